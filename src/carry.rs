@@ -1,0 +1,432 @@
+//! carry: from the outbox to a medium, and back again with the eyes: what was written is read and decoded.
+//!
+//! First the *new* batches, whole and by number, none after one that does not fit; then *repeats* of what
+//! the last carries took, newest first, while there is room, so that a lost stick heals with the next one.
+
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use crate::batch::name;
+use crate::digest::digest_all;
+use crate::disk::{self, Mount, Partial};
+use crate::error::{Error, Result};
+use crate::ledger::Ledger;
+use crate::ledger::packed::{BatchRow, CarriedRow, CarryRow, StreamRow};
+use crate::limits::MANIFEST_MAX;
+use crate::pack::{batch_line, refuse_older_ledger};
+use crate::report::{CarryReport, Finding, Observer, Proof, Weight, head_code};
+use crate::shelf::check::check_batch;
+use crate::shelf::kept::{KeptShelf, ReadBack};
+use crate::site::Site;
+use crate::text;
+use crate::trust::{SignatureFile, TrustStore, Unverified};
+
+/// Room left free on a medium, for its file system's own needs.
+const SPARE_BYTES: u64 = 64 << 10;
+/// Blocks that a file may take beyond its size, at most: FAT's and exFAT's largest usual cluster.
+const CLUSTER_BYTES: u64 = 4096;
+/// What a first stick is guessed to write in a second.
+const GUESSED_BYTES_A_SECOND: u64 = 10 << 20;
+
+/// How to carry.
+#[derive(Debug, Clone)]
+pub struct CarryOptions {
+    /// The zone whose batches go.
+    pub zone: String,
+    /// Whether the directory must be where something is mounted.
+    pub require_mount: bool,
+    /// Whether it is a drop folder that empties itself: nothing is read back.
+    pub diode: bool,
+    /// Numbers to send again, whatever was carried.
+    pub resend: Vec<u64>,
+    /// How many of the last carries are repeated.
+    pub overlap: u32,
+    /// Processors to use.
+    pub threads: usize,
+    /// The time, for the record.
+    pub at: String,
+}
+
+/// Carries what is to go.
+///
+/// # Errors
+/// The medium is not there, not mounted, has room for nothing, or something else lies under a final name;
+/// what was written does not read back; the system or SQLite refused.
+pub fn carry(
+    site: &Site,
+    ledger: &mut Ledger,
+    medium: &Path,
+    options: &CarryOptions,
+    observer: &dyn Observer,
+) -> Result<CarryReport> {
+    let mount = check_medium(medium, options.require_mount)?;
+    let outbox = KeptShelf::new(site.outbox());
+    let signers = ledger.signers()?;
+    if !options.diode {
+        refuse_older_ledger(ledger, &outbox, Some(medium), &signers)?;
+    }
+    let Some(stream) = ledger.active_stream(&options.zone)? else {
+        return Ok(CarryReport::default());
+    };
+    let plan = Plan::make(ledger, &stream, options)?;
+    let mut run = Run {
+        outbox: &outbox,
+        medium,
+        mount: &mount,
+        options,
+        observer,
+        report: CarryReport::default(),
+        placed: Vec::new(),
+    };
+    run.sweep_partials()?;
+    let started = Instant::now();
+    run.announce(ledger, &plan)?;
+    run.place_new(&plan.new)?;
+    run.place_repeats(&plan.repeats)?;
+    let promised = run.sync()?;
+    let millis = started.elapsed().as_millis() as u64;
+    run.read_back(ledger, &TrustStore::of_keys(&signers))?;
+    if !promised {
+        run.report.findings.push(
+            Finding::new(
+                Weight::Warning,
+                "no-directory-sync",
+                "this medium cannot promise that file names are durable",
+            )
+            .advise("unmount it before you pull it out"),
+        );
+    }
+    run.record(ledger, millis)?;
+    Ok(run.report)
+}
+
+/// The directory must be there: a mount point that is missing is never made.
+///
+/// # Errors
+/// It is not there, is no directory, or nothing is mounted there although something must be.
+pub fn check_medium(medium: &Path, require_mount: bool) -> Result<Mount> {
+    let metadata = std::fs::metadata(medium).map_err(|e| {
+        Error::io("find the medium", medium, &e).advise("mount it, and name the directory where it is mounted")
+    })?;
+    if !metadata.is_dir() {
+        return Err(Error::failed("the medium is no directory").at(medium));
+    }
+    let mount = Mount::of(medium)?;
+    if require_mount && !mount.is_mount_point {
+        return Err(Error::failed("nothing is mounted here; nothing was written")
+            .at(medium)
+            .advise("mount the medium, then run this again"));
+    }
+    Ok(mount)
+}
+
+/// What is to go, in order.
+struct Plan {
+    new: Vec<Load>,
+    repeats: Vec<Load>,
+}
+
+/// One batch that is to go.
+#[derive(Clone)]
+struct Load {
+    stream: StreamRow,
+    batch: BatchRow,
+    carries: Vec<CarriedRow>,
+}
+
+impl Plan {
+    fn make(ledger: &Ledger, stream: &StreamRow, options: &CarryOptions) -> Result<Self> {
+        let mut loads = Vec::new();
+        for stream in ledger.lineage(stream)?.into_iter().rev() {
+            for batch in ledger.batches(&stream)?.into_iter().filter(|b| b.packed) {
+                let carries = ledger.carries_of(&stream, batch.manifest.sequence)?;
+                loads.push(Load { stream: stream.clone(), batch, carries });
+            }
+        }
+        let asked = |l: &Load| l.stream.active && options.resend.contains(&l.batch.manifest.sequence.get());
+        for number in &options.resend {
+            if !loads.iter().any(|l| asked(l) && l.batch.manifest.sequence.get() == *number) {
+                return Err(Error::usage(format!("there is no batch {number} in the outbox to send again"))
+                    .advise("`airpouch status` lists the numbers that are there"));
+            }
+        }
+        let overlap = if options.diode { 0 } else { options.overlap };
+        let last = ledger.last_new_carries(overlap)?;
+        let recent = |l: &Load| l.carries.iter().any(|c| c.is_new && last.contains(&c.carry));
+        let (new, old): (Vec<Load>, Vec<Load>) = loads.into_iter().partition(|l| l.carries.is_empty() || asked(l));
+        let repeats = old.into_iter().rev().filter(recent).collect();
+        Ok(Self { new, repeats })
+    }
+}
+
+struct Run<'a> {
+    outbox: &'a KeptShelf,
+    medium: &'a Path,
+    mount: &'a Mount,
+    options: &'a CarryOptions,
+    observer: &'a dyn Observer,
+    report: CarryReport,
+    /// Batches that lie whole on the medium, and whether they went as new; with what was written of each.
+    placed: Vec<(Load, bool, u64)>,
+}
+
+impl Run<'_> {
+    /// What a carry left that was cut off; only names that can be ours.
+    fn sweep_partials(&self) -> Result<()> {
+        let entries = std::fs::read_dir(self.medium).map_err(|e| Error::io("read the medium", self.medium, &e))?;
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let ours = name.to_str().is_some_and(|n| n.ends_with(".partial") && name::parse(n).is_some());
+            if ours && entry.file_type().is_ok_and(|t| t.is_file()) {
+                std::fs::remove_file(entry.path())
+                    .map_err(|e| Error::io("remove what a broken carry left", &entry.path(), &e))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says how much it will be and how long it may take, before it begins.
+    fn announce(&self, ledger: &Ledger, plan: &Plan) -> Result<()> {
+        let mut bytes = 0;
+        for load in &plan.new {
+            bytes += self.missing_bytes(load)?;
+        }
+        if bytes == 0 {
+            return Ok(());
+        }
+        let rate = ledger.last_carry()?.map_or(GUESSED_BYTES_A_SECOND, |c| c.bytes * 1000 / c.millis.max(1)).max(1);
+        let minutes = (bytes / rate).div_ceil(60).max(1);
+        let about = if minutes == 1 { "about a minute".to_owned() } else { format!("about {minutes} minutes") };
+        self.observer.say(&format!("{} to write, {about}", text::size(bytes)));
+        Ok(())
+    }
+
+    fn place_new(&mut self, loads: &[Load]) -> Result<()> {
+        let mut fits = true;
+        for load in loads {
+            fits = fits && self.fits(load)?;
+            if fits {
+                match self.place(load) {
+                    Ok(written) => self.placed.push((load.clone(), true, written)),
+                    Err(e) if e.no_room => fits = false,
+                    Err(e) => return Err(e),
+                }
+            }
+            if !fits {
+                self.report.left.push(batch_line(&load.batch.manifest, load.batch.sha256));
+            }
+        }
+        if self.placed.is_empty() && !self.report.left.is_empty() {
+            let need = self.missing_bytes(&loads[0])?;
+            let free = disk::free_space(self.medium)?;
+            return Err(Error {
+                no_room: true,
+                ..Error::failed(format!(
+                    "no room on the medium: the next batch needs {}, {} are free",
+                    text::size(need),
+                    text::size(free)
+                ))
+            }
+            .at(self.medium)
+            .advise("use a larger medium, or pack smaller batches with --max-batch; nothing of it was lost"));
+        }
+        Ok(())
+    }
+
+    fn place_repeats(&mut self, loads: &[Load]) -> Result<()> {
+        for load in loads {
+            let whole = self.missing_bytes(load)? == 0;
+            if !whole && (!self.report.left.is_empty() || !self.fits(load)?) {
+                break;
+            }
+            match self.place(load) {
+                Ok(written) => self.placed.push((load.clone(), false, written)),
+                Err(e) if e.no_room => break,
+                Err(e) => return Err(e),
+            }
+        }
+        Ok(())
+    }
+
+    fn fits(&self, load: &Load) -> Result<bool> {
+        let need = self.missing_bytes(load)?;
+        Ok(need == 0 || need + SPARE_BYTES <= disk::free_space(self.medium)?)
+    }
+
+    /// Bytes of the batch's files that are not on the medium yet, in whole clusters.
+    fn missing_bytes(&self, load: &Load) -> Result<u64> {
+        let mut bytes = 0;
+        for (name, size) in self.files(load)? {
+            if self.medium.join(&name).symlink_metadata().is_err() {
+                bytes += size.div_ceil(CLUSTER_BYTES) * CLUSTER_BYTES;
+            }
+        }
+        Ok(bytes)
+    }
+
+    /// The batch's files in the order of placing: volumes, index, signatures, manifest.
+    fn files(&self, load: &Load) -> Result<Vec<(String, u64)>> {
+        let manifest = &load.batch.manifest;
+        let mut files: Vec<(String, u64)> = manifest.parts().map(|p| (p.name.to_owned(), p.bytes)).collect();
+        let base = format!("{}.", name::base(manifest.stream, manifest.sequence));
+        let signatures = self.outbox.names()?.into_iter().filter(|n| n.starts_with(&base) && n.ends_with(".sig"));
+        files.extend(signatures.map(|n| (n, 64)));
+        files.push((name::manifest(manifest.stream, manifest.sequence), load.batch.bytes.len() as u64));
+        Ok(files)
+    }
+
+    /// Copies what is not there; equal files are skipped, other bytes under a final name are an error.
+    fn place(&mut self, load: &Load) -> Result<u64> {
+        let mut written = 0;
+        let files = self.files(load)?;
+        self.observer.begin("writing", files.iter().map(|f| f.1).sum());
+        for (name, size) in files {
+            if self.is_there(&name)? {
+                self.observer.advance(size);
+                continue;
+            }
+            self.copy(&name)?;
+            written += size;
+            self.report.written += size;
+        }
+        self.observer.end();
+        Ok(written)
+    }
+
+    fn is_there(&self, name: &str) -> Result<bool> {
+        let (there, ours) = (self.medium.join(name), self.outbox.dir().join(name));
+        // In a drop folder nothing is compared: the sender may be taking it away at this moment.
+        let Ok(metadata) = there.symlink_metadata() else { return Ok(false) };
+        let digest = |path: &PathBuf| -> io::Result<_> { digest_all(std::fs::File::open(path)?) };
+        let same = metadata.is_file()
+            && match (digest(&there), digest(&ours)) {
+                (Ok(a), Ok(b)) => a == b,
+                (Err(e), _) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+                (Err(e), _) => return Err(Error::io("read the medium", &there, &e)),
+                (_, Err(e)) => return Err(Error::io("read the outbox", &ours, &e)),
+            };
+        if same {
+            return Ok(true);
+        }
+        Err(Error::failed("something else lies under this name on the medium; it was not overwritten")
+            .at(&there)
+            .advise("move it away, or use another medium"))
+    }
+
+    fn copy(&self, name: &str) -> Result<()> {
+        let from = self.outbox.dir().join(name);
+        let mut source = std::fs::File::open(&from).map_err(|e| Error::io("read the outbox", &from, &e))?;
+        let mut partial = Partial::create(self.medium, name)?;
+        let mut piece = vec![0; 1 << 20];
+        loop {
+            let n = io::Read::read(&mut source, &mut piece).map_err(|e| Error::io("read the outbox", &from, &e))?;
+            if n == 0 {
+                break;
+            }
+            partial.write_all(&piece[..n]).map_err(|e| partial.failed(&e))?;
+            self.observer.advance(n as u64);
+        }
+        partial.place()?;
+        // Whoever sees the manifest must find the rest: names become durable in the order of placing.
+        disk::sync_dir(self.medium).map(|_| ())
+    }
+
+    fn sync(&self) -> Result<bool> {
+        if self.report.written > 0 && !self.options.diode {
+            disk::sync_file_system(self.medium)?;
+        }
+        disk::sync_dir(self.medium)
+    }
+
+    /// Reads everything back after the last byte is written, and decodes it as `verify` would.
+    fn read_back(&mut self, ledger: &Ledger, store: &TrustStore) -> Result<()> {
+        let placed = std::mem::take(&mut self.placed);
+        for (load, is_new, written) in &placed {
+            let proof = if self.options.diode { Proof::Sent } else { self.decode(load, *written, store)? };
+            let line = batch_line(&load.batch.manifest, load.batch.sha256);
+            if *is_new {
+                self.report.new.push(line)
+            } else {
+                self.report.repeated.push(line)
+            }
+            self.report.proof = self.report.proof.map_or(Some(proof), |p| Some(weaker(p, proof)));
+        }
+        let newest = placed.iter().filter(|p| p.0.stream.active).max_by_key(|p| p.0.batch.manifest.sequence);
+        self.report.head = newest.map(|(l, ..)| head_code(l.batch.sha256));
+        self.placed = placed;
+        let _ = ledger;
+        Ok(())
+    }
+
+    fn decode(&self, load: &Load, written: u64, store: &TrustStore) -> Result<Proof> {
+        let manifest = &load.batch.manifest;
+        let shelf = ReadBack::new(self.medium.to_owned());
+        let differs = |name: &str, why: &str| {
+            Error::failed(format!("what was written does not read back: {name} {why}"))
+                .at(self.medium)
+                .advise("this medium is not to be trusted; carry onto another one, the outbox has everything")
+        };
+        let name = name::manifest(manifest.stream, manifest.sequence);
+        let bytes = shelf.read(&name, MANIFEST_MAX).map_err(|e| differs(&name, &crate::error::reason(&e)))?;
+        if bytes != load.batch.bytes {
+            return Err(differs(&name, "differs"));
+        }
+        let mut signatures = Vec::new();
+        for (name, _) in self.files(load)?.into_iter().filter(|f| f.0.ends_with(".sig")) {
+            let read = shelf.read(&name, 64).map_err(|e| differs(&name, &crate::error::reason(&e)))?;
+            let bytes = <[u8; 64]>::try_from(read.as_slice()).map_err(|_| differs(&name, "is not 64 bytes"))?;
+            signatures.push(SignatureFile { name, bytes, named: true });
+        }
+        if let Err(e) = store.authenticate(Unverified::new(bytes, signatures)) {
+            return Err(differs(&name, &format!("is not signed as it was: {e}")));
+        }
+        self.observer.begin("reading back", manifest.totals.bytes);
+        let checked = check_batch(&shelf, manifest, self.options.threads, None, self.observer);
+        self.observer.end();
+        if let Err(faults) = checked
+            && let Some((name, fault)) = faults.first()
+        {
+            return Err(differs(name, &fault.to_string()));
+        }
+        let anew = written == 0 && load.carries.last().is_some_and(|c| c.mark != self.mount.mark);
+        Ok(match (shelf.was_direct() && self.mount.reaches_a_device(), anew) {
+            (true, _) => Proof::Device,
+            (false, true) => Proof::Replug,
+            (false, false) => Proof::Cache,
+        })
+    }
+
+    fn record(&self, ledger: &mut Ledger, millis: u64) -> Result<()> {
+        let mut batches = Vec::new();
+        for (load, is_new, written) in &self.placed {
+            let proof = self.report.proof.unwrap_or(Proof::Cache);
+            // A second look at the same stick says nothing new, unless it proves more.
+            let known = load.carries.iter().any(|c| c.mark == self.mount.mark && c.proof == proof);
+            if *written > 0 || !known {
+                batches.push((&load.stream, load.batch.manifest.sequence, *is_new, proof));
+            }
+        }
+        if batches.is_empty() {
+            return Ok(());
+        }
+        let carry = CarryRow {
+            at: self.options.at.clone(),
+            medium: self.medium.to_string_lossy().into_owned(),
+            mark: self.mount.mark.clone(),
+            bytes: self.report.written,
+            millis,
+        };
+        ledger.record_carry(&carry, &batches)
+    }
+}
+
+fn weaker(a: Proof, b: Proof) -> Proof {
+    let strength = |p: Proof| match p {
+        Proof::Device => 3,
+        Proof::Replug => 2,
+        Proof::Cache => 1,
+        Proof::Sent => 0,
+    };
+    if strength(a) <= strength(b) { a } else { b }
+}

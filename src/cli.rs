@@ -1,0 +1,131 @@
+//! What was typed, what it means, what is said. The work is the library's.
+
+mod applicants;
+mod carry;
+mod demo;
+mod import;
+mod keygen;
+mod keys;
+mod pack;
+mod quarantine;
+mod settings;
+mod status;
+mod stream;
+mod terminal;
+mod verify;
+
+use airpouch::error::{Error, Result, Stop};
+use airpouch::report::ExitStatus;
+use clap::{Parser, Subcommand};
+
+use terminal::Talk;
+
+const AFTER_HELP: &str = "\
+Exit status: 0 done, also where there was nothing to do; 1 failed; 2 wrong usage; 3 something new was refused or held,
+or something is missing; 4 a signature or digest does not hold, or no trusted key signed; 5 another run holds the lock.
+
+Every long option may also stand in airpouch.toml in the site (with _ for -) and in the environment
+(AIRPOUCH_ZONE for --zone). An option goes over the environment, the environment over the file.";
+
+/// Carries OpenCTI knowledge across an air gap: signed, once, in order
+#[derive(Parser, Debug)]
+#[command(name = "airpouch", version, after_help = AFTER_HELP, max_term_width = 110)]
+pub struct Cli {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand, Debug)]
+enum Verb {
+    /// Make a signing key and its public half
+    Keygen(keygen::Args),
+    /// Pack new envelopes into sealed, signed batches
+    Pack(pack::Args),
+    /// Carry batches from the outbox to a medium, and read them back
+    Carry(carry::Args),
+    /// Check a medium by hand: needs public keys, no site, no network
+    Verify(verify::Args),
+    /// Take batches into custody and deliver what may cross
+    Import(import::Args),
+    /// Say in one screen what came, went, waits and is missing
+    Status(status::Args),
+    /// List applicants of the other side that are mapped to nobody here
+    Applicants(applicants::Args),
+    /// List, show or release what was quarantined
+    Quarantine(quarantine::Args),
+    /// Go on after a ledger was restored, or settle a gap or a fork
+    Stream(stream::Args),
+    /// Show the whole journey in a directory of its own
+    Demo(demo::Args),
+}
+
+/// Runs what the arguments ask for.
+pub fn run() -> ExitStatus {
+    let cli = Cli::parse();
+    let json = cli.verb.json();
+    let talk = Talk::new(json);
+    match cli.verb.run(&talk) {
+        Ok(status) => status,
+        Err(error) => {
+            talk.error(&error);
+            status_of(&error)
+        }
+    }
+}
+
+fn status_of(error: &Error) -> ExitStatus {
+    match error.stop {
+        Stop::Failed => ExitStatus::Failed,
+        Stop::Usage => ExitStatus::Usage,
+        Stop::Locked => ExitStatus::Locked,
+    }
+}
+
+impl Verb {
+    fn json(&self) -> bool {
+        match self {
+            Self::Keygen(a) => a.json,
+            Self::Pack(a) => a.json,
+            Self::Carry(a) => a.json,
+            Self::Verify(a) => a.json,
+            Self::Import(a) => a.json,
+            Self::Status(a) => a.json,
+            Self::Applicants(a) => a.json,
+            Self::Quarantine(a) => a.json(),
+            Self::Stream(a) => a.json(),
+            Self::Demo(_) => false,
+        }
+    }
+
+    fn run(self, talk: &Talk) -> Result<ExitStatus> {
+        match self {
+            Self::Keygen(args) => keygen::run(&args, talk),
+            Self::Pack(args) => pack::run(&args, talk),
+            Self::Carry(args) => carry::run(&args, talk),
+            Self::Verify(args) => verify::run(&args, talk),
+            Self::Import(args) => import::run(&args, talk),
+            Self::Status(args) => status::run(&args, talk),
+            Self::Applicants(args) => applicants::run(&args, talk),
+            Self::Quarantine(args) => quarantine::run(&args, talk),
+            Self::Stream(args) => stream::run(&args, talk),
+            Self::Demo(args) => demo::run(&args, talk),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::CommandFactory;
+
+    #[test]
+    fn the_arguments_are_consistent_and_every_verb_has_an_example() {
+        let mut command = Cli::command();
+        command.build();
+        command.clone().debug_assert();
+        for verb in command.get_subcommands_mut().filter(|v| v.get_name() != "help") {
+            let help = verb.render_long_help().to_string();
+            assert!(help.contains("Example"), "{} has no example", verb.get_name());
+        }
+    }
+}

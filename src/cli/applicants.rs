@@ -1,0 +1,145 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use airpouch::disk;
+use airpouch::error::{Error, Result};
+use airpouch::ledger::Ledger;
+use airpouch::report::ExitStatus;
+use airpouch::site::Site;
+use airpouch::text::{count, harmless};
+
+use super::import::parse_mapping;
+use super::settings;
+use super::terminal::Talk;
+
+/// List applicants of the other side that are mapped to nobody here
+///
+/// Prints the [applicants] lines to paste into airpouch.toml, with how many envelopes wait for each. With --write the
+/// mappings given by --applicant are put there.
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Example:\n  airpouch applicants\n  airpouch applicants --write --applicant 7c9e6679-7425-40de-944b-e07fc1f90ae7=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10"
+)]
+pub struct Args {
+    /// The importer's site
+    #[arg(long, value_name = "DIR", env = "AIRPOUCH_SITE")]
+    site: Option<PathBuf>,
+    /// Put lines into airpouch.toml: the mappings of --applicant, and the rest as comments
+    #[arg(long)]
+    write: bool,
+    /// Who an applicant of the other side is here
+    #[arg(long, value_name = "FROM=TO", requires = "write")]
+    applicant: Vec<String>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
+    let site = settings::site(args.site.as_deref())?;
+    let waiting = waiting(&Ledger::look(&site)?)?;
+    if args.write {
+        return write(args, &site, &waiting, talk);
+    }
+    if waiting.is_empty() {
+        talk.note("no envelope waits for an applicant");
+    }
+    for line in lines_to_paste(&waiting) {
+        talk.result(&line);
+    }
+    let list: Vec<_> =
+        waiting.iter().map(|(id, envelopes)| serde_json::json!({"id": id, "envelopes": envelopes})).collect();
+    talk.json("applicants", ExitStatus::Done, &serde_json::json!({"unmapped": list}));
+    Ok(ExitStatus::Done)
+}
+
+fn waiting(ledger: &Ledger) -> Result<Vec<(Option<String>, u64)>> {
+    let mut counts: BTreeMap<Option<String>, u64> = BTreeMap::new();
+    for row in ledger.set_aside()?.into_iter().filter(|r| r.code == "applicant") {
+        *counts.entry(row.applicant).or_default() += 1;
+    }
+    Ok(counts.into_iter().collect())
+}
+
+/// The section for airpouch.toml, each line a comment until a person puts an id in.
+pub fn lines_to_paste(waiting: &[(Option<String>, u64)]) -> Vec<String> {
+    let mut lines = Vec::new();
+    if waiting.iter().any(|(id, _)| id.is_some()) {
+        lines.push("[applicants]".to_owned());
+    }
+    for (id, envelopes) in waiting {
+        let wait = count(*envelopes, "envelope");
+        match id {
+            Some(id) => {
+                lines.push(format!("# \"{}\" = \"ID OF THE USER HERE\"    {wait}", harmless(id).replace('"', "\\\"")))
+            }
+            None => lines.push(format!(
+                "# no applicant at all: {wait}; to deliver them: unmapped = \"default=ID\" at the top of the file"
+            )),
+        }
+    }
+    lines
+}
+
+fn write(args: &Args, site: &Site, waiting: &[(Option<String>, u64)], talk: &Talk) -> Result<ExitStatus> {
+    let path = site.settings();
+    let mut mapped = BTreeMap::new();
+    for text in &args.applicant {
+        mapped.extend(parse_mapping(text)?);
+    }
+    let text = Site::text_of(&path)?.unwrap_or_default();
+    let set = settings::load(site)?;
+    let mut lines: Vec<String> = Vec::new();
+    for (from, to) in &mapped {
+        match set.applicants.get(from) {
+            Some(there) if there == to => {}
+            Some(there) => {
+                return Err(Error::usage(format!("{} is mapped to {} already", harmless(from), harmless(there)))
+                    .at(&path)
+                    .advise("change that line by hand"));
+            }
+            None => lines.push(format!("{} = {}", quoted(from), quoted(to))),
+        }
+    }
+    let open = waiting
+        .iter()
+        .filter_map(|(id, n)| Some((id.clone()?, *n)))
+        .filter(|(id, _)| !mapped.contains_key(id) && !set.applicants.contains_key(id));
+    for (id, envelopes) in open {
+        let line = format!("# {} = \"ID OF THE USER HERE\"    {}", quoted(&id), count(envelopes, "envelope"));
+        if !text.contains(&format!("# {} =", quoted(&id))) {
+            lines.push(line);
+        }
+    }
+    if lines.is_empty() {
+        talk.note("airpouch.toml has all of it already");
+        return Ok(ExitStatus::Done);
+    }
+    disk::write_over(site.root(), "airpouch.toml", with_lines(&text, &lines).as_bytes())?;
+    lines.iter().for_each(|l| talk.result(l));
+    talk.note(&format!("written to {}; then: airpouch import", path.display()));
+    talk.json("applicants", ExitStatus::Done, &serde_json::json!({"written": lines}));
+    Ok(ExitStatus::Done)
+}
+
+/// The text with lines after `[applicants]`, which is made at the end if it is not there. All else stays as it is.
+fn with_lines(text: &str, lines: &[String]) -> String {
+    let added = lines.join("\n");
+    match text.lines().position(|l| l.trim() == "[applicants]") {
+        Some(at) => {
+            let mut all: Vec<&str> = text.lines().collect();
+            all.insert(at + 1, &added);
+            all.join("\n") + "\n"
+        }
+        None => {
+            let gap = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
+            format!("{text}{gap}[applicants]\n{added}\n")
+        }
+    }
+}
+
+/// A basic TOML string; what a stranger wrote is escaped.
+fn quoted(text: &str) -> String {
+    // JSON's escapes are TOML's too, but for DEL, which JSON leaves as it is.
+    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+}

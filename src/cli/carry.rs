@@ -1,0 +1,149 @@
+use std::path::{Path, PathBuf};
+
+use airpouch::carry::{CarryOptions, carry};
+use airpouch::error::{Error, Result};
+use airpouch::ledger::Ledger;
+use airpouch::report::{CarryReport, ExitStatus, Proof, status_of, sum};
+use airpouch::site::{Role, Site};
+use airpouch::text::{count, size};
+
+use super::settings::{self, Settings};
+use super::terminal::Talk;
+
+/// Batches of how many earlier carries go again, while there is room.
+const OVERLAP: u32 = 3;
+
+/// Carry batches from the outbox to a medium, and read them back
+///
+/// First what was never carried, whole and by number; then, while there is room, what the last carries took, so that a
+/// lost stick heals with the next one. Everything is read back before it says SAFE TO REMOVE.
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Example:\n  airpouch carry /media/stick --require-mount\n  airpouch carry /media/stick --resend 57      the other side has lost a part of batch 57"
+)]
+pub struct Args {
+    /// The directory where the medium is mounted (or `medium` in airpouch.toml)
+    medium: Option<PathBuf>,
+    /// The exporter's site
+    #[arg(long, value_name = "DIR", env = "AIRPOUCH_SITE")]
+    site: Option<PathBuf>,
+    /// The zone whose batches go, where the site packs for several
+    #[arg(long, value_name = "NAME", env = "AIRPOUCH_ZONE")]
+    zone: Option<String>,
+    /// Processors to use [default: all]
+    #[arg(long, value_name = "N", env = "AIRPOUCH_THREADS")]
+    threads: Option<usize>,
+    #[command(flatten)]
+    carry: CarryArgs,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What `carry` and `pack` with a medium have in common.
+#[derive(clap::Args, Debug)]
+pub struct CarryArgs {
+    /// Refuse a directory where nothing is mounted
+    #[arg(long)]
+    require_mount: bool,
+    /// The medium is a drop folder that empties itself: read nothing back, repeat nothing
+    #[arg(long)]
+    diode: bool,
+    /// Send this batch again, whatever was carried
+    #[arg(long, value_name = "N")]
+    resend: Vec<u64>,
+    /// Repeat what the last N carries took [default: 3]
+    #[arg(long, value_name = "N", env = "AIRPOUCH_OVERLAP", conflicts_with = "no_overlap")]
+    overlap: Option<u32>,
+    /// Repeat nothing
+    #[arg(long)]
+    no_overlap: bool,
+}
+
+impl CarryArgs {
+    pub fn require_mount(&self, set: &Settings) -> bool {
+        self.require_mount || set.require_mount.unwrap_or(false)
+    }
+}
+
+pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
+    let site = settings::site(args.site.as_deref())?;
+    let set = settings::load(&site)?;
+    let medium = args.medium.clone().or(set.medium.clone()).ok_or_else(|| {
+        Error::usage("no medium is named").advise("airpouch carry MEDIUM, or `medium = \"DIR\"` in airpouch.toml")
+    })?;
+    airpouch::carry::check_medium(&medium, args.carry.require_mount(&set))?;
+    if !site.exists() {
+        return Err(Error::failed("there is no site here yet: nothing was ever packed")
+            .at(site.root())
+            .advise("name it with --site DIR, or pack first"));
+    }
+    let (mut ledger, _) = Ledger::open(&site, Role::Exporter)?;
+    let zone = settings::exporter_zone(args.zone.as_deref(), &set, &ledger)?;
+    let threads = settings::threads(args.threads, &set)?;
+    let report = carry_to(&site, &mut ledger, &medium, zone, &args.carry, &set, threads, talk)?;
+    let exit = status_of(&report.findings);
+    talk.json("carry", exit, &report);
+    Ok(exit)
+}
+
+/// Carries, and says what was done.
+#[allow(clippy::too_many_arguments, reason = "two verbs hand over what they have read")]
+pub fn carry_to(
+    site: &Site,
+    ledger: &mut Ledger,
+    medium: &Path,
+    zone: String,
+    args: &CarryArgs,
+    set: &Settings,
+    threads: usize,
+    talk: &Talk,
+) -> Result<CarryReport> {
+    let no_overlap = args.no_overlap || set.no_overlap.unwrap_or(false);
+    let options = CarryOptions {
+        zone,
+        require_mount: args.require_mount(set),
+        diode: args.diode || set.diode.unwrap_or(false),
+        resend: args.resend.clone(),
+        overlap: if no_overlap { 0 } else { args.overlap.or(set.overlap).unwrap_or(OVERLAP) },
+        threads,
+        at: settings::timestamp()?,
+    };
+    let report = carry(site, ledger, medium, &options, talk)?;
+    say(&report, medium, talk);
+    Ok(report)
+}
+
+fn say(report: &CarryReport, medium: &Path, talk: &Talk) {
+    talk.findings(&report.findings);
+    if report.new.is_empty() && report.repeated.is_empty() {
+        if talk.is_terminal() {
+            talk.note("nothing to carry");
+        }
+        return;
+    }
+    let numbers = |batches: &[airpouch::report::BatchLine]| {
+        let list: Vec<String> = batches.iter().map(|b| b.sequence.to_string()).collect();
+        let sum = sum(batches);
+        format!("{} ({}, {})", list.join(" "), count(sum.envelopes, "envelope"), size(sum.bytes))
+    };
+    if !report.left.is_empty() {
+        talk.result(&format!("no room for batch {}: the next medium takes what is left", numbers(&report.left)));
+    }
+    let proof = report.proof.unwrap_or(Proof::Cache);
+    if proof == Proof::Sent {
+        talk.result(&format!("sent: batch {}", numbers(&report.new)));
+        return;
+    }
+    talk.result("SAFE TO REMOVE");
+    talk.result(&format!("  {}: {} written, {}", medium.display(), size(report.written), proof.meaning()));
+    if !report.new.is_empty() {
+        talk.result(&format!("  new: batch {}", numbers(&report.new)));
+    }
+    if !report.repeated.is_empty() {
+        talk.result(&format!("  again: batch {}", numbers(&report.repeated)));
+    }
+    if let Some(head) = &report.head {
+        talk.result(&format!("  head code {head} (the other side shows the same)"));
+    }
+}

@@ -1,0 +1,231 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use airpouch::error::{Error, Result};
+use airpouch::import::decide::Applicants;
+use airpouch::import::{ImportOptions, OnGap, OtherDestination, import};
+use airpouch::ledger::Ledger;
+use airpouch::policy::Policy;
+use airpouch::report::{ExitStatus, ImportReport, status_of};
+use airpouch::sink::Destination;
+use airpouch::site::{Role, Site};
+use airpouch::text::{count, harmless, size};
+
+use super::settings::{self, Settings};
+use super::terminal::Talk;
+use super::verify::policy_file;
+use super::{applicants, keys};
+
+/// How long delivered batches stay in the inbox.
+const KEEP: &str = "30d";
+
+/// Take batches into custody and deliver what may cross
+///
+/// Copies what a trusted key signed from MEDIUM into the inbox of the site, so that the medium may leave; then delivers
+/// each new envelope once, in order. Without MEDIUM it goes on from the inbox. What may not cross is kept, with its reason.
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Example:\n  airpouch import /media/stick --to dir:/srv/opencti/in --trust /etc/airpouch/trust\n  airpouch import --applicant 7c9e6679-7425-40de-944b-e07fc1f90ae7=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10\n  airpouch import /media/stick       with to and trust in airpouch.toml, from cron"
+)]
+pub struct Args {
+    /// The directory where the medium is mounted; none: go on from the inbox
+    medium: Option<PathBuf>,
+    /// Where to deliver: dir:PATH, for the stock diode-import connector 6.9.10 or newer (or `to` in airpouch.toml)
+    #[arg(long, value_name = "SINK", env = "AIRPOUCH_TO")]
+    to: Option<String>,
+    /// The directory with the exporter's public keys, and trust.toml [default: trust/ in the site]
+    #[arg(long, value_name = "DIR", env = "AIRPOUCH_TRUST")]
+    trust: Option<PathBuf>,
+    /// The importer's site
+    #[arg(long, value_name = "DIR", env = "AIRPOUCH_SITE")]
+    site: Option<PathBuf>,
+    /// The zone that this is [default: default]
+    #[arg(long, value_name = "NAME", env = "AIRPOUCH_ZONE")]
+    zone: Option<String>,
+    /// What may cross [default: policy.toml in the site]
+    #[arg(long, value_name = "FILE", env = "AIRPOUCH_POLICY")]
+    policy: Option<PathBuf>,
+    /// Who an applicant of the other side is here; also FROM:TO,FROM:TO as OpenCTI has it
+    #[arg(long, value_name = "FROM=TO", env = "AIRPOUCH_APPLICANT")]
+    applicant: Vec<String>,
+    /// What to do about applicants that are not mapped: hold, or default=ID [default: hold]
+    #[arg(long, value_name = "RULE", env = "AIRPOUCH_UNMAPPED")]
+    unmapped: Option<String>,
+    /// What to do about numbers that have not come: deliver what is there, or hold it [default: deliver]
+    #[arg(long, value_name = "RULE", env = "AIRPOUCH_ON_GAP", value_parser = ["deliver", "hold"])]
+    on_gap: Option<String>,
+    /// Deliver again what lies on MEDIUM, or without one what lies in the inbox
+    #[arg(long)]
+    redeliver: bool,
+    /// SINK is another destination: deliver everything in the inbox again
+    #[arg(long, conflicts_with = "same_destination")]
+    new_destination: bool,
+    /// SINK is the same destination under another address
+    #[arg(long)]
+    same_destination: bool,
+    /// How long delivered batches stay in the inbox, such as 90d [default: 30d]
+    #[arg(long, value_name = "TIME", env = "AIRPOUCH_KEEP")]
+    keep: Option<String>,
+    /// Processors to use [default: all]
+    #[arg(long, value_name = "N", env = "AIRPOUCH_THREADS")]
+    threads: Option<usize>,
+    /// Trust keys that are published with airpouch's sources; for tests only
+    #[arg(long)]
+    test_keys: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
+    let site = settings::site(args.site.as_deref())?;
+    let set = settings::load(&site)?;
+    let to = args.to.as_ref().or(set.to.as_ref()).ok_or_else(|| {
+        Error::usage("no destination is named").advise("--to dir:PATH, or `to = \"dir:PATH\"` in airpouch.toml")
+    })?;
+    let options = options(args, &set, &site, Destination::parse(to)?)?;
+    let trust = args.trust.clone().or(set.trust.clone()).unwrap_or_else(|| site.trust());
+    let store = keys::trust_store(&trust, args.test_keys || set.test_keys.unwrap_or(false), talk)?;
+    if let Some(medium) = &args.medium
+        && !medium.is_dir()
+    {
+        return Err(Error::failed("there is no such medium")
+            .at(medium)
+            .advise("mount it, and name the directory where it is mounted"));
+    }
+    let (mut ledger, made) = Ledger::open(&site, Role::Importer)?;
+    if made {
+        talk.note(&format!("made the importer's site {}", site.root().display()));
+    }
+    let report = import(&site, &mut ledger, args.medium.as_deref(), &store, &options, talk)?;
+    say(&report, &options, talk);
+    let exit = status_of(&report.findings);
+    talk.json("import", exit, &report);
+    Ok(exit)
+}
+
+fn options(args: &Args, set: &Settings, site: &Site, to: Destination) -> Result<ImportOptions> {
+    let policy = match &args.policy {
+        Some(path) => policy_file(path)?,
+        None => match &set.policy {
+            Some(path) => policy_file(path)?,
+            None => match Site::text_of(&site.policy())? {
+                Some(text) => Policy::from_toml(&text).map_err(|e| Error::usage(e).at(&site.policy()))?,
+                None => Policy::default(),
+            },
+        },
+    };
+    let on_gap = match args.on_gap.as_deref().or(set.on_gap.as_deref()) {
+        None | Some("deliver") => OnGap::Deliver,
+        Some("hold") => OnGap::Hold,
+        Some(other) => {
+            return Err(Error::usage(format!("{:?} is no rule for a gap", harmless(other)))
+                .advise("on_gap is \"deliver\" or \"hold\""));
+        }
+    };
+    let other_destination = match (args.new_destination, args.same_destination) {
+        (true, _) => OtherDestination::New,
+        (_, true) => OtherDestination::Same,
+        _ => OtherDestination::Ask,
+    };
+    Ok(ImportOptions {
+        zone: settings::zone(args.zone.as_deref(), set)?,
+        to,
+        other_destination,
+        policy,
+        applicants: applicants_of(&args.applicant, args.unmapped.as_deref(), set)?,
+        on_gap,
+        redeliver: args.redeliver,
+        keep: settings::duration(args.keep.as_deref().or(set.keep.as_deref()).unwrap_or(KEEP))?,
+        threads: settings::threads(args.threads, set)?,
+        at: settings::timestamp()?,
+    })
+}
+
+fn applicants_of(named: &[String], unmapped: Option<&str>, set: &Settings) -> Result<Applicants> {
+    let mut map: BTreeMap<String, String> = set.applicants.clone();
+    for text in named {
+        map.extend(parse_mapping(text)?);
+    }
+    if let Some((from, _)) = map.iter().find(|(from, to)| from.trim().is_empty() || to.trim().is_empty()) {
+        return Err(Error::usage(format!("the applicant {:?} is mapped to nobody", harmless(from)))
+            .advise("give both ids, or leave the line out"));
+    }
+    let default = match unmapped.or(set.unmapped.as_deref()) {
+        None | Some("hold") => None,
+        Some(rule) => match rule.strip_prefix("default=").map(str::trim).filter(|id| !id.is_empty()) {
+            Some(id) => Some(id.to_owned()),
+            None => {
+                return Err(Error::usage(format!("{:?} is no rule for unmapped applicants", harmless(rule)))
+                    .advise("--unmapped hold, or --unmapped default=ID"));
+            }
+        },
+    };
+    Ok(Applicants { map, default })
+}
+
+/// `FROM=TO`, or OpenCTI's `FROM:TO,FROM:TO`.
+pub fn parse_mapping(text: &str) -> Result<Vec<(String, String)>> {
+    let wrong =
+        || Error::usage(format!("{:?} maps no applicant", harmless(text))).advise("write FROM=TO, or FROM:TO,FROM:TO");
+    let mut pairs = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+        let (from, to) = part.split_once('=').or_else(|| part.split_once(':')).ok_or_else(wrong)?;
+        let (from, to) = (from.trim(), to.trim());
+        if from.is_empty() || to.is_empty() || to.contains([':', '=']) {
+            return Err(wrong());
+        }
+        pairs.push((from.to_owned(), to.to_owned()));
+    }
+    if pairs.is_empty() { Err(wrong()) } else { Ok(pairs) }
+}
+
+fn say(report: &ImportReport, options: &ImportOptions, talk: &Talk) {
+    for batch in &report.taken {
+        talk.result(&format!(
+            "taken batch {} of stream {}: {}, {}",
+            batch.sequence,
+            batch.stream,
+            count(batch.envelopes, "envelope"),
+            size(batch.bytes)
+        ));
+    }
+    for done in &report.delivered_batches {
+        let late = if done.late { ", late" } else { "" };
+        talk.result(&format!(
+            "done with batch {}{late}: {}",
+            done.batch.sequence,
+            count(done.batch.envelopes, "envelope")
+        ));
+    }
+    let news = report.delivered + report.held + report.quarantined + report.empty + report.released > 0
+        || !report.delivered_batches.is_empty();
+    if news {
+        let mut line = format!("delivered {} to {}", count(report.delivered, "envelope"), options.to);
+        for (number, words) in [
+            (report.released, "held or quarantined before"),
+            (report.already_delivered, "delivered before, not again"),
+            (report.empty, "with nothing to deliver"),
+            (report.held, "newly held"),
+            (report.quarantined, "newly quarantined"),
+        ] {
+            if number > 0 {
+                line.push_str(&format!("; {number} {words}"));
+            }
+        }
+        talk.result(&line);
+        if let Some(head) = &report.head {
+            talk.result(&format!("head code {head} (carry showed the same)"));
+        }
+    }
+    talk.findings(&report.findings);
+    if report.held > 0 && !report.unmapped.is_empty() {
+        talk.note("applicants of the other side that are mapped to nobody; put their ids here into airpouch.toml:");
+        for line in applicants::lines_to_paste(&report.unmapped) {
+            talk.note(&line);
+        }
+    }
+    if !news && report.findings.is_empty() && talk.is_terminal() {
+        talk.note("nothing to do");
+    }
+}

@@ -1,0 +1,115 @@
+//! Keys out of files: private ones with their passphrase, trust stores with their rules.
+
+use std::fs::File;
+use std::io::{self, BufRead, BufReader, IsTerminal, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use airpouch::disk;
+use airpouch::error::{Error, Result};
+use airpouch::limits::SETTINGS_FILE_MAX;
+use airpouch::site::read_trust;
+use airpouch::trust::key::is_published_test_key;
+use airpouch::trust::{KeyError, PrivateKey, TrustError, TrustStore};
+use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
+use zeroize::Zeroizing;
+
+use super::terminal::Talk;
+
+/// The name of the passphrase among systemd's credentials.
+const CREDENTIAL: &str = "airpouch-passphrase";
+
+/// Reads a private key; warns if others can read it too.
+pub fn private_key(path: &Path, passphrase_file: Option<&Path>, test_keys: bool, talk: &Talk) -> Result<PrivateKey> {
+    let text = Zeroizing::new(
+        disk::read_bounded_following(path, SETTINGS_FILE_MAX)
+            .map_err(|e| Error::io("read the key", path, &e).advise("make one with: airpouch keygen --out NAME"))?,
+    );
+    let mode = std::fs::metadata(path).map(|m| m.mode() & 0o777).unwrap_or(0o600);
+    if mode & 0o077 != 0 {
+        talk.note(&format!(
+            "warning: this private key is readable by others (mode {mode:o})\n  at {}\n  chmod 600 it",
+            path.display()
+        ));
+    }
+    let passphrase = match PrivateKey::is_encrypted(&text) {
+        true => Some(passphrase(path, passphrase_file)?),
+        false => None,
+    };
+    let key =
+        PrivateKey::from_pem(&text, passphrase.as_ref().map(|p| p.as_slice())).map_err(|e| key_error(&e, path))?;
+    if is_published_test_key(&key.public()) && !test_keys {
+        return Err(Error::usage("this key is published with airpouch's sources; anyone can sign with it")
+            .at(path)
+            .advise("make your own with airpouch keygen, or say --test-keys in a test"));
+    }
+    Ok(key)
+}
+
+fn key_error(fault: &KeyError, path: &Path) -> Error {
+    Error::failed(format!("the key cannot be used: it {fault}")).at(path)
+}
+
+/// Reads a trust store and says what is odd in it.
+pub fn trust_store(dir: &Path, test_keys: bool, talk: &Talk) -> Result<TrustStore> {
+    let files = read_trust(dir)?;
+    let store =
+        TrustStore::from_files(files.keys, files.rules.as_deref(), test_keys).map_err(|e| trust_error(&e, dir))?;
+    for warning in store.warnings() {
+        talk.note(&format!("warning: {warning}\n  at {}", dir.display()));
+    }
+    Ok(store)
+}
+
+fn trust_error(fault: &TrustError, dir: &Path) -> Error {
+    Error::usage(fault.to_string()).at(dir)
+}
+
+/// The passphrase: from its file, from systemd's credentials, or from a person at a terminal; never from elsewhere.
+pub fn passphrase(key: &Path, file: Option<&Path>) -> Result<Zeroizing<Vec<u8>>> {
+    let credential =
+        std::env::var_os("CREDENTIALS_DIRECTORY").map(|d| PathBuf::from(d).join(CREDENTIAL)).filter(|p| p.exists());
+    if let Some(path) = file.map(Path::to_owned).or(credential) {
+        return from_file(&path);
+    }
+    if !io::stdin().is_terminal() {
+        return Err(Error::usage("the key is encrypted, and there is no terminal to ask for its passphrase")
+            .at(key)
+            .advise(format!("give --passphrase-file FILE, or a systemd credential named {CREDENTIAL}")));
+    }
+    ask(&format!("passphrase of {}: ", key.display()))
+}
+
+/// A passphrase file holds one line; its line end (LF or CR LF) is not part of the passphrase.
+fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
+    let mut bytes = Zeroizing::new(
+        disk::read_bounded_following(path, SETTINGS_FILE_MAX)
+            .map_err(|e| Error::io("read the passphrase", path, &e))?,
+    );
+    if bytes.ends_with(b"\n") {
+        bytes.pop();
+        if bytes.ends_with(b"\r") {
+            bytes.pop();
+        }
+    }
+    Ok(bytes)
+}
+
+/// Asks at the terminal, without showing what is typed.
+pub fn ask(prompt: &str) -> Result<Zeroizing<Vec<u8>>> {
+    let terminal = Path::new("/dev/tty");
+    let fault = |e: &io::Error| Error::io("ask for the passphrase", terminal, e);
+    let mut tty = File::options().read(true).write(true).open(terminal).map_err(|e| fault(&e))?;
+    let before = tcgetattr(&tty).map_err(|e| fault(&e.into()))?;
+    let mut silent = before.clone();
+    silent.local_modes.remove(LocalModes::ECHO);
+    tty.write_all(prompt.as_bytes()).map_err(|e| fault(&e))?;
+    tcsetattr(&tty, OptionalActions::Flush, &silent).map_err(|e| fault(&e.into()))?;
+    let mut line = Zeroizing::new(String::new());
+    let read = BufReader::new(&tty).read_line(&mut line);
+    let restored = tcsetattr(&tty, OptionalActions::Flush, &before);
+    let _ = writeln!(&tty);
+    read.map_err(|e| fault(&e))?;
+    restored.map_err(|e| fault(&e.into()))?;
+    Ok(Zeroizing::new(line.trim_end_matches(['\n', '\r']).as_bytes().to_vec()))
+}

@@ -1,0 +1,181 @@
+use std::path::PathBuf;
+
+use airpouch::error::{Error, Result};
+use airpouch::ledger::Ledger;
+use airpouch::limits::{BATCH_BYTES_MAX, VOLUME_SIZE_MIN, VOLUME_UNPACKED_MAX};
+use airpouch::pack::{PackOptions, pack};
+use airpouch::report::{ExitStatus, PackReport, status_of};
+use airpouch::site::Role;
+use airpouch::text::{count, grouped, size};
+use airpouch::trust::PrivateKey;
+
+use super::carry::{self, CarryArgs};
+use super::keys;
+use super::settings::{self, Amount, Settings};
+use super::terminal::Talk;
+
+/// Pack new envelopes into sealed, signed batches
+///
+/// Takes regular files of SOURCE that end in .json, reads each new one once, and packs it into the outbox of the site.
+/// What is no valid envelope stays where it is and is told once. With MEDIUM the batches are carried right after.
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Example:\n  airpouch pack /srv/opencti/out --key /etc/airpouch/site-a.key.pem\n  airpouch pack /srv/opencti/out /media/stick --key /etc/airpouch/site-a.key.pem --zone restricted\n  airpouch pack                      with source and key in airpouch.toml, from cron"
+)]
+pub struct Args {
+    /// The directory into which connectors write (or `source` in airpouch.toml)
+    source: Option<PathBuf>,
+    /// A mounted medium to carry to, right after packing
+    medium: Option<PathBuf>,
+    /// The exporter's site
+    #[arg(long, value_name = "DIR", env = "AIRPOUCH_SITE")]
+    site: Option<PathBuf>,
+    /// The private key to sign with; repeat it for several signatures
+    #[arg(long, value_name = "FILE", env = "AIRPOUCH_KEY")]
+    key: Vec<PathBuf>,
+    /// A file with the passphrase of an encrypted key
+    #[arg(long, value_name = "FILE", env = "AIRPOUCH_PASSPHRASE_FILE")]
+    passphrase_file: Option<PathBuf>,
+    /// The zone that the batches are for [default: default]
+    #[arg(long, value_name = "NAME", env = "AIRPOUCH_ZONE")]
+    zone: Option<String>,
+    /// Look into directories below SOURCE too
+    #[arg(long)]
+    recursive: bool,
+    /// Make a batch even if there is nothing new, so that silence can be told from loss
+    #[arg(long)]
+    heartbeat: bool,
+    /// Promise the next batch or heartbeat within this time, such as 24h
+    #[arg(long, value_name = "TIME", env = "AIRPOUCH_PROMISE")]
+    promise: Option<String>,
+    /// The tar stream of one volume at most, such as 64MiB [default: 256MiB]
+    #[arg(long, value_name = "SIZE", env = "AIRPOUCH_VOLUME_SIZE")]
+    volume_size: Option<String>,
+    /// Envelopes in one batch at most, such as 600MB for a disc [default: 4GiB]
+    #[arg(long, value_name = "SIZE", env = "AIRPOUCH_MAX_BATCH")]
+    max_batch: Option<String>,
+    /// Processors to use [default: all]
+    #[arg(long, value_name = "N", env = "AIRPOUCH_THREADS")]
+    threads: Option<usize>,
+    /// Take keys that are published with airpouch's sources; for tests only
+    #[arg(long)]
+    test_keys: bool,
+    #[command(flatten)]
+    carry: CarryArgs,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
+    let site = settings::site(args.site.as_deref())?;
+    let set = settings::load(&site)?;
+    let source = args.source.clone().or(set.source.clone()).ok_or_else(|| {
+        Error::usage("no source is named").advise("airpouch pack SOURCE, or `source = \"DIR\"` in airpouch.toml")
+    })?;
+    let medium = args.medium.clone();
+    let threads = settings::threads(args.threads, &set)?;
+    let limits = limits(args, &set)?;
+    // Whether something is mounted is asked before anything is packed: cron must not fill an outbox unseen.
+    if let Some(medium) = &medium {
+        airpouch::carry::check_medium(medium, args.carry.require_mount(&set))?;
+    }
+    let keys = private_keys(args, &set, talk)?;
+    let (mut ledger, made) = Ledger::open(&site, Role::Exporter)?;
+    if made {
+        talk.note(&format!("made the exporter's site {}", site.root().display()));
+    }
+    let zone = settings::exporter_zone(args.zone.as_deref(), &set, &ledger)?;
+    let options = PackOptions {
+        recursive: args.recursive || set.recursive.unwrap_or(false),
+        heartbeat: args.heartbeat || set.heartbeat.unwrap_or(false),
+        promise: args.promise.as_ref().or(set.promise.as_ref()).map(|t| settings::duration(t)).transpose()?,
+        volume_size: limits.0,
+        max_batch: limits.1,
+        ..PackOptions::new(zone.clone(), settings::timestamp()?, threads)
+    };
+    let report = pack(&site, &mut ledger, &source, medium.as_deref(), &keys, &options, talk)?;
+    say(&report, talk);
+    let packed = status_of(&report.findings);
+    let Some(medium) = medium else {
+        talk.json("pack", packed, &report);
+        return Ok(packed);
+    };
+    let carried = carry::carry_to(&site, &mut ledger, &medium, zone, &args.carry, &set, threads, talk)?;
+    let exit = if packed == ExitStatus::Done { status_of(&carried.findings) } else { packed };
+    talk.json("pack", exit, &serde_json::json!({"pack": report, "carry": carried}));
+    Ok(exit)
+}
+
+fn private_keys(args: &Args, set: &Settings, talk: &Talk) -> Result<Vec<PrivateKey>> {
+    let paths = match (&args.key[..], &set.key) {
+        ([], Some(key)) => key.paths(),
+        (named, _) => named.to_vec(),
+    };
+    if paths.is_empty() {
+        return Err(Error::usage("no key is named to sign with")
+            .advise("--key FILE, or `key = \"FILE\"` in airpouch.toml; make one with: airpouch keygen --out NAME"));
+    }
+    let passphrase = args.passphrase_file.as_ref().or(set.passphrase_file.as_ref());
+    let test_keys = args.test_keys || set.test_keys.unwrap_or(false);
+    paths.iter().map(|p| keys::private_key(p, passphrase.map(PathBuf::as_path), test_keys, talk)).collect()
+}
+
+/// Bytes of a volume and of a batch; too large or too small ones are refused before anything is read.
+fn limits(args: &Args, set: &Settings) -> Result<(u64, u64)> {
+    let bytes = |named: &Option<String>, set: &Option<Amount>| -> Result<Option<u64>> {
+        named.clone().map(Amount::Text).or(set.clone()).map(|a| a.bytes()).transpose()
+    };
+    let volume = bytes(&args.volume_size, &set.volume_size)?.unwrap_or(VOLUME_UNPACKED_MAX);
+    if !(VOLUME_SIZE_MIN..=VOLUME_UNPACKED_MAX).contains(&volume) {
+        return Err(Error::usage(format!("a volume cannot have {}", size(volume))).advise(format!(
+            "--volume-size takes {} to {}",
+            size(VOLUME_SIZE_MIN),
+            size(VOLUME_UNPACKED_MAX)
+        )));
+    }
+    let batch = bytes(&args.max_batch, &set.max_batch)?.unwrap_or(BATCH_BYTES_MAX);
+    if batch == 0 || batch > BATCH_BYTES_MAX {
+        return Err(Error::usage(format!("a batch cannot have {}", size(batch)))
+            .advise(format!("--max-batch takes up to {}", size(BATCH_BYTES_MAX))));
+    }
+    Ok((volume, batch))
+}
+
+fn say(report: &PackReport, talk: &Talk) {
+    for batch in &report.completed {
+        talk.result(&format!(
+            "signed batch {}, which an earlier run had sealed: {}",
+            batch.sequence,
+            count(batch.envelopes, "envelope")
+        ));
+    }
+    for batch in &report.packed {
+        let what = if batch.envelopes == 0 {
+            "a heartbeat".to_owned()
+        } else {
+            format!("{}, {}", count(batch.envelopes, "envelope"), size(batch.bytes))
+        };
+        talk.result(&format!(
+            "packed batch {} for zone {}: {what}, {} packed",
+            batch.sequence,
+            batch.zone,
+            size(batch.packed)
+        ));
+    }
+    talk.findings(&report.findings);
+    if report.changing > 0 {
+        talk.note(&format!("{} being written; they are looked at in the next run", count(report.changing, "file")));
+    }
+    if report.gone > 0 && !report.packed.is_empty() {
+        talk.note(&format!("{} gone before they could be read", count(report.gone, "file")));
+    }
+    if report.packed.is_empty() && report.findings.is_empty() && talk.is_terminal() {
+        talk.note(&format!(
+            "nothing new: {} of {} packed before, {} no envelopes",
+            grouped(report.already_packed),
+            count(report.looked_at, "file"),
+            grouped(report.refused)
+        ));
+    }
+}

@@ -1,0 +1,125 @@
+use std::path::PathBuf;
+
+use airpouch::error::{Error, Result};
+use airpouch::ledger::Ledger;
+use airpouch::ledger::delivered::AsideRow;
+use airpouch::report::ExitStatus;
+use airpouch::site::Role;
+use airpouch::text::harmless;
+use serde_json::json;
+
+use super::settings;
+use super::terminal::Talk;
+
+/// List, show or release what was quarantined
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Example:\n  airpouch quarantine list\n  airpouch quarantine release 812302a6 --reason \"checked with the feed's owner\""
+)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Verb {
+    /// List what was quarantined, and what is held
+    List(Common),
+    /// Let an envelope go with the next import, in spite of the reason
+    Release(Release),
+}
+
+#[derive(clap::Args, Debug)]
+struct Common {
+    /// The importer's site
+    #[arg(long, value_name = "DIR", env = "AIRPOUCH_SITE")]
+    site: Option<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args, Debug)]
+struct Release {
+    /// The envelope's digest, or enough of its beginning to be the only one
+    sha256: String,
+    /// Why, for the ledger
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    #[command(flatten)]
+    common: Common,
+}
+
+impl Args {
+    pub fn json(&self) -> bool {
+        match &self.verb {
+            Verb::List(common) => common.json,
+            Verb::Release(release) => release.common.json,
+        }
+    }
+}
+
+pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
+    match &args.verb {
+        Verb::List(common) => list(common, talk),
+        Verb::Release(args) => release(args, talk),
+    }
+}
+
+fn list(args: &Common, talk: &Talk) -> Result<ExitStatus> {
+    let site = settings::site(args.site.as_deref())?;
+    let rows = Ledger::look(&site)?.set_aside()?;
+    for row in &rows {
+        let connector = harmless(&row.connector_name);
+        talk.result(&format!("{} {} {}: {}", row.sha256.short(), row.kind, row.code, row.what));
+        talk.result(&format!(
+            "         {} of {connector}, envelope {} of batch {}",
+            harmless(&row.name),
+            row.ordinal,
+            row.sequence
+        ));
+    }
+    if rows.is_empty() {
+        talk.note("nothing is held or quarantined");
+    }
+    let rows: Vec<_> = rows.iter().map(as_json).collect();
+    talk.json("quarantine list", ExitStatus::Done, &json!({"set_aside": rows}));
+    Ok(ExitStatus::Done)
+}
+
+fn as_json(row: &AsideRow) -> serde_json::Value {
+    json!({
+        "sha256": row.sha256, "kind": row.kind, "code": row.code, "what": row.what, "where": row.place,
+        "batch": {"stream": row.stream, "sequence": row.sequence, "ordinal": row.ordinal},
+        "connector": {"id": row.connector, "name": row.connector_name}, "applicant": row.applicant, "name": row.name,
+    })
+}
+
+fn release(args: &Release, talk: &Talk) -> Result<ExitStatus> {
+    let site = settings::site(args.common.site.as_deref())?;
+    if args.reason.trim().is_empty() {
+        return Err(Error::usage("a release needs a reason; the ledger keeps it").advise("--reason TEXT"));
+    }
+    if args.sha256.len() < 8 {
+        return Err(
+            Error::usage("name at least eight digits of the digest").advise("airpouch quarantine list shows them")
+        );
+    }
+    if !site.exists() {
+        return Err(Error::failed("there is no site here").at(site.root()).advise("name it with --site DIR"));
+    }
+    let (ledger, _) = Ledger::open(&site, Role::Importer)?;
+    let rows = ledger.set_aside()?;
+    let mut fitting = rows.iter().filter(|r| r.kind == "quarantined" && r.sha256.to_string().starts_with(&args.sha256));
+    let (Some(row), None) = (fitting.next(), fitting.next()) else {
+        return Err(Error::usage(format!(
+            "{:?} is not the beginning of exactly one quarantined digest",
+            harmless(&args.sha256)
+        ))
+        .advise("airpouch quarantine list shows them"));
+    };
+    ledger.release(row.sha256, &args.reason)?;
+    talk.result(&format!("released {}: it goes with the next import", row.sha256));
+    talk.json("quarantine release", ExitStatus::Done, &json!({"released": row.sha256, "reason": args.reason}));
+    Ok(ExitStatus::Done)
+}

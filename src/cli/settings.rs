@@ -1,0 +1,167 @@
+//! What was set: flag over environment over `airpouch.toml`.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use airpouch::error::{Error, Result};
+use airpouch::site::Site;
+use airpouch::stream::is_zone;
+use airpouch::text::{parse_duration, parse_size};
+use serde::Deserialize;
+use time::OffsetDateTime;
+
+/// The zone where none is named.
+const DEFAULT_ZONE: &str = "default";
+
+/// `airpouch.toml`: the long options with `_`, and where things are. Each key may be absent.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Settings {
+    pub source: Option<PathBuf>,
+    pub medium: Option<PathBuf>,
+    pub to: Option<String>,
+    pub zone: Option<String>,
+    pub key: Option<OneOrMore>,
+    pub passphrase_file: Option<PathBuf>,
+    pub volume_size: Option<Amount>,
+    pub max_batch: Option<Amount>,
+    pub heartbeat: Option<bool>,
+    pub promise: Option<String>,
+    pub recursive: Option<bool>,
+    pub threads: Option<usize>,
+    pub require_mount: Option<bool>,
+    pub diode: Option<bool>,
+    pub overlap: Option<u32>,
+    pub no_overlap: Option<bool>,
+    pub trust: Option<PathBuf>,
+    pub policy: Option<PathBuf>,
+    pub on_gap: Option<String>,
+    pub unmapped: Option<String>,
+    pub keep: Option<String>,
+    pub test_keys: Option<bool>,
+    #[serde(default)]
+    pub applicants: BTreeMap<String, String>,
+}
+
+/// One path, or a list of them.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum OneOrMore {
+    One(PathBuf),
+    More(Vec<PathBuf>),
+}
+
+impl OneOrMore {
+    pub fn paths(&self) -> Vec<PathBuf> {
+        match self {
+            Self::One(path) => vec![path.clone()],
+            Self::More(paths) => paths.clone(),
+        }
+    }
+}
+
+/// A size as a number or as people write it.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+pub enum Amount {
+    Number(u64),
+    Text(String),
+}
+
+impl Amount {
+    pub fn bytes(&self) -> Result<u64> {
+        match self {
+            Self::Number(number) => Ok(*number),
+            Self::Text(text) => parse_size(text).map_err(Error::usage),
+        }
+    }
+}
+
+/// The site that was named, or the usual one.
+pub fn site(named: Option<&Path>) -> Result<Site> {
+    if let Some(path) = named {
+        return Ok(Site::new(path.to_owned()));
+    }
+    if let Some(state) = std::env::var_os("XDG_STATE_HOME").filter(|v| !v.is_empty()) {
+        return Ok(Site::new(PathBuf::from(state).join("airpouch")));
+    }
+    if rustix::process::geteuid().is_root() {
+        return Ok(Site::new("/var/lib/airpouch".into()));
+    }
+    match std::env::var_os("HOME").filter(|v| !v.is_empty()) {
+        Some(home) => Ok(Site::new(PathBuf::from(home).join(".local/state/airpouch"))),
+        None => Err(Error::usage("there is no home directory for a site").advise("name one with --site DIR")),
+    }
+}
+
+/// The site's `airpouch.toml`; nothing set if it is not there.
+pub fn load(site: &Site) -> Result<Settings> {
+    let path = site.settings();
+    let Some(text) = Site::text_of(&path)? else { return Ok(Settings::default()) };
+    toml::from_str(&text).map_err(|e| {
+        let what = e.message().replace('\n', " ");
+        let line = e.span().map_or(0, |s| text[..s.start.min(text.len())].matches('\n').count() + 1);
+        Error::usage(format!("line {line}: {what}"))
+            .at(&path)
+            .advise("its keys are the long options with _ for -, source, medium, to, and [applicants]")
+    })
+}
+
+/// The zone to use: named, else set, else the usual one.
+pub fn zone(named: Option<&str>, settings: &Settings) -> Result<String> {
+    let zone = named.or(settings.zone.as_deref()).unwrap_or(DEFAULT_ZONE);
+    check_zone(zone)?;
+    Ok(zone.to_owned())
+}
+
+/// Refuses what cannot be a zone.
+pub fn check_zone(zone: &str) -> Result<()> {
+    if is_zone(zone) {
+        return Ok(());
+    }
+    Err(Error::usage(format!("{:?} is no zone", airpouch::text::harmless(zone)))
+        .advise("a zone has 1 to 64 of a-z, 0-9 and -"))
+}
+
+/// The zone of a site that has streams already: its only one, unless one is named.
+pub fn exporter_zone(named: Option<&str>, settings: &Settings, ledger: &airpouch::ledger::Ledger) -> Result<String> {
+    if named.is_some() || settings.zone.is_some() {
+        return zone(named, settings);
+    }
+    let mut zones: Vec<String> = ledger.streams()?.into_iter().filter(|s| s.active).map(|s| s.zone).collect();
+    match zones.len() {
+        0 => zone(None, settings),
+        1 => Ok(zones.remove(0)),
+        _ => Err(Error::usage(format!("this site packs for several zones: {}", zones.join(", ")))
+            .advise("name one with --zone NAME")),
+    }
+}
+
+/// Processors to use: as named, else all.
+pub fn threads(named: Option<usize>, settings: &Settings) -> Result<usize> {
+    match named.or(settings.threads) {
+        Some(0) => Err(Error::usage("--threads 0 does nothing").advise("give 1 or more")),
+        Some(n) => Ok(n.min(256)),
+        None => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
+    }
+}
+
+/// Seconds, as people write them.
+pub fn duration(text: &str) -> Result<u64> {
+    parse_duration(text).map_err(Error::usage)
+}
+
+/// The time for records, RFC 3339 in whole seconds; `SOURCE_DATE_EPOCH` goes over the clock.
+pub fn timestamp() -> Result<String> {
+    let seconds = match std::env::var("SOURCE_DATE_EPOCH") {
+        Ok(text) => text.parse::<i64>().map_err(|_| Error::usage("SOURCE_DATE_EPOCH is no number of seconds"))?,
+        Err(_) => airpouch::disk::now().0,
+    };
+    rfc3339(seconds).ok_or_else(|| Error::usage("SOURCE_DATE_EPOCH is outside the years 1 to 9999"))
+}
+
+fn rfc3339(seconds: i64) -> Option<String> {
+    let at = OffsetDateTime::from_unix_timestamp(seconds).ok().filter(|t| (1..=9999).contains(&t.year()))?;
+    let (month, day) = (u8::from(at.month()), at.day());
+    Some(format!("{:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", at.year(), at.hour(), at.minute(), at.second()))
+}

@@ -1,0 +1,270 @@
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use airpouch::batch::manifest::Manifest;
+use airpouch::error::Result;
+use airpouch::import::missing_finding;
+use airpouch::ledger::Ledger;
+use airpouch::ledger::delivered::State;
+use airpouch::report::{ExitStatus, Finding, Proof, Weight, head_code};
+use airpouch::site::Role;
+use airpouch::text::{count, grouped, harmless, size};
+use serde::Serialize;
+
+use super::settings;
+use super::terminal::Talk;
+
+/// Say in one screen what came, went, waits and is missing
+///
+/// Reads the ledger without the lock; changes nothing. Each thing that waits comes with the one command that settles it.
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Example:\n  airpouch status\n  airpouch status --site /var/lib/airpouch --json | jq .report.streams"
+)]
+pub struct Args {
+    /// The site of either side
+    #[arg(long, value_name = "DIR", env = "AIRPOUCH_SITE")]
+    site: Option<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// Both sides in one shape; what does not apply is empty.
+#[derive(Debug, Default, Serialize)]
+struct Status {
+    role: &'static str,
+    site: String,
+    destination: Option<String>,
+    streams: Vec<Stream>,
+    refused_files: Vec<(String, String)>,
+    to_settle: Vec<Finding>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Stream {
+    stream: String,
+    zone: String,
+    first: u64,
+    last: u64,
+    head: Option<String>,
+    batches: BTreeMap<&'static str, u64>,
+    envelopes: u64,
+    bytes: u64,
+    connectors: BTreeMap<String, Connector>,
+}
+
+#[derive(Debug, Default, Serialize)]
+struct Connector {
+    name: String,
+    envelopes: u64,
+    held: u64,
+    quarantined: u64,
+}
+
+pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
+    let site = settings::site(args.site.as_deref())?;
+    let ledger = Ledger::look(&site)?;
+    let role = ledger.role()?;
+    let mut status = Status { role: role.word(), site: site.root().display().to_string(), ..Status::default() };
+    match role {
+        Role::Exporter => exporter(&ledger, &mut status)?,
+        Role::Importer => importer(&ledger, &mut status)?,
+    }
+    say(&status, talk);
+    talk.json("status", ExitStatus::Done, &status);
+    Ok(ExitStatus::Done)
+}
+
+fn exporter(ledger: &Ledger, status: &mut Status) -> Result<()> {
+    for row in ledger.streams()? {
+        let mut stream = Stream { stream: row.stream.to_string(), zone: row.zone.clone(), ..Stream::default() };
+        let mut not_carried = Vec::new();
+        for batch in ledger.batches(&row)? {
+            let sequence = batch.manifest.sequence;
+            add(&mut stream, &batch.manifest);
+            stream.head = Some(head_code(batch.sha256));
+            let carries = ledger.carries_of(&row, sequence)?;
+            let best = [Proof::Device, Proof::Replug, Proof::Cache, Proof::Sent]
+                .into_iter()
+                .find(|p| carries.iter().any(|c| c.proof == *p));
+            let word = match (batch.packed, best) {
+                (false, _) => "sealed, not signed",
+                (true, None) => {
+                    not_carried.push(sequence.get());
+                    "packed, not carried"
+                }
+                (true, Some(Proof::Device)) => "carried (device)",
+                (true, Some(Proof::Replug)) => "carried (replug)",
+                (true, Some(Proof::Cache)) => "carried (cache)",
+                (true, Some(Proof::Sent)) => "sent",
+            };
+            *stream.batches.entry(word).or_default() += 1;
+        }
+        if stream.batches.contains_key("sealed, not signed") {
+            let sealed = Finding::new(
+                Weight::Incomplete,
+                "sealed",
+                "a batch is sealed and not signed: the run that made it ended early",
+            );
+            status.to_settle.push(sealed.at(format!("stream {}", row.stream)).advise("run it again: airpouch pack"));
+        }
+        if let (Some(first), Some(last)) = (not_carried.first(), not_carried.last()) {
+            let what = format!("{} not carried yet, {first} to {last}", count(not_carried.len() as u64, "batch"));
+            status.to_settle.push(
+                Finding::new(Weight::Note, "not-carried", what)
+                    .at(format!("stream {}", row.stream))
+                    .advise("airpouch carry MEDIUM"),
+            );
+        }
+        status.streams.push(stream);
+    }
+    status.refused_files = ledger.refused_files()?;
+    if !status.refused_files.is_empty() {
+        let what = format!("{} of the source are no envelopes", count(status.refused_files.len() as u64, "file"));
+        status.to_settle.push(
+            Finding::new(Weight::Note, "refused", what)
+                .advise("mend or remove them there; airpouch status --json lists each with its reason"),
+        );
+    }
+    Ok(())
+}
+
+fn importer(ledger: &Ledger, status: &mut Status) -> Result<()> {
+    status.destination = ledger.destination()?.map(|d| format!("{}:{}", d.kind, d.address));
+    let aside = ledger.set_aside()?;
+    for id in ledger.incoming_streams()? {
+        let mut stream = Stream { stream: id.to_string(), ..Stream::default() };
+        for row in ledger.incoming_all()?.into_iter().filter(|r| r.manifest.stream == id) {
+            stream.zone = row.manifest.zone.clone();
+            add(&mut stream, &row.manifest);
+            let word = match (row.state, row.standing.as_deref()) {
+                (State::Delivered, _) => "delivered",
+                (State::Admitted, _) => "being delivered",
+                (State::Incomplete, _) => "incomplete",
+                (State::Refused, _) => "refused",
+                (State::Whole, Some("fork")) => "held: fork",
+                (State::Whole, Some("unlinked")) => "held: unlinked",
+                (State::Whole, Some("waiting")) => "held: numbers before it are missing",
+                (State::Whole, _) => "taken, not delivered",
+            };
+            *stream.batches.entry(word).or_default() += 1;
+            if row.state == State::Delivered {
+                stream.head = Some(head_code(row.sha256));
+            }
+            status.to_settle.extend(batch_to_settle(&row));
+        }
+        for row in aside.iter().filter(|a| a.stream == stream.stream) {
+            let connector = stream.connectors.entry(row.connector.clone()).or_default();
+            match row.kind.as_str() {
+                "held" => connector.held += 1,
+                _ => connector.quarantined += 1,
+            }
+        }
+        let position = ledger.position(id)?;
+        for missing in position.missing() {
+            let begins = position.first().is_some_and(|first| missing.numbers.end() < &first);
+            status.to_settle.push(missing_finding(id, &missing, begins));
+        }
+        status.streams.push(stream);
+    }
+    let held = |code: &str| {
+        aside.iter().filter(|a| a.kind == "held" && (a.code == "applicant") == (code == "applicant")).count() as u64
+    };
+    let quarantined = aside.iter().filter(|a| a.kind != "held").count() as u64;
+    for (number, code, what, advice) in [
+        (held("applicant"), "applicant", "wait for an applicant that is mapped to nobody", "airpouch applicants"),
+        (held("other"), "held", "are held", "airpouch quarantine list, which says for each what lets it go"),
+        (quarantined, "quarantined", "are quarantined", "airpouch quarantine list"),
+    ] {
+        if number > 0 {
+            let what = format!("{} {what}", count(number, "envelope"));
+            status.to_settle.push(Finding::new(Weight::Note, code, what).advise(advice));
+        }
+    }
+    Ok(())
+}
+
+fn batch_to_settle(row: &airpouch::ledger::delivered::IncomingRow) -> Option<Finding> {
+    let sequence = row.manifest.sequence;
+    let (code, what, advice) = match (row.state, row.standing.as_deref()) {
+        (State::Incomplete, _) => (
+            "incomplete",
+            "parts of it are missing",
+            format!("at the exporter: airpouch carry MEDIUM --resend {sequence}"),
+        ),
+        (State::Admitted, _) => ("being-delivered", "it is not delivered to its end", "airpouch import".to_owned()),
+        (State::Refused, _) => {
+            ("refused", "its signer contradicts himself", "ask the exporter's side how it was made".to_owned())
+        }
+        (State::Whole, Some("fork" | "unlinked")) => (
+            "fork",
+            "it does not fit to what was admitted",
+            format!(
+                "ask the exporter's side; to take it: airpouch stream accept {} {sequence} {} --reason TEXT",
+                row.manifest.stream, row.sha256
+            ),
+        ),
+        (State::Whole, _) => ("waiting", "it waits in the inbox", "airpouch import".to_owned()),
+        (State::Delivered, _) => return None,
+    };
+    Some(Finding::new(Weight::Note, code, format!("batch {sequence} ({}): {what}", row.sha256.short())).advise(advice))
+}
+
+fn add(stream: &mut Stream, manifest: &Manifest) {
+    let sequence = manifest.sequence.get();
+    stream.first = if stream.first == 0 { sequence } else { stream.first.min(sequence) };
+    stream.last = stream.last.max(sequence);
+    stream.envelopes += manifest.totals.envelopes;
+    stream.bytes += manifest.totals.bytes;
+    for entry in &manifest.connectors {
+        let connector = stream.connectors.entry(entry.id.clone()).or_default();
+        connector.name.clone_from(&entry.name);
+        connector.envelopes += entry.envelopes;
+    }
+}
+
+fn say(status: &Status, talk: &Talk) {
+    /// Connectors shown by name for one stream; the rest is counted.
+    const SHOWN: usize = 12;
+    talk.result(&format!("{} site {}", status.role, harmless(&status.site)));
+    if let Some(destination) = &status.destination {
+        talk.result(&format!("delivers to {}", harmless(destination)));
+    }
+    for s in &status.streams {
+        talk.result("");
+        let head = s.head.as_ref().map_or_else(String::new, |h| format!(", head code {h}"));
+        talk.result(&format!("stream {} for zone {}{head}", s.stream, s.zone));
+        if s.last > 0 {
+            let states: Vec<String> = s.batches.iter().map(|(word, n)| format!("{} {word}", grouped(*n))).collect();
+            talk.result(&format!("  batches {} to {}: {}", s.first, s.last, states.join(", ")));
+            talk.result(&format!("  {}, {}", count(s.envelopes, "envelope"), size(s.bytes)));
+        }
+        for connector in s.connectors.values().take(SHOWN) {
+            let mut line = format!("    {:>9}  {}", grouped(connector.envelopes), harmless(&connector.name));
+            for (number, word) in [(connector.held, "held"), (connector.quarantined, "quarantined")] {
+                if number > 0 {
+                    line.push_str(&format!(", {number} {word}"));
+                }
+            }
+            talk.result(&line);
+        }
+        if s.connectors.len() > SHOWN {
+            talk.result(&format!("    and {}", count((s.connectors.len() - SHOWN) as u64, "connector")));
+        }
+    }
+    if status.streams.is_empty() {
+        talk.result("nothing yet");
+    }
+    if !status.to_settle.is_empty() {
+        talk.result("");
+        talk.result("to settle:");
+    }
+    for finding in &status.to_settle {
+        let place = finding.place.as_ref().map_or_else(String::new, |p| format!(" ({p})"));
+        talk.result(&format!("  {}{place}", finding.what));
+        if let Some(advice) = &finding.advice {
+            talk.result(&format!("      {advice}"));
+        }
+    }
+}

@@ -1,0 +1,180 @@
+use std::ops::RangeInclusive;
+use std::path::PathBuf;
+
+use airpouch::digest::Digest;
+use airpouch::error::{Error, Result};
+use airpouch::ledger::Ledger;
+use airpouch::pack::renew;
+use airpouch::report::ExitStatus;
+use airpouch::shelf::kept::KeptShelf;
+use airpouch::site::Role;
+use airpouch::stream::StreamId;
+use airpouch::text::{count, harmless};
+use serde_json::json;
+
+use super::terminal::Talk;
+use super::{keys, settings};
+
+/// Go on after a ledger was restored, or settle a gap or a fork
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Example:\n  airpouch stream renew --medium /media/stick                              at the exporter, after its ledger was restored\n  airpouch stream accept c1d0a7e2-3b44-4f0e-9b3a-6a1c2d3e4f50 2-7 --reason \"stick lost, content not needed\""
+)]
+pub struct Args {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(clap::Subcommand, Debug)]
+enum Verb {
+    /// Begin a new stream that goes on from the last known batch (exporter)
+    Renew(Renew),
+    /// Wait no longer for numbers, or take a batch that forks its stream (importer)
+    Accept(Accept),
+}
+
+#[derive(clap::Args, Debug)]
+struct Renew {
+    /// A medium with batches that the ledger does not know any more
+    #[arg(long, value_name = "MEDIUM")]
+    medium: Option<PathBuf>,
+    /// The exporter's site
+    #[arg(long, value_name = "DIR", env = "AIRPOUCH_SITE")]
+    site: Option<PathBuf>,
+    /// The zone whose stream is renewed, where the site packs for several
+    #[arg(long, value_name = "NAME", env = "AIRPOUCH_ZONE")]
+    zone: Option<String>,
+    /// Public keys by which lost batches are known, if the ledger does not know them any more
+    #[arg(long, value_name = "DIR", env = "AIRPOUCH_TRUST")]
+    trust: Option<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(clap::Args, Debug)]
+struct Accept {
+    /// The stream's UUID
+    stream: String,
+    /// A number, or FROM-TO
+    numbers: String,
+    /// The digest of the batch to take, for a fork; none: the numbers are given up
+    sha256: Option<String>,
+    /// Why, for the ledger
+    #[arg(long, value_name = "TEXT")]
+    reason: String,
+    /// The importer's site
+    #[arg(long, value_name = "DIR", env = "AIRPOUCH_SITE")]
+    site: Option<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    json: bool,
+}
+
+impl Args {
+    pub fn json(&self) -> bool {
+        match &self.verb {
+            Verb::Renew(args) => args.json,
+            Verb::Accept(args) => args.json,
+        }
+    }
+}
+
+pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
+    match &args.verb {
+        Verb::Renew(args) => run_renew(args, talk),
+        Verb::Accept(args) => accept(args, talk),
+    }
+}
+
+fn run_renew(args: &Renew, talk: &Talk) -> Result<ExitStatus> {
+    let site = settings::site(args.site.as_deref())?;
+    let set = settings::load(&site)?;
+    let keys: Vec<_> = match &args.trust {
+        Some(dir) => keys::trust_store(dir, true, talk)?.keys().map(|(key, _)| key.clone()).collect(),
+        None => Vec::new(),
+    };
+    let (mut ledger, _) = Ledger::open(&site, Role::Exporter)?;
+    let zone = settings::exporter_zone(args.zone.as_deref(), &set, &ledger)?;
+    let done = renew(&mut ledger, &KeptShelf::new(site.outbox()), args.medium.as_deref(), &zone, &keys)?;
+    for batch in &done.taken_in {
+        talk.result(&format!(
+            "taken into the ledger: batch {} of stream {}, {}",
+            batch.sequence,
+            batch.stream,
+            count(batch.envelopes, "envelope")
+        ));
+    }
+    let from = match done.succeeds {
+        Some(s) => format!("goes on from batch {} of stream {}", s.sequence, s.stream),
+        None => "goes on from an empty stream".to_owned(),
+    };
+    talk.result(&format!("new stream {} for zone {}: {from}", done.stream, done.zone));
+    talk.note("the importer takes it without further ado, if the key may sign the old stream");
+    talk.json(
+        "stream renew",
+        ExitStatus::Done,
+        &json!({"stream": done.stream, "zone": done.zone, "succeeds": done.succeeds, "taken_in": done.taken_in}),
+    );
+    Ok(ExitStatus::Done)
+}
+
+fn accept(args: &Accept, talk: &Talk) -> Result<ExitStatus> {
+    let stream = StreamId::parse(&args.stream).ok_or_else(|| {
+        Error::usage(format!("{:?} is no stream", harmless(&args.stream))).advise("airpouch status shows its UUID")
+    })?;
+    let numbers = parse_numbers(&args.numbers)?;
+    if args.reason.trim().is_empty() {
+        return Err(Error::usage("this needs a reason; the ledger keeps it").advise("--reason TEXT"));
+    }
+    let site = settings::site(args.site.as_deref())?;
+    if !site.exists() {
+        return Err(Error::failed("there is no site here").at(site.root()).advise("name it with --site DIR"));
+    }
+    let (ledger, _) = Ledger::open(&site, Role::Importer)?;
+    if !ledger.incoming_streams()?.contains(&stream) {
+        return Err(Error::usage(format!("nothing of stream {stream} ever came here"))
+            .advise("airpouch status lists the streams"));
+    }
+    let at = settings::timestamp()?;
+    match &args.sha256 {
+        None => {
+            ledger.settle_gap(stream, &numbers, &args.reason, &at)?;
+            talk.result(&format!(
+                "settled: {} of stream {stream} are waited for no longer; if they come, they are delivered late",
+                args.numbers
+            ));
+        }
+        Some(text) => {
+            let sha256: Digest = text
+                .parse()
+                .map_err(|e| Error::usage(format!("{e}")).advise("the finding about the fork has the whole command"))?;
+            let known = ledger.incoming(sha256)?.filter(|r| {
+                r.manifest.stream == stream && numbers == (r.manifest.sequence.get()..=r.manifest.sequence.get())
+            });
+            if known.is_none() {
+                return Err(Error::usage("no batch of this number and digest is in the inbox")
+                    .advise("airpouch status shows what is there"));
+            }
+            ledger.accept_fork(stream, *numbers.start(), sha256, &args.reason, &at)?;
+            talk.result(&format!(
+                "accepted: batch {} ({}) is delivered with the next import",
+                numbers.start(),
+                sha256.short()
+            ));
+        }
+    }
+    talk.json("stream accept", ExitStatus::Done, &json!({"stream": stream, "from": numbers.start(), "to": numbers.end(), "sha256": args.sha256, "reason": args.reason}));
+    Ok(ExitStatus::Done)
+}
+
+fn parse_numbers(text: &str) -> Result<RangeInclusive<u64>> {
+    let (from, to) = text.split_once('-').unwrap_or((text, text));
+    match (from.parse::<u64>(), to.parse::<u64>()) {
+        (Ok(from), Ok(to)) if 1 <= from && from <= to && to <= 99_999_999 => Ok(from..=to),
+        _ => {
+            Err(Error::usage(format!("{:?} is no number or range of numbers", harmless(text)))
+                .advise("write 7, or 2-7"))
+        }
+    }
+}

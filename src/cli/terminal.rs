@@ -1,0 +1,131 @@
+//! How airpouch talks: results on stdout, talk on stderr, bars only on a terminal, JSON alone when asked.
+
+use std::io::{self, IsTerminal, Write};
+use std::sync::Mutex;
+use std::time::Duration;
+
+use airpouch::error::{Error, Stop};
+use airpouch::report::{ExitStatus, Finding, Observer, Weight};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde::Serialize;
+use serde_json::json;
+
+/// Where words go.
+pub struct Talk {
+    json: bool,
+    terminal: bool,
+    colour: bool,
+    bar: Mutex<Option<ProgressBar>>,
+}
+
+impl Talk {
+    /// Looks at the terminal once.
+    pub fn new(json: bool) -> Self {
+        let terminal = io::stderr().is_terminal() && !json;
+        let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
+            || std::env::var_os("TERM").is_some_and(|t| t == "dumb");
+        Self { json, terminal, colour: terminal && !plain, bar: Mutex::new(None) }
+    }
+
+    /// Whether a person is looking.
+    pub fn is_terminal(&self) -> bool {
+        self.terminal
+    }
+
+    /// A line of result. A reader that went away is no error.
+    pub fn result(&self, line: &str) {
+        if !self.json {
+            let _ = writeln!(io::stdout(), "{line}");
+        }
+    }
+
+    /// A line of talk.
+    pub fn note(&self, line: &str) {
+        if !self.json {
+            let _ = writeln!(io::stderr(), "{line}");
+        }
+    }
+
+    /// The findings of a run, each in three lines at most.
+    pub fn findings(&self, findings: &[Finding]) {
+        for finding in findings {
+            let (word, colour) = match finding.weight {
+                Weight::Note => ("note", "36"),
+                Weight::Warning => ("warning", "33"),
+                Weight::Incomplete => ("incomplete", "33"),
+                Weight::False => ("FALSE", "31"),
+            };
+            self.three_lines(word, colour, &finding.what, finding.place.as_deref(), finding.advice.as_deref());
+        }
+    }
+
+    /// What stopped a run.
+    pub fn error(&self, error: &Error) {
+        self.end();
+        if self.json {
+            let exit = match error.stop {
+                Stop::Failed => ExitStatus::Failed,
+                Stop::Usage => ExitStatus::Usage,
+                Stop::Locked => ExitStatus::Locked,
+            };
+            let error = json!({"what": error.what, "where": error.place, "do": error.advice});
+            let _ = writeln!(io::stdout(), "{}", json!({"exit": exit.code(), "error": error}));
+            return;
+        }
+        self.three_lines("error", "31", &error.what, error.place.as_deref(), error.advice.as_deref());
+    }
+
+    /// The one JSON document of a run: the verb, the exit status, and the report.
+    pub fn json(&self, verb: &str, exit: ExitStatus, report: &impl Serialize) {
+        if self.json {
+            let report = serde_json::to_value(report).unwrap_or_default();
+            let _ = writeln!(io::stdout(), "{}", json!({"verb": verb, "exit": exit.code(), "report": report}));
+        }
+    }
+
+    fn three_lines(&self, word: &str, colour: &str, what: &str, place: Option<&str>, advice: Option<&str>) {
+        let word = if self.colour { format!("\x1b[{colour}m{word}\x1b[0m") } else { word.to_owned() };
+        self.note(&format!("{word}: {what}"));
+        if let Some(place) = place.filter(|p| !p.is_empty()) {
+            self.note(&format!("  at {place}"));
+        }
+        if let Some(advice) = advice.filter(|a| !a.is_empty()) {
+            self.note(&format!("  {advice}"));
+        }
+    }
+}
+
+impl Observer for Talk {
+    fn begin(&self, stage: &str, bytes: u64) {
+        if !self.terminal {
+            return;
+        }
+        let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr());
+        if let Ok(style) = ProgressStyle::with_template(
+            "{msg:24} {bar:30} {bytes:>10} of {total_bytes}  {binary_bytes_per_sec}, {eta} left",
+        ) {
+            bar.set_style(style);
+        }
+        bar.set_message(stage.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        *self.bar.lock().expect("no thread panics with it") = Some(bar);
+    }
+
+    fn advance(&self, bytes: u64) {
+        if self.terminal
+            && let Some(bar) = self.bar.lock().expect("no thread panics with it").as_ref()
+        {
+            bar.inc(bytes);
+        }
+    }
+
+    fn end(&self) {
+        if let Some(bar) = self.bar.lock().expect("no thread panics with it").take() {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn say(&self, line: &str) {
+        self.note(line);
+    }
+}

@@ -1,0 +1,83 @@
+use std::path::{Path, PathBuf};
+
+use airpouch::error::{Error, Result};
+use airpouch::policy::Policy;
+use airpouch::report::{ExitStatus, VerifyReport, status_of};
+use airpouch::site::Site;
+use airpouch::text::{count, size};
+use airpouch::verify::{VerifyOptions, verify};
+
+use super::terminal::Talk;
+use super::{keys, settings};
+
+/// Check a medium by hand: needs public keys, no site, no network
+///
+/// Checks every signature, digest, header and envelope of every batch on MEDIUM. Reads it once, writes nothing.
+#[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Example:\n  airpouch verify /media/stick --trust /etc/airpouch/trust\n  airpouch verify /media/stick --trust /etc/airpouch/trust --zone restricted --policy policy.toml"
+)]
+pub struct Args {
+    /// The directory where the medium is mounted
+    medium: PathBuf,
+    /// The directory with the exporter's public keys, and trust.toml
+    #[arg(long, value_name = "DIR", env = "AIRPOUCH_TRUST")]
+    trust: PathBuf,
+    /// The zone that this is; without it the batch's zone is shown and not judged
+    #[arg(long, value_name = "NAME", env = "AIRPOUCH_ZONE")]
+    zone: Option<String>,
+    /// Say what this policy would hold or quarantine
+    #[arg(long, value_name = "FILE", env = "AIRPOUCH_POLICY")]
+    policy: Option<PathBuf>,
+    /// Processors to use [default: all]
+    #[arg(long, value_name = "N", env = "AIRPOUCH_THREADS")]
+    threads: Option<usize>,
+    /// Trust keys that are published with airpouch's sources; for tests only
+    #[arg(long)]
+    test_keys: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
+    if let Some(zone) = &args.zone {
+        settings::check_zone(zone)?;
+    }
+    let store = keys::trust_store(&args.trust, args.test_keys, talk)?;
+    let policy = args.policy.as_deref().map(policy_file).transpose()?;
+    let threads = settings::threads(args.threads, &settings::Settings::default())?;
+    let options = VerifyOptions { zone: args.zone.clone(), policy, threads };
+    let report = verify(&args.medium, &store, &options, talk)?;
+    say(&report, talk);
+    let exit = status_of(&report.findings);
+    talk.json("verify", exit, &report);
+    Ok(exit)
+}
+
+/// A policy that was named, and so has to be there.
+pub fn policy_file(path: &Path) -> Result<Policy> {
+    let text = Site::text_of(path)?.ok_or_else(|| Error::usage("there is no such policy").at(path))?;
+    Policy::from_toml(&text).map_err(|e| Error::usage(e).at(path))
+}
+
+fn say(report: &VerifyReport, talk: &Talk) {
+    for whole in &report.whole {
+        let b = &whole.batch;
+        let what = if b.envelopes == 0 {
+            "heartbeat".to_owned()
+        } else {
+            format!("{}, {}", count(b.envelopes, "envelope"), size(b.bytes))
+        };
+        talk.result(&format!(
+            "holds: batch {} of stream {} for zone {}: {what}, made {}, signed by {}, head code {}",
+            b.sequence,
+            b.stream,
+            b.zone,
+            whole.created,
+            whole.signers.join(" and "),
+            whole.head
+        ));
+    }
+    talk.findings(&report.findings);
+}

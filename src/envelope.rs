@@ -1,0 +1,310 @@
+//! Envelopes: what a connector wrote, read once and without a tree.
+
+mod bundle;
+mod contents;
+mod item;
+mod keys;
+mod meaning;
+mod refusal;
+#[cfg(test)]
+mod tests;
+
+use crate::json::{Event, JsonError, Scanner, Text};
+use crate::limits;
+use keys::{Keys, Seen};
+
+pub use contents::{Code, Contents, EmbeddedFile, Finding};
+pub use refusal::NotAnEnvelope;
+
+/// A valid envelope, as pycti's `_create_message_bundle` makes them: who wrote it, for whom, and what it holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Envelope {
+    /// The connector that wrote it.
+    pub connector: Connector,
+    /// `applicant_id`: the OpenCTI user in whose name it was written. `None` if null or absent, which is routine.
+    pub applicant: Option<String>,
+    /// What the bundle holds.
+    pub contents: Contents,
+}
+
+/// A connector, as its envelopes describe it.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Connector {
+    /// `[A-Za-z0-9_-]{1,128}`
+    pub id: String,
+    /// Its name, at most [`limits::PARTY_TEXT_MAX`] bytes, as all texts here.
+    pub name: String,
+    /// The JSON field `type`, usually `EXTERNAL_IMPORT`.
+    pub kind: String,
+    /// What it deals in.
+    pub scope: Scope,
+    /// `None` for null, absent and any other type.
+    pub auto: Option<bool>,
+    /// `None` for null, absent and any other type.
+    pub validate_before_import: Option<bool>,
+}
+
+/// A connector's scope: pycti writes the raw configuration value, usually one text with commas.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Scope {
+    /// Null, absent, or neither text nor list of texts.
+    #[default]
+    None,
+    /// One text, commas and all.
+    Text(String),
+    /// A list of texts; together at most [`limits::PARTY_TEXT_MAX`] bytes, one more counted for each.
+    List(Vec<String>),
+}
+
+impl Envelope {
+    /// Reads an envelope: size, UTF-8, then one pass over the JSON that also looks through the bundle.
+    ///
+    /// # Errors
+    /// [`NotAnEnvelope`] unless the bytes are one JSON object (RFC 8259) of at most [`limits::DEPTH_MAX`] levels
+    /// with `bundle_type` DIRECTORY_BUNDLE or S3_BUNDLE, `connector` with id, name and type, `bundle` with a list
+    /// `objects`; `applicant_id` absent, null or text; `entities_types` absent, null, text or a list; and no key
+    /// twice at the top or in `connector`. What is wrong inside the bundle is a finding, not an error.
+    pub fn parse(bytes: &[u8]) -> Result<Self, NotAnEnvelope> {
+        let text = checked_text(bytes)?;
+        let mut scanner = Scanner::new(text);
+        read_envelope(&mut scanner).map_err(|refusal| refusal.named(text))
+    }
+}
+
+/// The envelope with an applicant put in where `applicant_id` is null or absent; no other byte changes. Bytes
+/// that name an applicant already, or are no envelope, come back as they are.
+pub fn with_applicant(bytes: &[u8], id: &str) -> Vec<u8> {
+    let Some((from, to)) = std::str::from_utf8(bytes).ok().and_then(null_applicant) else {
+        return bytes.to_vec();
+    };
+    let value = serde_json::Value::from(id).to_string();
+    let value = if from == to { format!("\"applicant_id\": {value}, ") } else { value };
+    [&bytes[..from], value.as_bytes(), &bytes[to..]].concat()
+}
+
+/// Where the null of `applicant_id` stands; behind the first brace, and empty, if there is no such key.
+fn null_applicant(text: &str) -> Option<(usize, usize)> {
+    let mut scanner = Scanner::new(text);
+    let Event::ObjectStart = scanner.next().ok()? else {
+        return None;
+    };
+    let behind_brace = scanner.offset();
+    let mut members = 0;
+    loop {
+        match scanner.next().ok()? {
+            Event::Key(key) => {
+                let value = scanner.next().ok()?;
+                if key.decoded().as_ref() == b"applicant_id" {
+                    let end = scanner.offset();
+                    return (value == Event::Null).then(|| (end - "null".len(), end));
+                }
+                scanner.skip(value).ok()?;
+                members += 1;
+            }
+            _ => return (members > 0).then_some((behind_brace, behind_brace)),
+        }
+    }
+}
+
+/// Why reading stopped: the JSON, whose place is still to be found, or what it says.
+enum Refusal {
+    Json(JsonError),
+    Envelope(NotAnEnvelope),
+}
+
+impl From<JsonError> for Refusal {
+    fn from(error: JsonError) -> Self {
+        Self::Json(error)
+    }
+}
+
+impl From<NotAnEnvelope> for Refusal {
+    fn from(reason: NotAnEnvelope) -> Self {
+        Self::Envelope(reason)
+    }
+}
+
+impl Refusal {
+    fn named(self, text: &str) -> NotAnEnvelope {
+        match self {
+            Self::Json(error) => NotAnEnvelope::from_json(&error, text),
+            Self::Envelope(reason) => reason,
+        }
+    }
+}
+
+/// The bytes as text, or what else they are: the reasons are told apart because people mend them differently.
+fn checked_text(bytes: &[u8]) -> Result<&str, NotAnEnvelope> {
+    let size = bytes.len() as u64;
+    if size > limits::ENVELOPE_MAX {
+        return Err(NotAnEnvelope::TooLarge { size });
+    }
+    match bytes {
+        [0xef, 0xbb, 0xbf, ..] => return Err(NotAnEnvelope::ByteOrderMark),
+        [0xff, 0xfe, ..] | [0xfe, 0xff, ..] => return Err(NotAnEnvelope::Utf16),
+        [0, ..] if bytes.iter().all(|byte| *byte == 0) => return Err(NotAnEnvelope::Zeros),
+        [0, b'{', ..] | [b'{', 0, ..] => return Err(NotAnEnvelope::Utf16),
+        _ => {}
+    }
+    let text = std::str::from_utf8(bytes).map_err(|error| match error.error_len() {
+        Some(_) => NotAnEnvelope::NotUtf8 { offset: error.valid_up_to() },
+        None => {
+            let offset = error.valid_up_to();
+            let (line, column) = JsonError { fault: crate::json::Fault::CutOff, what: "", offset }.place(bytes);
+            NotAnEnvelope::CutOff { line, column }
+        }
+    })?;
+    if text.bytes().all(|byte| matches!(byte, b' ' | b'\n' | b'\r' | b'\t')) {
+        return Err(NotAnEnvelope::Empty);
+    }
+    Ok(text)
+}
+
+fn read_envelope<'a>(scanner: &mut Scanner<'a>) -> Result<Envelope, Refusal> {
+    let first = scanner.next()?;
+    if first != Event::ObjectStart {
+        scanner.skip(first)?;
+        scanner.next()?;
+        return Err(NotAnEnvelope::NotAnObject { found: named(first) }.into());
+    }
+    let mut keys = Keys::default();
+    keys.open();
+    let (mut connector, mut applicant, mut contents, mut bundle_type) = (None, None, None, None);
+    while let Event::Key(key) = scanner.next()? {
+        if keys.take(key) == Seen::Twice {
+            return Err(duplicate("", key));
+        }
+        let value = scanner.next()?;
+        match key.lossy().as_ref() {
+            "bundle_type" => bundle_type = Some(read_bundle_type(value)?),
+            "applicant_id" if value == Event::Null => {}
+            "applicant_id" => applicant = Some(party_text("applicant_id", "a text or null", value)?),
+            "connector" => connector = Some(read_connector(scanner, value)?),
+            "entities_types" => match value {
+                Event::Null | Event::String(_) | Event::ArrayStart => scanner.skip(value)?,
+                _ => return Err(wrong("entities_types", value, "a text, a list or null")),
+            },
+            "bundle" if value == Event::ObjectStart => contents = Some(bundle::read(scanner)?),
+            "bundle" => return Err(wrong("bundle", value, "a JSON object")),
+            _ => scanner.skip(value)?,
+        }
+    }
+    scanner.next()?;
+    bundle_type.ok_or(NotAnEnvelope::Missing { field: "bundle_type" })?;
+    Ok(Envelope {
+        connector: connector.ok_or(NotAnEnvelope::Missing { field: "connector" })?,
+        applicant,
+        contents: contents.ok_or(NotAnEnvelope::Missing { field: "bundle" })?,
+    })
+}
+
+fn read_bundle_type(value: Event<'_>) -> Result<(), Refusal> {
+    let found = party_text("bundle_type", "a text", value)?;
+    match found.as_str() {
+        "DIRECTORY_BUNDLE" | "S3_BUNDLE" => Ok(()),
+        _ => Err(NotAnEnvelope::BundleType { found }.into()),
+    }
+}
+
+fn read_connector<'a>(scanner: &mut Scanner<'a>, first: Event<'a>) -> Result<Connector, Refusal> {
+    if first != Event::ObjectStart {
+        return Err(wrong("connector", first, "a JSON object"));
+    }
+    let mut keys = Keys::default();
+    keys.open();
+    let (mut id, mut name, mut kind, mut scope) = (None, None, None, Scope::None);
+    let (mut auto, mut validate_before_import) = (None, None);
+    while let Event::Key(key) = scanner.next()? {
+        if keys.take(key) == Seen::Twice {
+            return Err(duplicate("connector.", key));
+        }
+        let value = scanner.next()?;
+        match (key.lossy().as_ref(), value) {
+            ("id", _) => id = Some(connector_id(party_text("connector.id", "a text", value)?)?),
+            ("name", _) => name = Some(party_text("connector.name", "a text", value)?),
+            ("type", _) => kind = Some(party_text("connector.type", "a text", value)?),
+            ("scope", Event::String(_)) => scope = Scope::Text(party_text("connector.scope", "a text", value)?),
+            ("scope", Event::ArrayStart) => scope = read_scope(scanner)?,
+            ("auto", Event::Bool(flag)) => auto = Some(flag),
+            ("validate_before_import", Event::Bool(flag)) => validate_before_import = Some(flag),
+            _ => scanner.skip(value)?,
+        }
+    }
+    Ok(Connector {
+        id: id.ok_or(NotAnEnvelope::Missing { field: "connector.id" })?,
+        name: name.ok_or(NotAnEnvelope::Missing { field: "connector.name" })?,
+        kind: kind.ok_or(NotAnEnvelope::Missing { field: "connector.type" })?,
+        scope,
+        auto,
+        validate_before_import,
+    })
+}
+
+fn connector_id(id: String) -> Result<String, Refusal> {
+    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
+    if (1..=128).contains(&id.len()) && id.bytes().all(allowed) {
+        return Ok(id);
+    }
+    Err(NotAnEnvelope::ConnectorId { id }.into())
+}
+
+/// A scope that is a list; one with anything but texts in it stands as none.
+fn read_scope(scanner: &mut Scanner<'_>) -> Result<Scope, Refusal> {
+    let (mut scope, mut only_texts, mut bytes) = (Vec::new(), true, 0);
+    loop {
+        match scanner.next()? {
+            Event::ArrayEnd if only_texts => return Ok(Scope::List(scope)),
+            Event::ArrayEnd => return Ok(Scope::None),
+            value @ Event::String(_) => {
+                let text = party_text("connector.scope", "a list of texts", value)?;
+                bytes += text.len() + 1;
+                if bytes > limits::PARTY_TEXT_MAX {
+                    return Err(NotAnEnvelope::TooLong { field: "connector.scope" }.into());
+                }
+                scope.push(text);
+            }
+            other => {
+                only_texts = false;
+                scanner.skip(other)?;
+            }
+        }
+    }
+}
+
+/// A text that goes into the manifest: no lone surrogates, which UTF-8 cannot hold, and not too long.
+fn party_text(field: &'static str, expected: &'static str, value: Event<'_>) -> Result<String, Refusal> {
+    let Event::String(text) = value else {
+        return Err(wrong(field, value, expected));
+    };
+    match text.text() {
+        None => {
+            let found = "a text with half of a surrogate pair";
+            Err(NotAnEnvelope::WrongType { field, found, expected: "a text of whole characters" }.into())
+        }
+        Some(text) if text.len() > limits::PARTY_TEXT_MAX => Err(NotAnEnvelope::TooLong { field }.into()),
+        Some(text) => Ok(text.into_owned()),
+    }
+}
+
+fn duplicate(prefix: &str, key: Text<'_>) -> Refusal {
+    let field = format!("{prefix}{}", crate::text::harmless(&key.lossy()));
+    NotAnEnvelope::DuplicateKey { field }.into()
+}
+
+fn wrong(field: &'static str, value: Event<'_>, expected: &'static str) -> Refusal {
+    NotAnEnvelope::WrongType { field, found: named(value), expected }.into()
+}
+
+/// What a value is, by its first event.
+fn named(value: Event<'_>) -> &'static str {
+    match value {
+        Event::ObjectStart | Event::ObjectEnd | Event::Key(_) => "an object",
+        Event::ArrayStart | Event::ArrayEnd => "a list",
+        Event::String(_) => "a text",
+        Event::Number(_) => "a number",
+        Event::Bool(true) => "true",
+        Event::Bool(false) => "false",
+        Event::Null => "null",
+        Event::End => "nothing",
+    }
+}

@@ -1,0 +1,380 @@
+//! The one pass over a bundle. It keeps the path to where it stands, the keys of the open objects and a few
+//! facts of the current STIX object, so that nothing hides at any depth and nothing is kept.
+
+mod notes;
+
+use super::contents::{Code, Contents, EmbeddedFile, count};
+use super::item::{End, Item};
+use super::keys::{Keys, Seen};
+use super::meaning::Meaning;
+use super::{NotAnEnvelope, Refusal, named};
+use crate::json::{Event, Scanner, Text};
+use crate::limits;
+
+/// Reads a bundle whose opening brace was the scanner's last event, to its closing brace.
+pub(super) fn read<'a>(scanner: &mut Scanner<'a>) -> Result<Contents, Refusal> {
+    let mut pass = Pass::default();
+    pass.open(Role::Bundle, true);
+    while !pass.frames.is_empty() {
+        match scanner.next()? {
+            Event::Key(key) => pass.key(key),
+            event @ (Event::ObjectStart | Event::ArrayStart) => pass.container(event)?,
+            Event::ObjectEnd | Event::ArrayEnd => pass.close(),
+            scalar => pass.scalar(scalar)?,
+        }
+    }
+    if pass.has_objects { Ok(pass.out) } else { Err(NotAnEnvelope::Missing { field: "bundle.objects" }.into()) }
+}
+
+/// What an open object or list is to us.
+#[derive(Clone, Copy, PartialEq)]
+enum Role {
+    /// The bundle itself.
+    Bundle,
+    /// Its list of objects.
+    Objects,
+    /// One of these: a STIX object.
+    Item,
+    /// A STIX object's own `*_refs`.
+    Refs,
+    /// Its `external_references` or `kill_chain_phases`.
+    References,
+    /// Its `extensions`.
+    Extensions,
+    /// OpenCTI's own among these.
+    OpenctiExtension,
+    /// A list of markings below a STIX object's top level.
+    Markings,
+    /// A list of embedded files, and one of them.
+    Files,
+    File,
+    /// What pycti raises on, unless it is empty.
+    Misplaced,
+    /// Operations in disguise, unless there are none.
+    UpsertOperations,
+    Other,
+}
+
+/// An open object or list, and where in it we stand.
+struct Frame<'a> {
+    role: Role,
+    object: bool,
+    /// The current key of an object.
+    key: Text<'a>,
+    /// What that key means.
+    meaning: Meaning,
+    /// The current element of a list; the first makes it 0.
+    index: usize,
+    /// Decoded bytes of an embedded file in an object, and the key that held it.
+    data: Option<(u64, Text<'a>)>,
+    mime: Option<Text<'a>>,
+}
+
+#[derive(Default)]
+struct Pass<'a> {
+    frames: Vec<Frame<'a>>,
+    keys: Keys<'a>,
+    item: Item<'a>,
+    out: Contents,
+    /// Findings of each code so far, the uncounted ones too.
+    found: [usize; 6],
+    /// Where the current object's findings begin; they get its id when it ends.
+    item_findings: usize,
+    has_objects: bool,
+}
+
+impl<'a> Pass<'a> {
+    #[inline]
+    fn open(&mut self, role: Role, object: bool) {
+        if object {
+            self.keys.open();
+        }
+        let (key, meaning) = (Text::unescaped(""), Meaning::Nothing);
+        self.frames.push(Frame { role, object, key, meaning, index: usize::MAX, data: None, mime: None });
+    }
+
+    #[inline]
+    fn key(&mut self, key: Text<'a>) {
+        let meaning = Meaning::of(key);
+        let Some(frame) = self.frames.last_mut() else {
+            return;
+        };
+        (frame.key, frame.meaning) = (key, meaning);
+        let role = frame.role;
+        let seen = self.keys.take(key);
+        if seen != Seen::New || key.raw().len() > limits::KEY_LENGTH_MAX {
+            self.note_key(key, seen);
+        }
+        match role {
+            Role::Item if meaning == Meaning::Id => self.item.id = None,
+            Role::Item if meaning == Meaning::Type => self.item.type_begins(),
+            Role::Misplaced | Role::UpsertOperations => self.first_inside(),
+            _ => {}
+        }
+    }
+
+    fn container(&mut self, event: Event<'a>) -> Result<(), Refusal> {
+        let object = event == Event::ObjectStart;
+        let Some((role, meaning)) = self.begin_value() else {
+            return Ok(());
+        };
+        if meaning == Meaning::Operation {
+            self.note_operation(event);
+        }
+        let child = match (role, meaning) {
+            (Role::Bundle, Meaning::Objects) if object => return Err(objects_are(event)),
+            (Role::Bundle, Meaning::Objects) => {
+                self.has_objects = true;
+                Role::Objects
+            }
+            (Role::Objects, _) if object => {
+                self.begin_item();
+                Role::Item
+            }
+            (Role::Objects, _) => {
+                self.note_no_object(event);
+                Role::Other
+            }
+            (Role::Refs | Role::References, _) if role == Role::Refs || !object => {
+                self.note_element(event);
+                Role::Other
+            }
+            (Role::Item, _) => self.item_member(object, meaning, event),
+            (Role::Extensions, Meaning::OpenctiExtension) if object => Role::OpenctiExtension,
+            (Role::Extensions, Meaning::OpenctiExtension) => Role::Misplaced,
+            (Role::OpenctiExtension, Meaning::Id) => Role::Misplaced,
+            (Role::Files, _) if object => Role::File,
+            _ => common_member(object, meaning),
+        };
+        self.open(child, object);
+        Ok(())
+    }
+
+    /// What a list or object in a member of a STIX object is; splitting looks at these.
+    fn item_member(&mut self, object: bool, meaning: Meaning, event: Event<'a>) -> Role {
+        match meaning {
+            _ if meaning.is_refs() && object => Role::Misplaced,
+            _ if meaning.is_refs() => {
+                if meaning == Meaning::WhereSighted {
+                    self.item.where_sighted = End::Dropped;
+                }
+                Role::Refs
+            }
+            _ if meaning.is_ref() => {
+                self.note_misplaced(event, meaning);
+                Role::Other
+            }
+            Meaning::References if object => Role::Misplaced,
+            Meaning::References => Role::References,
+            Meaning::Extensions if object => Role::Extensions,
+            Meaning::Extensions | Meaning::InternalId => Role::Misplaced,
+            _ => common_member(object, meaning),
+        }
+    }
+
+    #[inline]
+    fn scalar(&mut self, value: Event<'a>) -> Result<(), Refusal> {
+        let Some((role, meaning)) = self.begin_value() else {
+            return Ok(());
+        };
+        if let Event::Number(digits) = value
+            && digits.len() > notes::PYTHON_DIGITS_MAX
+        {
+            self.note_number(digits);
+        }
+        if role == Role::Refs {
+            self.reference(value);
+            return Ok(());
+        }
+        if meaning == Meaning::Nothing && !matches!(role, Role::Objects | Role::References | Role::Markings) {
+            return Ok(());
+        }
+        match (role, meaning) {
+            (_, Meaning::Operation) => self.note_operation(value),
+            (_, Meaning::UpsertOperations) if value != Event::Null => {
+                self.note(Code::Command, notes::upsert_operations);
+            }
+            (Role::Bundle, Meaning::Objects) => return Err(objects_are(value)),
+            (Role::Objects, _) => self.note_no_object(value),
+            (Role::References, _) => self.note_element(value),
+            (Role::Markings, _) => self.marking(value),
+            (_, Meaning::MarkingRef | Meaning::MarkingRefs) => {
+                self.marking(value);
+                if role == Role::Item {
+                    self.item_scalar(meaning, value);
+                }
+            }
+            (Role::Item, _) => self.item_scalar(meaning, value),
+            (Role::Extensions, Meaning::OpenctiExtension) if is_true(value) => self.note_misplaced(value, meaning),
+            (Role::File, Meaning::Data) => self.file(value),
+            _ => {}
+        }
+        match meaning {
+            Meaning::MimeType => self.mime_type(value),
+            Meaning::PayloadBin => self.file(value),
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// A member of a STIX object that is neither list nor object.
+    fn item_scalar(&mut self, meaning: Meaning, value: Event<'a>) {
+        match (meaning, value) {
+            (Meaning::Id, Event::String(id)) => self.item.id = Some(id),
+            (Meaning::Type, Event::String(type_)) => self.item.type_ = Some(type_),
+            (_, Event::String(end)) if meaning.is_ref() => self.end(meaning, End::At(end)),
+            (_, Event::Null) if meaning.is_ref() => self.end(meaning, End::Dropped),
+            (Meaning::WhereSighted, Event::Null) => self.item.where_sighted = End::Null,
+            (Meaning::Extensions, _) if is_true(value) => self.note_misplaced(value, meaning),
+            (Meaning::References, _) if !is_empty(value) => self.note_misplaced(value, meaning),
+            _ if meaning.is_refs() && !is_empty(value) => self.note_misplaced(value, meaning),
+            _ if meaning.is_ref() => self.note_misplaced(value, meaning),
+            _ => {}
+        }
+    }
+
+    fn end(&mut self, meaning: Meaning, end: End<'a>) {
+        match meaning {
+            Meaning::SourceRef => self.item.source = end,
+            Meaning::TargetRef => self.item.target = end,
+            Meaning::SightingOf => self.item.sighting_of = end,
+            _ => {}
+        }
+    }
+
+    /// An element of a `*_refs` of a STIX object.
+    fn reference(&mut self, value: Event<'a>) {
+        let Event::String(target) = value else {
+            return self.note_element(value);
+        };
+        let parent = self.frames.len().checked_sub(2).map_or(Meaning::Nothing, |at| self.frames[at].meaning);
+        match parent {
+            Meaning::MarkingRefs => self.marking(value),
+            Meaning::WhereSighted => self.item.sighted_by(target),
+            _ => {}
+        }
+    }
+
+    fn marking(&mut self, value: Event<'a>) {
+        let Event::String(marking) = value else {
+            return;
+        };
+        let bytes = marking.raw().len();
+        if bytes > limits::ID_LENGTH_MAX {
+            self.note(Code::TooLong, || format!("has a marking of {bytes} bytes"));
+        }
+        count(&mut self.out.markings, &marking.lossy());
+    }
+
+    fn file(&mut self, value: Event<'a>) {
+        let (Event::String(base64), Some(frame)) = (value, self.frames.last_mut()) else {
+            return;
+        };
+        let characters = base64.decoded();
+        let padding = characters.iter().rev().take(2).filter(|b| **b == b'=').count();
+        let length = characters.len() - padding;
+        // Under a duplicate key the larger counts.
+        let bytes = (length as u64 * 3 / 4).max(frame.data.map_or(0, |(bytes, _)| bytes));
+        frame.data = Some((bytes, frame.key));
+    }
+
+    fn mime_type(&mut self, value: Event<'a>) {
+        if let (Event::String(mime), Some(frame)) = (value, self.frames.last_mut()) {
+            frame.mime = Some(mime);
+        }
+    }
+
+    /// A value begins: in what, and as what.
+    #[inline]
+    fn begin_value(&mut self) -> Option<(Role, Meaning)> {
+        let frame = self.frames.last_mut()?;
+        if !frame.object {
+            frame.index = frame.index.wrapping_add(1);
+            if matches!(frame.role, Role::Misplaced | Role::UpsertOperations) {
+                self.first_inside();
+                return Some((Role::Other, Meaning::Nothing));
+            }
+        }
+        Some((frame.role, frame.meaning))
+    }
+
+    #[inline]
+    fn close(&mut self) {
+        let Some(frame) = self.frames.pop() else {
+            return;
+        };
+        if !frame.object {
+            return;
+        }
+        self.keys.close();
+        if let Some((bytes, key)) = frame.data {
+            let place = format!("{}/{}", self.pointer(self.frames.len()), notes::shown(key));
+            let mime = frame.mime.map(|mime| mime.lossy().into_owned());
+            self.out.add_file(EmbeddedFile { place, bytes, mime });
+        }
+        if frame.role == Role::Item {
+            self.end_item();
+        }
+    }
+
+    fn begin_item(&mut self) {
+        self.count_object();
+        self.item = Item::default();
+        self.item_findings = self.out.findings.len();
+    }
+
+    fn count_object(&mut self) {
+        self.out.objects += 1;
+        if self.out.objects == limits::OBJECTS_MAX + 1 {
+            self.note(Code::TooMany, || format!("holds more than {} objects", limits::OBJECTS_MAX));
+        }
+    }
+
+    fn end_item(&mut self) {
+        let item = std::mem::take(&mut self.item);
+        match item.type_ {
+            Some(type_) => count(&mut self.out.types, &type_.lossy()),
+            None => count(&mut self.out.types, "?"),
+        }
+        if item.is_compatible() {
+            self.out.compatible += 1;
+        }
+        for (code, member, what) in item.findings() {
+            self.note_ended(member, code, what);
+        }
+        if self.out.findings.len() > self.item_findings {
+            self.name_item(item.id);
+        }
+    }
+}
+
+/// What a list or object under this key is, anywhere in a bundle.
+fn common_member(object: bool, meaning: Meaning) -> Role {
+    match meaning {
+        Meaning::MarkingRefs if !object => Role::Markings,
+        Meaning::Files if !object => Role::Files,
+        Meaning::UpsertOperations => Role::UpsertOperations,
+        _ => Role::Other,
+    }
+}
+
+fn objects_are(value: Event<'_>) -> Refusal {
+    NotAnEnvelope::WrongType { field: "bundle.objects", found: named(value), expected: "a list" }.into()
+}
+
+/// Python's truth of a value that is neither list nor object.
+fn is_true(value: Event<'_>) -> bool {
+    match value {
+        Event::String(text) => !text.raw().is_empty(),
+        Event::Number(digits) => {
+            digits.bytes().take_while(|b| !matches!(b, b'e' | b'E')).any(|b| b.is_ascii_digit() && b != b'0')
+        }
+        Event::Bool(flag) => flag,
+        _ => false,
+    }
+}
+
+/// What pycti walks over without harm where a list belongs.
+fn is_empty(value: Event<'_>) -> bool {
+    matches!(value, Event::Null) || matches!(value, Event::String(text) if text.raw().is_empty())
+}

@@ -1,0 +1,185 @@
+//! How the pass over a bundle puts into words what it found, and where. All of this is rare.
+
+use std::borrow::Cow;
+use std::fmt::Write as _;
+
+use super::super::contents::{Code, Finding, NAMED_MAX, count};
+use super::super::named;
+use super::{Meaning, Pass, Role, Seen};
+use crate::json::{Event, Text};
+use crate::limits;
+use crate::text::harmless;
+
+/// Python's `int` refuses longer numbers (`sys.int_info.default_max_str_digits`), and with them the whole text.
+pub(super) const PYTHON_DIGITS_MAX: usize = 4300;
+
+impl<'a> Pass<'a> {
+    /// Notes what is wrong with the current value. The words are only found while the code has room, so that a
+    /// million findings cost no more than counting them.
+    #[cold]
+    pub(super) fn note(&mut self, code: Code, what: impl FnOnce() -> String) {
+        self.note_at(self.frames.len(), code, what);
+    }
+
+    /// Notes what is wrong with the value that the first so many frames lead to.
+    fn note_at(&mut self, frames: usize, code: Code, what: impl FnOnce() -> String) {
+        if self.has_room(code) {
+            // Inside a STIX object its name is put before when it ends; elsewhere the bundle is meant.
+            let in_item = self.frames.iter().any(|frame| frame.role == Role::Item);
+            let subject = if in_item { "" } else { "the bundle " };
+            self.add(code, format!("{subject}{}", what()), self.pointer(frames));
+        }
+    }
+
+    /// Notes what is wrong with a STIX object that just ended, or with a member of it.
+    #[cold]
+    pub(super) fn note_ended(&mut self, member: &str, code: Code, what: String) {
+        if self.has_room(code) {
+            let slash = if member.is_empty() { "" } else { "/" };
+            let place = format!("{}{slash}{member}", self.pointer(self.frames.len()));
+            self.add(code, what, place);
+        }
+    }
+
+    fn has_room(&mut self, code: Code) -> bool {
+        let found = &mut self.found[code as usize];
+        *found += 1;
+        self.out.more_findings += u64::from(*found > NAMED_MAX);
+        *found <= NAMED_MAX
+    }
+
+    fn add(&mut self, code: Code, what: String, place: String) {
+        self.out.findings.push(Finding { code, what, place });
+    }
+
+    /// Puts the object's name before what was found in it.
+    #[cold]
+    pub(super) fn name_item(&mut self, id: Option<Text<'a>>) {
+        let index = self.out.objects - 1;
+        let id = id.map_or(String::new(), |id| format!(" {}", shown(id)));
+        for finding in &mut self.out.findings[self.item_findings..] {
+            finding.what = format!("objects[{index}]{id} {}", finding.what);
+        }
+        self.item_findings = self.out.findings.len();
+    }
+
+    pub(super) fn note_operation(&mut self, value: Event<'a>) {
+        self.note(Code::Command, || match value {
+            Event::String(operation) => {
+                format!("carries opencti_operation \"{}\"", shown(operation))
+            }
+            other => format!("carries opencti_operation, which is {}", named(other)),
+        });
+    }
+
+    /// A key that is there twice, is too long, or is one too many.
+    #[cold]
+    pub(super) fn note_key(&mut self, key: Text<'a>, seen: Seen) {
+        let bytes = key.raw().len();
+        if bytes > limits::KEY_LENGTH_MAX {
+            self.note(Code::TooLong, || format!("has a key of {bytes} bytes"));
+        }
+        match seen {
+            Seen::New => {}
+            Seen::Twice => self.note(Code::DuplicateKey, || format!("has the key \"{}\" twice", shown(key))),
+            Seen::TooMany => {
+                self.note(Code::TooMany, || format!("has an object of more than {} keys", limits::KEYS_MAX));
+            }
+        }
+    }
+
+    /// An element of the bundle's `objects` is no object.
+    pub(super) fn note_no_object(&mut self, value: Event<'a>) {
+        self.count_object();
+        count(&mut self.out.types, "?");
+        if self.has_room(Code::Unsplittable) {
+            let index = self.out.objects - 1;
+            let what = format!("objects[{index}] is {}, where an object belongs", named(value));
+            self.add(Code::Unsplittable, what, self.pointer(self.frames.len()));
+        }
+    }
+
+    /// A STIX object's member is something that pycti cannot use.
+    pub(super) fn note_misplaced(&mut self, value: Event<'a>, meaning: Meaning) {
+        let Some(key) = self.frames.last().map(|frame| frame.key) else {
+            return;
+        };
+        self.note(Code::Unsplittable, || misplaced(named(value), key, meaning));
+    }
+
+    /// An element of a list in a STIX object is something that pycti cannot use.
+    pub(super) fn note_element(&mut self, value: Event<'a>) {
+        let [.., parent, _] = &self.frames[..] else {
+            return;
+        };
+        let (key, refs) = (parent.key, parent.meaning.is_refs());
+        self.note(Code::Unsplittable, || {
+            let expected = if refs { "ids belong" } else { "objects belong" };
+            format!("has {} among \"{}\", where {expected}", named(value), shown(key))
+        });
+    }
+
+    /// The first key or element of what may only be there empty.
+    #[cold]
+    pub(super) fn first_inside(&mut self) {
+        let outside = self.frames.len() - 1;
+        let [.., parent, frame] = &mut self.frames[..] else {
+            return;
+        };
+        let (key, meaning) = (parent.key, parent.meaning);
+        let found = if frame.object { "an object" } else { "a list" };
+        match std::mem::replace(&mut frame.role, Role::Other) {
+            Role::UpsertOperations => self.note_at(outside, Code::Command, upsert_operations),
+            _ => self.note_at(outside, Code::Unsplittable, || misplaced(found, key, meaning)),
+        }
+    }
+
+    /// A number of many characters: Python reads integers only up to some length, other numbers always.
+    #[cold]
+    pub(super) fn note_number(&mut self, number: &'a str) {
+        let digits = number.trim_start_matches('-').len();
+        if digits > PYTHON_DIGITS_MAX && !number.contains(['.', 'e', 'E']) {
+            self.note(Code::Unsplittable, || format!("has a number of {digits} digits, which Python refuses"));
+        }
+    }
+
+    /// The JSON pointer to the value that the first so many frames lead to; long ones are cut.
+    pub(super) fn pointer(&self, frames: usize) -> String {
+        let mut pointer = String::from("/bundle");
+        for frame in &self.frames[..frames] {
+            if pointer.len() > limits::KEY_LENGTH_MAX {
+                break;
+            } else if frame.object {
+                let key = beginning(frame.key);
+                let _ = write!(pointer, "/{}", key.replace('~', "~0").replace('/', "~1"));
+            } else {
+                let _ = write!(pointer, "/{}", frame.index);
+            }
+        }
+        harmless(&pointer)
+    }
+}
+
+/// The words for operations that the platform executes while it takes an object.
+pub(super) fn upsert_operations() -> String {
+    "carries opencti_upsert_operations".to_owned()
+}
+
+fn misplaced(found: &str, key: Text<'_>, meaning: Meaning) -> String {
+    format!("has {found} in \"{}\", where {} belongs", shown(key), meaning.expected())
+}
+
+/// A stranger's text for people.
+pub(super) fn shown(text: Text<'_>) -> String {
+    harmless(&beginning(text))
+}
+
+/// A text, or as much of it as is worth looking at: it may be 256 MiB, and be shown many times.
+fn beginning(text: Text<'_>) -> Cow<'_, str> {
+    let raw = text.raw();
+    if raw.len() <= limits::KEY_LENGTH_MAX {
+        return text.lossy();
+    }
+    let end = (0..=limits::KEY_LENGTH_MAX).rev().find(|at| raw.is_char_boundary(*at));
+    Cow::Borrowed(&raw[..end.unwrap_or(0)])
+}

@@ -1,0 +1,119 @@
+//! What a bundle holds, in numbers and findings: nothing of it is kept as a tree.
+
+use std::collections::BTreeMap;
+
+use crate::limits;
+
+/// Findings kept for each code, and embedded files kept: enough to act on, whatever the input.
+pub(super) const NAMED_MAX: usize = 32;
+
+/// What one streaming pass over a bundle found.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Contents {
+    /// Elements of `objects`.
+    pub objects: u64,
+    /// Object types with counts. Types beyond the first [`limits::NAMED_KINDS_MAX`], and longer ones than
+    /// [`limits::ID_LENGTH_MAX`], count on `*`; objects without a text type count on `?`.
+    pub types: BTreeMap<String, u64>,
+    /// Every text in an `object_marking_refs` or a `marking_ref` (granular markings), at any depth, with
+    /// counts; the same caps.
+    pub markings: BTreeMap<String, u64>,
+    /// What is remarkable, at most 32 for each code, so that no code can hide another; in their order.
+    pub findings: Vec<Finding>,
+    /// Further findings that are only counted.
+    pub more_findings: u64,
+    /// Embedded files, the 32 largest.
+    pub files: Vec<EmbeddedFile>,
+    /// Further embedded files that are only counted.
+    pub more_files: u64,
+    /// The MIME types of all embedded files with counts; the same caps; files without one count on `?`.
+    pub file_types: BTreeMap<String, u64>,
+    /// Objects that pycti's splitter would emit as far as one pass can tell: 0 makes the stock connector
+    /// die of "Nothing to import". References that a
+    /// cycle drops, and objects that another with the same id replaces, are not followed here.
+    pub compatible: u64,
+}
+
+/// Something in a bundle that a person or a sink must know.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Finding {
+    /// The sort.
+    pub code: Code,
+    /// What it is, in words, with the object's place and id; safe to print.
+    pub what: String,
+    /// A JSON pointer (RFC 6901) from the envelope's root; safe to print, and cut when it is long.
+    pub place: String,
+}
+
+/// The sorts of findings.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Code {
+    /// A platform operation: what pycti's `import_item` would execute instead of importing.
+    Command,
+    /// An object that administrates the platform ([`crate::opencti::is_internal`]).
+    InternalType,
+    /// A key that stands twice in one object: two readers, two meanings.
+    DuplicateKey,
+    /// More objects or keys than [`limits`] allows.
+    TooMany,
+    /// A longer key, id, type or marking than [`limits`] allows.
+    TooLong,
+    /// What makes pycti's splitter raise, and the stock connector die, or what it would silently spoil.
+    Unsplittable,
+}
+
+impl Code {
+    /// The word for reports and reasons.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Command => "command",
+            Self::InternalType => "internal-type",
+            Self::DuplicateKey => "duplicate-key",
+            Self::TooMany => "too-many",
+            Self::TooLong => "too-long",
+            Self::Unsplittable => "unsplittable",
+        }
+    }
+}
+
+/// A file inside a bundle: base64 in the `data` of an element of `x_opencti_files` or `files`, or an
+/// artifact's `payload_bin`.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct EmbeddedFile {
+    /// A JSON pointer to the base64, as in [`Finding::place`].
+    pub place: String,
+    /// Its size decoded; never less than what pycti's `b64decode` would make of it.
+    pub bytes: u64,
+    /// The `mime_type` beside it, if that is a text.
+    pub mime: Option<String>,
+}
+
+/// Counts a name, under the caps that [`Contents`] states.
+pub(super) fn count(counts: &mut BTreeMap<String, u64>, name: &str) {
+    if let Some(n) = counts.get_mut(name) {
+        *n += 1;
+        return;
+    }
+    let others = usize::from(counts.contains_key("*"));
+    let full = counts.len() - others >= limits::NAMED_KINDS_MAX;
+    let name = if full || name.len() > limits::ID_LENGTH_MAX { "*" } else { name };
+    *counts.entry(name.to_owned()).or_insert(0) += 1;
+}
+
+impl Contents {
+    /// Notes an embedded file; of too many the largest stay.
+    pub(super) fn add_file(&mut self, file: EmbeddedFile) {
+        count(&mut self.file_types, file.mime.as_deref().unwrap_or("?"));
+        if self.files.len() < NAMED_MAX {
+            self.files.push(file);
+            return;
+        }
+        self.more_files += 1;
+        if let Some(smallest) = self.files.iter_mut().min_by_key(|kept| kept.bytes)
+            && smallest.bytes < file.bytes
+        {
+            *smallest = file;
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Which keys the open objects already have. Cheap for the usual ten keys, and not quadratic for a million.
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+
+use crate::json::Text;
+use crate::limits;
+
+/// Above this many keys an object's keys are found through a hash set that no input can make slow.
+const FEW: usize = 32;
+
+/// What a key is to the object that it stands in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Seen {
+    New,
+    Twice,
+    /// The first key above [`limits::KEYS_MAX`]; later ones are no longer looked at.
+    TooMany,
+}
+
+/// The keys of all objects that are open, the innermost last.
+#[derive(Default)]
+pub(super) struct Keys<'a> {
+    /// Keys of objects that have few, with a hash beside each.
+    hashes: Vec<u64>,
+    names: Vec<Text<'a>>,
+    objects: Vec<Object<'a>>,
+}
+
+struct Object<'a> {
+    /// Where its keys begin in `hashes` and `names`.
+    start: usize,
+    count: usize,
+    many: Option<HashSet<Cow<'a, [u8]>>>,
+}
+
+impl<'a> Keys<'a> {
+    /// An object begins.
+    pub(super) fn open(&mut self) {
+        self.objects.push(Object { start: self.hashes.len(), count: 0, many: None });
+    }
+
+    /// The innermost object ends.
+    pub(super) fn close(&mut self) {
+        if let Some(object) = self.objects.pop() {
+            self.hashes.truncate(object.start);
+            self.names.truncate(object.start);
+        }
+    }
+
+    /// Takes a key of the innermost object. Keys are equal when they are after decoding.
+    #[inline]
+    pub(super) fn take(&mut self, key: Text<'a>) -> Seen {
+        let Some(object) = self.objects.last_mut() else {
+            return Seen::New;
+        };
+        object.count += 1;
+        if object.count > FEW {
+            return self.take_many(key);
+        }
+        let hash = hash(key);
+        let start = object.start;
+        for (at, other) in self.hashes[start..].iter().enumerate() {
+            if *other == hash && self.names[start + at].decoded() == key.decoded() {
+                return Seen::Twice;
+            }
+        }
+        self.hashes.push(hash);
+        self.names.push(key);
+        Seen::New
+    }
+
+    fn take_many(&mut self, key: Text<'a>) -> Seen {
+        let Some(object) = self.objects.last_mut() else {
+            return Seen::New;
+        };
+        if object.count > limits::KEYS_MAX {
+            let first = object.count == limits::KEYS_MAX + 1;
+            return if first { Seen::TooMany } else { Seen::New };
+        }
+        let names = &self.names[object.start..];
+        let many = object.many.get_or_insert_with(|| names.iter().map(|name| name.decoded()).collect());
+        if many.insert(key.decoded()) { Seen::New } else { Seen::Twice }
+    }
+}
+
+/// Tells most keys apart by their ends and their length; equal hashes are compared as texts.
+#[inline]
+fn hash(key: Text<'_>) -> u64 {
+    const ODD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let decoded = key.decoded();
+    let bytes: &[u8] = &decoded;
+    let length = bytes.len() as u64;
+    match (bytes.first_chunk::<8>(), bytes.last_chunk::<8>()) {
+        (Some(first), Some(last)) => {
+            let (first, last) = (u64::from_le_bytes(*first), u64::from_le_bytes(*last));
+            first.wrapping_mul(ODD) ^ last.rotate_left(29) ^ length
+        }
+        _ => bytes.iter().fold(length, |sum, byte| (sum << 8) ^ u64::from(*byte)),
+    }
+}
+
+#[cfg(test)]
+mod a_key_that_comes_twice {
+    use super::*;
+    use crate::json::{Event, Scanner};
+
+    fn take_all(text: &str) -> Vec<Seen> {
+        let (mut scanner, mut keys) = (Scanner::new(text), Keys::default());
+        let mut seen = Vec::new();
+        loop {
+            match scanner.next().unwrap() {
+                Event::ObjectStart => keys.open(),
+                Event::ObjectEnd => keys.close(),
+                Event::Key(key) => seen.push(keys.take(key)),
+                Event::End => return seen,
+                _ => {}
+            }
+        }
+    }
+
+    #[test]
+    fn is_found_even_if_one_of_the_two_is_escaped() {
+        assert_eq!(take_all(r#"{"ab":1,"a\u0062":2}"#), [Seen::New, Seen::Twice]);
+        assert_eq!(take_all(r#"{"\ud83d\ude00":1,"😀":2}"#), [Seen::New, Seen::Twice]);
+    }
+
+    #[test]
+    fn is_told_from_the_same_key_of_another_object() {
+        assert_eq!(take_all(r#"{"a":{"a":1},"b":{"a":2}}"#), [Seen::New; 4]);
+    }
+
+    #[test]
+    fn is_told_from_keys_that_only_begin_and_end_alike() {
+        assert_eq!(take_all(r#"{"aaaaaaaa1bbbbbbbb":1,"aaaaaaaa2bbbbbbbb":2}"#), [Seen::New; 2]);
+    }
+
+    #[test]
+    fn is_found_after_other_objects_ended() {
+        let seen = take_all(r#"{"a":{"x":1,"y":2},"b":[{"z":1}],"c":1,"c":2,"a":3}"#);
+        assert_eq!(seen[..6], [Seen::New; 6]);
+        assert_eq!(seen[6..], [Seen::Twice; 2]);
+    }
+
+    #[test]
+    fn is_found_among_thousands() {
+        let members: Vec<String> = (0..5_000).map(|n| format!(r#""key {n}":0"#)).collect();
+        let text = format!("{{{},{}}}", members.join(","), r#""key 7":0,"key 4000":0"#);
+        let seen = take_all(&text);
+        assert!(seen[..5_000].iter().all(|s| *s == Seen::New));
+        assert_eq!(seen[5_000..], [Seen::Twice; 2]);
+    }
+
+    #[test]
+    fn one_key_too_many_is_said_once() {
+        let members: Vec<String> = (0..limits::KEYS_MAX + 3).map(|n| format!(r#""{n}":0"#)).collect();
+        let seen = take_all(&format!("{{{}}}", members.join(",")));
+        assert_eq!(seen.iter().filter(|s| **s == Seen::TooMany).count(), 1);
+        assert_eq!(seen[limits::KEYS_MAX], Seen::TooMany);
+    }
+}

@@ -1,0 +1,97 @@
+//! What the keys of a bundle mean to the pass over it.
+
+use crate::json::Text;
+
+/// pycti's `OPENCTI_EXTENSION`, where its splitter looks for an internal id.
+const OPENCTI_EXTENSION: &str = "extension-definition--ea279b3e-5c71-4632-ac08-831c66a786ba";
+
+/// What a key means to us, wherever it stands. The role of its object says whether it counts.
+#[derive(Clone, Copy, Default, PartialEq)]
+pub(super) enum Meaning {
+    #[default]
+    Nothing,
+    /// Executed by pycti's `import_item`, from the object or its extension.
+    Operation,
+    /// Executed by the platform while it takes the object: replaces and removes what is there.
+    UpsertOperations,
+    Objects,
+    Id,
+    Type,
+    SourceRef,
+    TargetRef,
+    SightingOf,
+    WhereSighted,
+    MarkingRefs,
+    MarkingRef,
+    Refs,
+    Ref,
+    References,
+    Extensions,
+    OpenctiExtension,
+    InternalId,
+    Files,
+    Data,
+    MimeType,
+    PayloadBin,
+}
+
+impl Meaning {
+    #[inline]
+    pub(super) fn of(key: Text<'_>) -> Self {
+        match key.plain() {
+            Some(key) => Self::of_text(key.as_bytes()),
+            None => Self::of_text(&key.decoded()),
+        }
+    }
+
+    fn of_text(key: &[u8]) -> Self {
+        match key {
+            b"opencti_operation" => Self::Operation,
+            b"opencti_upsert_operations" => Self::UpsertOperations,
+            b"objects" => Self::Objects,
+            b"id" => Self::Id,
+            b"type" => Self::Type,
+            b"external_references" | b"kill_chain_phases" => Self::References,
+            b"extensions" => Self::Extensions,
+            b"x_opencti_id" => Self::InternalId,
+            b"x_opencti_files" | b"files" => Self::Files,
+            b"data" => Self::Data,
+            b"mime_type" => Self::MimeType,
+            b"payload_bin" => Self::PayloadBin,
+            _ if key.ends_with(b"_refs") => match key {
+                b"object_marking_refs" => Self::MarkingRefs,
+                b"where_sighted_refs" => Self::WhereSighted,
+                _ => Self::Refs,
+            },
+            _ if key.ends_with(b"_ref") => match key {
+                b"source_ref" => Self::SourceRef,
+                b"target_ref" => Self::TargetRef,
+                b"sighting_of_ref" => Self::SightingOf,
+                b"marking_ref" => Self::MarkingRef,
+                _ => Self::Ref,
+            },
+            _ if key == OPENCTI_EXTENSION.as_bytes() => Self::OpenctiExtension,
+            _ => Self::Nothing,
+        }
+    }
+
+    /// Whether one id belongs under such a key.
+    pub(super) fn is_ref(self) -> bool {
+        matches!(self, Self::Ref | Self::SourceRef | Self::TargetRef | Self::SightingOf | Self::MarkingRef)
+    }
+
+    /// Whether a list of ids belongs under such a key.
+    pub(super) fn is_refs(self) -> bool {
+        matches!(self, Self::Refs | Self::WhereSighted | Self::MarkingRefs)
+    }
+
+    /// What belongs under such a key, in words.
+    pub(super) fn expected(self) -> &'static str {
+        match self {
+            _ if self.is_refs() => "a list of ids",
+            _ if self.is_ref() || matches!(self, Self::Id | Self::InternalId) => "an id",
+            Self::References => "a list of objects",
+            _ => "an object",
+        }
+    }
+}

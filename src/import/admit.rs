@@ -1,0 +1,175 @@
+//! admit: may this batch be delivered, and is it its turn? What is judged is a value; so is the answer.
+
+use super::{ImportOptions, OnGap, take};
+use crate::batch::manifest::Manifest;
+use crate::digest::Digest;
+use crate::ledger::Ledger;
+use crate::ledger::delivered::IncomingRow;
+use crate::report::{Finding, Weight};
+use crate::shelf::PartFault;
+use crate::shelf::check::read_index;
+use crate::shelf::kept::KeptShelf;
+use crate::site::Site;
+use crate::stream::{Link, Position, Standing};
+use crate::text::{count, size};
+use crate::trust::TrustStore;
+use crate::verify::{allowed_finding_in, part_finding};
+
+/// Why a batch of the inbox cannot even be looked at.
+#[derive(Debug)]
+pub enum Refusal {
+    /// Not with the keys of today.
+    NotNow(Finding),
+    /// A file of it is gone from the inbox.
+    Incomplete,
+    /// Its signer contradicts himself.
+    Never(Finding),
+}
+
+/// Opens a batch of the inbox as far as admission needs: signatures, manifest, index.
+///
+/// # Errors
+/// [`Refusal`].
+pub fn open(
+    site: &Site,
+    ledger: &Ledger,
+    store: &TrustStore,
+    options: &ImportOptions,
+    row: &IncomingRow,
+) -> Result<Link, Refusal> {
+    let not_now =
+        |code: &'static str, what: String| Refusal::NotNow(Finding::new(Weight::False, code, what).at(place_of(row)));
+    let shelf = KeptShelf::new(take::folder(site, &row.manifest, row.sha256));
+    let unverified = shelf.unverified(row.manifest.stream, row.manifest.sequence).map_err(|_| Refusal::Incomplete)?;
+    let authentic = store.authenticate(unverified).map_err(|e| not_now("no-longer-trusted", e.to_string()))?;
+    let signed = authentic.into_signed(Manifest::parse).map_err(|e| not_now("changed-in-inbox", e.to_string()))?;
+    if signed.sha256() != row.sha256 {
+        return Err(not_now("changed-in-inbox", "the manifest in the inbox is not the one that was taken".into()));
+    }
+    if signed.zone != options.zone {
+        let what =
+            format!("batch {} was taken for zone {}; this is zone {}", signed.sequence, signed.zone, options.zone);
+        return Err(Refusal::NotNow(Finding::new(Weight::Incomplete, "wrong-zone", what).at(place_of(row))));
+    }
+    let streams = take::known_lineage(ledger, signed.stream.uuid()).map_err(|e| not_now("ledger", e.to_string()))?;
+    if let Some(finding) = allowed_finding_in(&signed, &streams, store, &place_of(row)) {
+        return Err(Refusal::NotNow(finding));
+    }
+    if signed.parts().any(|p| !shelf.has(&p)) {
+        return Err(Refusal::Incomplete);
+    }
+    match read_index(&shelf, &signed) {
+        Ok(_) => Ok(signed.link(signed.sha256())),
+        Err(PartFault::Missing) => Err(Refusal::Incomplete),
+        Err(PartFault::Unreadable(why)) => Err(not_now("unreadable", why)),
+        Err(fault) => Err(Refusal::Never(part_finding(&signed, &signed.index.name, &fault))),
+    }
+}
+
+fn place_of(row: &IncomingRow) -> String {
+    format!("batch {} of stream {}", row.manifest.sequence, row.manifest.stream)
+}
+
+/// What is to become of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Admission {
+    /// Deliver it.
+    Admit {
+        /// Later numbers were delivered before it.
+        late: bool,
+    },
+    /// Keep it in the inbox.
+    Keep(Kept),
+}
+
+/// Why a batch is kept and not delivered.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Kept {
+    /// It waits for the numbers before it.
+    Waiting,
+    /// Another history under one number.
+    Fork {
+        /// The number.
+        at: u64,
+        /// The digest that was admitted, or named.
+        known: Digest,
+        /// The other.
+        other: Digest,
+    },
+    /// No admitted batch names it.
+    Unlinked,
+}
+
+impl Kept {
+    /// One word for the ledger and for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Waiting => "waiting",
+            Self::Fork { .. } => "fork",
+            Self::Unlinked => "unlinked",
+        }
+    }
+
+    /// What is said of it, once.
+    pub fn finding(&self, manifest: &Manifest, sha256: Digest) -> Finding {
+        let (stream, sequence) = (manifest.stream, manifest.sequence);
+        let place = format!("stream {stream}");
+        let what = format!(
+            "batch {sequence}, {}, {}",
+            count(manifest.totals.envelopes, "envelope"),
+            size(manifest.totals.bytes)
+        );
+        match self {
+            Self::Waiting => Finding::new(Weight::Incomplete, "waiting", format!("{what}: held in the inbox until the numbers before it come"))
+                .at(place)
+                .advise("the medium may leave"),
+            Self::Fork { at, known, other } => {
+                Finding::new(Weight::False, "fork", format!("fork: {what}: number {at} is {} here and {} there; held, not delivered", known.short(), other.short()))
+                    .at(place)
+                    .advise(format!("ask the exporter's side; to take it too: airpouch stream accept {stream} {sequence} {sha256} --reason TEXT"))
+            }
+            Self::Unlinked => Finding::new(Weight::Incomplete, "unlinked", format!("{what}: no batch that was admitted names its digest; kept, not delivered"))
+                .at(place)
+                .advise(format!("ask the exporter's side; to take it: airpouch stream accept {stream} {sequence} {sha256} --reason TEXT")),
+        }
+    }
+}
+
+/// Says of each batch of one stream, given by number, what is to become of it.
+///
+/// Links are followed down first, so that a batch which a later one names counts as named even if that later
+/// one came along with it; then everything goes up in order.
+pub fn admit(mut position: Position, batches: &[Link], on_gap: OnGap) -> Vec<Admission> {
+    let mut late = vec![false; batches.len()];
+    let mut down = position.clone();
+    for (at, link) in batches.iter().enumerate().rev() {
+        if down.last().is_some_and(|last| link.sequence < last) && down.standing(link) == Standing::Late {
+            late[at] = true;
+            down.admit(link.clone());
+        }
+    }
+    let mut out = Vec::new();
+    for (at, link) in batches.iter().enumerate() {
+        let admission = if late[at] { Admission::Admit { late: true } } else { judge(&position, link, on_gap) };
+        if matches!(admission, Admission::Admit { .. }) {
+            position.admit(link.clone());
+        }
+        out.push(admission);
+    }
+    out
+}
+
+fn judge(position: &Position, link: &Link, on_gap: OnGap) -> Admission {
+    match position.standing(link) {
+        Standing::Next => Admission::Admit { late: false },
+        Standing::Late => Admission::Admit { late: true },
+        // The same digest cannot be a second row of the ledger; if it could, once would be enough.
+        Standing::Replay => Admission::Keep(Kept::Unlinked),
+        Standing::Gap(missing) | Standing::UnknownStart(missing) => {
+            let hold = on_gap == OnGap::Hold && !position.is_settled(&missing.numbers);
+            if hold { Admission::Keep(Kept::Waiting) } else { Admission::Admit { late: false } }
+        }
+        Standing::Fork { at, known, other } => Admission::Keep(Kept::Fork { at, known, other }),
+        Standing::Unlinked => Admission::Keep(Kept::Unlinked),
+    }
+}

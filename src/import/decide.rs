@@ -1,0 +1,145 @@
+//! decide: what becomes of one envelope. A function of the envelope, of what is known of it, and of the rules.
+
+use std::collections::BTreeMap;
+
+use crate::envelope::{self, Envelope, NotAnEnvelope};
+use crate::policy::{Objection, Policy, Verdict};
+use crate::sink::{Sink, Unfit};
+use crate::text::harmless;
+
+/// Whom the applicants of the internet zone are here.
+#[derive(Debug, Clone, Default)]
+pub struct Applicants {
+    /// From an id there to an id here.
+    pub map: BTreeMap<String, String>,
+    /// The id for all that is not mapped, if there is one.
+    pub default: Option<String>,
+}
+
+/// What becomes of an envelope.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Decision {
+    /// It goes, with these bytes in the place of its own where an applicant had to be put in.
+    Deliver {
+        /// The bytes to deliver if they are not the envelope's own.
+        instead: Option<Vec<u8>>,
+        /// In whose name.
+        applicant: Option<String>,
+    },
+    /// The destination has it.
+    AlreadyDelivered,
+    /// It was set aside before, and nothing has changed.
+    AsBefore,
+    /// There is nothing in it to deliver.
+    Empty,
+    /// It waits.
+    Hold(Objection),
+    /// It stays until a person releases it.
+    Quarantine(Objection),
+}
+
+/// What is known of an envelope.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Known {
+    /// Nothing.
+    New,
+    /// It was delivered to this destination.
+    Delivered,
+    /// It waits since an earlier run.
+    Held,
+    /// It was quarantined by an earlier run.
+    Quarantined,
+    /// A person released it.
+    Released,
+}
+
+/// Decides.
+pub fn decide(
+    bytes: &[u8],
+    parsed: &Result<Envelope, NotAnEnvelope>,
+    known: Known,
+    redeliver: bool,
+    policy: &Policy,
+    applicants: &Applicants,
+    sink: &dyn Sink,
+) -> Decision {
+    match known {
+        Known::Delivered if !redeliver => return Decision::AlreadyDelivered,
+        Known::Quarantined => return Decision::AsBefore,
+        _ => {}
+    }
+    let envelope = match parsed {
+        Ok(envelope) => envelope,
+        Err(fault) => {
+            return Decision::Quarantine(Objection {
+                code: fault.code(),
+                what: fault.to_string(),
+                place: String::new(),
+            });
+        }
+    };
+    match policy.judge(envelope) {
+        Verdict::Pass => {}
+        // A person looked at it and said so, with a reason that the ledger keeps.
+        Verdict::Quarantine(_) if known == Known::Released => {}
+        Verdict::Quarantine(objections) => return Decision::Quarantine(first(objections)),
+        Verdict::Hold(objections) => return hold(known, first(objections)),
+    }
+    match sink.fitness(envelope) {
+        Ok(()) => {}
+        Err(Unfit::Empty) => return Decision::Empty,
+        Err(Unfit::Hold { code, what, place }) => return hold(known, Objection { code, what, place }),
+        Err(Unfit::Quarantine { code, what, place }) => return Decision::Quarantine(Objection { code, what, place }),
+    }
+    in_whose_name(bytes, envelope, known, applicants)
+}
+
+/// `dir:` never rewrites an envelope: there the stock connector maps, and the map only decides what waits.
+/// Only where an envelope names nobody, and somebody is named for such, is that one value put in.
+fn in_whose_name(bytes: &[u8], envelope: &Envelope, known: Known, applicants: &Applicants) -> Decision {
+    match &envelope.applicant {
+        Some(id) if applicants.map.contains_key(id) || applicants.default.is_some() => {
+            Decision::Deliver { instead: None, applicant: Some(id.clone()) }
+        }
+        Some(id) => hold(known, unmapped(&format!("the applicant {} is mapped to nobody here", harmless(id)))),
+        None => match &applicants.default {
+            Some(id) => {
+                Decision::Deliver { instead: Some(envelope::with_applicant(bytes, id)), applicant: Some(id.clone()) }
+            }
+            None => hold(known, unmapped("the envelope names no applicant, and no default is given for such")),
+        },
+    }
+}
+
+fn unmapped(what: &str) -> Objection {
+    Objection { code: "applicant", what: what.to_owned(), place: "/applicant_id".to_owned() }
+}
+
+fn hold(known: Known, objection: Objection) -> Decision {
+    if known == Known::Held { Decision::AsBefore } else { Decision::Hold(objection) }
+}
+
+fn first(mut objections: Vec<Objection>) -> Objection {
+    objections.swap_remove(0)
+}
+
+/// What a person can do about an objection, with the command.
+pub fn advice(code: &str, sha256: crate::digest::Digest) -> String {
+    match code {
+        "applicant" => {
+            "map it: airpouch applicants lists the lines to paste; then import again, without a medium".into()
+        }
+        "connector-type" => {
+            "allow its type in policy.toml (connector_types), then import again, without a medium".into()
+        }
+        "connector-not-listed" | "connector-paused" => {
+            "let it pass in policy.toml ([connectors]), then import again, without a medium".into()
+        }
+        "tlp" => "raise max_tlp in policy.toml, if it may cross, then import again, without a medium".into(),
+        "file-too-large" | "file-type" => {
+            "allow it in policy.toml, if it may cross, then import again, without a medium".into()
+        }
+        "connector-name" => "deliver it to another kind of destination".into(),
+        _ => format!("airpouch quarantine release {} --reason TEXT", sha256.short()),
+    }
+}

@@ -1,0 +1,151 @@
+//! unpack: the envelopes of a batch in order, decompressed, digested and parsed ahead, several volumes at a time.
+
+use std::collections::VecDeque;
+use std::sync::{Condvar, Mutex};
+
+use crate::batch::index::Index;
+use crate::batch::manifest::Manifest;
+use crate::batch::volume::{self, EnvelopeTaker};
+use crate::envelope::{Envelope, NotAnEnvelope};
+use crate::shelf::kept::KeptShelf;
+use crate::shelf::{PartFault, Shelf};
+
+/// Bytes that wait in one volume's queue; a larger envelope waits alone.
+const WAITING_BYTES: usize = 16 << 20;
+
+/// An envelope whose digest held.
+pub struct UnpackedEnvelope {
+    /// Its position in the index, from 1.
+    pub ordinal: usize,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// What they say.
+    pub parsed: Result<Envelope, NotAnEnvelope>,
+}
+
+/// Hands over a batch's envelopes in order until `each` fails or a volume does.
+///
+/// # Errors
+/// What `each` says; or the volume's name and its fault, after all that stood before it.
+pub fn unpack<E>(
+    shelf: &KeptShelf,
+    manifest: &Manifest,
+    index: &Index,
+    threads: usize,
+    mut each: impl FnMut(UnpackedEnvelope) -> Result<(), E>,
+) -> Result<Option<(String, PartFault)>, E> {
+    let volumes: Vec<_> = index.by_volume(manifest).collect();
+    let queues: Vec<Queue> = volumes.iter().map(|_| Queue::default()).collect();
+    std::thread::scope(|scope| {
+        let ahead = threads.max(1);
+        let mut started = 0;
+        for (at, queue) in queues.iter().enumerate() {
+            while started < queues.len() && started < at + ahead {
+                let (entry, (first, lines), queue) = (&manifest.volumes[started], volumes[started], &queues[started]);
+                scope.spawn(move || {
+                    let part =
+                        crate::batch::manifest::Part { name: &entry.name, bytes: entry.bytes, sha256: entry.sha256 };
+                    let read = shelf.fetch(&part).and_then(|packed| {
+                        let mut taker = Collecting { queue, bytes: Vec::new() };
+                        volume::read(&packed, lines, first, &mut taker).map_err(|f| PartFault::Lie(f.to_string()))
+                    });
+                    queue.end(read.err());
+                });
+                started += 1;
+            }
+            while let Some(envelope) = queue.take() {
+                if let Err(stopped) = each(envelope) {
+                    queues.iter().for_each(Queue::stop);
+                    return Err(stopped);
+                }
+            }
+            if let Some(fault) = queue.fault() {
+                queues.iter().for_each(Queue::stop);
+                return Ok(Some((manifest.volumes[at].name.clone(), fault)));
+            }
+        }
+        Ok(None)
+    })
+}
+
+struct Collecting<'a> {
+    queue: &'a Queue,
+    bytes: Vec<u8>,
+}
+
+impl EnvelopeTaker for Collecting<'_> {
+    fn piece(&mut self, piece: &[u8], whole: u64) {
+        if self.bytes.is_empty() {
+            self.bytes.reserve_exact(whole as usize);
+        }
+        self.bytes.extend_from_slice(piece);
+    }
+
+    fn complete(&mut self, ordinal: usize) -> bool {
+        let bytes = std::mem::take(&mut self.bytes);
+        let parsed = Envelope::parse(&bytes);
+        self.queue.put(UnpackedEnvelope { ordinal, bytes, parsed })
+    }
+}
+
+/// One volume's envelopes on their way from its thread to the deliverer; bounded by bytes.
+#[derive(Default)]
+struct Queue {
+    state: Mutex<QueueState>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct QueueState {
+    waiting: VecDeque<UnpackedEnvelope>,
+    bytes: usize,
+    ended: bool,
+    stopped: bool,
+    fault: Option<PartFault>,
+}
+
+impl Queue {
+    /// `false` if nobody takes any more.
+    fn put(&self, envelope: UnpackedEnvelope) -> bool {
+        let mut state = self.state.lock().expect("no thread panics with it");
+        let size = envelope.bytes.len();
+        while !state.stopped && state.bytes > 0 && state.bytes + size > WAITING_BYTES {
+            state = self.changed.wait(state).expect("no thread panics with it");
+        }
+        state.bytes += size;
+        state.waiting.push_back(envelope);
+        self.changed.notify_all();
+        !state.stopped
+    }
+
+    fn take(&self) -> Option<UnpackedEnvelope> {
+        let mut state = self.state.lock().expect("no thread panics with it");
+        loop {
+            if let Some(envelope) = state.waiting.pop_front() {
+                state.bytes -= envelope.bytes.len();
+                self.changed.notify_all();
+                return Some(envelope);
+            }
+            if state.ended {
+                return None;
+            }
+            state = self.changed.wait(state).expect("no thread panics with it");
+        }
+    }
+
+    fn end(&self, fault: Option<PartFault>) {
+        let mut state = self.state.lock().expect("no thread panics with it");
+        state.ended = true;
+        state.fault = fault;
+        self.changed.notify_all();
+    }
+
+    fn stop(&self) {
+        self.state.lock().expect("no thread panics with it").stopped = true;
+        self.changed.notify_all();
+    }
+
+    fn fault(&self) -> Option<PartFault> {
+        self.state.lock().expect("no thread panics with it").fault.take()
+    }
+}

@@ -1,0 +1,221 @@
+//! What a side remembers: a SQLite file that any person can open with `sqlite3`.
+//!
+//! Opening it to write takes the site's lock. WAL with synchronous FULL: a commit that returned is there
+//! after a power cut (measured; NORMAL loses rows).
+
+pub mod delivered;
+pub mod packed;
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
+
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::site::{Lock, Role, Site};
+
+/// Marks a SQLite file as an airpouch ledger: "APch".
+const APPLICATION_ID: i32 = 0x4150_6368;
+
+/// Migrations, by the role's word; a list that only grows. `user_version` counts how many were made.
+const MIGRATIONS: [&str; 1] = [concat!(include_str!("ledger/packed.sql"), include_str!("ledger/delivered.sql"))];
+
+/// An open ledger.
+#[derive(Debug)]
+pub struct Ledger {
+    connection: Connection,
+    _lock: Option<Lock>,
+}
+
+impl Ledger {
+    /// Opens the ledger of a site to work with it, makes it if it is new, and holds the site's lock.
+    /// The second value is whether the site was made.
+    ///
+    /// # Errors
+    /// Another run holds the lock; the file is no ledger, another role's, or a newer airpouch's; SQLite refused.
+    pub fn open(site: &Site, role: Role) -> Result<(Self, bool)> {
+        let path = site.ledger();
+        check_is_ours(&path)?;
+        let made = site.prepare(role)?;
+        let lock = site.lock()?;
+        let connection = Connection::open(&path).map_err(|e| said("open the ledger", &path, &e))?;
+        let mut ledger = Self { connection, _lock: Some(lock) };
+        ledger.set_up(&path, role)?;
+        Ok((ledger, made))
+    }
+
+    /// Opens a ledger to look at it, without the lock.
+    ///
+    /// # Errors
+    /// There is none, or it is not one of ours, or SQLite refused.
+    pub fn look(site: &Site) -> Result<Self> {
+        let path = site.ledger();
+        if !path.exists() {
+            return Err(Error::failed("there is no site here: no ledger")
+                .at(site.root())
+                .advise("name it with --site DIR"));
+        }
+        check_is_ours(&path)?;
+        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&path, flags).map_err(|e| said("open the ledger", &path, &e))?;
+        let ledger = Self { connection, _lock: None };
+        ledger.check_version(&path)?;
+        Ok(ledger)
+    }
+
+    /// The role that this ledger was made for.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn role(&self) -> Result<Role> {
+        match self.meta("role")?.as_deref() {
+            Some("exporter") => Ok(Role::Exporter),
+            Some("importer") => Ok(Role::Importer),
+            _ => Err(Error::failed("the ledger does not say which side it serves")),
+        }
+    }
+
+    /// A remembered word.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn meta(&self, key: &str) -> Result<Option<String>> {
+        let value = self.connection.query_row("SELECT value FROM meta WHERE key = ?1", [key], |r| r.get(0)).optional();
+        value.map_err(|e| lost(&e))
+    }
+
+    /// Remembers a word.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn set_meta(&self, key: &str, value: &str) -> Result<()> {
+        let sql = "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+        self.connection.execute(sql, [key, value]).map(|_| ()).map_err(|e| lost(&e))
+    }
+
+    fn set_up(&mut self, path: &Path, role: Role) -> Result<()> {
+        let fault = |e: rusqlite::Error| said("open the ledger", path, &e);
+        self.connection.busy_timeout(Duration::from_secs(5)).map_err(fault)?;
+        self.connection.pragma_update(None, "journal_mode", "WAL").map_err(fault)?;
+        self.connection.pragma_update(None, "synchronous", "FULL").map_err(fault)?;
+        self.connection.pragma_update(None, "cache_size", -65_536).map_err(fault)?;
+        self.connection.pragma_update(None, "foreign_keys", "ON").map_err(fault)?;
+        let version = self.check_version(path)?;
+        if version < MIGRATIONS.len() {
+            let change = self.connection.transaction().map_err(fault)?;
+            for migration in &MIGRATIONS[version..] {
+                change.execute_batch(migration).map_err(fault)?;
+            }
+            change.pragma_update(None, "application_id", APPLICATION_ID).map_err(fault)?;
+            change.pragma_update(None, "user_version", MIGRATIONS.len() as i64).map_err(fault)?;
+            change.execute("INSERT OR IGNORE INTO meta VALUES ('role', ?1)", [role.word()]).map_err(fault)?;
+            change.commit().map_err(fault)?;
+        }
+        let is = self.role()?;
+        if is != role {
+            let (is, wanted) = (is.word(), role.word());
+            return Err(Error::usage(format!("this site is an {is}'s; it cannot be the {wanted}'s too"))
+                .at(path)
+                .advise("name another directory with --site DIR"));
+        }
+        Ok(())
+    }
+
+    fn check_version(&self, path: &Path) -> Result<usize> {
+        let number = |name: &str| self.connection.pragma_query_value(None, name, |r| r.get::<_, i64>(0));
+        let version = number("user_version").map_err(|e| said("read the ledger", path, &e))?;
+        if version > MIGRATIONS.len() as i64 {
+            return Err(Error::failed(format!(
+                "this ledger was made by a newer airpouch (version {version} of its tables)"
+            ))
+            .at(path)
+            .advise("use that airpouch, or a newer one"));
+        }
+        let mark = number("application_id").map_err(|e| said("read the ledger", path, &e))?;
+        if version > 0 && mark != i64::from(APPLICATION_ID) {
+            return Err(not_ours(path));
+        }
+        Ok(version as usize)
+    }
+}
+
+/// Looks at the file before SQLite does, which would take over an empty one and complain of others in its own words.
+fn check_is_ours(path: &Path) -> Result<()> {
+    let metadata = match std::fs::metadata(path) {
+        Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(()),
+        Err(e) => return Err(Error::io("look at the ledger", path, &e)),
+        Ok(metadata) => metadata,
+    };
+    if !metadata.is_file() {
+        return Err(Error::failed("something that is no file lies in the ledger's place").at(path));
+    }
+    let head = crate::disk::read_bounded_following(path, 15).map_err(|e| Error::io("read the ledger", path, &e))?;
+    if head.is_empty() || head.starts_with(b"SQLite format 3") { Ok(()) } else { Err(not_ours(path)) }
+}
+
+fn not_ours(path: &Path) -> Error {
+    Error::failed("this file is not an airpouch ledger; it was left as it is")
+        .at(path)
+        .advise("name another site with --site DIR")
+}
+
+/// An error of SQLite, with what was being done.
+fn said(doing: &str, path: &Path, cause: &rusqlite::Error) -> Error {
+    match cause.sqlite_error_code() {
+        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
+            Error::failed("another program holds the ledger locked")
+                .at(path)
+                .advise("close that program, then run this again")
+        }
+        Some(ErrorCode::DiskFull) => {
+            Error { no_room: true, ..Error::failed(format!("cannot {doing}: no room is left")) }
+                .at(path)
+                .advise("make room where the site lies")
+        }
+        Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
+            Error::failed(format!("cannot {doing}: this user may not write it")).at(path)
+        }
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::failed("the ledger is damaged")
+            .at(path)
+            .advise("bring it back from a backup; `sqlite3 ledger.db .recover` shows what is left"),
+        _ => Error::failed(format!("cannot {doing}: {cause}")).at(path),
+    }
+}
+
+/// An error of SQLite in the middle of work.
+fn lost(cause: &rusqlite::Error) -> Error {
+    said("read or write the ledger", Path::new("ledger.db"), cause)
+}
+
+fn digest_of(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Digest> {
+    let bytes: Vec<u8> = row.get(column)?;
+    Digest::from_bytes(&bytes).ok_or_else(|| rusqlite::Error::IntegralValueOutOfRange(column, bytes.len() as i64))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_site_keeps_its_role() {
+        let dir = tempfile::tempdir().unwrap();
+        let site = Site::new(dir.path().join("site"));
+        let (ledger, made) = Ledger::open(&site, Role::Exporter).unwrap();
+        assert!(made);
+        drop(ledger);
+        let refused = Ledger::open(&site, Role::Importer).unwrap_err();
+        assert_eq!(refused.stop, crate::error::Stop::Usage);
+        assert!(!Ledger::open(&site, Role::Exporter).unwrap().1);
+    }
+
+    #[test]
+    fn a_second_run_is_told_at_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let site = Site::new(dir.path().join("site"));
+        let held = Ledger::open(&site, Role::Exporter).unwrap();
+        assert_eq!(Ledger::open(&site, Role::Exporter).unwrap_err().stop, crate::error::Stop::Locked);
+        drop(held);
+        assert!(Ledger::open(&site, Role::Exporter).is_ok());
+    }
+}

@@ -1,0 +1,509 @@
+//! The importer's memory: batches and where they stand, what was delivered where, what was set aside.
+
+use std::ops::RangeInclusive;
+
+use rusqlite::{OptionalExtension, params};
+
+use super::{Ledger, digest_of, lost};
+use crate::batch::manifest::Manifest;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::set_aside::{Kind, Reason};
+use crate::sink::{Delivery, Destination, Placing};
+use crate::stream::{Position, StreamId};
+
+/// How far a batch has come on this side.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum State {
+    /// Parts of it are missing in the inbox.
+    Incomplete,
+    /// Whole in the inbox, and not admitted (yet).
+    Whole,
+    /// Being delivered.
+    Admitted,
+    /// Done.
+    Delivered,
+    /// Its signer contradicts himself.
+    Refused,
+}
+
+impl State {
+    const ALL: [Self; 5] = [Self::Incomplete, Self::Whole, Self::Admitted, Self::Delivered, Self::Refused];
+
+    /// The word in the ledger.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Incomplete => "incomplete",
+            Self::Whole => "whole",
+            Self::Admitted => "admitted",
+            Self::Delivered => "delivered",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// A batch that came.
+#[derive(Debug, Clone)]
+pub struct IncomingRow {
+    /// The ledger's number for it.
+    pub id: i64,
+    /// Its digest.
+    pub sha256: Digest,
+    /// Its manifest.
+    pub manifest: Manifest,
+    /// Its manifest's bytes.
+    pub bytes: Vec<u8>,
+    /// How far it has come.
+    pub state: State,
+    /// Why it is not admitted, as it was last said.
+    pub standing: Option<String>,
+    /// Whether later numbers were delivered before it.
+    pub late: bool,
+    /// Whether its files were removed from the inbox.
+    pub pruned: bool,
+    /// When it was done, in seconds since 1970.
+    pub done_at: Option<i64>,
+}
+
+/// An envelope that was set aside.
+#[derive(Debug, Clone)]
+pub struct AsideRow {
+    /// Its digest.
+    pub sha256: Digest,
+    /// `held`, `quarantined`, or `released` by a person and to be delivered.
+    pub kind: String,
+    /// One word for programs.
+    pub code: String,
+    /// What is the matter.
+    pub what: String,
+    /// Where in the envelope.
+    pub place: String,
+    /// Its batch.
+    pub batch: i64,
+    /// Stream of the batch.
+    pub stream: String,
+    /// Number of the batch.
+    pub sequence: u64,
+    /// Position in the index.
+    pub ordinal: usize,
+    /// Its name in the source directory.
+    pub name: String,
+    /// Connector id.
+    pub connector: String,
+    /// Connector name.
+    pub connector_name: String,
+    /// Applicant in the internet zone.
+    pub applicant: Option<String>,
+}
+
+/// A destination that the ledger knows.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DestinationRow {
+    /// The ledger's number for it.
+    pub id: i64,
+    /// Its kind.
+    pub kind: String,
+    /// Its address.
+    pub address: String,
+}
+
+impl DestinationRow {
+    /// Whether this is that destination.
+    pub fn is(&self, destination: &Destination) -> bool {
+        self.kind == destination.kind() && self.address == destination.address()
+    }
+}
+
+/// One group's worth of decisions, committed together.
+#[derive(Debug, Default)]
+pub struct Group {
+    /// Envelopes newly set aside, with the applicant that they name.
+    pub aside: Vec<(Kind, Reason, i64, Option<String>)>,
+    /// Envelopes with nothing to deliver: digest, batch, ordinal.
+    pub empty: Vec<(Digest, i64, usize)>,
+    /// Envelopes about to appear in the sink.
+    pub placing: Vec<Placing>,
+}
+
+impl Ledger {
+    /// A batch by its digest.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn incoming(&self, sha256: Digest) -> Result<Option<IncomingRow>> {
+        Ok(self.incoming_where("sha256 = ?1", params![sha256.as_bytes()])?.pop())
+    }
+
+    /// All batches in a state, by stream and number.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn incoming_in(&self, state: State) -> Result<Vec<IncomingRow>> {
+        self.incoming_where("state = ?1", params![state.word()])
+    }
+
+    /// All batches, by stream and number.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn incoming_all(&self) -> Result<Vec<IncomingRow>> {
+        self.incoming_where("1", [])
+    }
+
+    fn incoming_where(&self, condition: &str, values: impl rusqlite::Params) -> Result<Vec<IncomingRow>> {
+        let sql = format!(
+            "SELECT id, sha256, manifest, state, standing, late, pruned, done_at FROM batch WHERE {condition} ORDER BY stream, sequence, id"
+        );
+        let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map(values, |r| {
+            let word: String = r.get(3)?;
+            let state =
+                State::ALL.into_iter().find(|s| s.word() == word).ok_or(rusqlite::Error::InvalidColumnName(word))?;
+            Ok((
+                r.get(0)?,
+                digest_of(r, 1)?,
+                r.get::<_, Vec<u8>>(2)?,
+                state,
+                r.get(4)?,
+                r.get(5)?,
+                r.get(6)?,
+                r.get(7)?,
+            ))
+        });
+        let rows: Vec<_> = rows.and_then(Iterator::collect).map_err(|e| lost(&e))?;
+        let read = |(id, sha256, bytes, state, standing, late, pruned, done_at): (_, _, Vec<u8>, _, _, _, _, _)| {
+            let manifest = Manifest::parse(&bytes)
+                .map_err(|e| Error::failed(format!("the ledger holds a manifest that is none: {e}")))?;
+            Ok(IncomingRow { id, sha256, manifest, bytes, state, standing, late, pruned, done_at })
+        };
+        rows.into_iter().map(read).collect()
+    }
+
+    /// Notes a batch, or its new state if it is known.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn note_incoming(&self, manifest: &Manifest, sha256: Digest, bytes: &[u8], state: State) -> Result<()> {
+        let sql = "INSERT INTO batch (stream, sequence, sha256, manifest, state) VALUES (?1, ?2, ?3, ?4, ?5)
+                   ON CONFLICT (sha256) DO UPDATE SET state = excluded.state";
+        let values = params![
+            manifest.stream.to_string(),
+            manifest.sequence.get() as i64,
+            sha256.as_bytes(),
+            bytes,
+            state.word()
+        ];
+        self.connection.execute(sql, values).map(|_| ()).map_err(|e| lost(&e))
+    }
+
+    /// Moves a batch to a state, with what is said of it there.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn set_state(&self, id: i64, state: State, standing: Option<&str>) -> Result<()> {
+        let sql = "UPDATE batch SET state = ?2, standing = ?3 WHERE id = ?1";
+        self.connection.execute(sql, params![id, state.word(), standing]).map(|_| ()).map_err(|e| lost(&e))
+    }
+
+    /// Admits a batch.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn set_admitted(&self, id: i64, late: bool) -> Result<()> {
+        let sql = "UPDATE batch SET state = 'admitted', standing = NULL, late = ?2 WHERE id = ?1";
+        self.connection.execute(sql, params![id, late]).map(|_| ()).map_err(|e| lost(&e))
+    }
+
+    /// A batch is done: every envelope of it was delivered or set aside.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn set_done(&self, id: i64, at: i64) -> Result<()> {
+        let sql = "UPDATE batch SET state = 'delivered', done_at = ?2 WHERE id = ?1";
+        self.connection.execute(sql, params![id, at]).map(|_| ()).map_err(|e| lost(&e))
+    }
+
+    /// All batches that are in the inbox and were delivered are to be delivered again (another destination).
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn reopen_all(&self) -> Result<()> {
+        let sql = "UPDATE batch SET state = 'admitted' WHERE state = 'delivered' AND pruned = 0";
+        self.connection.execute(sql, []).map(|_| ()).map_err(|e| lost(&e))
+    }
+
+    /// The files of a batch were removed from the inbox.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn set_pruned(&self, id: i64) -> Result<()> {
+        self.connection.execute("UPDATE batch SET pruned = 1 WHERE id = ?1", [id]).map(|_| ()).map_err(|e| lost(&e))
+    }
+
+    /// What the admitted batches of a stream say, with what the operator settled.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn position(&self, stream: StreamId) -> Result<Position> {
+        let mut position = Position::default();
+        let condition = "stream = ?1 AND state IN ('admitted', 'delivered')";
+        for row in self.incoming_where(condition, params![stream.to_string()])? {
+            position.admit(row.manifest.link(row.sha256));
+        }
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT first, last FROM settled WHERE stream = ?1")
+            .map_err(|e| lost(&e))?;
+        let rows =
+            query.query_map([stream.to_string()], |r| Ok(r.get::<_, i64>(0)? as u64..=r.get::<_, i64>(1)? as u64));
+        position.settled = rows.and_then(Iterator::collect).map_err(|e| lost(&e))?;
+        let mut query =
+            self.connection.prepare_cached("SELECT sha256 FROM accepted WHERE stream = ?1").map_err(|e| lost(&e))?;
+        let rows = query.query_map([stream.to_string()], |r| digest_of(r, 0));
+        position.accepted = rows.and_then(Iterator::collect).map_err(|e| lost(&e))?;
+        Ok(position)
+    }
+
+    /// The streams of which anything came.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn incoming_streams(&self) -> Result<Vec<StreamId>> {
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT DISTINCT stream FROM batch ORDER BY stream")
+            .map_err(|e| lost(&e))?;
+        let rows = query.query_map([], |r| r.get::<_, String>(0));
+        let rows: Vec<String> = rows.and_then(Iterator::collect).map_err(|e| lost(&e))?;
+        Ok(rows.iter().filter_map(|s| StreamId::parse(s)).collect())
+    }
+
+    /// The operator no longer waits for these numbers.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn settle_gap(&self, stream: StreamId, numbers: &RangeInclusive<u64>, reason: &str, at: &str) -> Result<()> {
+        let values = params![stream.to_string(), *numbers.start() as i64, *numbers.end() as i64, reason, at];
+        self.connection
+            .execute("INSERT INTO settled VALUES (?1, ?2, ?3, ?4, ?5)", values)
+            .map(|_| ())
+            .map_err(|e| lost(&e))
+    }
+
+    /// The operator takes a batch that forks its stream.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn accept_fork(&self, stream: StreamId, sequence: u64, sha256: Digest, reason: &str, at: &str) -> Result<()> {
+        let values = params![sha256.as_bytes(), stream.to_string(), sequence as i64, reason, at];
+        self.connection
+            .execute("INSERT OR REPLACE INTO accepted VALUES (?1, ?2, ?3, ?4, ?5)", values)
+            .map(|_| ())
+            .map_err(|e| lost(&e))
+    }
+
+    /// The destination that this site delivers to; none before the first delivery.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn destination(&self) -> Result<Option<DestinationRow>> {
+        let sql = "SELECT id, kind, address FROM destination WHERE current = 1";
+        let read = |r: &rusqlite::Row<'_>| Ok(DestinationRow { id: r.get(0)?, kind: r.get(1)?, address: r.get(2)? });
+        self.connection.query_row(sql, [], read).optional().map_err(|e| lost(&e))
+    }
+
+    /// Makes this the destination of the site.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn begin_destination(&mut self, destination: &Destination, at: &str) -> Result<DestinationRow> {
+        let mut work = || -> rusqlite::Result<()> {
+            let change = self.connection.transaction()?;
+            change.execute("UPDATE destination SET current = 0", [])?;
+            change.execute(
+                "INSERT INTO destination (kind, address, current, since) VALUES (?1, ?2, 1, ?3)",
+                params![destination.kind(), destination.address(), at],
+            )?;
+            change.commit()
+        };
+        work().map_err(|e| lost(&e))?;
+        self.destination()?.ok_or_else(|| Error::failed("the new destination is not in the ledger"))
+    }
+
+    /// Only the address of the destination has changed.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn move_destination(&self, destination: &Destination) -> Result<()> {
+        let sql = "UPDATE destination SET kind = ?1, address = ?2 WHERE current = 1";
+        self.connection
+            .execute(sql, params![destination.kind(), destination.address()])
+            .map(|_| ())
+            .map_err(|e| lost(&e))
+    }
+
+    /// Whether an envelope was delivered to a destination.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn is_delivered(&self, destination: i64, sha256: Digest) -> Result<bool> {
+        let sql = "SELECT 1 FROM delivered WHERE destination = ?1 AND sha256 = ?2";
+        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
+        query.exists(params![destination, sha256.as_bytes()]).map_err(|e| lost(&e))
+    }
+
+    /// Notes a group before any of it is seen: what is set aside, what is empty, what is being placed.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn note_group(&mut self, destination: i64, group: &Group) -> Result<()> {
+        let mut work = || -> rusqlite::Result<()> {
+            let change = self.connection.transaction()?;
+            for (kind, reason, batch, applicant) in &group.aside {
+                change
+                    .prepare_cached(
+                        "INSERT OR REPLACE INTO set_aside VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL)",
+                    )?
+                    .execute(params![
+                        reason.sha256.as_bytes(),
+                        kind.word(),
+                        reason.code,
+                        reason.what,
+                        reason.place,
+                        batch,
+                        reason.batch.ordinal as i64,
+                        reason.name,
+                        reason.connector.id,
+                        reason.connector.name,
+                        applicant,
+                    ])?;
+            }
+            for (sha256, batch, ordinal) in &group.empty {
+                change
+                    .prepare_cached("INSERT OR IGNORE INTO delivered VALUES (?1, ?2, ?3, ?4, NULL)")?
+                    .execute(params![destination, sha256.as_bytes(), batch, *ordinal as i64])?;
+            }
+            for p in &group.placing {
+                change.prepare_cached("INSERT OR REPLACE INTO placing VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(
+                    params![destination, p.sha256.as_bytes(), p.batch, p.ordinal as i64, p.name, p.mtime, p.applicant,],
+                )?;
+            }
+            change.commit()
+        };
+        work().map_err(|e| lost(&e))
+    }
+
+    /// What a crash left between noting and settling.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn placings(&self, destination: i64) -> Result<Vec<Placing>> {
+        let sql =
+            "SELECT sha256, batch, ordinal, name, mtime, applicant FROM placing WHERE destination = ?1 ORDER BY mtime";
+        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map([destination], |r| {
+            let ordinal = r.get::<_, i64>(2)? as usize;
+            Ok(Placing {
+                sha256: digest_of(r, 0)?,
+                batch: r.get(1)?,
+                ordinal,
+                name: r.get(3)?,
+                mtime: r.get(4)?,
+                applicant: r.get(5)?,
+            })
+        });
+        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+    }
+
+    /// Records what the sink vouches for, and the mark that it goes on from. What was set aside of it is so no more.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn settle(&mut self, destination: i64, delivery: &Delivery, high_water: i64) -> Result<()> {
+        let mut sorted: Vec<&Placing> = delivery.0.iter().collect();
+        sorted.sort_unstable_by_key(|p| p.sha256);
+        let mut work = || -> rusqlite::Result<()> {
+            let change = self.connection.transaction()?;
+            for p in &sorted {
+                change
+                    .prepare_cached("INSERT OR REPLACE INTO delivered VALUES (?1, ?2, ?3, ?4, ?5)")?
+                    .execute(params![destination, p.sha256.as_bytes(), p.batch, p.ordinal as i64, p.applicant])?;
+                change.prepare_cached("DELETE FROM placing WHERE name = ?1")?.execute([&p.name])?;
+                change.prepare_cached("DELETE FROM set_aside WHERE sha256 = ?1")?.execute([p.sha256.as_bytes()])?;
+            }
+            change.execute(
+                "INSERT INTO meta VALUES ('high_water', ?1) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                [high_water.to_string()],
+            )?;
+            change.commit()
+        };
+        work().map_err(|e| lost(&e))
+    }
+
+    /// What was set aside, in order of batch and ordinal.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn set_aside(&self) -> Result<Vec<AsideRow>> {
+        let sql = "SELECT a.sha256, a.kind, a.code, a.what, a.place, a.batch, b.stream, b.sequence, a.ordinal, a.name, a.connector, a.connector_name, a.applicant
+                   FROM set_aside a JOIN batch b ON b.id = a.batch ORDER BY b.stream, b.sequence, a.ordinal";
+        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map([], |r| {
+            Ok(AsideRow {
+                sha256: digest_of(r, 0)?,
+                kind: r.get(1)?,
+                code: r.get(2)?,
+                what: r.get(3)?,
+                place: r.get(4)?,
+                batch: r.get(5)?,
+                stream: r.get(6)?,
+                sequence: r.get::<_, i64>(7)? as u64,
+                ordinal: r.get::<_, i64>(8)? as usize,
+                name: r.get(9)?,
+                connector: r.get(10)?,
+                connector_name: r.get(11)?,
+                applicant: r.get(12)?,
+            })
+        });
+        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+    }
+
+    /// How an envelope was set aside, if it was.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn aside_kind(&self, sha256: Digest) -> Result<Option<String>> {
+        let mut query =
+            self.connection.prepare_cached("SELECT kind FROM set_aside WHERE sha256 = ?1").map_err(|e| lost(&e))?;
+        query.query_row([sha256.as_bytes()], |r| r.get(0)).optional().map_err(|e| lost(&e))
+    }
+
+    /// A person releases what was quarantined.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn release(&self, sha256: Digest, reason: &str) -> Result<()> {
+        let sql = "UPDATE set_aside SET kind = 'released', reason = ?2 WHERE sha256 = ?1";
+        self.connection.execute(sql, params![sha256.as_bytes(), reason]).map(|_| ()).map_err(|e| lost(&e))
+    }
+
+    /// Forgets that an envelope was set aside: it turned out to be delivered already, or to hold nothing.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn forget_aside(&self, sha256: Digest) -> Result<()> {
+        self.connection
+            .execute("DELETE FROM set_aside WHERE sha256 = ?1", [sha256.as_bytes()])
+            .map(|_| ())
+            .map_err(|e| lost(&e))
+    }
+
+    /// Envelopes delivered to a destination, by batch.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn delivered_count(&self, destination: i64) -> Result<u64> {
+        let sql = "SELECT count(*) FROM delivered WHERE destination = ?1";
+        self.connection.query_row(sql, [destination], |r| r.get::<_, i64>(0)).map(|n| n as u64).map_err(|e| lost(&e))
+    }
+}

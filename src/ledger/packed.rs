@@ -1,0 +1,478 @@
+//! The exporter's memory: streams, batches by number, envelopes by digest, files by stamp, carries.
+
+use std::collections::HashMap;
+use std::path::Path;
+
+use rusqlite::{OptionalExtension, params};
+
+use super::{Ledger, digest_of, lost};
+use crate::batch::manifest::{Manifest, Succeeds};
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::report::Proof;
+use crate::source::{SourceFile, Stamp};
+use crate::stream::{Sequence, StreamId};
+use crate::trust::PublicKey;
+
+/// A stream of this exporter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamRow {
+    id: i64,
+    /// Its UUID.
+    pub stream: StreamId,
+    /// The zone that it is for.
+    pub zone: String,
+    /// What it goes on from.
+    pub succeeds: Option<Succeeds>,
+    /// Whether its zone goes on with it.
+    pub active: bool,
+}
+
+/// A batch of the ledger.
+#[derive(Debug, Clone)]
+pub struct BatchRow {
+    /// Its digest.
+    pub sha256: Digest,
+    /// Its bytes, as they were sealed.
+    pub bytes: Vec<u8>,
+    /// The same, read.
+    pub manifest: Manifest,
+    /// Whether it was signed and placed.
+    pub packed: bool,
+}
+
+/// What the ledger knows of a file that has not changed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Seen {
+    /// Its content, and whether this stream has packed it.
+    Content {
+        /// Its digest.
+        sha256: Digest,
+        /// Whether this stream has packed it.
+        packed: bool,
+    },
+    /// It is no envelope, and that was said.
+    Refused(String),
+}
+
+/// What is to be remembered of a file.
+#[derive(Debug, Clone)]
+pub struct Sight {
+    /// The file.
+    pub file: SourceFile,
+    /// Its digest, or why it is no envelope.
+    pub content: std::result::Result<Digest, String>,
+}
+
+/// What is remembered of one carry.
+#[derive(Debug, Clone)]
+pub struct CarryRow {
+    /// When it ended.
+    pub at: String,
+    /// Where to.
+    pub medium: String,
+    /// The mark of the mount.
+    pub mark: String,
+    /// Bytes written.
+    pub bytes: u64,
+    /// How long that took.
+    pub millis: u64,
+}
+
+/// One batch's carry: in which, as new or repeated, and with which proof.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CarriedRow {
+    /// The carry's id, rising.
+    pub carry: i64,
+    /// Whether it went for the first time.
+    pub is_new: bool,
+    /// How sure it is.
+    pub proof: Proof,
+    /// When.
+    pub at: String,
+    /// The mark of the mount.
+    pub mark: String,
+}
+
+impl Ledger {
+    /// All streams, oldest first.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn streams(&self) -> Result<Vec<StreamRow>> {
+        let sql = "SELECT id, uuid, zone, active, succeeds_stream, succeeds_sequence, succeeds_sha256 FROM stream ORDER BY id";
+        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map([], |r| {
+            let succeeds = match r.get::<_, Option<String>>(4)? {
+                Some(stream) => {
+                    StreamId::parse(&stream).zip(Sequence::new(r.get::<_, i64>(5)? as u64)).map(|(stream, sequence)| {
+                        Ok::<_, rusqlite::Error>(Succeeds { stream, sequence, sha256: digest_of(r, 6)? })
+                    })
+                }
+                None => None,
+            };
+            let uuid: String = r.get(1)?;
+            let stream = StreamId::parse(&uuid).ok_or(rusqlite::Error::InvalidColumnName(uuid))?;
+            Ok(StreamRow { id: r.get(0)?, stream, zone: r.get(2)?, active: r.get(3)?, succeeds: succeeds.transpose()? })
+        });
+        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+    }
+
+    /// The stream with which a zone goes on.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn active_stream(&self, zone: &str) -> Result<Option<StreamRow>> {
+        Ok(self.streams()?.into_iter().find(|s| s.active && s.zone == zone))
+    }
+
+    /// A stream and those that it goes on from, newest first.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn lineage(&self, stream: &StreamRow) -> Result<Vec<StreamRow>> {
+        let all = self.streams()?;
+        let mut out = vec![stream.clone()];
+        while let Some(before) =
+            out.last().and_then(|s| s.succeeds).and_then(|s| all.iter().find(|r| r.stream == s.stream))
+            && !out.contains(before)
+        {
+            out.push(before.clone());
+        }
+        Ok(out)
+    }
+
+    /// Begins a stream for a zone; one that was active is so no longer.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn begin_stream(&mut self, stream: StreamId, zone: &str, succeeds: Option<Succeeds>) -> Result<StreamRow> {
+        let mut work = || -> rusqlite::Result<()> {
+            let change = self.connection.transaction()?;
+            change.execute("UPDATE stream SET active = 0 WHERE zone = ?1", [zone])?;
+            change.execute(
+                "INSERT INTO stream (uuid, zone, active, succeeds_stream, succeeds_sequence, succeeds_sha256) VALUES (?1, ?2, 1, ?3, ?4, ?5)",
+                params![
+                    stream.to_string(),
+                    zone,
+                    succeeds.map(|s| s.stream.to_string()),
+                    succeeds.map(|s| s.sequence.get() as i64),
+                    succeeds.map(|s| s.sha256.as_bytes().to_vec()),
+                ],
+            )?;
+            change.commit()
+        };
+        work().map_err(|e| lost(&e))?;
+        self.active_stream(zone)?.ok_or_else(|| Error::failed("the new stream is not in the ledger"))
+    }
+
+    /// All batches of a stream, by number.
+    ///
+    /// # Errors
+    /// SQLite refused, or a row is no manifest.
+    pub fn batches(&self, stream: &StreamRow) -> Result<Vec<BatchRow>> {
+        self.batches_from(stream, 0)
+    }
+
+    /// The newest batches of a stream, by number.
+    ///
+    /// # Errors
+    /// SQLite refused, or a row is no manifest.
+    pub fn last_batches(&self, stream: &StreamRow, count: u64) -> Result<Vec<BatchRow>> {
+        let last = self.last_sequence(stream)?.map_or(0, Sequence::get);
+        self.batches_from(stream, last.saturating_sub(count))
+    }
+
+    fn batches_from(&self, stream: &StreamRow, after: u64) -> Result<Vec<BatchRow>> {
+        let sql = "SELECT sha256, manifest, state = 'packed' FROM packed_batch WHERE stream = ?1 AND sequence > ?2 ORDER BY sequence";
+        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map(params![stream.id, after as i64], |r| {
+            Ok((digest_of(r, 0)?, r.get::<_, Vec<u8>>(1)?, r.get::<_, bool>(2)?))
+        });
+        let rows: Vec<_> = rows.and_then(Iterator::collect).map_err(|e| lost(&e))?;
+        let read = |(sha256, bytes, packed): (Digest, Vec<u8>, bool)| {
+            let manifest = Manifest::parse(&bytes)
+                .map_err(|e| Error::failed(format!("the ledger holds a manifest that is none: {e}")))?;
+            Ok(BatchRow { sha256, manifest, bytes, packed })
+        };
+        rows.into_iter().map(read).collect()
+    }
+
+    /// The last number of a stream that is used.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn last_sequence(&self, stream: &StreamRow) -> Result<Option<Sequence>> {
+        let sql = "SELECT max(sequence) FROM packed_batch WHERE stream = ?1";
+        let last: Option<i64> = self.connection.query_row(sql, [stream.id], |r| r.get(0)).map_err(|e| lost(&e))?;
+        Ok(last.and_then(|n| Sequence::new(n as u64)))
+    }
+
+    /// Whether the stream has packed this content.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn has_packed(&self, stream: &StreamRow, sha256: Digest) -> Result<bool> {
+        let sql = "SELECT 1 FROM packed_envelope WHERE stream = ?1 AND sha256 = ?2";
+        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
+        query.exists(params![stream.id, sha256.as_bytes()]).map_err(|e| lost(&e))
+    }
+
+    /// All that is known of the files of a source, by path, for one stream.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn seen_files(&self, stream: Option<&StreamRow>, source: &Path) -> Result<HashMap<Vec<u8>, (Stamp, Seen)>> {
+        let sql = "SELECT path, dev, ino, size, mtime, ctime, s.sha256, refusal, e.sha256 IS NOT NULL FROM seen_file s
+                   LEFT JOIN packed_envelope e ON e.stream = ?1 AND e.sha256 = s.sha256 WHERE source = ?2";
+        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
+        let stream = stream.map_or(-1, |s| s.id);
+        let rows = query.query_map(params![stream, source.to_string_lossy()], |r| {
+            let nanos = |column: usize| -> rusqlite::Result<i128> {
+                let text: String = r.get(column)?;
+                text.parse().map_err(|_| rusqlite::Error::InvalidColumnName(text))
+            };
+            let stamp = Stamp {
+                dev: r.get::<_, i64>(1)? as u64,
+                ino: r.get::<_, i64>(2)? as u64,
+                size: r.get::<_, i64>(3)? as u64,
+                mtime: nanos(4)?,
+                ctime: nanos(5)?,
+            };
+            let seen = match r.get::<_, Option<String>>(7)? {
+                Some(reason) => Seen::Refused(reason),
+                None => Seen::Content { sha256: digest_of(r, 6)?, packed: r.get(8)? },
+            };
+            Ok((r.get::<_, Vec<u8>>(0)?, (stamp, seen)))
+        });
+        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+    }
+
+    /// Seals a batch: in one transaction its number, its bytes, its envelopes and the files that they came from.
+    /// After this the number is used, whatever happens.
+    ///
+    /// # Errors
+    /// SQLite refused; then the number is not used.
+    pub fn seal(
+        &mut self,
+        stream: &StreamRow,
+        manifest: &Manifest,
+        envelopes: &[Digest],
+        source: &Path,
+        sights: &[Sight],
+    ) -> Result<Digest> {
+        let bytes = manifest.encode();
+        let sha256 = Digest::of(&bytes);
+        let sequence = manifest.sequence.get() as i64;
+        let mut sorted = envelopes.to_vec();
+        sorted.sort_unstable();
+        let mut work = || -> rusqlite::Result<()> {
+            let change = self.connection.transaction()?;
+            change.execute(
+                "INSERT INTO packed_batch VALUES (?1, ?2, ?3, ?4, 'sealed')",
+                params![stream.id, sequence, sha256.as_bytes(), bytes],
+            )?;
+            {
+                let mut insert = change.prepare_cached("INSERT INTO packed_envelope VALUES (?1, ?2, ?3)")?;
+                for envelope in &sorted {
+                    insert.execute(params![stream.id, envelope.as_bytes(), sequence])?;
+                }
+            }
+            remember(&change, source, sights)?;
+            change.commit()
+        };
+        work().map_err(|e| lost(&e))?;
+        Ok(sha256)
+    }
+
+    /// Takes into the ledger a batch that lies on a shelf beyond it (`stream renew`).
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn take_in(
+        &mut self,
+        stream: &StreamRow,
+        bytes: &[u8],
+        manifest: &Manifest,
+        envelopes: &[Digest],
+    ) -> Result<()> {
+        let mut work = || -> rusqlite::Result<()> {
+            let change = self.connection.transaction()?;
+            let sequence = manifest.sequence.get() as i64;
+            change.execute(
+                "INSERT INTO packed_batch VALUES (?1, ?2, ?3, ?4, 'packed')",
+                params![stream.id, sequence, Digest::of(bytes).as_bytes(), bytes],
+            )?;
+            for envelope in envelopes {
+                change.execute(
+                    "INSERT OR IGNORE INTO packed_envelope VALUES (?1, ?2, ?3)",
+                    params![stream.id, envelope.as_bytes(), sequence],
+                )?;
+            }
+            change.commit()
+        };
+        work().map_err(|e| lost(&e))
+    }
+
+    /// What the old stream packed counts as packed in the new one too.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn inherit_envelopes(&mut self, from: &StreamRow, to: &StreamRow) -> Result<()> {
+        let sql = "INSERT OR IGNORE INTO packed_envelope SELECT ?2, sha256, 0 FROM packed_envelope WHERE stream = ?1";
+        self.connection.execute(sql, params![from.id, to.id]).map(|_| ()).map_err(|e| lost(&e))
+    }
+
+    /// Remembers files that were read for nothing new, and forgets those that are gone.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn remember_files(&mut self, source: &Path, sights: &[Sight], gone: &[Vec<u8>]) -> Result<()> {
+        if sights.is_empty() && gone.is_empty() {
+            return Ok(());
+        }
+        let mut work = || -> rusqlite::Result<()> {
+            let change = self.connection.transaction()?;
+            remember(&change, source, sights)?;
+            {
+                let mut delete = change.prepare_cached("DELETE FROM seen_file WHERE source = ?1 AND path = ?2")?;
+                for path in gone {
+                    delete.execute(params![source.to_string_lossy(), path])?;
+                }
+            }
+            change.commit()
+        };
+        work().map_err(|e| lost(&e))
+    }
+
+    /// A sealed batch is signed and in the outbox; with these keys.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn mark_packed(&mut self, stream: &StreamRow, sequence: Sequence, signers: &[PublicKey]) -> Result<()> {
+        let mut work = || -> rusqlite::Result<()> {
+            let change = self.connection.transaction()?;
+            for key in signers {
+                change.execute("INSERT OR IGNORE INTO signer VALUES (?1)", [key.bytes()])?;
+            }
+            change.execute(
+                "UPDATE packed_batch SET state = 'packed' WHERE stream = ?1 AND sequence = ?2",
+                params![stream.id, sequence.get() as i64],
+            )?;
+            change.commit()
+        };
+        work().map_err(|e| lost(&e))
+    }
+
+    /// The keys that this exporter has signed with.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn signers(&self) -> Result<Vec<PublicKey>> {
+        let mut query = self.connection.prepare_cached("SELECT public_key FROM signer").map_err(|e| lost(&e))?;
+        let rows = query.query_map([], |r| r.get::<_, Vec<u8>>(0));
+        let rows: Vec<Vec<u8>> = rows.and_then(Iterator::collect).map_err(|e| lost(&e))?;
+        Ok(rows
+            .iter()
+            .filter_map(|b| <&[u8; 32]>::try_from(b.as_slice()).ok())
+            .filter_map(|b| PublicKey::from_bytes(b).ok())
+            .collect())
+    }
+
+    /// Records a carry and the batches in it.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn record_carry(&mut self, carry: &CarryRow, batches: &[(&StreamRow, Sequence, bool, Proof)]) -> Result<()> {
+        let mut work = || -> rusqlite::Result<()> {
+            let change = self.connection.transaction()?;
+            change.execute(
+                "INSERT INTO carry (at, medium, mark, bytes, millis) VALUES (?1, ?2, ?3, ?4, ?5)",
+                params![carry.at, carry.medium, carry.mark, carry.bytes as i64, carry.millis as i64],
+            )?;
+            let id = change.last_insert_rowid();
+            for (stream, sequence, is_new, proof) in batches {
+                change.execute(
+                    "INSERT INTO carried VALUES (?1, ?2, ?3, ?4, ?5)",
+                    params![id, stream.id, sequence.get() as i64, is_new, proof.word()],
+                )?;
+            }
+            change.commit()
+        };
+        work().map_err(|e| lost(&e))
+    }
+
+    /// How a batch was carried, oldest first.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn carries_of(&self, stream: &StreamRow, sequence: Sequence) -> Result<Vec<CarriedRow>> {
+        let sql = "SELECT d.carry, d.is_new, d.proof, c.at, c.mark FROM carried d JOIN carry c ON c.id = d.carry
+                   WHERE d.stream = ?1 AND d.sequence = ?2 ORDER BY d.carry";
+        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map(params![stream.id, sequence.get() as i64], |r| {
+            let word: String = r.get(2)?;
+            let proof = Proof::parse(&word).ok_or(rusqlite::Error::InvalidColumnName(word))?;
+            Ok(CarriedRow { carry: r.get(0)?, is_new: r.get(1)?, proof, at: r.get(3)?, mark: r.get(4)? })
+        });
+        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+    }
+
+    /// The ids of the last carries that took something new, newest first.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn last_new_carries(&self, count: u32) -> Result<Vec<i64>> {
+        let sql = "SELECT DISTINCT carry FROM carried WHERE is_new = 1 ORDER BY carry DESC LIMIT ?1";
+        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map([count], |r| r.get(0));
+        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+    }
+
+    /// The newest carry that wrote something, for the speed to expect.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn last_carry(&self) -> Result<Option<CarryRow>> {
+        let sql = "SELECT at, medium, mark, bytes, millis FROM carry WHERE bytes > 0 ORDER BY id DESC LIMIT 1";
+        let read = |r: &rusqlite::Row<'_>| {
+            let (bytes, millis) = (r.get::<_, i64>(3)? as u64, r.get::<_, i64>(4)? as u64);
+            Ok(CarryRow { at: r.get(0)?, medium: r.get(1)?, mark: r.get(2)?, bytes, millis })
+        };
+        self.connection.query_row(sql, [], read).optional().map_err(|e| lost(&e))
+    }
+
+    /// How many files of a source are remembered as no envelope.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn refused_files(&self) -> Result<Vec<(String, String)>> {
+        let sql = "SELECT path, refusal FROM seen_file WHERE refusal IS NOT NULL ORDER BY path";
+        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map([], |r| Ok((crate::text::harmless_bytes(&r.get::<_, Vec<u8>>(0)?), r.get(1)?)));
+        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+    }
+}
+
+fn remember(change: &rusqlite::Connection, source: &Path, sights: &[Sight]) -> rusqlite::Result<()> {
+    let source = source.to_string_lossy();
+    let mut insert =
+        change.prepare_cached("INSERT OR REPLACE INTO seen_file VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
+    let mut sorted: Vec<&Sight> = sights.iter().collect();
+    sorted.sort_unstable_by(|a, b| a.file.path.cmp(&b.file.path));
+    for sight in sorted {
+        let stamp = sight.file.stamp;
+        insert.execute(params![
+            source,
+            sight.file.path.as_os_str().as_encoded_bytes(),
+            stamp.dev as i64,
+            stamp.ino as i64,
+            stamp.size as i64,
+            stamp.mtime.to_string(),
+            stamp.ctime.to_string(),
+            sight.content.as_ref().ok().map(|d| d.as_bytes().to_vec()),
+            sight.content.as_ref().err(),
+        ])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,79 @@
+//! Every bound, with its reason. Sizes in bytes unless the name says otherwise.
+
+/// A manifest: some 1.3 KB for one volume, 120 bytes more a volume; 4 GiB of envelopes need 16 volumes.
+pub const MANIFEST_MAX: u64 = 256 << 10;
+
+/// An index as it lies on a shelf: 200,000 lines of a few hundred bytes compress to far less.
+pub const INDEX_PACKED_MAX: u64 = 64 << 20;
+
+/// An index unpacked: 200,000 lines of at most 2 KiB, and the first line.
+pub const INDEX_UNPACKED_MAX: u64 = 512 << 20;
+
+/// The tar stream of one volume: no file of ours comes near FAT32's 4 GiB, and one can be held in memory.
+pub const VOLUME_UNPACKED_MAX: u64 = 256 << 20;
+
+/// A volume as it lies on a shelf: what does not compress grows by far less than this.
+pub const VOLUME_PACKED_MAX: u64 = VOLUME_UNPACKED_MAX + (4 << 20);
+
+/// The smallest volume that may be asked for: smaller ones would only be headers.
+pub const VOLUME_SIZE_MIN: u64 = 64 << 10;
+
+/// One envelope: a volume's room, less its header, padding and the two zero blocks.
+pub const ENVELOPE_MAX: u64 = VOLUME_UNPACKED_MAX - 2048;
+
+/// Volumes of one batch: four digits in their names.
+pub const VOLUMES_MAX: usize = 9_999;
+
+/// Envelopes of one batch, so that its index stays in memory.
+pub const BATCH_ENVELOPES_MAX: u64 = 200_000;
+
+/// Bytes of envelopes in one batch before it closes.
+pub const BATCH_BYTES_MAX: u64 = 4 << 30;
+
+/// Connectors or applicants in one manifest; each takes some 200 bytes of the manifest's 256 KiB.
+pub const PARTIES_MAX: usize = 1_000;
+
+/// The largest number in a manifest or an index: what a double holds exactly (I-JSON, RFC 7493).
+pub const NUMBER_MAX: u64 = (1 << 53) - 1;
+
+/// Digests in a manifest's `history`.
+pub const HISTORY_LENGTH: usize = 32;
+
+/// Object types or markings named apart in an index; further ones count on `*`.
+pub const NAMED_KINDS_MAX: usize = 256;
+
+/// JSON levels in an envelope: Python's reader gives up near 990.
+pub const DEPTH_MAX: usize = 950;
+
+/// Bytes of a connector's name, type or scope text, and of an applicant's id.
+pub const PARTY_TEXT_MAX: usize = 1024;
+
+/// Objects in one bundle. ATT&CK, the largest we know, has 24,771.
+pub const OBJECTS_MAX: u64 = 1_000_000;
+
+/// Keys in one JSON object of a bundle.
+pub const KEYS_MAX: usize = 65_536;
+
+/// Bytes of one key in a bundle.
+pub const KEY_LENGTH_MAX: usize = 4_096;
+
+/// Bytes of an object's id or type.
+pub const ID_LENGTH_MAX: usize = 1_024;
+
+/// The zstd window, as an exponent of two: what plain `zstd -d` accepts without being asked.
+pub const WINDOW_LOG: u32 = 27;
+
+/// Folders below a medium that are looked into: a scanner's date and verdict folders, and one more.
+pub const MEDIUM_DEPTH: usize = 3;
+
+/// Names on a medium that are looked at.
+pub const MEDIUM_NAMES_MAX: usize = 100_000;
+
+/// Signature files tried for one manifest.
+pub const SIGNATURES_MAX: usize = 256;
+
+/// Bytes of a PEM key file, `trust.toml` or `policy.toml`.
+pub const SETTINGS_FILE_MAX: u64 = 1 << 20;
+
+/// Envelopes placed between two commits by the sink `dir:`.
+pub const PLACING_GROUP: usize = 1_000;

@@ -1,0 +1,7 @@
+//! What OpenCTI expects: the facts about its importer (pycti), its broker and its interface that others rest on.
+
+mod types;
+
+pub use types::{
+    FURTHER_INTERNAL_TYPES, INTERNAL_TYPES, SUPPORTED_TYPES, is_internal, is_supported, is_supported_id, type_of_id,
+};

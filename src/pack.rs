@@ -1,0 +1,289 @@
+//! pack: from the connectors' directory to sealed, signed batches in the outbox.
+//!
+//! ```text
+//! scan -> (unchanged? counted) -> read, digest, judge, several at a time -> volumes, in order of (mtime, name)
+//!      -> seal: volumes and index durable; one ledger transaction -> sign, verify, place
+//! ```
+//!
+//! Promise 7 lives here: nothing is signed that is not committed to the ledger under its number, and what
+//! is committed is what is signed, whatever crashes in between.
+
+mod assemble;
+mod prepare;
+mod recover;
+
+use std::collections::HashSet;
+use std::path::Path;
+
+use crate::batch::manifest::Manifest;
+use crate::digest::Digest;
+use crate::disk;
+use crate::error::Result;
+use crate::ledger::Ledger;
+use crate::ledger::packed::{Seen, Sight, StreamRow};
+use crate::limits::{BATCH_BYTES_MAX, VOLUME_UNPACKED_MAX};
+use crate::policy::{Policy, Verdict};
+use crate::report::{BatchLine, Finding, Observer, PackReport, Weight};
+use crate::shelf::kept::KeptShelf;
+use crate::site::Site;
+use crate::source::{self, Listing, SourceFile};
+use crate::stream::{Sequence, StreamId};
+use crate::text;
+use crate::trust::PrivateKey;
+
+use assemble::Assembly;
+use prepare::{InOrder, Prepared};
+
+pub use recover::{Renewal, refuse_older_ledger, renew};
+
+/// How to pack.
+#[derive(Debug, Clone)]
+pub struct PackOptions {
+    /// The zone that the batches are for.
+    pub zone: String,
+    /// Whether to look into directories below the source.
+    pub recursive: bool,
+    /// Bytes of a volume's tar stream at most.
+    pub volume_size: u64,
+    /// Bytes of a batch's envelopes at most.
+    pub max_batch: u64,
+    /// Whether to make a batch even if there is nothing new.
+    pub heartbeat: bool,
+    /// Seconds until the next batch at the latest, if that is promised.
+    pub promise: Option<u64>,
+    /// Processors to use.
+    pub threads: usize,
+    /// What stands in the manifest as the time of making.
+    pub created: String,
+}
+
+impl PackOptions {
+    /// The defaults for a zone.
+    pub fn new(zone: String, created: String, threads: usize) -> Self {
+        Self {
+            zone,
+            recursive: false,
+            volume_size: VOLUME_UNPACKED_MAX,
+            max_batch: BATCH_BYTES_MAX,
+            heartbeat: false,
+            promise: None,
+            threads,
+            created,
+        }
+    }
+}
+
+/// Packs what is new in a source directory. The medium, where one is given, is only looked at for numbers
+/// of this stream that the ledger does not know.
+///
+/// # Errors
+/// The ledger is older than what it has issued; the outbox has no room; the system or SQLite refused.
+pub fn pack(
+    site: &Site,
+    ledger: &mut Ledger,
+    source: &Path,
+    medium: Option<&Path>,
+    keys: &[PrivateKey],
+    options: &PackOptions,
+    observer: &dyn Observer,
+) -> Result<PackReport> {
+    let outbox = KeptShelf::new(site.outbox());
+    let mut known = ledger.signers()?;
+    known.extend(keys.iter().map(PrivateKey::public));
+    refuse_older_ledger(ledger, &outbox, medium, &known)?;
+    let mut report = PackReport::default();
+    report.completed = recover::complete_sealed(ledger, &outbox, keys)?;
+    recover::sweep(ledger, &outbox)?;
+
+    let listing = source::list(source, options.recursive)?;
+    let stream = ledger.active_stream(&options.zone)?;
+    let (fresh, gone) = sort_out(ledger, stream.as_ref(), source, listing, &mut report)?;
+    if fresh.is_empty() && !options.heartbeat {
+        ledger.remember_files(source, &[], &gone)?;
+        return Ok(report);
+    }
+    let stream = match stream {
+        Some(stream) => stream,
+        None => ledger.begin_stream(StreamId::from_random(disk::random()?), &options.zone, None)?,
+    };
+    let mut run =
+        Run { ledger, outbox: &outbox, source, stream, keys, options, observer, report, sights: Vec::new(), sealed: 0 };
+    run.pack_all(&fresh)?;
+    run.ledger.remember_files(source, &run.sights, &gone)?;
+    Ok(run.report)
+}
+
+/// Parts what is unchanged from what is to be read; the latter in delivery order.
+fn sort_out(
+    ledger: &Ledger,
+    stream: Option<&StreamRow>,
+    source: &Path,
+    listing: Listing,
+    report: &mut PackReport,
+) -> Result<(Vec<SourceFile>, Vec<Vec<u8>>)> {
+    let mut seen = ledger.seen_files(stream, source)?;
+    report.looked_at = listing.files.len() as u64;
+    report.gone = listing.gone;
+    for (path, why) in listing.unreadable {
+        let place = text::harmless_bytes(path.as_os_str().as_encoded_bytes());
+        report
+            .findings
+            .push(Finding::new(Weight::Warning, "unreadable", format!("cannot be looked into: {why}")).at(place));
+    }
+    let mut fresh = Vec::new();
+    for file in listing.files {
+        match seen.remove(file.path.as_os_str().as_encoded_bytes()) {
+            Some((stamp, Seen::Refused(_))) if stamp == file.stamp => {
+                report.unchanged += 1;
+                report.refused += 1;
+                report.refused_before += 1;
+            }
+            Some((stamp, Seen::Content { packed: true, .. })) if stamp == file.stamp => {
+                report.unchanged += 1;
+                report.already_packed += 1;
+            }
+            _ => fresh.push(file),
+        }
+    }
+    fresh.sort_by(|a, b| {
+        (a.stamp.mtime(), a.name.as_bytes(), &a.path).cmp(&(b.stamp.mtime(), b.name.as_bytes(), &b.path))
+    });
+    Ok((fresh, seen.into_keys().collect()))
+}
+
+struct Run<'a> {
+    ledger: &'a mut Ledger,
+    outbox: &'a KeptShelf,
+    source: &'a Path,
+    stream: StreamRow,
+    keys: &'a [PrivateKey],
+    options: &'a PackOptions,
+    observer: &'a dyn Observer,
+    report: PackReport,
+    /// Files that were read and are not in the ledger yet.
+    sights: Vec<Sight>,
+    sealed: u64,
+}
+
+impl Run<'_> {
+    fn pack_all(&mut self, fresh: &[SourceFile]) -> Result<()> {
+        self.observer.begin("packing", fresh.iter().map(|f| f.stamp.size).sum());
+        let order = InOrder::new(fresh.len());
+        let policy = Policy::default();
+        let source = self.source;
+        let packed = std::thread::scope(|scope| {
+            for _ in 0..self.options.threads.clamp(1, fresh.len().max(1)) {
+                scope.spawn(|| order.work(source, fresh));
+            }
+            let packed = self.assemble(fresh, &order, &policy);
+            order.stop();
+            packed
+        });
+        self.observer.end();
+        packed
+    }
+
+    fn assemble(&mut self, fresh: &[SourceFile], order: &InOrder, policy: &Policy) -> Result<()> {
+        let mut assembly: Option<Assembly> = None;
+        let mut in_batch: HashSet<Digest> = HashSet::new();
+        while let Some((at, prepared)) = order.take() {
+            let file = &fresh[at];
+            self.observer.advance(file.stamp.size);
+            let Some((bytes, sha256, envelope)) = self.admit(file, prepared) else { continue };
+            if in_batch.contains(&sha256) || self.ledger.has_packed(&self.stream, sha256)? {
+                self.report.already_packed += 1;
+                self.sights.push(Sight { file: file.clone(), content: Ok(sha256) });
+                continue;
+            }
+            self.warn_of_commands(file, &envelope, policy);
+            if assembly.as_ref().is_some_and(|a| !a.has_room(bytes.len() as u64, &envelope)) {
+                self.close(assembly.take())?;
+                in_batch.clear();
+            }
+            let open = match assembly.take() {
+                Some(open) => open,
+                None => self.open()?,
+            };
+            let open = assembly.insert(open);
+            open.append(file.name.clone(), file.stamp.mtime(), &bytes, sha256, &envelope)?;
+            in_batch.insert(sha256);
+            self.sights.push(Sight { file: file.clone(), content: Ok(sha256) });
+        }
+        if assembly.is_none() && self.options.heartbeat && self.sealed == 0 {
+            assembly = Some(self.open()?);
+        }
+        self.close(assembly)
+    }
+
+    /// What a prepared file is: an envelope, or something to be counted and told.
+    fn admit(&mut self, file: &SourceFile, prepared: Prepared) -> Option<(Vec<u8>, Digest, crate::envelope::Envelope)> {
+        match prepared {
+            Prepared::Envelope { bytes, sha256, envelope } => return Some((bytes, sha256, *envelope)),
+            Prepared::Gone => self.report.gone += 1,
+            Prepared::Changing => self.report.changing += 1,
+            Prepared::Unreadable(why) => {
+                self.report.refused += 1;
+                self.refuse(file, "unreadable", format!("cannot be read: {why}"));
+            }
+            Prepared::NotAnEnvelope { code, why } => {
+                self.report.refused += 1;
+                self.sights.push(Sight { file: file.clone(), content: Err(why.clone()) });
+                self.refuse(file, code, why);
+            }
+        }
+        None
+    }
+
+    fn refuse(&mut self, file: &SourceFile, code: &'static str, why: String) {
+        let finding = Finding::new(Weight::Incomplete, code, why)
+            .at(text::harmless_bytes(file.path.as_os_str().as_encoded_bytes()))
+            .advise("it stays where it is; it is looked at again when it changes");
+        self.report.findings.push(finding);
+    }
+
+    /// What looks like a command is packed all the same: the other side refuses it, and says so.
+    fn warn_of_commands(&mut self, file: &SourceFile, envelope: &crate::envelope::Envelope, policy: &Policy) {
+        let Verdict::Quarantine(objections) = policy.judge(envelope) else { return };
+        if let Some(first) = objections.first() {
+            let finding = Finding::new(
+                Weight::Warning,
+                first.code,
+                format!("packed, but the other side will quarantine it: {}", first.what),
+            );
+            self.report.findings.push(finding.at(text::harmless(&file.name)));
+        }
+    }
+
+    fn open(&self) -> Result<Assembly> {
+        let last = self.ledger.last_sequence(&self.stream)?;
+        let sequence = last.map_or(Sequence::FIRST, Sequence::next);
+        Ok(Assembly::new(self.outbox.dir(), self.stream.stream, sequence, self.options))
+    }
+
+    /// Seals, signs and places a batch.
+    fn close(&mut self, assembly: Option<Assembly>) -> Result<()> {
+        let Some(assembly) = assembly else { return Ok(()) };
+        let before = self.ledger.last_batches(&self.stream, 34)?;
+        let (manifest, envelopes) = assembly.finish(&self.stream, &before)?;
+        disk::sync_dir(self.outbox.dir())?;
+        let sha256 = self.ledger.seal(&self.stream, &manifest, &envelopes, self.source, &self.sights)?;
+        self.sights.clear();
+        self.sealed += 1;
+        recover::sign_and_place(self.ledger, self.outbox, &self.stream, &manifest, &manifest.encode(), self.keys)?;
+        self.report.packed.push(batch_line(&manifest, sha256));
+        Ok(())
+    }
+}
+
+/// A manifest as reports name it.
+pub fn batch_line(manifest: &Manifest, sha256: Digest) -> BatchLine {
+    BatchLine {
+        stream: manifest.stream,
+        sequence: manifest.sequence.get(),
+        sha256,
+        zone: manifest.zone.clone(),
+        envelopes: manifest.totals.envelopes,
+        bytes: manifest.totals.bytes,
+        packed: manifest.totals.packed,
+    }
+}

@@ -1,0 +1,259 @@
+//! One batch that is being made: its volumes, its index, and what its manifest will say.
+
+use std::path::{Path, PathBuf};
+use std::thread::JoinHandle;
+
+use super::PackOptions;
+use crate::batch::index::{Index, IndexLine, KindCounts, Kinds, Mtime};
+use crate::batch::manifest::{ApplicantEntry, ConnectorEntry, Format, IndexEntry, Manifest, Totals, VolumeEntry};
+use crate::batch::name;
+use crate::batch::volume::{self, FinishedVolume, VolumeWriter};
+use crate::digest::Digest;
+use crate::disk::{self, Partial};
+use crate::envelope::Envelope;
+use crate::error::{Error, Result};
+use crate::form;
+use crate::ledger::packed::{BatchRow, StreamRow};
+use crate::limits::{BATCH_ENVELOPES_MAX, HISTORY_LENGTH, INDEX_PACKED_MAX, MANIFEST_MAX, PARTIES_MAX, VOLUMES_MAX};
+use crate::stream::{Sequence, Size, StreamId};
+
+/// Bytes of a manifest beside its parties and volumes, history included, generously.
+const MANIFEST_REST: usize = 8 << 10;
+/// Bytes of one volume in a manifest, generously.
+const MANIFEST_VOLUME: usize = 256;
+/// Bytes of counters and marks around one party, generously.
+const MANIFEST_PARTY: usize = 32;
+
+/// A batch in the making.
+pub struct Assembly {
+    outbox: PathBuf,
+    stream: StreamId,
+    sequence: Sequence,
+    options: PackOptions,
+    open: Option<VolumeWriter<Partial>>,
+    finishing: Option<Finishing>,
+    volumes: Vec<VolumeEntry>,
+    connectors: Vec<ConnectorEntry>,
+    applicants: Vec<ApplicantEntry>,
+    parties_bytes: usize,
+    index: Index,
+    bytes: u64,
+}
+
+/// A volume that is closed and on its way to the disk, beside the next one: the last jobs of a volume
+/// leave a processor free.
+enum Finishing {
+    Here(Result<FinishedVolume>),
+    Beside(JoinHandle<Result<FinishedVolume>>),
+}
+
+impl Assembly {
+    /// Begins a batch. Nothing is written before the first envelope.
+    pub fn new(outbox: &Path, stream: StreamId, sequence: Sequence, options: &PackOptions) -> Self {
+        Self {
+            outbox: outbox.to_owned(),
+            stream,
+            sequence,
+            options: options.clone(),
+            open: None,
+            finishing: None,
+            volumes: Vec::new(),
+            connectors: Vec::new(),
+            applicants: Vec::new(),
+            parties_bytes: 0,
+            index: Index { kinds: Kinds::default(), lines: Vec::new() },
+            bytes: 0,
+        }
+    }
+
+    /// Whether one more envelope of this size fits into the batch.
+    pub fn has_room(&self, bytes: u64, envelope: &Envelope) -> bool {
+        let volumes = self.volumes.len() + usize::from(self.open.is_some()) + usize::from(self.finishing.is_some()) + 1;
+        let connector = if self.connector_of(envelope).is_none() { connector_bytes(envelope) } else { 0 };
+        let applicant = if self.applicant_of(envelope).is_none() { applicant_bytes(envelope) } else { 0 };
+        let manifest = MANIFEST_REST + volumes * MANIFEST_VOLUME + self.parties_bytes + connector + applicant;
+        self.index.lines.is_empty()
+            || (self.bytes + bytes <= self.options.max_batch
+                && (self.index.lines.len() as u64) < BATCH_ENVELOPES_MAX
+                && volumes <= VOLUMES_MAX
+                && self.connectors.len().max(self.applicants.len()) < PARTIES_MAX
+                && manifest as u64 <= MANIFEST_MAX)
+    }
+
+    /// Appends an envelope; a full volume is closed first.
+    ///
+    /// # Errors
+    /// The outbox has no room, or the system refused.
+    pub fn append(
+        &mut self,
+        file: String,
+        mtime: Mtime,
+        bytes: &[u8],
+        sha256: Digest,
+        envelope: &Envelope,
+    ) -> Result<()> {
+        let size = bytes.len() as u64;
+        if self.open.as_ref().is_some_and(|v| v.unpacked() + volume::room(size) > self.options.volume_size) {
+            self.close_volume()?;
+        }
+        let ordinal = self.index.lines.len() + 1;
+        let written = self.volume()?.append(ordinal, mtime, bytes);
+        written.map_err(|e| no_room_advice(Error::io("write a volume", &self.outbox, &e)))?;
+        let connector = self.count_connector(envelope);
+        let applicant = self.count_applicant(envelope);
+        self.index.kinds.objects[connector].add(&envelope.contents.types, &envelope.contents.markings);
+        self.index.lines.push(IndexLine { name: file, bytes: size, sha256, mtime, connector, applicant });
+        self.bytes += size;
+        Ok(())
+    }
+
+    /// Closes the last volume, writes the index, and says what the batch is.
+    ///
+    /// # Errors
+    /// The outbox has no room, or the system refused.
+    pub fn finish(mut self, stream: &StreamRow, before: &[BatchRow]) -> Result<(Manifest, Vec<Digest>)> {
+        self.close_volume()?;
+        self.collect()?;
+        let (packed, unpacked) = self.index.pack().map_err(|e| Error::io("compress the index", &self.outbox, &e))?;
+        if packed.len() as u64 > INDEX_PACKED_MAX {
+            return Err(Error::failed("the index is larger than the format allows")
+                .advise("pack smaller batches, with --max-batch"));
+        }
+        let index = IndexEntry {
+            name: name::index(self.stream, self.sequence),
+            bytes: packed.len() as u64,
+            sha256: Digest::of(&packed),
+            unpacked,
+        };
+        disk::write_new(&self.outbox, &index.name, &packed).map_err(no_room_advice)?;
+        let envelopes = self.index.lines.iter().map(|l| l.sha256).collect();
+        Ok((self.manifest(index, stream, before)?, envelopes))
+    }
+
+    fn manifest(self, index: IndexEntry, stream: &StreamRow, before: &[BatchRow]) -> Result<Manifest> {
+        let last = before.last();
+        let size_before = match last {
+            Some(b) => b.manifest.before.plus(b.manifest.size()),
+            None => Some(Size::default()),
+        };
+        let packed = index.bytes + self.volumes.iter().map(|v| v.bytes).sum::<u64>();
+        let manifest = Manifest {
+            airpouch: Format::Batch1,
+            stream: self.stream,
+            sequence: self.sequence,
+            previous: last.map(|b| b.sha256),
+            succeeds: stream.succeeds.filter(|_| self.sequence == Sequence::FIRST),
+            zone: self.options.zone,
+            created: self.options.created,
+            producer: concat!("airpouch ", env!("CARGO_PKG_VERSION")).into(),
+            promise: self.options.promise,
+            totals: Totals { envelopes: self.index.lines.len() as u64, bytes: self.bytes, packed },
+            before: size_before.ok_or_else(|| {
+                Error::failed("this stream has counted 2^53 bytes").advise("begin a new one: airpouch stream renew")
+            })?,
+            connectors: self.connectors,
+            applicants: self.applicants,
+            index,
+            volumes: self.volumes,
+            history: before.iter().rev().skip(1).take(HISTORY_LENGTH).map(|b| b.sha256).collect(),
+        };
+        // What this program would refuse to read it must not sign.
+        Manifest::parse(&manifest.encode())
+            .map_err(|lie| Error::failed(format!("the new manifest breaks a rule of the format: {lie}")))
+    }
+
+    fn connector_of(&self, envelope: &Envelope) -> Option<usize> {
+        self.connectors.iter().position(|c| c.is_of(&envelope.connector))
+    }
+
+    fn applicant_of(&self, envelope: &Envelope) -> Option<usize> {
+        self.applicants.iter().position(|a| a.id == envelope.applicant)
+    }
+
+    fn count_connector(&mut self, envelope: &Envelope) -> usize {
+        let at = self.connector_of(envelope).unwrap_or_else(|| {
+            self.parties_bytes += connector_bytes(envelope);
+            self.connectors.push(ConnectorEntry::of(&envelope.connector));
+            self.index.kinds.objects.push(KindCounts::default());
+            self.connectors.len() - 1
+        });
+        self.connectors[at].envelopes += 1;
+        at
+    }
+
+    fn count_applicant(&mut self, envelope: &Envelope) -> usize {
+        let at = self.applicant_of(envelope).unwrap_or_else(|| {
+            self.parties_bytes += applicant_bytes(envelope);
+            self.applicants.push(ApplicantEntry { id: envelope.applicant.clone(), envelopes: 0 });
+            self.applicants.len() - 1
+        });
+        self.applicants[at].envelopes += 1;
+        at
+    }
+
+    fn volume(&mut self) -> Result<&mut VolumeWriter<Partial>> {
+        let open = match self.open.take() {
+            Some(open) => open,
+            None => {
+                let number = self.volumes.len() + usize::from(self.finishing.is_some()) + 1;
+                let name = name::volume(self.stream, self.sequence, number);
+                let partial = Partial::create(&self.outbox, &name).map_err(no_room_advice)?;
+                let workers = u32::try_from(self.options.threads).unwrap_or(1);
+                VolumeWriter::new(partial, workers).map_err(|e| Error::io("begin a volume", &self.outbox, &e))?
+            }
+        };
+        Ok(self.open.insert(open))
+    }
+
+    fn close_volume(&mut self) -> Result<()> {
+        let Some(open) = self.open.take() else { return Ok(()) };
+        self.collect()?;
+        let outbox = self.outbox.clone();
+        let finish = move || {
+            let (partial, finished) =
+                open.finish().map_err(|e| no_room_advice(Error::io("write a volume", &outbox, &e)))?;
+            partial.place().map_err(no_room_advice)?;
+            Ok(finished)
+        };
+        // With one thread all writing stays in one, so that a test can stop it at each of its system calls.
+        let one = self.options.threads == 1;
+        self.finishing =
+            Some(if one { Finishing::Here(finish()) } else { Finishing::Beside(std::thread::spawn(finish)) });
+        Ok(())
+    }
+
+    /// Waits for the volume that is being finished.
+    fn collect(&mut self) -> Result<()> {
+        let finished = match self.finishing.take() {
+            None => return Ok(()),
+            Some(Finishing::Here(finished)) => finished?,
+            Some(Finishing::Beside(handle)) => match handle.join() {
+                Ok(finished) => finished?,
+                Err(panic) => std::panic::resume_unwind(panic),
+            },
+        };
+        self.volumes.push(VolumeEntry {
+            name: name::volume(self.stream, self.sequence, self.volumes.len() + 1),
+            bytes: finished.bytes,
+            sha256: finished.sha256,
+            unpacked: finished.unpacked,
+            envelopes: finished.envelopes,
+        });
+        Ok(())
+    }
+}
+
+fn connector_bytes(envelope: &Envelope) -> usize {
+    form::encode(&ConnectorEntry::of(&envelope.connector)).len() + MANIFEST_PARTY
+}
+
+fn applicant_bytes(envelope: &Envelope) -> usize {
+    form::encode(&envelope.applicant).len() + MANIFEST_PARTY
+}
+
+fn no_room_advice(error: Error) -> Error {
+    if error.no_room {
+        return error.advise("make room in the outbox; the sources are untouched, and no number was used");
+    }
+    error
+}

@@ -1,0 +1,171 @@
+use super::*;
+use crate::envelope::Envelope;
+
+const RED: &str = "marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed";
+const GREEN: &str = "marking-definition--bab4a63c-aed9-4cf5-a766-dfca5abac2bb";
+
+fn envelope(kind: &str, objects: &str) -> Envelope {
+    let text = format!(
+        r#"{{"bundle_type":"DIRECTORY_BUNDLE","applicant_id":null,"connector":{{"id":"feed-1","name":"Feed","type":"{kind}"}},
+        "bundle":{{"objects":[{objects}]}}}}"#
+    );
+    Envelope::parse(text.as_bytes()).unwrap()
+}
+
+fn tool(members: &str) -> Envelope {
+    envelope("EXTERNAL_IMPORT", &format!(r#"{{"type":"tool","id":"tool--1"{members}}}"#))
+}
+
+fn held(policy: &Policy, envelope: &Envelope) -> Vec<(&'static str, String)> {
+    match policy.judge(envelope) {
+        Verdict::Pass => Vec::new(),
+        Verdict::Hold(objections) => objections.into_iter().map(|o| (o.code, o.what)).collect(),
+        Verdict::Quarantine(objections) => panic!("quarantined: {objections:?}"),
+    }
+}
+
+mod an_operator_who_wrote_no_policy {
+    use super::*;
+
+    #[test]
+    fn has_the_defaults() {
+        assert_eq!(Policy::from_toml("").unwrap(), Policy::default());
+        assert_eq!(Policy::default().judge(&tool(&format!(r#","object_marking_refs":["{RED}","x"]"#))), Verdict::Pass);
+    }
+
+    #[test]
+    fn holds_other_connector_types_and_no_more() {
+        let held = held(&Policy::default(), &envelope("INTERNAL_ENRICHMENT", ""));
+        assert_eq!(held.len(), 1);
+        assert_eq!(held[0].0, "connector-type");
+        assert!(held[0].1.contains("INTERNAL_ENRICHMENT") && held[0].1.contains("Feed"));
+    }
+
+    #[test]
+    fn has_commands_quarantined_before_anything_else_is_said() {
+        let object = r#"{"type":"tool","id":"tool--1","opencti_operation":"delete"}"#;
+        let verdict = Policy::default().judge(&envelope("STREAM", object));
+        let Verdict::Quarantine(objections) = verdict else { panic!("{verdict:?}") };
+        let codes: Vec<_> = objections.iter().map(|o| o.code).collect();
+        assert_eq!(codes, ["command", "connector-type"]);
+        assert_eq!(objections[0].place, "/bundle/objects/0/opencti_operation");
+        assert_eq!(objections[0].what, "objects[0] tool--1 carries opencti_operation \"delete\"");
+    }
+
+    #[test]
+    fn leaves_what_cannot_be_split_to_the_sink() {
+        assert_eq!(Policy::default().judge(&envelope("EXTERNAL_IMPORT", "7")), Verdict::Pass);
+    }
+}
+
+mod an_operator_who_limits_the_tlp {
+    use super::*;
+
+    fn limit(max: &str) -> Policy {
+        Policy::from_toml(&format!("max_tlp = \"{max}\"")).unwrap()
+    }
+
+    #[test]
+    fn holds_what_is_marked_higher_with_the_marking_named() {
+        let red = tool(&format!(r#","object_marking_refs":["{RED}"]"#));
+        let held = held(&limit("amber+strict"), &red);
+        assert_eq!(held[0].0, "tlp");
+        assert!(held[0].1.contains("TLP:RED") && held[0].1.contains(RED));
+        assert_eq!(limit("red").judge(&red), Verdict::Pass);
+        let green = tool(&format!(r#","object_marking_refs":["{GREEN}"]"#));
+        assert_eq!(limit("green").judge(&green), Verdict::Pass);
+        assert_ne!(limit("clear").judge(&green), Verdict::Pass);
+    }
+
+    #[test]
+    fn holds_markings_that_nobody_knows_and_lets_the_unmarked_pass() {
+        let held = held(&limit("red"), &tool(r#","object_marking_refs":["marking-definition--9"]"#));
+        assert!(held[0].1.contains("marking-definition--9"));
+        assert_eq!(limit("clear").judge(&tool("")), Verdict::Pass);
+    }
+
+    #[test]
+    fn is_not_evaded_by_granular_markings_or_a_text_for_a_list_or_many_markings() {
+        for members in [
+            format!(r#","granular_markings":[{{"marking_ref":"{RED}","selectors":["name"]}}]"#),
+            format!(r#","object_marking_refs":"{RED}""#),
+            format!(r#","x_opencti_files":[{{"name":"a","object_marking_refs":["{RED}"]}}]"#),
+            format!(r#","object_marking_refs":[{},"{RED}"]"#, vec![format!("{GREEN:?}"); 400].join(",")),
+            format!(r#","object_marking_refs":["{}"]"#, "x".repeat(5_000)),
+        ] {
+            assert_ne!(limit("amber").judge(&tool(&members)), Verdict::Pass, "{members}");
+        }
+        let other: Vec<String> = (0..300).map(|n| format!("\"{n}\"")).collect();
+        let many = tool(&format!(r#","object_marking_refs":[{},"{RED}"]"#, other.join(",")));
+        assert_eq!(held(&limit("amber"), &many).last().unwrap().0, "tlp");
+    }
+
+    #[test]
+    fn may_write_the_level_as_people_do() {
+        for (written, tlp) in [("white", Tlp::Clear), ("TLP:RED", Tlp::Red), ("Amber+Strict", Tlp::AmberStrict)] {
+            assert_eq!(limit(written).max_tlp, Some(tlp));
+        }
+        assert!(Tlp::Clear < Tlp::Green && Tlp::Amber < Tlp::AmberStrict && Tlp::AmberStrict < Tlp::Red);
+    }
+}
+
+mod an_operator_who_limits_files {
+    use super::*;
+
+    const FILE: &str = r#","x_opencti_files":[{"name":"a","mime_type":"application/PDF; v=1","data":"QUJDREVGR0g="}]"#;
+
+    #[test]
+    fn holds_larger_ones_and_says_where() {
+        let policy = Policy::from_toml("max_file = 7").unwrap();
+        let Verdict::Hold(objections) = policy.judge(&tool(FILE)) else { panic!() };
+        assert_eq!(objections[0].code, "file-too-large");
+        assert_eq!(objections[0].place, "/bundle/objects/0/x_opencti_files/0/data");
+        assert_eq!(Policy::from_toml("max_file = \"8 B\"").unwrap().judge(&tool(FILE)), Verdict::Pass);
+    }
+
+    #[test]
+    fn holds_other_types_even_behind_many_allowed_ones() {
+        let policy = Policy::from_toml("mime_types = [\"application/pdf\"]").unwrap();
+        assert_eq!(policy.judge(&tool(FILE)), Verdict::Pass);
+        let good = r#"{"mime_type":"application/pdf","data":"QUJD"}"#;
+        let bad = r#"{"mime_type":"text/html","data":"QQ=="}"#;
+        let many = tool(&format!(r#","x_opencti_files":[{},{bad}]"#, vec![good; 60].join(",")));
+        assert_eq!(held(&policy, &many)[0].0, "file-type");
+        let untyped = tool(r#","x_opencti_files":[{"data":"QUJD"}]"#);
+        assert!(held(&policy, &untyped)[0].1.contains("application/octet-stream"));
+    }
+}
+
+mod an_operator_who_lists_connectors {
+    use super::*;
+
+    #[test]
+    fn passes_pauses_and_holds_by_id() {
+        let policy = |listed: &str| Policy::from_toml(&format!("[connectors]\n{listed}")).unwrap();
+        assert_eq!(policy("feed-1 = \"pass\"").judge(&tool("")), Verdict::Pass);
+        assert_eq!(held(&policy("feed-1 = \"pause\""), &tool(""))[0].0, "connector-paused");
+        assert_eq!(held(&policy("other = \"pass\""), &tool(""))[0].0, "connector-not-listed");
+        assert_eq!(held(&policy(""), &tool(""))[0].0, "connector-not-listed");
+    }
+}
+
+mod an_operator_who_mistypes {
+    use super::*;
+
+    #[test]
+    fn is_told_the_line() {
+        for (toml, line) in [
+            ("max_tlp = \"red\"\nmax_tpl = \"red\"\n", "line 2: "),
+            ("max_tlp = \"purple\"", "line 1: "),
+            ("\n\nmax_file = \"many\"", "line 3: "),
+            ("max_file = true", "line 1: "),
+            ("[connectors]\n\"a\" = \"maybe\"", "line 2: "),
+            ("mime_types = \"a\"", "line 1: "),
+            ("max_tlp = ", "line 1: "),
+        ] {
+            let error = Policy::from_toml(toml).unwrap_err();
+            assert!(error.starts_with(line), "{toml:?}: {error}");
+        }
+        assert!(Policy::from_toml("max_tpl = \"red\"").unwrap_err().contains("max_tpl"));
+    }
+}

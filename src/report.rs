@@ -1,0 +1,301 @@
+//! What a run found and did. One report a verb; what is printed, the JSON and the exit status all come from it.
+
+use serde::Serialize;
+
+use crate::digest::Digest;
+use crate::stream::{Size, StreamId};
+
+/// How a run ends; the numbers are documented in README and in the man page.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ExitStatus {
+    /// 0: done, also where there was nothing to do.
+    Done,
+    /// 1: something stopped it.
+    Failed,
+    /// 2: it was asked for wrongly.
+    Usage,
+    /// 3: something new was refused or held, or something is missing.
+    Incomplete,
+    /// 4: a signature or digest does not hold, or no trusted key signed.
+    False,
+    /// 5: another run holds the lock.
+    Locked,
+}
+
+impl ExitStatus {
+    /// The number.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Usage => 2,
+            Self::Incomplete => 3,
+            Self::False => 4,
+            Self::Locked => 5,
+        }
+    }
+}
+
+/// How much a finding weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Weight {
+    /// Worth a line.
+    Note,
+    /// Worth a look; changes no exit status.
+    Warning,
+    /// Something is missing, or was newly refused or held: exit status 3.
+    Incomplete,
+    /// Something that should hold does not: exit status 4.
+    False,
+}
+
+/// Something about one input. The run goes on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Finding {
+    /// How much it weighs.
+    pub weight: Weight,
+    /// One word for programs, such as `gap` or `not-an-envelope`.
+    pub code: &'static str,
+    /// What happened.
+    pub what: String,
+    /// Where.
+    #[serde(rename = "where")]
+    pub place: Option<String>,
+    /// What to do.
+    #[serde(rename = "do")]
+    pub advice: Option<String>,
+}
+
+impl Finding {
+    /// A finding without a place and without advice.
+    pub fn new(weight: Weight, code: &'static str, what: impl Into<String>) -> Self {
+        Self { weight, code, what: what.into(), place: None, advice: None }
+    }
+
+    /// Says where.
+    pub fn at(mut self, place: impl Into<String>) -> Self {
+        self.place = Some(place.into());
+        self
+    }
+
+    /// Says what to do.
+    pub fn advise(mut self, advice: impl Into<String>) -> Self {
+        self.advice = Some(advice.into());
+        self
+    }
+}
+
+/// The exit status that findings ask for: the worst.
+pub fn status_of(findings: &[Finding]) -> ExitStatus {
+    match findings.iter().map(|f| f.weight).max() {
+        Some(Weight::False) => ExitStatus::False,
+        Some(Weight::Incomplete) => ExitStatus::Incomplete,
+        Some(Weight::Warning | Weight::Note) | None => ExitStatus::Done,
+    }
+}
+
+/// A batch as reports name it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct BatchLine {
+    /// Its stream.
+    pub stream: StreamId,
+    /// Its number.
+    pub sequence: u64,
+    /// Digest of its manifest.
+    pub sha256: Digest,
+    /// Its zone.
+    pub zone: String,
+    /// Its envelopes.
+    pub envelopes: u64,
+    /// Their bytes.
+    pub bytes: u64,
+    /// Bytes on the shelf: index and volumes.
+    pub packed: u64,
+}
+
+/// What `pack` did.
+#[derive(Debug, Default, Serialize)]
+pub struct PackReport {
+    /// Batches that were sealed and signed in this run.
+    pub packed: Vec<BatchLine>,
+    /// Batches sealed by an earlier run that this one signed and placed.
+    pub completed: Vec<BatchLine>,
+    /// Files with a name and a kind that is input.
+    pub looked_at: u64,
+    /// Files not opened, since nothing about them has changed.
+    pub unchanged: u64,
+    /// Files whose content this stream has packed already, under whatever name.
+    pub already_packed: u64,
+    /// Files that are no valid envelope, newly or as before.
+    pub refused: u64,
+    /// Those that an earlier run had told of.
+    pub refused_before: u64,
+    /// Files that were gone before they could be opened.
+    pub gone: u64,
+    /// Files that were being written while they were read.
+    pub changing: u64,
+    /// What was found.
+    pub findings: Vec<Finding>,
+}
+
+/// What `carry` did.
+#[derive(Debug, Default, Serialize)]
+pub struct CarryReport {
+    /// Batches that were placed for the first time, or are there whole.
+    pub new: Vec<BatchLine>,
+    /// Batches that went again.
+    pub repeated: Vec<BatchLine>,
+    /// New batches for which there was no room.
+    pub left: Vec<BatchLine>,
+    /// Bytes written.
+    pub written: u64,
+    /// How sure it is that the medium holds them.
+    pub proof: Option<Proof>,
+    /// What a person reads out to compare: of the newest batch there.
+    pub head: Option<String>,
+    /// What was found.
+    pub findings: Vec<Finding>,
+}
+
+/// What the read-back proves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Proof {
+    /// Read from the device itself, past the page cache.
+    Device,
+    /// Read after the medium was mounted anew.
+    Replug,
+    /// Read, perhaps from memory.
+    Cache,
+    /// Not read: a drop folder that empties itself.
+    Sent,
+}
+
+impl Proof {
+    /// The word that ledger and reports use.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Device => "device",
+            Self::Replug => "replug",
+            Self::Cache => "cache",
+            Self::Sent => "sent",
+        }
+    }
+
+    /// The proof of this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Device, Self::Replug, Self::Cache, Self::Sent].into_iter().find(|p| p.word() == word)
+    }
+
+    /// What it means, for a person.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Device => "read back from the device itself",
+            Self::Replug => "read back after the medium was mounted anew",
+            Self::Cache => "read back, perhaps from memory: carry again after plugging it in anew to be sure",
+            Self::Sent => "sent: a drop folder, nothing was read back",
+        }
+    }
+}
+
+/// What `verify` found.
+#[derive(Debug, Default, Serialize)]
+pub struct VerifyReport {
+    /// Batches that hold whole, with who signed them.
+    pub whole: Vec<VerifiedBatch>,
+    /// Files that are no part of any batch.
+    pub other_files: u64,
+    /// What was found.
+    pub findings: Vec<Finding>,
+}
+
+/// A batch that holds.
+#[derive(Debug, Clone, Serialize)]
+pub struct VerifiedBatch {
+    /// The batch.
+    #[serde(flatten)]
+    pub batch: BatchLine,
+    /// When its maker says that it was made.
+    pub created: String,
+    /// Who signed, by the names of the trust store.
+    pub signers: Vec<String>,
+    /// Its code, to be compared by voice.
+    pub head: String,
+}
+
+/// What `import` did.
+#[derive(Debug, Default, Serialize)]
+pub struct ImportReport {
+    /// Batches that were taken into custody whole in this run.
+    pub taken: Vec<BatchLine>,
+    /// Batches delivered in this run, in order.
+    pub delivered_batches: Vec<DeliveredBatch>,
+    /// Envelopes delivered in this run.
+    pub delivered: u64,
+    /// Of these, held before.
+    pub released: u64,
+    /// Envelopes that the destination had already.
+    pub already_delivered: u64,
+    /// Envelopes that hold nothing to deliver (empty bundles).
+    pub empty: u64,
+    /// Envelopes newly held.
+    pub held: u64,
+    /// Envelopes newly quarantined.
+    pub quarantined: u64,
+    /// Envelopes held in all.
+    pub held_in_all: u64,
+    /// Envelopes quarantined in all.
+    pub quarantined_in_all: u64,
+    /// Batches that had come before.
+    pub replayed: u64,
+    /// Applicants mapped to nobody, with envelopes held for them.
+    pub unmapped: Vec<(Option<String>, u64)>,
+    /// Code of the newest batch of each stream that was delivered.
+    pub head: Option<String>,
+    /// What was found.
+    pub findings: Vec<Finding>,
+}
+
+/// A batch that was delivered.
+#[derive(Debug, Clone, Serialize)]
+pub struct DeliveredBatch {
+    /// The batch.
+    #[serde(flatten)]
+    pub batch: BatchLine,
+    /// Whether later numbers were delivered before it.
+    pub late: bool,
+}
+
+/// Sizes of all envelopes of some batches.
+pub fn sum(batches: &[BatchLine]) -> Size {
+    Size { envelopes: batches.iter().map(|b| b.envelopes).sum(), bytes: batches.iter().map(|b| b.bytes).sum() }
+}
+
+/// The code of a batch that a person reads out: eight hex digits of its digest in two groups.
+pub fn head_code(sha256: Digest) -> String {
+    let digits = sha256.short().to_uppercase();
+    format!("{}-{}", &digits[..4], &digits[4..])
+}
+
+/// Who is told how far a run is. Bars belong to the command line; steps only say these words.
+pub trait Observer: Sync {
+    /// A stage begins; `bytes` is how much it will move.
+    fn begin(&self, stage: &str, bytes: u64);
+    /// So many bytes more are done.
+    fn advance(&self, bytes: u64);
+    /// The stage ended.
+    fn end(&self);
+    /// A word that cannot wait for the report.
+    fn say(&self, line: &str);
+}
+
+/// An observer that is told and says nothing.
+pub struct Silent;
+
+impl Observer for Silent {
+    fn begin(&self, _: &str, _: u64) {}
+    fn advance(&self, _: u64) {}
+    fn end(&self) {}
+    fn say(&self, _: &str) {}
+}

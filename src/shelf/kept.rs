@@ -1,0 +1,124 @@
+//! Shelves of ours: files are found by the names that we gave them.
+
+use std::fs;
+use std::io;
+use std::path::{Path, PathBuf};
+
+use super::{PartFault, Shelf};
+use crate::batch::manifest::Part;
+use crate::batch::{Checked, name};
+use crate::disk;
+use crate::error::{Error, Result, reason};
+use crate::limits::{MANIFEST_MAX, SIGNATURES_MAX};
+use crate::stream::{Sequence, StreamId};
+use crate::trust::{SignatureFile, Unverified};
+
+/// A directory with batches under their own names.
+#[derive(Debug, Clone)]
+pub struct KeptShelf {
+    dir: PathBuf,
+}
+
+impl KeptShelf {
+    /// The shelf in this directory.
+    pub fn new(dir: PathBuf) -> Self {
+        Self { dir }
+    }
+
+    /// Its directory.
+    pub fn dir(&self) -> &Path {
+        &self.dir
+    }
+
+    /// Names of files that are a batch's by their name.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn names(&self) -> Result<Vec<String>> {
+        let entries = fs::read_dir(&self.dir).map_err(|e| Error::io("read a directory of the site", &self.dir, &e))?;
+        let mut names: Vec<String> = entries
+            .flatten()
+            .filter_map(|e| e.file_name().into_string().ok())
+            .filter(|n| name::parse(n).is_some())
+            .collect();
+        names.sort();
+        Ok(names)
+    }
+
+    /// Whether a file of this size lies here under this name.
+    pub fn has(&self, part: &Part<'_>) -> bool {
+        fs::symlink_metadata(self.dir.join(part.name)).is_ok_and(|m| m.is_file() && m.len() == part.bytes)
+    }
+
+    /// A manifest with its signatures, as they lie here.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn unverified(&self, stream: StreamId, sequence: Sequence) -> Result<Unverified> {
+        let path = self.dir.join(name::manifest(stream, sequence));
+        let bytes = disk::read_bounded(&path, MANIFEST_MAX).map_err(|e| Error::io("read a manifest", &path, &e))?;
+        let base = format!("{}.", name::base(stream, sequence));
+        let mut signatures = Vec::new();
+        for name in
+            self.names()?.into_iter().filter(|n| n.starts_with(&base) && n.ends_with(".sig")).take(SIGNATURES_MAX)
+        {
+            let path = self.dir.join(&name);
+            let read = disk::read_bounded(&path, 64).map_err(|e| Error::io("read a signature", &path, &e))?;
+            if let Ok(bytes) = <[u8; 64]>::try_from(read.as_slice()) {
+                signatures.push(SignatureFile { name, bytes, named: true });
+            }
+        }
+        Ok(Unverified::new(bytes, signatures))
+    }
+}
+
+impl Shelf for KeptShelf {
+    fn fetch(&self, part: &Part<'_>) -> std::result::Result<Checked, PartFault> {
+        match disk::read_bounded(&self.dir.join(part.name), part.bytes) {
+            Ok(bytes) => part.check(bytes).map_err(PartFault::NotAsNamed),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(PartFault::Missing),
+            Err(e) => Err(PartFault::Unreadable(reason(&e))),
+        }
+    }
+}
+
+/// A directory read as if it were the device itself, as far as the system lets us.
+#[derive(Debug)]
+pub struct ReadBack {
+    dir: PathBuf,
+    all_direct: std::sync::atomic::AtomicBool,
+}
+
+impl ReadBack {
+    /// Begins to read this directory back.
+    pub fn new(dir: PathBuf) -> Self {
+        Self { dir, all_direct: std::sync::atomic::AtomicBool::new(true) }
+    }
+
+    /// Whether every read so far went past the page cache.
+    pub fn was_direct(&self) -> bool {
+        self.all_direct.load(std::sync::atomic::Ordering::Relaxed)
+    }
+
+    /// A small file's bytes.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn read(&self, name: &str, limit: u64) -> io::Result<Vec<u8>> {
+        let (bytes, direct) = disk::read_past_cache(&self.dir.join(name), limit)?;
+        if !direct {
+            self.all_direct.store(false, std::sync::atomic::Ordering::Relaxed);
+        }
+        Ok(bytes)
+    }
+}
+
+impl Shelf for ReadBack {
+    fn fetch(&self, part: &Part<'_>) -> std::result::Result<Checked, PartFault> {
+        match self.read(part.name, part.bytes) {
+            Ok(bytes) => part.check(bytes).map_err(PartFault::NotAsNamed),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(PartFault::Missing),
+            Err(e) => Err(PartFault::Unreadable(reason(&e))),
+        }
+    }
+}

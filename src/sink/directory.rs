@@ -1,0 +1,187 @@
+//! `dir:`: envelope files for OpenCTI's stock diode-import connector, 6.9.10 or newer.
+//!
+//! That connector takes files in the order of their mtime, passes over what is not newer than the last one,
+//! deletes what it cannot read, and dies on the first surprise. So every file here is an envelope that it
+//! takes, has a name of its own that ends in `.json` only once it is whole, and an mtime later than every
+//! one before it, whatever the clock says (OPENCTI facts: `diode_import.py`, `_process_directory`).
+
+use std::fs::{self, File, OpenOptions};
+use std::io::{self, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use super::{Deliverable, Delivery, Placing, Sink, Unfit};
+use crate::disk;
+use crate::envelope::{Code, Envelope};
+use crate::error::{Error, Result};
+
+/// The connector compares mtimes as doubles, which are 238 ns apart in this century.
+const STEP_NANOS: i64 = 1_000;
+/// FAT keeps even seconds only.
+const COARSE_STEP_NANOS: i64 = 2_000_000_000;
+/// The types that the platform registers a connector of.
+const CONNECTOR_TYPES: [&str; 6] = [
+    "EXTERNAL_IMPORT",
+    "INTERNAL_IMPORT_FILE",
+    "INTERNAL_ENRICHMENT",
+    "INTERNAL_ANALYSIS",
+    "INTERNAL_EXPORT_FILE",
+    "STREAM",
+];
+
+/// A directory that the stock connector reads. It must be airpouch's alone: another writer's file with a
+/// later mtime would make the connector pass over ours.
+pub struct Directory {
+    path: PathBuf,
+    group: Vec<Placing>,
+    last_mtime: i64,
+}
+
+impl Directory {
+    /// Opens the directory; it is made if its parent is there. `last_mtime` is what the ledger kept.
+    ///
+    /// # Errors
+    /// Its parent is not there, or the system refused.
+    pub fn open(path: &Path, last_mtime: i64) -> Result<Self> {
+        if !path.is_dir() {
+            fs::create_dir(path).map_err(|e| {
+                Error::io("make the destination", path, &e)
+                    .advise("its parent directory must be there; is the share mounted?")
+            })?;
+            if let Some(parent) = path.parent() {
+                disk::sync_dir(parent)?;
+            }
+        }
+        let (seconds, nanos) = disk::now();
+        let now = seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(nanos));
+        Ok(Self { path: path.to_owned(), group: Vec::new(), last_mtime: last_mtime.max(now - STEP_NANOS) })
+    }
+
+    fn partial(&self, name: &str) -> PathBuf {
+        self.path.join(format!("{name}.partial"))
+    }
+
+    /// Removes partial files of ours that the ledger does not know: a crash came before they were noted.
+    fn sweep(&self, known: &[Placing]) -> Result<()> {
+        let entries = fs::read_dir(&self.path).map_err(|e| Error::io("read the destination", &self.path, &e))?;
+        for entry in entries.flatten() {
+            let name = entry.file_name();
+            let Some(stem) = name.to_str().and_then(|n| n.strip_suffix(".partial")) else { continue };
+            if is_ours(stem) && !known.iter().any(|p| p.name == stem) {
+                fs::remove_file(entry.path())
+                    .map_err(|e| Error::io("remove what a broken run left", &entry.path(), &e))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Sets a later mtime than every one before, and reads it back: file systems round.
+    fn stamp(&mut self, file: &File, path: &Path) -> Result<()> {
+        let fault = |e: &io::Error| Error::io("set a file's time", path, e);
+        let mut next = self.last_mtime + STEP_NANOS;
+        for _ in 0..4 {
+            file.set_modified(UNIX_EPOCH + Duration::from_nanos(next.max(0) as u64)).map_err(|e| fault(&e))?;
+            let metadata = file.metadata().map_err(|e| fault(&e))?;
+            let kept = metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec();
+            if kept > self.last_mtime {
+                self.last_mtime = kept;
+                return Ok(());
+            }
+            next += COARSE_STEP_NANOS;
+        }
+        Err(Error::failed("this file system does not keep a file's time; the stock connector would pass over files")
+            .at(path))
+    }
+}
+
+impl Sink for Directory {
+    fn recover(&mut self, placing: Vec<Placing>) -> Result<Delivery> {
+        self.sweep(&placing)?;
+        for placing in &placing {
+            let target = self.path.join(&placing.name);
+            // A partial file that is gone was given its name before the crash; perhaps it is eaten already.
+            match fs::rename(self.partial(&placing.name), &target) {
+                Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    return Err(Error::io("give an envelope its name", &target, &e));
+                }
+                _ => self.last_mtime = self.last_mtime.max(placing.mtime),
+            }
+        }
+        disk::sync_dir(&self.path)?;
+        Ok(Delivery(placing))
+    }
+
+    /// What the stock connector would delete, or die on, as far as that can be seen without splitting.
+    fn fitness(&self, envelope: &Envelope) -> std::result::Result<(), Unfit> {
+        let contents = &envelope.contents;
+        if contents.objects == 0 {
+            return Err(Unfit::Empty);
+        }
+        if let Some(found) = contents.findings.iter().find(|f| f.code == Code::Unsplittable) {
+            return Err(Unfit::Quarantine {
+                code: found.code.word(),
+                what: found.what.clone(),
+                place: found.place.clone(),
+            });
+        }
+        let kind = envelope.connector.kind.as_str();
+        if !CONNECTOR_TYPES.contains(&kind) {
+            let what = format!("the platform knows no connector of type {}", crate::text::harmless(kind));
+            return Err(Unfit::Hold { code: "connector-type", what, place: "/connector/type".into() });
+        }
+        if envelope.connector.name.trim().chars().count() < 2 {
+            let what = "the platform registers no connector whose name is shorter than two characters".to_owned();
+            return Err(Unfit::Hold { code: "connector-name", what, place: "/connector/name".into() });
+        }
+        if contents.compatible == 0 {
+            // The connector raises «Nothing to import» on it, and takes nothing that comes after.
+            return Err(Unfit::Empty);
+        }
+        Ok(())
+    }
+
+    fn stage(&mut self, deliverable: Deliverable) -> Result<()> {
+        let name = format!("{}.json", deliverable.name);
+        let path = self.partial(&name);
+        let fault = |e: &io::Error| Error::io("write to the destination", &path, e);
+        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&path).map_err(|e| fault(&e))?;
+        file.write_all(&deliverable.bytes).map_err(|e| fault(&e))?;
+        self.stamp(&file, &path)?;
+        let Deliverable { sha256, batch, ordinal, applicant, .. } = deliverable;
+        self.group.push(Placing { sha256, batch, ordinal, name, mtime: self.last_mtime, applicant });
+        Ok(())
+    }
+
+    fn staged(&self) -> usize {
+        self.group.len()
+    }
+
+    fn prepare(&mut self) -> Result<Vec<Placing>> {
+        if !self.group.is_empty() {
+            disk::sync_file_system(&self.path)?;
+        }
+        Ok(self.group.clone())
+    }
+
+    fn settle(&mut self) -> Result<Delivery> {
+        for placing in &self.group {
+            let target = self.path.join(&placing.name);
+            fs::rename(self.partial(&placing.name), &target)
+                .map_err(|e| Error::io("give an envelope its name", &target, &e))?;
+        }
+        disk::sync_dir(&self.path)?;
+        Ok(Delivery(std::mem::take(&mut self.group)))
+    }
+
+    fn high_water(&self) -> i64 {
+        self.last_mtime
+    }
+}
+
+/// `<16 hex>-<8 digits>-<8 digits>.json`
+fn is_ours(name: &str) -> bool {
+    let shape = name.strip_suffix(".json").map(|n| n.split('-').collect::<Vec<_>>());
+    let hex = |t: &str, n: usize| t.len() == n && t.bytes().all(|b| b.is_ascii_hexdigit());
+    matches!(shape.as_deref(), Some([stream, sequence, ordinal]) if hex(stream, 16) && hex(sequence, 8) && hex(ordinal, 8))
+}

@@ -1,0 +1,188 @@
+//! One side's directory: where its settings, ledger, outbox or inbox and what was set aside lie.
+//!
+//! ```text
+//! airpouch.toml  policy.toml  trust/  ledger.db  lock
+//! outbox/                      the exporter's
+//! inbox/  held/  quarantine/   the importer's
+//! ```
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+
+use crate::disk;
+use crate::error::{Error, Result};
+
+/// A site's directory, which may not be there yet.
+#[derive(Debug, Clone)]
+pub struct Site {
+    root: PathBuf,
+}
+
+/// Which side a site serves. A site has one role for its life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// It packs.
+    Exporter,
+    /// It imports.
+    Importer,
+}
+
+impl Role {
+    /// The word in the ledger and in messages.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Exporter => "exporter",
+            Self::Importer => "importer",
+        }
+    }
+}
+
+/// Holds the site for one run; the kernel lets go of it however the run ends.
+#[derive(Debug)]
+pub struct Lock(#[allow(dead_code, reason = "held, never read")] File);
+
+impl Site {
+    /// The site in this directory.
+    pub fn new(root: PathBuf) -> Self {
+        Self { root }
+    }
+
+    /// Its directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// Where the exporter keeps its batches.
+    pub fn outbox(&self) -> PathBuf {
+        self.root.join("outbox")
+    }
+
+    /// Where the importer keeps what it took.
+    pub fn inbox(&self) -> PathBuf {
+        self.root.join("inbox")
+    }
+
+    /// Where envelopes wait for a reason to go.
+    pub fn held(&self) -> PathBuf {
+        self.root.join("held")
+    }
+
+    /// Where envelopes lie that only a person releases.
+    pub fn quarantine(&self) -> PathBuf {
+        self.root.join("quarantine")
+    }
+
+    /// Its settings.
+    pub fn settings(&self) -> PathBuf {
+        self.root.join("airpouch.toml")
+    }
+
+    /// What may cross.
+    pub fn policy(&self) -> PathBuf {
+        self.root.join("policy.toml")
+    }
+
+    /// Its trust store, where none is named.
+    pub fn trust(&self) -> PathBuf {
+        self.root.join("trust")
+    }
+
+    /// Its ledger.
+    pub fn ledger(&self) -> PathBuf {
+        self.root.join("ledger.db")
+    }
+
+    /// Whether a run of airpouch has made it.
+    pub fn exists(&self) -> bool {
+        self.ledger().exists()
+    }
+
+    /// Makes what is missing of the directory. `true` if the site itself was made.
+    ///
+    /// # Errors
+    /// The system refused, or no ledger may lie there.
+    pub fn prepare(&self, role: Role) -> Result<bool> {
+        let made = disk::make_private_dir(&self.root)?;
+        disk::refuse_unfit_for_ledger(&self.root)?;
+        let dirs = match role {
+            Role::Exporter => vec![self.outbox()],
+            Role::Importer => vec![self.inbox(), self.held(), self.quarantine()],
+        };
+        for dir in dirs {
+            disk::make_private_dir(&dir)?;
+        }
+        Ok(made || !self.exists())
+    }
+
+    /// Takes the lock, or says at once that another run has it.
+    ///
+    /// # Errors
+    /// Another run holds it; the system refused.
+    pub fn lock(&self) -> Result<Lock> {
+        let path = self.root.join("lock");
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(|e| Error::io("open the lock", &path, &e))?;
+        match file.try_lock() {
+            Ok(()) => Ok(Lock(file)),
+            Err(TryLockError::WouldBlock) => {
+                Err(Error::locked("another run of airpouch holds the lock of this site").at(&self.root))
+            }
+            Err(TryLockError::Error(e)) => Err(Error::io("lock the site", &path, &e)),
+        }
+    }
+
+    /// The text of one of the site's own small files; none if it is not there.
+    ///
+    /// # Errors
+    /// The system refused, or it is no text of a sensible size.
+    pub fn text_of(path: &Path) -> Result<Option<String>> {
+        match fs::symlink_metadata(path) {
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            _ => {}
+        }
+        let limit = crate::limits::SETTINGS_FILE_MAX;
+        let bytes = fs::read(path).map_err(|e| Error::io("read", path, &e))?;
+        if bytes.len() as u64 > limit {
+            return Err(Error::usage(format!("is larger than {}", crate::text::size(limit))).at(path));
+        }
+        String::from_utf8(bytes).map(Some).map_err(|_| Error::usage("is not UTF-8 text").at(path))
+    }
+}
+
+/// The files of a trust store: each `.pem` with its content, and `trust.toml` if it is there.
+pub struct TrustFiles {
+    /// Name and content of each key file.
+    pub keys: Vec<(String, Vec<u8>)>,
+    /// The text of `trust.toml`.
+    pub rules: Option<String>,
+}
+
+/// Reads a trust directory. What cannot be read in it is left out: it cannot make anything trusted.
+///
+/// # Errors
+/// The directory itself cannot be read.
+pub fn read_trust(dir: &Path) -> Result<TrustFiles> {
+    let advice = "give the directory that holds the exporter's public keys, with --trust DIR";
+    let entries = fs::read_dir(dir).map_err(|e| {
+        let mut error = Error::io("read the trust store", dir, &e).advise(advice);
+        error.stop = crate::error::Stop::Usage;
+        error
+    })?;
+    let mut keys = Vec::new();
+    for entry in entries.flatten() {
+        let path = entry.path();
+        let name = entry.file_name().to_string_lossy().into_owned();
+        if name.ends_with(".pem") && path.is_file() {
+            let content = disk::read_bounded_following(&path, crate::limits::SETTINGS_FILE_MAX);
+            keys.push((name, content.unwrap_or_default()));
+        }
+    }
+    keys.sort();
+    Ok(TrustFiles { keys, rules: Site::text_of(&dir.join("trust.toml"))? })
+}

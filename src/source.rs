@@ -1,0 +1,150 @@
+//! The directory where connectors write their envelopes. It is read, and never changed.
+
+use std::fs::{File, Metadata, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+use walkdir::WalkDir;
+
+use crate::batch::index::Mtime;
+use crate::error::{Error, Result, reason};
+use crate::limits::ENVELOPE_MAX;
+
+/// A file that may be an envelope.
+#[derive(Debug, Clone)]
+pub struct SourceFile {
+    /// Its path below the source directory.
+    pub path: PathBuf,
+    /// Its last part as text, as the index lists it.
+    pub name: String,
+    /// What the system said of it.
+    pub stamp: Stamp,
+}
+
+/// What changes when a file changes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stamp {
+    /// Device.
+    pub dev: u64,
+    /// Inode.
+    pub ino: u64,
+    /// Size in bytes.
+    pub size: u64,
+    /// Modification, in nanoseconds since 1970.
+    pub mtime: i128,
+    /// Change of the inode, likewise.
+    pub ctime: i128,
+}
+
+impl Stamp {
+    fn of(metadata: &Metadata) -> Self {
+        let nanos = |s: i64, n: i64| i128::from(s) * 1_000_000_000 + i128::from(n);
+        Self {
+            dev: metadata.dev(),
+            ino: metadata.ino(),
+            size: metadata.size(),
+            mtime: nanos(metadata.mtime(), metadata.mtime_nsec()),
+            ctime: nanos(metadata.ctime(), metadata.ctime_nsec()),
+        }
+    }
+
+    /// The time of modification as the index lists it.
+    pub fn mtime(&self) -> Mtime {
+        let seconds = self.mtime.div_euclid(1_000_000_000);
+        Mtime::new(seconds as i64, self.mtime.rem_euclid(1_000_000_000) as u32)
+    }
+}
+
+/// What a look into the directory gave.
+#[derive(Debug, Default)]
+pub struct Listing {
+    /// Files that may be envelopes, in no order.
+    pub files: Vec<SourceFile>,
+    /// Directories and files that could not be looked at, with the system's reason.
+    pub unreadable: Vec<(PathBuf, String)>,
+    /// Files gone between listing and looking.
+    pub gone: u64,
+}
+
+/// Lists regular files that end in `.json` and are not hidden; `recursive` goes into directories that are
+/// not hidden either. No link is followed.
+///
+/// # Errors
+/// The directory itself cannot be read.
+pub fn list(root: &Path, recursive: bool) -> Result<Listing> {
+    std::fs::read_dir(root).map_err(|e| {
+        Error::io("read the source directory", root, &e).advise("give the directory into which the connectors write")
+    })?;
+    let mut listing = Listing::default();
+    let depth = if recursive { usize::MAX } else { 1 };
+    let visible = |e: &walkdir::DirEntry| e.depth() == 0 || !e.file_name().as_encoded_bytes().starts_with(b".");
+    for entry in WalkDir::new(root).min_depth(1).max_depth(depth).into_iter().filter_entry(visible) {
+        match entry {
+            Ok(entry) if entry.file_type().is_file() && entry.file_name().as_encoded_bytes().ends_with(b".json") => {
+                match entry.metadata() {
+                    Ok(metadata) => listing.files.push(SourceFile {
+                        path: entry.path().strip_prefix(root).unwrap_or(entry.path()).to_owned(),
+                        name: entry.file_name().to_string_lossy().into_owned(),
+                        stamp: Stamp::of(&metadata),
+                    }),
+                    Err(_) => listing.gone += 1,
+                }
+            }
+            Ok(_) => {}
+            Err(e) => match e.io_error() {
+                Some(cause) if cause.kind() == io::ErrorKind::NotFound => listing.gone += 1,
+                Some(cause) => listing.unreadable.push((e.path().unwrap_or(root).to_owned(), reason(cause))),
+                None => listing.unreadable.push((e.path().unwrap_or(root).to_owned(), e.to_string())),
+            },
+        }
+    }
+    Ok(listing)
+}
+
+/// What reading one file gave.
+pub enum Content {
+    /// All its bytes, and it stood still while they were read.
+    Whole(Vec<u8>),
+    /// It is not there any more.
+    Gone,
+    /// It was written while it was read, or is another file by now.
+    Changing,
+    /// It is larger than an envelope may be; it was not read.
+    TooLarge,
+    /// The system refused.
+    Refused(String),
+}
+
+/// Reads one file once.
+pub fn read(root: &Path, file: &SourceFile) -> Content {
+    if file.stamp.size > ENVELOPE_MAX {
+        return Content::TooLarge;
+    }
+    let opened = OpenOptions::new()
+        .read(true)
+        .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
+        .open(root.join(&file.path));
+    match opened.and_then(|f| read_still(f, file.stamp)) {
+        Ok(content) => content,
+        Err(e) if e.kind() == io::ErrorKind::NotFound => Content::Gone,
+        Err(e) => Content::Refused(reason(&e)),
+    }
+}
+
+fn read_still(mut file: File, listed: Stamp) -> io::Result<Content> {
+    let metadata = file.metadata()?;
+    if !metadata.is_file() || Stamp::of(&metadata) != listed {
+        return Ok(Content::Changing);
+    }
+    let mut bytes = Vec::with_capacity(listed.size as usize);
+    file.by_ref().take(listed.size).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 != listed.size {
+        return Ok(Content::Changing);
+    }
+    if Stamp::of(&file.metadata()?) != listed {
+        return Ok(Content::Changing);
+    }
+    Ok(Content::Whole(bytes))
+}

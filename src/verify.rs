@@ -1,0 +1,273 @@
+//! verify: does what lies on this medium hold? No site, no ledger; works on any machine with the public keys.
+
+use std::path::Path;
+use std::sync::Mutex;
+
+use crate::batch::index::Index;
+use crate::batch::manifest::Manifest;
+use crate::envelope::Envelope;
+use crate::error::Result;
+use crate::pack::batch_line;
+use crate::policy::{Policy, Verdict};
+use crate::report::{Finding, Observer, VerifiedBatch, VerifyReport, Weight, head_code};
+use crate::shelf::PartFault;
+use crate::shelf::check::check_batch;
+use crate::shelf::medium::{Medium, Sighting};
+use crate::text::{count, harmless};
+use crate::trust::{Authentic, NotAllowed, NotAuthentic, Signed, TrustStore};
+
+/// How to verify.
+pub struct VerifyOptions {
+    /// The zone that this is; none: the batch's zone is named and not judged.
+    pub zone: Option<String>,
+    /// What may cross; none: not judged.
+    pub policy: Option<Policy>,
+    /// Processors to use.
+    pub threads: usize,
+}
+
+/// Verifies every batch on a medium.
+///
+/// # Errors
+/// The medium is not there.
+pub fn verify(
+    medium: &Path,
+    store: &TrustStore,
+    options: &VerifyOptions,
+    observer: &dyn Observer,
+) -> Result<VerifyReport> {
+    let medium = Medium::scan(medium)?;
+    let mut report = VerifyReport::default();
+    report.findings.extend(scan_findings(&medium));
+    let mut batch_files = 0;
+    let mut sightings = medium.sightings();
+    for sighting in &mut sightings {
+        let (place, signed) = match authenticate(sighting, store) {
+            Ok(signed) => (sighting.place.clone(), signed),
+            Err(finding) => {
+                report.findings.push(finding);
+                continue;
+            }
+        };
+        batch_files += 2 + signed.parts().count() as u64;
+        if let Some(finding) = zone_finding(&signed, options.zone.as_deref(), &place) {
+            report.findings.push(finding);
+            continue;
+        }
+        if let Some(finding) = allowed_finding(&signed, store, &place) {
+            report.findings.push(finding);
+            continue;
+        }
+        verify_one(&medium, sighting, &signed, store, options, observer, &mut report);
+    }
+    report.other_files = medium.file_count().saturating_sub(batch_files);
+    if sightings.is_empty() {
+        report.findings.push(
+            Finding::new(Weight::Incomplete, "no-batch", "there is no batch on this medium")
+                .advise("check that it is the right one, and that it is mounted"),
+        );
+    }
+    Ok(report)
+}
+
+fn verify_one(
+    medium: &Medium,
+    sighting: &Sighting,
+    signed: &Signed<Manifest>,
+    store: &TrustStore,
+    options: &VerifyOptions,
+    observer: &dyn Observer,
+    report: &mut VerifyReport,
+) {
+    let objections = Mutex::new(Vec::new());
+    let judge = |ordinal: usize, bytes: &[u8]| {
+        let found = options.policy.as_ref().and_then(|policy| judge(policy, bytes));
+        if let Some(found) = found {
+            objections.lock().expect("no thread panics with it").push((ordinal, found));
+        }
+    };
+    observer.begin(&format!("verifying batch {}", signed.sequence), signed.totals.bytes);
+    let each: Option<crate::shelf::check::EachEnvelope<'_>> =
+        if options.policy.is_some() { Some(&judge) } else { None };
+    let checked = check_batch(&medium.shelf_of(sighting), signed, options.threads, each, observer);
+    observer.end();
+    match checked {
+        Ok(index) => {
+            let mut objections = objections.into_inner().expect("no thread panics with it");
+            objections.sort_by_key(|o| o.0);
+            report.findings.extend(policy_findings(&objections, &index, signed));
+            report.whole.push(VerifiedBatch {
+                batch: batch_line(signed, signed.sha256()),
+                created: signed.created.clone(),
+                signers: signed.signers().iter().map(|k| store.who(k)).collect(),
+                head: head_code(signed.sha256()),
+            });
+        }
+        Err(faults) => report.findings.extend(faults.iter().map(|(name, fault)| part_finding(signed, name, fault))),
+    }
+}
+
+/// What the policy says of one envelope, in one line.
+fn judge(policy: &Policy, bytes: &[u8]) -> Option<(&'static str, String)> {
+    match Envelope::parse(bytes) {
+        Err(fault) => Some((fault.code(), fault.to_string())),
+        Ok(envelope) => match policy.judge(&envelope) {
+            Verdict::Pass => None,
+            Verdict::Hold(objections) => objections.first().map(|o| (o.code, format!("would be held: {}", o.what))),
+            Verdict::Quarantine(objections) => {
+                objections.first().map(|o| (o.code, format!("would be quarantined: {}", o.what)))
+            }
+        },
+    }
+}
+
+fn policy_findings(
+    objections: &[(usize, (&'static str, String))],
+    index: &Index,
+    signed: &Signed<Manifest>,
+) -> Vec<Finding> {
+    let finding = |(ordinal, (code, what)): &(usize, (&'static str, String))| {
+        let name = index.lines.get(ordinal - 1).map_or_else(String::new, |l| harmless(&l.name));
+        Finding::new(Weight::Incomplete, code, what.clone())
+            .at(format!("envelope {ordinal} of batch {} ({name})", signed.sequence))
+    };
+    objections.iter().map(finding).collect()
+}
+
+/// What a scan of the medium itself has to say.
+pub fn scan_findings(medium: &Medium) -> Vec<Finding> {
+    let unreadable = medium.unreadable.iter().map(|(place, why)| {
+        Finding::new(Weight::Warning, "unreadable", format!("a folder of the medium cannot be read: {why}"))
+            .at(place.clone())
+    });
+    let too_many = medium.too_many.then(|| {
+        Finding::new(
+            Weight::Incomplete,
+            "too-many-names",
+            "there are more than 100,000 names on this medium; the rest was not looked at",
+        )
+        .advise("move what is not airpouch's away")
+    });
+    unreadable.chain(too_many).collect()
+}
+
+/// From a sighting to a signed manifest, or what is wrong with it.
+///
+/// # Errors
+/// The finding to report.
+pub fn authenticate(sighting: &mut Sighting, store: &TrustStore) -> std::result::Result<Signed<Manifest>, Finding> {
+    let place = sighting.place.clone();
+    if !sighting.ends {
+        return Err(Finding::new(
+            Weight::Incomplete,
+            "cut-manifest",
+            "this manifest does not end: it was cut off on its way",
+        )
+        .at(place)
+        .advise("bring the medium again, or have the batch sent again: airpouch carry MEDIUM --resend N"));
+    }
+    let unverified = sighting.unverified.clone();
+    let authentic: Authentic = store.authenticate(unverified).map_err(|e| not_authentic(sighting, &e))?;
+    authentic.into_signed(Manifest::parse).map_err(|lie| {
+        Finding::new(
+            Weight::False,
+            "lying-manifest",
+            format!("a trusted key signed a manifest that cannot be true: {lie}"),
+        )
+        .at(place)
+        .advise("ask the exporter's side how it was made; nothing of it was opened")
+    })
+}
+
+fn not_authentic(sighting: &Sighting, fault: &NotAuthentic) -> Finding {
+    let place = sighting.place.clone();
+    match fault {
+        _ if sighting.short_signature => {
+            Finding::new(Weight::Incomplete, "cut-signature", "the signature of this manifest is cut off")
+                .at(place)
+                .advise("bring the medium again")
+        }
+        NotAuthentic::NoSignature => {
+            Finding::new(Weight::Incomplete, "no-signature", "no signature of this manifest is here")
+                .at(place)
+                .advise("bring the medium again; nothing of it was opened")
+        }
+        NotAuthentic::False { .. } if sighting.line_ends_turned => Finding::new(
+            Weight::False,
+            "line-ends",
+            "the signature does not hold: line ends were turned, it was transferred as text",
+        )
+        .at(place)
+        .advise("transfer it again as binary"),
+        NotAuthentic::False { .. } => Finding::new(Weight::False, "false-signature", fault.to_string())
+            .at(place)
+            .advise("do not use this medium; keep it for the security officer"),
+        NotAuthentic::Unknown { .. } => Finding::new(Weight::False, "unknown-key", fault.to_string()).at(place).advise(
+            "if the exporter has a new key, put its public key into the trust store; the batch was left where it is",
+        ),
+    }
+}
+
+/// A batch for another zone is named as what it is; nothing is held against it.
+pub fn zone_finding(manifest: &Manifest, zone: Option<&str>, place: &str) -> Option<Finding> {
+    let here = zone.filter(|z| *z != manifest.zone)?;
+    let what = format!("batch {} is meant for zone {}; this is zone {here}", manifest.sequence, manifest.zone);
+    Some(
+        Finding::new(Weight::Incomplete, "wrong-zone", what)
+            .at(place)
+            .advise("take it to its own zone; here it was left as it is"),
+    )
+}
+
+/// What trust.toml has against these signers for this batch.
+pub fn allowed_finding(signed: &Signed<Manifest>, store: &TrustStore, place: &str) -> Option<Finding> {
+    let streams: Vec<uuid::Uuid> =
+        [signed.stream.uuid()].into_iter().chain(signed.succeeds.map(|s| s.stream.uuid())).collect();
+    allowed_finding_in(signed, &streams, store, place)
+}
+
+/// The same with the streams that this one is known to succeed.
+pub fn allowed_finding_in(
+    signed: &Signed<Manifest>,
+    streams: &[uuid::Uuid],
+    store: &TrustStore,
+    place: &str,
+) -> Option<Finding> {
+    let refused = store.allows(signed.signers(), streams, &signed.zone, signed.sequence.get()).err()?;
+    let batch = format!("batch {} of stream {}", signed.sequence, signed.stream);
+    Some(match refused {
+        NotAllowed::TooFew { .. } => {
+            Finding::new(Weight::Incomplete, "too-few-signatures", format!("{batch}: {refused}"))
+                .at(place)
+                .advise("have the other key sign it, and bring its signature file")
+        }
+        _ => Finding::new(Weight::False, "not-allowed", format!("{batch}: {refused}"))
+            .at(place)
+            .advise("see trust.toml in the trust store"),
+    })
+}
+
+/// A file of a batch that cannot be used.
+pub fn part_finding(manifest: &Manifest, name: &str, fault: &PartFault) -> Finding {
+    let (weight, code, advice) = match fault {
+        PartFault::Lie(_) => (
+            Weight::False,
+            "lying-batch",
+            "a trusted key signed this; ask the exporter's side how it was made".to_owned(),
+        ),
+        _ if fault.is_false() => (
+            Weight::False,
+            "damaged",
+            format!("have it sent again: airpouch carry MEDIUM --resend {}", manifest.sequence),
+        ),
+        _ => (
+            Weight::Incomplete,
+            "incomplete",
+            format!("bring the rest, or have it sent again: airpouch carry MEDIUM --resend {}", manifest.sequence),
+        ),
+    };
+    let envelopes = count(manifest.totals.envelopes, "envelope");
+    Finding::new(weight, code, format!("{name} {fault}"))
+        .at(format!("batch {}, {envelopes}", manifest.sequence))
+        .advise(advice)
+}

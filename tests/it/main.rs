@@ -1,0 +1,6 @@
+//! One program with all tests of the built binary and of what it leaves on disk.
+
+mod support;
+
+mod journey;
+mod openssl_keys;
