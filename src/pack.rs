@@ -16,6 +16,7 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use crate::batch::manifest::Manifest;
+use crate::batch::volume::Compressors;
 use crate::digest::Digest;
 use crate::disk;
 use crate::error::Result;
@@ -106,8 +107,20 @@ pub fn pack(
         Some(stream) => stream,
         None => ledger.begin_stream(StreamId::from_random(disk::random()?), &options.zone, None)?,
     };
-    let mut run =
-        Run { ledger, outbox: &outbox, source, stream, keys, options, observer, report, sights: Vec::new(), sealed: 0 };
+    let compressors = Compressors::new(u32::try_from(options.threads).unwrap_or(1));
+    let mut run = Run {
+        ledger,
+        outbox: &outbox,
+        source,
+        stream,
+        keys,
+        options,
+        observer,
+        report,
+        sights: Vec::new(),
+        sealed: 0,
+        compressors,
+    };
     run.pack_all(&fresh)?;
     run.ledger.remember_files(source, &run.sights, &gone)?;
     Ok(run.report)
@@ -163,6 +176,7 @@ struct Run<'a> {
     /// Files that were read and are not in the ledger yet.
     sights: Vec<Sight>,
     sealed: u64,
+    compressors: Compressors,
 }
 
 impl Run<'_> {
@@ -257,7 +271,7 @@ impl Run<'_> {
     fn open(&self) -> Result<Assembly> {
         let last = self.ledger.last_sequence(&self.stream)?;
         let sequence = last.map_or(Sequence::FIRST, Sequence::next);
-        Ok(Assembly::new(self.outbox.dir(), self.stream.stream, sequence, self.options))
+        Ok(Assembly::new(self.outbox.dir(), self.stream.stream, sequence, self.options, &self.compressors))
     }
 
     /// Seals, signs and places a batch.

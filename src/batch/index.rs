@@ -9,7 +9,7 @@ use time::OffsetDateTime;
 
 use crate::batch::Checked;
 use crate::batch::manifest::{Lie, Manifest};
-use crate::batch::volume::{self, frame_reader, frame_writer};
+use crate::batch::volume::{self, Compressors, frame_reader};
 use crate::digest::Digest;
 use crate::form;
 use crate::limits::{ENVELOPE_MAX, NAMED_KINDS_MAX};
@@ -166,9 +166,12 @@ impl Index {
     }
 
     /// Its bytes on a shelf: the text in one zstd frame.
-    pub fn pack(&self) -> std::io::Result<(Vec<u8>, u64)> {
+    ///
+    /// # Errors
+    /// Whatever zstd says.
+    pub fn pack(&self, compressors: &Compressors) -> std::io::Result<(Vec<u8>, u64)> {
         let text = self.text();
-        let mut writer = frame_writer(Vec::new(), 1)?;
+        let mut writer = compressors.frame(Vec::new())?;
         std::io::Write::write_all(&mut writer, &text)?;
         Ok((writer.finish()?, text.len() as u64))
     }

@@ -12,8 +12,10 @@
 
 use std::io::{self, BufRead, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 
-use zstd::zstd_safe::CParameter;
+use zstd::stream::raw::{CParameter, Encoder, Operation};
+use zstd::stream::zio::Writer;
 
 use crate::batch::Checked;
 use crate::batch::index::{IndexLine, Mtime};
@@ -27,7 +29,7 @@ const BLOCK: u64 = 512;
 const LEVEL: i32 = 3;
 /// Input of one compression job. The bytes that come out depend on it, so it is part of what makes a batch
 /// the same on any number of cores.
-const JOB_BYTES: u32 = 8 << 20;
+const JOB_BYTES: u32 = 16 << 20;
 /// What passes from the decompressing thread at a time, and how many of these may wait.
 const PIECE: usize = 256 << 10;
 const PIECES_WAITING: usize = 8;
@@ -51,23 +53,81 @@ pub fn header(ordinal: usize, bytes: u64, mtime: Mtime) -> [u8; 512] {
     *header.as_bytes()
 }
 
-/// A zstd frame in the form of the format; `workers` changes its speed and not its bytes.
-///
-/// # Errors
-/// Whatever zstd says of its parameters.
-pub fn frame_writer<W: Write>(inner: W, workers: u32) -> io::Result<zstd::Encoder<'static, W>> {
-    let mut encoder = zstd::Encoder::new(inner, LEVEL)?;
-    encoder.include_checksum(true)?;
-    encoder.include_dictid(false)?;
-    encoder.window_log(WINDOW_LOG)?;
-    encoder.long_distance_matching(true)?;
-    encoder.multithread(workers.max(1))?;
-    // Measured on OpenCTI envelopes: two thirds of the time of the defaults, and fewer bytes.
-    encoder.set_parameter(CParameter::JobSize(JOB_BYTES))?;
-    encoder.set_parameter(CParameter::LdmMinMatch(96))?;
-    encoder.set_parameter(CParameter::LdmHashRateLog(6))?;
-    encoder.set_parameter(CParameter::LdmBucketSizeLog(2))?;
+/// Compressors, to be used again: a new one touches some 150 MiB of fresh memory first.
+#[derive(Clone)]
+pub struct Compressors {
+    workers: u32,
+    spare: Arc<Mutex<Vec<Encoder<'static>>>>,
+}
+
+impl Compressors {
+    /// None yet; each will have so many workers, which changes its speed and not its bytes.
+    pub fn new(workers: u32) -> Self {
+        Self { workers: workers.max(1), spare: Arc::default() }
+    }
+
+    /// A writer of one frame in the form of the format.
+    ///
+    /// # Errors
+    /// Whatever zstd says of its parameters.
+    pub fn frame<W: Write>(&self, inner: W) -> io::Result<FrameWriter<W>> {
+        let spare = self.spare.lock().expect("no thread panics with it").pop();
+        let mut encoder = match spare {
+            Some(encoder) => encoder,
+            None => new_encoder(self.workers)?,
+        };
+        encoder.reinit()?;
+        Ok(FrameWriter { writer: Writer::new(inner, encoder), home: self.clone() })
+    }
+}
+
+fn new_encoder(workers: u32) -> io::Result<Encoder<'static>> {
+    let mut encoder = Encoder::new(LEVEL)?;
+    for parameter in [
+        CParameter::ChecksumFlag(true),
+        CParameter::DictIdFlag(false),
+        CParameter::WindowLog(WINDOW_LOG),
+        CParameter::EnableLongDistanceMatching(true),
+        CParameter::NbWorkers(workers),
+        // Measured on OpenCTI envelopes: two thirds of the time of the defaults, and fewer bytes.
+        CParameter::JobSize(JOB_BYTES),
+        CParameter::LdmMinMatch(96),
+        CParameter::LdmHashRateLog(6),
+        CParameter::LdmBucketSizeLog(1),
+    ] {
+        encoder.set_parameter(parameter)?;
+    }
     Ok(encoder)
+}
+
+/// One zstd frame that is being written.
+pub struct FrameWriter<W: Write> {
+    writer: Writer<W, Encoder<'static>>,
+    home: Compressors,
+}
+
+impl<W: Write> FrameWriter<W> {
+    /// Ends the frame.
+    ///
+    /// # Errors
+    /// What the writer below says.
+    pub fn finish(mut self) -> io::Result<W> {
+        self.writer.finish()?;
+        let (inner, encoder) = self.writer.into_inner();
+        self.home.spare.lock().expect("no thread panics with it").push(encoder);
+        Ok(inner)
+    }
+}
+
+impl<W: Write> Write for FrameWriter<W> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.writer.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        // A flush inside a frame would change its bytes.
+        Ok(())
+    }
 }
 
 /// Opens one frame; larger windows than the format's are refused, a second frame is not read.
@@ -100,7 +160,7 @@ pub struct FinishedVolume {
 
 /// A volume that is being written.
 pub struct VolumeWriter<W: Write> {
-    encoder: zstd::Encoder<'static, DigestingWriter<W>>,
+    frame: FrameWriter<DigestingWriter<W>>,
     unpacked: u64,
     envelopes: u64,
 }
@@ -109,9 +169,9 @@ impl<W: Write> VolumeWriter<W> {
     /// Begins a volume.
     ///
     /// # Errors
-    /// As [`frame_writer`].
-    pub fn new(inner: W, workers: u32) -> io::Result<Self> {
-        Ok(Self { encoder: frame_writer(DigestingWriter::new(inner), workers)?, unpacked: 0, envelopes: 0 })
+    /// As [`Compressors::frame`].
+    pub fn new(inner: W, compressors: &Compressors) -> io::Result<Self> {
+        Ok(Self { frame: compressors.frame(DigestingWriter::new(inner))?, unpacked: 0, envelopes: 0 })
     }
 
     /// Bytes of the tar stream, were it closed now.
@@ -125,10 +185,10 @@ impl<W: Write> VolumeWriter<W> {
     /// What the writer below says.
     pub fn append(&mut self, ordinal: usize, mtime: Mtime, envelope: &[u8]) -> io::Result<()> {
         let bytes = envelope.len() as u64;
-        self.encoder.write_all(&header(ordinal, bytes, mtime))?;
-        self.encoder.write_all(envelope)?;
+        self.frame.write_all(&header(ordinal, bytes, mtime))?;
+        self.frame.write_all(envelope)?;
         let padding = (room(bytes) - BLOCK - bytes) as usize;
-        self.encoder.write_all(&[0; 512][..padding])?;
+        self.frame.write_all(&[0; 512][..padding])?;
         self.unpacked += room(bytes);
         self.envelopes += 1;
         Ok(())
@@ -139,8 +199,8 @@ impl<W: Write> VolumeWriter<W> {
     /// # Errors
     /// What the writer below says.
     pub fn finish(mut self) -> io::Result<(W, FinishedVolume)> {
-        self.encoder.write_all(&[0; END as usize])?;
-        let (inner, sha256, bytes) = self.encoder.finish()?.finish();
+        self.frame.write_all(&[0; END as usize])?;
+        let (inner, sha256, bytes) = self.frame.finish()?.finish();
         let finished = FinishedVolume { bytes, sha256, unpacked: self.unpacked + END, envelopes: self.envelopes };
         Ok((inner, finished))
     }

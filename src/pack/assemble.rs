@@ -7,7 +7,7 @@ use super::PackOptions;
 use crate::batch::index::{Index, IndexLine, KindCounts, Kinds, Mtime};
 use crate::batch::manifest::{ApplicantEntry, ConnectorEntry, Format, IndexEntry, Manifest, Totals, VolumeEntry};
 use crate::batch::name;
-use crate::batch::volume::{self, FinishedVolume, VolumeWriter};
+use crate::batch::volume::{self, Compressors, FinishedVolume, VolumeWriter};
 use crate::digest::Digest;
 use crate::disk::{self, Partial};
 use crate::envelope::Envelope;
@@ -30,6 +30,7 @@ pub struct Assembly {
     stream: StreamId,
     sequence: Sequence,
     options: PackOptions,
+    compressors: Compressors,
     open: Option<VolumeWriter<Partial>>,
     finishing: Option<Finishing>,
     volumes: Vec<VolumeEntry>,
@@ -40,8 +41,7 @@ pub struct Assembly {
     bytes: u64,
 }
 
-/// A volume that is closed and on its way to the disk, beside the next one: the last jobs of a volume
-/// leave a processor free.
+/// A volume that is closed and on its way to the disk, beside the next one.
 enum Finishing {
     Here(Result<FinishedVolume>),
     Beside(JoinHandle<Result<FinishedVolume>>),
@@ -49,12 +49,19 @@ enum Finishing {
 
 impl Assembly {
     /// Begins a batch. Nothing is written before the first envelope.
-    pub fn new(outbox: &Path, stream: StreamId, sequence: Sequence, options: &PackOptions) -> Self {
+    pub fn new(
+        outbox: &Path,
+        stream: StreamId,
+        sequence: Sequence,
+        options: &PackOptions,
+        compressors: &Compressors,
+    ) -> Self {
         Self {
             outbox: outbox.to_owned(),
             stream,
             sequence,
             options: options.clone(),
+            compressors: compressors.clone(),
             open: None,
             finishing: None,
             volumes: Vec::new(),
@@ -114,7 +121,8 @@ impl Assembly {
     pub fn finish(mut self, stream: &StreamRow, before: &[BatchRow]) -> Result<(Manifest, Vec<Digest>)> {
         self.close_volume()?;
         self.collect()?;
-        let (packed, unpacked) = self.index.pack().map_err(|e| Error::io("compress the index", &self.outbox, &e))?;
+        let (packed, unpacked) =
+            self.index.pack(&self.compressors).map_err(|e| Error::io("compress the index", &self.outbox, &e))?;
         if packed.len() as u64 > INDEX_PACKED_MAX {
             return Err(Error::failed("the index is larger than the format allows")
                 .advise("pack smaller batches, with --max-batch"));
@@ -198,8 +206,8 @@ impl Assembly {
                 let number = self.volumes.len() + usize::from(self.finishing.is_some()) + 1;
                 let name = name::volume(self.stream, self.sequence, number);
                 let partial = Partial::create(&self.outbox, &name).map_err(no_room_advice)?;
-                let workers = u32::try_from(self.options.threads).unwrap_or(1);
-                VolumeWriter::new(partial, workers).map_err(|e| Error::io("begin a volume", &self.outbox, &e))?
+                VolumeWriter::new(partial, &self.compressors)
+                    .map_err(|e| Error::io("begin a volume", &self.outbox, &e))?
             }
         };
         Ok(self.open.insert(open))
@@ -208,17 +216,12 @@ impl Assembly {
     fn close_volume(&mut self) -> Result<()> {
         let Some(open) = self.open.take() else { return Ok(()) };
         self.collect()?;
-        let outbox = self.outbox.clone();
-        let finish = move || {
-            let (partial, finished) =
-                open.finish().map_err(|e| no_room_advice(Error::io("write a volume", &outbox, &e)))?;
-            partial.place().map_err(no_room_advice)?;
-            Ok(finished)
-        };
+        let (partial, finished) =
+            open.finish().map_err(|e| no_room_advice(Error::io("write a volume", &self.outbox, &e)))?;
+        let place = move || partial.place().map_err(no_room_advice).map(|()| finished);
         // With one thread all writing stays in one, so that a test can stop it at each of its system calls.
         let one = self.options.threads == 1;
-        self.finishing =
-            Some(if one { Finishing::Here(finish()) } else { Finishing::Beside(std::thread::spawn(finish)) });
+        self.finishing = Some(if one { Finishing::Here(place()) } else { Finishing::Beside(std::thread::spawn(place)) });
         Ok(())
     }
 
