@@ -221,7 +221,8 @@ impl Assembly {
         let place = move || partial.place().map_err(no_room_advice).map(|()| finished);
         // With one thread all writing stays in one, so that a test can stop it at each of its system calls.
         let one = self.options.threads == 1;
-        self.finishing = Some(if one { Finishing::Here(place()) } else { Finishing::Beside(std::thread::spawn(place)) });
+        self.finishing =
+            Some(if one { Finishing::Here(place()) } else { Finishing::Beside(std::thread::spawn(place)) });
         Ok(())
     }
 
