@@ -15,10 +15,11 @@ use crate::ledger::Ledger;
 use crate::ledger::packed::{BatchRow, CarriedRow, CarryRow, StreamRow};
 use crate::limits::MANIFEST_MAX;
 use crate::pack::{batch_line, refuse_older_ledger};
-use crate::report::{CarryReport, Finding, Observer, Proof, Weight, head_code};
+use crate::report::{CarryReport, Finding, Head, Observer, Proof, Weight, head_code};
 use crate::shelf::check::check_batch;
 use crate::shelf::kept::{KeptShelf, ReadBack};
 use crate::site::Site;
+use crate::stream::StreamId;
 use crate::text;
 use crate::trust::{SignatureFile, TrustStore, Unverified};
 
@@ -38,8 +39,8 @@ pub struct CarryOptions {
     pub require_mount: bool,
     /// Whether it is a drop folder that empties itself: nothing is read back.
     pub diode: bool,
-    /// Numbers to send again, whatever was carried.
-    pub resend: Vec<u64>,
+    /// Batches to send again, whatever was carried; of the zone's stream where none is named.
+    pub resend: Vec<Resend>,
     /// How many of the last carries are repeated.
     pub overlap: u32,
     /// Processors to use.
@@ -48,7 +49,16 @@ pub struct CarryOptions {
     pub at: String,
 }
 
-/// Carries what is to go.
+/// A batch that is asked for again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resend {
+    /// Its stream; none: the one with which the zone goes on.
+    pub stream: Option<StreamId>,
+    /// Its number.
+    pub sequence: u64,
+}
+
+/// Carries what is to go. The report holds what was done, also if the run stops.
 ///
 /// # Errors
 /// The medium is not there, not mounted, has room for nothing, or something else lies under a final name;
@@ -59,34 +69,25 @@ pub fn carry(
     medium: &Path,
     options: &CarryOptions,
     observer: &dyn Observer,
-) -> Result<CarryReport> {
+    report: &mut CarryReport,
+) -> Result<()> {
     let mount = check_medium(medium, options.require_mount)?;
     let outbox = KeptShelf::new(site.outbox());
     let signers = ledger.signers()?;
     if !options.diode {
         refuse_older_ledger(ledger, &outbox, Some(medium), &signers)?;
     }
-    let Some(stream) = ledger.active_stream(&options.zone)? else {
-        return Ok(CarryReport::default());
-    };
-    let plan = Plan::make(ledger, &stream, options)?;
-    let mut run = Run {
-        outbox: &outbox,
-        medium,
-        mount: &mount,
-        options,
-        observer,
-        report: CarryReport::default(),
-        placed: Vec::new(),
-    };
-    run.sweep_partials()?;
+    let Some(stream) = ledger.active_stream(&options.zone)? else { return Ok(()) };
+    let plan = Plan::make(ledger, &outbox, &stream, options, &mut report.findings)?;
+    let mut run = Run { outbox: &outbox, medium, mount: &mount, options, observer, report, placed: Vec::new() };
+    run.sweep_partials(&plan.streams)?;
     let started = Instant::now();
     run.announce(ledger, &plan)?;
     run.place_new(&plan.new)?;
     run.place_repeats(&plan.repeats)?;
     let promised = run.sync()?;
     let millis = started.elapsed().as_millis() as u64;
-    run.read_back(ledger, &TrustStore::of_keys(&signers))?;
+    run.read_back(&TrustStore::of_keys(&signers))?;
     if !promised {
         run.report.findings.push(
             Finding::new(
@@ -97,8 +98,7 @@ pub fn carry(
             .advise("unmount it before you pull it out"),
         );
     }
-    run.record(ledger, millis)?;
-    Ok(run.report)
+    run.record(ledger, millis)
 }
 
 /// The directory must be there: a mount point that is missing is never made.
@@ -123,6 +123,8 @@ pub fn check_medium(medium: &Path, require_mount: bool) -> Result<Mount> {
 
 /// What is to go, in order.
 struct Plan {
+    /// Streams of this exporter, by whose names its files are known.
+    streams: Vec<StreamId>,
     new: Vec<Load>,
     repeats: Vec<Load>,
 }
@@ -135,8 +137,21 @@ struct Load {
     carries: Vec<CarriedRow>,
 }
 
+impl Load {
+    fn is(&self, resend: &Resend) -> bool {
+        let stream = resend.stream.map_or(self.stream.active, |s| s == self.stream.stream);
+        stream && resend.sequence == self.batch.manifest.sequence.get()
+    }
+}
+
 impl Plan {
-    fn make(ledger: &Ledger, stream: &StreamRow, options: &CarryOptions) -> Result<Self> {
+    fn make(
+        ledger: &Ledger,
+        outbox: &KeptShelf,
+        stream: &StreamRow,
+        options: &CarryOptions,
+        findings: &mut Vec<Finding>,
+    ) -> Result<Self> {
         let mut loads = Vec::new();
         for stream in ledger.lineage(stream)?.into_iter().rev() {
             for batch in ledger.batches(&stream)?.into_iter().filter(|b| b.packed) {
@@ -144,19 +159,34 @@ impl Plan {
                 loads.push(Load { stream: stream.clone(), batch, carries });
             }
         }
-        let asked = |l: &Load| l.stream.active && options.resend.contains(&l.batch.manifest.sequence.get());
-        for number in &options.resend {
-            if !loads.iter().any(|l| asked(l) && l.batch.manifest.sequence.get() == *number) {
-                return Err(Error::usage(format!("there is no batch {number} in the outbox to send again"))
-                    .advise("`airpouch status` lists the numbers that are there"));
-            }
+        if let Some(unknown) = options.resend.iter().find(|r| !loads.iter().any(|l| l.is(r))) {
+            return Err(Error::usage(format!("there is no batch {} in the outbox to send again", unknown.sequence))
+                .advise("`airpouch status` lists the numbers that are there; another stream's is STREAM:N"));
         }
         let overlap = if options.diode { 0 } else { options.overlap };
         let last = ledger.last_new_carries(overlap)?;
         let recent = |l: &Load| l.carries.iter().any(|c| c.is_new && last.contains(&c.carry));
+        let asked = |l: &Load| options.resend.iter().any(|r| l.is(r));
         let (new, old): (Vec<Load>, Vec<Load>) = loads.into_iter().partition(|l| l.carries.is_empty() || asked(l));
-        let repeats = old.into_iter().rev().filter(recent).collect();
-        Ok(Self { new, repeats })
+        let repeats: Vec<Load> = old.into_iter().rev().filter(recent).collect();
+        let streams = ledger.streams()?.into_iter().map(|s| s.stream).collect();
+        let mut there = |l: &Load| match l.batch.manifest.parts().find(|p| !outbox.has(p)) {
+            None => true,
+            Some(lost) => {
+                let what = format!(
+                    "batch {} cannot be carried: {} is not in the outbox",
+                    l.batch.manifest.sequence, lost.name
+                );
+                findings.push(
+                    Finding::new(Weight::Incomplete, "lost-from-outbox", what)
+                        .advise("bring the file back from a backup or from a medium that has it; the others go"),
+                );
+                false
+            }
+        };
+        let new = new.into_iter().filter(&mut there).collect();
+        let repeats = repeats.into_iter().filter(&mut there).collect();
+        Ok(Self { streams, new, repeats })
     }
 }
 
@@ -166,18 +196,19 @@ struct Run<'a> {
     mount: &'a Mount,
     options: &'a CarryOptions,
     observer: &'a dyn Observer,
-    report: CarryReport,
+    report: &'a mut CarryReport,
     /// Batches that lie whole on the medium, and whether they went as new; with what was written of each.
     placed: Vec<(Load, bool, u64)>,
 }
 
 impl Run<'_> {
-    /// What a carry left that was cut off; only names that can be ours.
-    fn sweep_partials(&self) -> Result<()> {
+    /// What a carry left that was cut off; a drop folder may hold another exporter's, which are not touched.
+    fn sweep_partials(&self, streams: &[StreamId]) -> Result<()> {
         let entries = std::fs::read_dir(self.medium).map_err(|e| Error::io("read the medium", self.medium, &e))?;
         for entry in entries.flatten() {
             let name = entry.file_name();
-            let ours = name.to_str().is_some_and(|n| n.ends_with(".partial") && name::parse(n).is_some());
+            let prefix = name.to_str().filter(|n| n.ends_with(".partial")).and_then(name::parse).map(|(p, _)| p);
+            let ours = prefix.is_some_and(|p| streams.iter().any(|s| s.prefix() == p));
             if ours && entry.file_type().is_ok_and(|t| t.is_file()) {
                 std::fs::remove_file(entry.path())
                     .map_err(|e| Error::io("remove what a broken carry left", &entry.path(), &e))?;
@@ -234,6 +265,7 @@ impl Run<'_> {
         Ok(())
     }
 
+    /// What keeps a repeat from going is said, and keeps the new ones from nothing: they are read back and recorded.
     fn place_repeats(&mut self, loads: &[Load]) -> Result<()> {
         for load in loads {
             let whole = self.missing_bytes(load)? == 0;
@@ -243,7 +275,12 @@ impl Run<'_> {
             match self.place(load) {
                 Ok(written) => self.placed.push((load.clone(), false, written)),
                 Err(e) if e.no_room => break,
-                Err(e) => return Err(e),
+                Err(e) => {
+                    let what = format!("batch {} did not go again: {}", load.batch.manifest.sequence, e.what);
+                    let finding = Finding::new(Weight::False, "not-repeated", what).at(e.place.unwrap_or_default());
+                    self.report.findings.push(finding.advise(e.advice.unwrap_or_default()));
+                    break;
+                }
             }
         }
         Ok(())
@@ -296,7 +333,6 @@ impl Run<'_> {
 
     fn is_there(&self, name: &str) -> Result<bool> {
         let (there, ours) = (self.medium.join(name), self.outbox.dir().join(name));
-        // In a drop folder nothing is compared: the sender may be taking it away at this moment.
         let Ok(metadata) = there.symlink_metadata() else { return Ok(false) };
         let digest = |path: &PathBuf| -> io::Result<_> { digest_all(std::fs::File::open(path)?) };
         let same = metadata.is_file()
@@ -309,9 +345,12 @@ impl Run<'_> {
         if same {
             return Ok(true);
         }
-        Err(Error::failed("something else lies under this name on the medium; it was not overwritten")
-            .at(&there)
-            .advise("move it away, or use another medium"))
+        let error =
+            Error::failed("something else lies under this name on the medium; it was not overwritten").at(&there);
+        Err(match name.ends_with(".manifest") {
+            true => error.advise("if the ledger came from a backup, go on with a new stream: airpouch stream renew; else use another medium"),
+            false => error.advise("move it away, or use another medium"),
+        })
     }
 
     fn copy(&self, name: &str) -> Result<()> {
@@ -340,22 +379,23 @@ impl Run<'_> {
     }
 
     /// Reads everything back after the last byte is written, and decodes it as `verify` would.
-    fn read_back(&mut self, ledger: &Ledger, store: &TrustStore) -> Result<()> {
-        let placed = std::mem::take(&mut self.placed);
-        for (load, is_new, written) in &placed {
+    fn read_back(&mut self, store: &TrustStore) -> Result<()> {
+        for (load, is_new, written) in &self.placed {
             let proof = if self.options.diode { Proof::Sent } else { self.decode(load, *written, store)? };
             let line = batch_line(&load.batch.manifest, load.batch.sha256);
             if *is_new {
-                self.report.new.push(line)
+                self.report.new.push(line);
             } else {
-                self.report.repeated.push(line)
+                self.report.repeated.push(line);
             }
             self.report.proof = self.report.proof.map_or(Some(proof), |p| Some(weaker(p, proof)));
         }
-        let newest = placed.iter().filter(|p| p.0.stream.active).max_by_key(|p| p.0.batch.manifest.sequence);
-        self.report.head = newest.map(|(l, ..)| head_code(l.batch.sha256));
-        self.placed = placed;
-        let _ = ledger;
+        let newest = self.placed.iter().filter(|p| p.0.stream.active).max_by_key(|p| p.0.batch.manifest.sequence);
+        self.report.head = newest.map(|(l, ..)| Head {
+            stream: l.stream.stream,
+            sequence: l.batch.manifest.sequence.get(),
+            code: head_code(l.batch.sha256),
+        });
         Ok(())
     }
 
@@ -379,7 +419,7 @@ impl Run<'_> {
             signatures.push(SignatureFile { name, bytes, named: true });
         }
         if let Err(e) = store.authenticate(Unverified::new(bytes, signatures)) {
-            return Err(differs(&name, &format!("is not signed as it was: {e}")));
+            return Err(differs(&name, &format!("is signed by no key that this ledger knows: {e}")));
         }
         self.observer.begin("reading back", manifest.totals.bytes);
         let checked = check_batch(&shelf, manifest, self.options.threads, None, self.observer);

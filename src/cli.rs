@@ -14,18 +14,19 @@ mod stream;
 mod terminal;
 mod verify;
 
-use airpouch::error::{Error, Result, Stop};
+use airpouch::error::Result;
 use airpouch::report::ExitStatus;
 use clap::{Parser, Subcommand};
 
-use terminal::Talk;
+use terminal::{Talk, status_of_error};
 
 const AFTER_HELP: &str = "\
 Exit status: 0 done, also where there was nothing to do; 1 failed; 2 wrong usage; 3 something new was refused or held,
 or something is missing; 4 a signature or digest does not hold, or no trusted key signed; 5 another run holds the lock.
 
-Every long option may also stand in airpouch.toml in the site (with _ for -) and in the environment
-(AIRPOUCH_ZONE for --zone). An option goes over the environment, the environment over the file.";
+Settings may also stand in airpouch.toml in the site (with _ for -, paths counted from the site) and in the environment
+(AIRPOUCH_ZONE for --zone). An option goes over the environment, the environment over the file. Orders for one run
+(--resend, --redeliver, --new-destination, --same-destination, --json) are given as options only.";
 
 /// Carries OpenCTI knowledge across an air gap: signed, once, in order
 #[derive(Parser, Debug)]
@@ -51,7 +52,7 @@ enum Verb {
     Status(status::Args),
     /// List applicants of the other side that are mapped to nobody here
     Applicants(applicants::Args),
-    /// List, show or release what was quarantined
+    /// List what is held or quarantined, or release it
     Quarantine(quarantine::Args),
     /// Go on after a ledger was restored, or settle a gap or a fork
     Stream(stream::Args),
@@ -68,16 +69,8 @@ pub fn run() -> ExitStatus {
         Ok(status) => status,
         Err(error) => {
             talk.error(&error);
-            status_of(&error)
+            status_of_error(&error)
         }
-    }
-}
-
-fn status_of(error: &Error) -> ExitStatus {
-    match error.stop {
-        Stop::Failed => ExitStatus::Failed,
-        Stop::Usage => ExitStatus::Usage,
-        Stop::Locked => ExitStatus::Locked,
     }
 }
 

@@ -135,6 +135,18 @@ pub fn write_over(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     sync_dir(dir).map(|_| ())
 }
 
+/// The same, not durable until the file system is synced.
+///
+/// # Errors
+/// The system refused.
+pub fn write_over_unsynced(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let mut new = Partial::create(dir, name)?;
+    new.write_all(bytes).map_err(|e| new.failed(&e))?;
+    fs::rename(&new.path, &new.target).map_err(|e| Error::io("give a file its name", &new.target, &e))?;
+    new.path.clear();
+    Ok(())
+}
+
 /// Renames without overwriting.
 ///
 /// # Errors

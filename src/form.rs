@@ -6,6 +6,8 @@
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+use crate::text::harmless;
+
 /// The bytes that stand for this value.
 pub fn encode(value: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(value).expect("a value of ours is always JSON")
@@ -16,7 +18,7 @@ pub fn encode(value: &impl Serialize) -> Vec<u8> {
 /// # Errors
 /// The bytes are no JSON, not of this shape, or not in their one form.
 pub fn decode<T: Serialize + DeserializeOwned>(bytes: &[u8]) -> Result<T, NotInForm> {
-    let value: T = serde_json::from_slice(bytes).map_err(|e| NotInForm::Shape(e.to_string()))?;
+    let value: T = serde_json::from_slice(bytes).map_err(|e| NotInForm::Shape(harmless(&e.to_string())))?;
     if encode(&value) != bytes {
         return Err(NotInForm::Bytes);
     }

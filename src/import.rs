@@ -14,21 +14,25 @@ mod deliver;
 mod take;
 mod unpack;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use crate::digest::Digest;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::ledger::Ledger;
 use crate::ledger::delivered::{DestinationRow, IncomingRow, State};
 use crate::policy::Policy;
-use crate::report::{Finding, ImportReport, Observer, Weight, head_code};
+use crate::report::{DeliveredBatch, Finding, Head, ImportReport, Observer, Weight, head_code};
+use crate::shelf::PartFault;
 use crate::shelf::kept::KeptShelf;
 use crate::sink::directory::Directory;
 use crate::sink::{Destination, Sink};
 use crate::site::Site;
-use crate::stream::Missing;
+use crate::stream::{Missing, StreamId};
 use crate::text::{count, size};
 use crate::trust::TrustStore;
+use crate::verify::{lineage, part_finding, succession};
 
 use decide::Applicants;
 use deliver::Delivering;
@@ -77,7 +81,7 @@ pub struct ImportOptions {
     pub at: String,
 }
 
-/// Imports from a medium, or goes on from the inbox.
+/// Imports from a medium, or goes on from the inbox. The report holds what was done, also if the run stops.
 ///
 /// # Errors
 /// The medium or the destination is not there; another destination than the known one; the system or SQLite refused.
@@ -88,55 +92,60 @@ pub fn import(
     store: &TrustStore,
     options: &ImportOptions,
     observer: &dyn Observer,
-) -> Result<ImportReport> {
-    let mut report = ImportReport::default();
+    report: &mut ImportReport,
+) -> Result<()> {
     take::sweep(site)?;
+    take::adopt_orphans(site, ledger, store)?;
     let mut on_medium = Vec::new();
     if let Some(medium) = medium {
-        on_medium = take::take(site, ledger, medium, store, options, observer, &mut report)?;
+        on_medium = take::take(site, ledger, medium, store, options, observer, report)?;
     }
-    let known = settle_destination(ledger, options)?;
+    let target = target(ledger, options)?;
     if options.redeliver {
         reopen(ledger, medium.is_some().then_some(on_medium.as_slice()))?;
     }
-    admit_all(site, ledger, store, options, &mut report)?;
-    report_incomplete(site, ledger, &on_medium, &mut report)?;
-    if has_work(ledger, known.as_ref())? {
-        deliver_all(site, ledger, known, options, observer, &mut report)?;
+    admit_all(site, ledger, store, options, report)?;
+    report_incomplete(site, ledger, &on_medium, report)?;
+    if has_work(ledger, &target)? {
+        deliver_all(site, ledger, target, options, observer, report)?;
     }
-    report_missing(ledger, &mut report)?;
-    count_aside(ledger, &mut report)?;
-    prune(site, ledger, options.keep)?;
-    Ok(report)
+    report_missing(ledger, report)?;
+    count_aside(ledger, report)?;
+    prune(site, ledger, options.keep)
 }
 
-/// A site delivers to one destination. Which one is known from its first delivery on.
-fn settle_destination(ledger: &mut Ledger, options: &ImportOptions) -> Result<Option<DestinationRow>> {
-    let known = ledger.destination()?;
-    let Some(other) = known.as_ref().filter(|k| !k.is(&options.to)) else {
-        return Ok(known);
-    };
+/// What the destination of this run is to the site.
+enum Target {
+    /// The first one.
+    First,
+    /// The one that it delivers to.
+    Known(DestinationRow),
+    /// Another platform.
+    New,
+    /// The one that it delivers to, under another address or emptied on purpose.
+    Same,
+}
+
+/// A site delivers to one destination. Which one is known from the day when it was first reached.
+fn target(ledger: &Ledger, options: &ImportOptions) -> Result<Target> {
+    let Some(known) = ledger.destination()? else { return Ok(Target::First) };
     match options.other_destination {
-        OtherDestination::Ask => Err(Error::usage(format!(
+        OtherDestination::New if !known.is(&options.to) => Ok(Target::New),
+        OtherDestination::Same => Ok(Target::Same),
+        _ if known.is(&options.to) => Ok(Target::Known(known)),
+        _ => Err(Error::usage(format!(
             "this site delivers to the destination {}:{}; now {} is named",
-            other.kind,
-            crate::text::harmless(&other.address),
+            known.kind,
+            crate::text::harmless(&known.address),
             options.to
         ))
-        .advise("if it is another platform: --new-destination (all again from the inbox); if only the address changed: --same-destination")),
-        OtherDestination::Same => {
-            ledger.move_destination(&options.to)?;
-            ledger.destination()
-        }
-        OtherDestination::New => {
-            let row = ledger.begin_destination(&options.to, &options.at)?;
-            ledger.reopen_all()?;
-            Ok(Some(row))
-        }
+        .advise(
+            "another platform: --new-destination, all again from the inbox; the same one elsewhere: --same-destination",
+        )),
     }
 }
 
-fn reopen(ledger: &Ledger, only: Option<&[crate::digest::Digest]>) -> Result<()> {
+fn reopen(ledger: &Ledger, only: Option<&[Digest]>) -> Result<()> {
     for row in ledger.incoming_in(State::Delivered)? {
         if !row.pruned && only.is_none_or(|only| only.contains(&row.sha256)) {
             ledger.set_state(row.id, State::Admitted, None)?;
@@ -152,134 +161,210 @@ fn admit_all(
     options: &ImportOptions,
     report: &mut ImportReport,
 ) -> Result<()> {
-    for stream in ledger.incoming_streams()? {
-        let waiting: Vec<IncomingRow> =
-            ledger.incoming_in(State::Whole)?.into_iter().filter(|r| r.manifest.stream == stream).collect();
-        if waiting.is_empty() {
-            continue;
+    let mut waiting: BTreeMap<StreamId, Vec<IncomingRow>> = BTreeMap::new();
+    for row in ledger.incoming_in(State::Whole)? {
+        waiting.entry(row.manifest.stream).or_default().push(row);
+    }
+    let order = succession_order(ledger, waiting.keys().copied().collect(), waiting.values().flatten())?;
+    for stream in order {
+        let rows = waiting.remove(&stream).unwrap_or_default();
+        admit_stream(site, ledger, store, options, stream, rows, report)?;
+    }
+    Ok(())
+}
+
+fn admit_stream(
+    site: &Site,
+    ledger: &mut Ledger,
+    store: &TrustStore,
+    options: &ImportOptions,
+    stream: StreamId,
+    rows: Vec<IncomingRow>,
+    report: &mut ImportReport,
+) -> Result<()> {
+    let lineages: Vec<_> = ledger.incoming_firsts()?.iter().filter_map(|r| succession(&r.manifest)).collect();
+    let mut candidates = Vec::new();
+    for row in rows {
+        match admit::open(site, &lineages, store, options, &row) {
+            Ok(link) => candidates.push((row, link)),
+            Err(refusal) => refuse(site, ledger, &row, refusal, report)?,
         }
-        let mut candidates = Vec::new();
-        for row in waiting {
-            match admit::open(site, ledger, store, options, &row) {
-                Ok(link) => candidates.push((row, link)),
-                Err(refusal) => refuse(ledger, &row, &refusal, report)?,
-            }
-        }
-        let position = ledger.position(stream)?;
-        let links: Vec<_> = candidates.iter().map(|(_, link)| link.clone()).collect();
-        for (verdict, (row, _)) in admit::admit(position, &links, options.on_gap).into_iter().zip(&candidates) {
-            match verdict {
-                admit::Admission::Admit { late } => {
-                    ledger.set_admitted(row.id, late)?;
+    }
+    let position = ledger.position(stream)?;
+    let links: Vec<_> = candidates.iter().map(|(_, link)| link.clone()).collect();
+    let mut gap_told = false;
+    for (verdict, (row, _)) in admit::admit(position, &links, options.on_gap).into_iter().zip(&candidates) {
+        match verdict {
+            admit::Admission::Admit { late } => ledger.set_admitted(row.id, late)?,
+            admit::Admission::Keep(kept) => {
+                // What is missing is said at every run; that a batch waits for it, once.
+                if let admit::Kept::Waiting(missing) = &kept
+                    && !std::mem::replace(&mut gap_told, true)
+                {
+                    report.findings.push(missing_finding(stream, missing, false));
                 }
-                admit::Admission::Keep(kept) => keep(ledger, row, &kept, report)?,
+                if row.standing.as_deref() != Some(kept.code()) {
+                    ledger.set_state(row.id, State::Whole, Some(kept.code()))?;
+                    report.findings.push(kept.finding(&row.manifest, row.sha256));
+                }
             }
         }
     }
     Ok(())
 }
 
-/// A batch that stays in the inbox and is not delivered; told when it is new.
-fn keep(ledger: &Ledger, row: &IncomingRow, kept: &admit::Kept, report: &mut ImportReport) -> Result<()> {
-    if row.standing.as_deref() != Some(kept.code()) {
-        ledger.set_state(row.id, State::Whole, Some(kept.code()))?;
-        report.findings.push(kept.finding(&row.manifest, row.sha256));
-    }
-    Ok(())
-}
-
-fn refuse(ledger: &Ledger, row: &IncomingRow, refusal: &admit::Refusal, report: &mut ImportReport) -> Result<()> {
+fn refuse(
+    site: &Site,
+    ledger: &Ledger,
+    row: &IncomingRow,
+    refusal: admit::Refusal,
+    report: &mut ImportReport,
+) -> Result<()> {
     match refusal {
         admit::Refusal::NotNow(finding) => {
             if row.standing.as_deref() != Some(finding.code) {
                 ledger.set_state(row.id, State::Whole, Some(finding.code))?;
-                report.findings.push(finding.clone());
+                report.findings.push(finding);
             }
         }
-        admit::Refusal::Incomplete => ledger.set_state(row.id, State::Incomplete, None)?,
+        admit::Refusal::Lost { name, fault } => {
+            take::put_away_damaged(site, row, &name, &fault)?;
+            ledger.set_state(row.id, State::Incomplete, None)?;
+            report.findings.push(part_finding(&row.manifest, &name, &fault));
+        }
         admit::Refusal::Never(finding) => {
             ledger.set_state(row.id, State::Refused, Some(finding.code))?;
-            report.findings.push(finding.clone());
+            report.findings.push(finding);
         }
     }
     Ok(())
 }
 
-/// Batches of which parts are missing, at every run until they come; what the medium at hand showed of
-/// them has been said already.
-fn report_incomplete(
-    site: &Site,
+/// Streams so that each stands behind those that it goes on from.
+fn succession_order<'a>(
     ledger: &Ledger,
-    said: &[crate::digest::Digest],
-    report: &mut ImportReport,
-) -> Result<()> {
+    streams: Vec<StreamId>,
+    with: impl Iterator<Item = &'a IncomingRow>,
+) -> Result<Vec<StreamId>> {
+    let mut pairs: Vec<_> = with.filter_map(|r| succession(&r.manifest)).collect();
+    pairs.extend(ledger.incoming_firsts()?.iter().filter_map(|r| succession(&r.manifest)));
+    let mut streams = streams;
+    streams.sort_by_key(|s| (lineage(&pairs, s.uuid()).len(), *s));
+    Ok(streams)
+}
+
+/// Batches of which parts are missing, at every run until they come; what the medium at hand showed of
+/// them has been said already. One whose parts have come back after all is looked at in the next run.
+fn report_incomplete(site: &Site, ledger: &Ledger, said: &[Digest], report: &mut ImportReport) -> Result<()> {
     for row in ledger.incoming_in(State::Incomplete)? {
-        if said.contains(&row.sha256) {
-            continue;
-        }
         let shelf = KeptShelf::new(take::folder(site, &row.manifest, row.sha256));
-        for part in row.manifest.parts().filter(|p| !shelf.has(p)) {
-            let fault = crate::shelf::PartFault::Missing;
-            report.findings.push(crate::verify::part_finding(&row.manifest, part.name, &fault));
+        let missing: Vec<_> = row.manifest.parts().filter(|p| !shelf.has(p)).collect();
+        if missing.is_empty() {
+            ledger.set_state(row.id, State::Whole, None)?;
+        }
+        for part in missing.iter().filter(|_| !said.contains(&row.sha256)) {
+            report.findings.push(part_finding(&row.manifest, part.name, &PartFault::Missing));
         }
     }
     Ok(())
 }
 
 /// Whether the sink has to be opened at all.
-fn has_work(ledger: &Ledger, known: Option<&DestinationRow>) -> Result<bool> {
-    let unfinished = match known {
-        Some(row) => !ledger.placings(row.id)?.is_empty(),
-        None => false,
+fn has_work(ledger: &Ledger, target: &Target) -> Result<bool> {
+    let unfinished = match target {
+        Target::New | Target::Same => return Ok(true),
+        Target::Known(row) => !ledger.placings(row.id)?.is_empty(),
+        Target::First => false,
     };
-    Ok(unfinished
-        || !ledger.incoming_in(State::Admitted)?.is_empty()
-        || ledger.set_aside()?.iter().any(|a| a.kind != "quarantined"))
+    let set_aside = || Ok(ledger.set_aside()?.iter().any(|a| a.kind != "quarantined"));
+    Ok(unfinished || !ledger.incoming_in(State::Admitted)?.is_empty() || set_aside()?)
 }
 
 fn deliver_all(
     site: &Site,
     ledger: &mut Ledger,
-    known: Option<DestinationRow>,
+    target: Target,
     options: &ImportOptions,
     observer: &dyn Observer,
     report: &mut ImportReport,
 ) -> Result<()> {
     let high_water = ledger.meta("high_water")?.and_then(|t| t.parse().ok()).unwrap_or(0);
+    let mark = if let Target::Known(row) = &target { Some(row.mark.as_str()) } else { None };
     let mut sink: Box<dyn Sink> = match &options.to {
-        Destination::Directory(path) => Box::new(Directory::open(path, high_water)?),
+        Destination::Directory(path) => Box::new(Directory::open(path, high_water, mark)?),
     };
-    let destination = match known {
-        Some(row) => row,
-        // Only now: a destination that was never reached is not known.
-        None => ledger.begin_destination(&options.to, &options.at)?,
+    // Only now: a destination that was never reached is not known.
+    let destination = match target {
+        Target::Known(row) => row,
+        Target::First => ledger.begin_destination(&options.to, sink.mark(), false, &options.at)?,
+        Target::New => ledger.begin_destination(&options.to, sink.mark(), true, &options.at)?,
+        Target::Same => {
+            ledger.move_destination(&options.to, sink.mark())?;
+            ledger.destination()?.ok_or_else(|| Error::failed("the destination is not in the ledger"))?
+        }
     };
     let delivery = sink.recover(ledger.placings(destination.id)?)?;
     if !delivery.0.is_empty() {
-        report.delivered += delivery.0.len() as u64;
+        report.outcome.delivered += delivery.0.len() as u64;
         ledger.settle(destination.id, &delivery, sink.high_water())?;
     }
+    deliver::sweep_delivered(site, ledger, destination.id)?;
+    let rows = ledger.incoming_in(State::Admitted)?;
+    let streams: BTreeSet<StreamId> = rows.iter().map(|r| r.manifest.stream).collect();
+    let order = succession_order(ledger, streams.into_iter().collect(), [].iter())?;
     let mut delivering = Delivering::new(site, ledger, sink.as_mut(), destination.id, options, report);
     delivering.retry_set_aside()?;
-    for row in delivering.admitted()? {
-        delivering.batch(&row, observer)?;
+    for stream in order {
+        for row in rows.iter().filter(|r| r.manifest.stream == stream) {
+            delivering.batch(row, observer)?;
+        }
     }
     Ok(())
 }
 
 /// Numbers that have not come, at every run until they heal or are settled.
 fn report_missing(ledger: &Ledger, report: &mut ImportReport) -> Result<()> {
+    for (stream, missing, begins) in all_missing(ledger)? {
+        report.findings.push(missing_finding(stream, &missing, begins));
+    }
+    let mut newest: BTreeMap<StreamId, &DeliveredBatch> = BTreeMap::new();
+    for done in &report.delivered_batches {
+        let known = newest.entry(done.batch.stream).or_insert(done);
+        if done.batch.sequence > known.batch.sequence {
+            *known = done;
+        }
+    }
+    let head = |d: &&DeliveredBatch| Head {
+        stream: d.batch.stream,
+        sequence: d.batch.sequence,
+        code: head_code(d.batch.sha256),
+    };
+    report.heads = newest.values().map(head).collect();
+    Ok(())
+}
+
+/// All numbers that have not come: of each stream, and of the end of each stream that another one goes on from.
+/// The third value is whether the stream begins behind them.
+///
+/// # Errors
+/// SQLite refused.
+pub fn all_missing(ledger: &Ledger) -> Result<Vec<(StreamId, Missing, bool)>> {
+    let mut out = Vec::new();
     for stream in ledger.incoming_streams()? {
         let position = ledger.position(stream)?;
         for missing in position.missing() {
             let begins = position.first().is_some_and(|first| missing.numbers.end() < &first);
-            report.findings.push(missing_finding(stream, &missing, begins));
-        }
-        if let Some(row) = ledger.incoming_in(State::Delivered)?.iter().rfind(|r| r.manifest.stream == stream) {
-            report.head = Some(head_code(row.sha256));
+            out.push((stream, missing, begins));
         }
     }
-    Ok(())
+    for succeeds in ledger.incoming_firsts()?.iter().filter_map(|r| r.manifest.succeeds) {
+        let position = ledger.position(succeeds.stream)?;
+        let (from, to) = (position.last().unwrap_or(0) + 1, succeeds.sequence.get());
+        if from <= to && !position.is_settled(&(from..=to)) {
+            out.push((succeeds.stream, Missing { numbers: from..=to, size: None }, false));
+        }
+    }
+    Ok(out)
 }
 
 /// The finding about numbers that have not come.
@@ -316,13 +401,10 @@ fn count_aside(ledger: &Ledger, report: &mut ImportReport) -> Result<()> {
 
 /// Removes delivered batches from the inbox once they were kept long enough. Nothing else ever goes by age.
 fn prune(site: &Site, ledger: &Ledger, keep: u64) -> Result<()> {
-    let now = disk::now().0;
-    for row in ledger.incoming_in(State::Delivered)?.into_iter().filter(|r| !r.pruned) {
-        let old = row.done_at.is_some_and(|at| now.saturating_sub(at) >= i64::try_from(keep).unwrap_or(i64::MAX));
-        if old {
-            take::remove(site, &row)?;
-            ledger.set_pruned(row.id)?;
-        }
+    let before = disk::now().0.saturating_sub(i64::try_from(keep).unwrap_or(i64::MAX));
+    for row in ledger.incoming_done_before(before)? {
+        take::remove(site, &row)?;
+        ledger.set_pruned(row.id, true)?;
     }
     Ok(())
 }

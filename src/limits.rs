@@ -69,8 +69,8 @@ pub const MEDIUM_DEPTH: usize = 3;
 /// Names on a medium that are looked at.
 pub const MEDIUM_NAMES_MAX: usize = 100_000;
 
-/// Signature files tried for one manifest.
-pub const SIGNATURES_MAX: usize = 256;
+/// Signature files of its name tried for one manifest, and kept with it.
+pub const SIGNATURES_MAX: usize = 32;
 
 /// Bytes of a PEM key file, `trust.toml` or `policy.toml`.
 pub const SETTINGS_FILE_MAX: u64 = 1 << 20;

@@ -75,10 +75,11 @@ impl PackOptions {
 }
 
 /// Packs what is new in a source directory. The medium, where one is given, is only looked at for numbers
-/// of this stream that the ledger does not know.
+/// of this stream that the ledger does not know. The report holds what was done, also if the run stops.
 ///
 /// # Errors
 /// The ledger is older than what it has issued; the outbox has no room; the system or SQLite refused.
+#[allow(clippy::too_many_arguments, reason = "each is a place, a proof, or a rule of the run")]
 pub fn pack(
     site: &Site,
     ledger: &mut Ledger,
@@ -87,27 +88,27 @@ pub fn pack(
     keys: &[PrivateKey],
     options: &PackOptions,
     observer: &dyn Observer,
-) -> Result<PackReport> {
+    report: &mut PackReport,
+) -> Result<()> {
     let outbox = KeptShelf::new(site.outbox());
     let mut known = ledger.signers()?;
     known.extend(keys.iter().map(PrivateKey::public));
     refuse_older_ledger(ledger, &outbox, medium, &known)?;
-    let mut report = PackReport::default();
     report.completed = recover::complete_sealed(ledger, &outbox, keys)?;
     recover::sweep(ledger, &outbox)?;
 
     let listing = source::list(source, options.recursive)?;
     let stream = ledger.active_stream(&options.zone)?;
-    let (fresh, gone) = sort_out(ledger, stream.as_ref(), source, listing, &mut report)?;
+    let (fresh, gone) = sort_out(ledger, stream.as_ref(), source, listing, report)?;
     if fresh.is_empty() && !options.heartbeat {
-        ledger.remember_files(source, &[], &gone)?;
-        return Ok(report);
+        return ledger.remember_files(source, &[], &gone);
     }
     let stream = match stream {
         Some(stream) => stream,
         None => ledger.begin_stream(StreamId::from_random(disk::random()?), &options.zone, None)?,
     };
     let compressors = Compressors::new(u32::try_from(options.threads).unwrap_or(1));
+    let sights = Vec::new();
     let mut run = Run {
         ledger,
         outbox: &outbox,
@@ -117,13 +118,13 @@ pub fn pack(
         options,
         observer,
         report,
-        sights: Vec::new(),
+        sights,
         sealed: 0,
         compressors,
     };
     run.pack_all(&fresh)?;
-    run.ledger.remember_files(source, &run.sights, &gone)?;
-    Ok(run.report)
+    let sights = std::mem::take(&mut run.sights);
+    ledger.remember_files(source, &sights, &gone)
 }
 
 /// Parts what is unchanged from what is to be read; the latter in delivery order.
@@ -146,7 +147,7 @@ fn sort_out(
     let mut fresh = Vec::new();
     for file in listing.files {
         match seen.remove(file.path.as_os_str().as_encoded_bytes()) {
-            Some((stamp, Seen::Refused(_))) if stamp == file.stamp => {
+            Some((stamp, Seen::Refused)) if stamp == file.stamp => {
                 report.unchanged += 1;
                 report.refused += 1;
                 report.refused_before += 1;
@@ -172,7 +173,7 @@ struct Run<'a> {
     keys: &'a [PrivateKey],
     options: &'a PackOptions,
     observer: &'a dyn Observer,
-    report: PackReport,
+    report: &'a mut PackReport,
     /// Files that were read and are not in the ledger yet.
     sights: Vec<Sight>,
     sealed: u64,

@@ -76,6 +76,15 @@ pub struct Objection {
     pub place: String,
 }
 
+impl Objection {
+    /// Whether only a person can lift it: it is about what the envelope is, and not about the site's settings.
+    pub fn is_for_a_person(&self) -> bool {
+        [Code::Command, Code::InternalType, Code::DuplicateKey, Code::TooMany, Code::TooLong]
+            .iter()
+            .any(|code| code.word() == self.code)
+    }
+}
+
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -108,13 +117,11 @@ impl Policy {
 
     /// Judges an envelope. [`Code::Unsplittable`] does not count here: whether it matters depends on the sink.
     pub fn judge(&self, envelope: &Envelope) -> Verdict {
-        let mut objections: Vec<Objection> = envelope
-            .contents
-            .findings
-            .iter()
-            .filter(|finding| finding.code != Code::Unsplittable)
-            .map(|finding| objection(finding.code.word(), finding.what.clone(), &finding.place))
-            .collect();
+        let mut findings: Vec<_> = envelope.contents.findings.iter().filter(|f| f.code != Code::Unsplittable).collect();
+        // The worst comes first: who releases an envelope must not be shown a lesser reason than there is.
+        findings.sort_by_key(|finding| finding.code);
+        let mut objections: Vec<Objection> =
+            findings.iter().map(|f| objection(f.code.word(), f.what.clone(), &f.place)).collect();
         let quarantine = !objections.is_empty();
         self.judge_connector(envelope, &mut objections);
         self.judge_markings(&envelope.contents, &mut objections);

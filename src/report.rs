@@ -1,5 +1,7 @@
 //! What a run found and did. One report a verb; what is printed, the JSON and the exit status all come from it.
 
+use std::collections::BTreeMap;
+
 use serde::Serialize;
 
 use crate::digest::Digest;
@@ -95,6 +97,26 @@ pub fn status_of(findings: &[Finding]) -> ExitStatus {
     }
 }
 
+/// Findings of one code that are told one by one; strangers must not fill a screen.
+const TOLD_MAX: usize = 20;
+
+/// Keeps the first findings of each code, and one that counts the rest.
+pub fn fold(findings: &mut Vec<Finding>) {
+    let mut told: BTreeMap<&'static str, (usize, Weight)> = BTreeMap::new();
+    findings.retain(|f| {
+        let (count, weight) = told.entry(f.code).or_insert((0, f.weight));
+        *count += 1;
+        *weight = f.weight.max(*weight);
+        *count <= TOLD_MAX
+    });
+    for (code, (count, weight)) in told {
+        if count > TOLD_MAX {
+            let rest = crate::text::grouped((count - TOLD_MAX) as u64);
+            findings.push(Finding::new(weight, code, format!("and {rest} more of the kind {code}")));
+        }
+    }
+}
+
 /// A batch as reports name it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct BatchLine {
@@ -152,8 +174,8 @@ pub struct CarryReport {
     pub written: u64,
     /// How sure it is that the medium holds them.
     pub proof: Option<Proof>,
-    /// What a person reads out to compare: of the newest batch there.
-    pub head: Option<String>,
+    /// The newest batch there, with the code that a person reads out to compare.
+    pub head: Option<Head>,
     /// What was found.
     pub findings: Vec<Finding>,
 }
@@ -231,18 +253,10 @@ pub struct ImportReport {
     pub taken: Vec<BatchLine>,
     /// Batches delivered in this run, in order.
     pub delivered_batches: Vec<DeliveredBatch>,
-    /// Envelopes delivered in this run.
-    pub delivered: u64,
-    /// Of these, held before.
+    /// What became of the envelopes of this run.
+    pub outcome: Outcome,
+    /// Of the delivered ones, those that had been held or quarantined.
     pub released: u64,
-    /// Envelopes that the destination had already.
-    pub already_delivered: u64,
-    /// Envelopes that hold nothing to deliver (empty bundles).
-    pub empty: u64,
-    /// Envelopes newly held.
-    pub held: u64,
-    /// Envelopes newly quarantined.
-    pub quarantined: u64,
     /// Envelopes held in all.
     pub held_in_all: u64,
     /// Envelopes quarantined in all.
@@ -251,8 +265,8 @@ pub struct ImportReport {
     pub replayed: u64,
     /// Applicants mapped to nobody, with envelopes held for them.
     pub unmapped: Vec<(Option<String>, u64)>,
-    /// Code of the newest batch of each stream that was delivered.
-    pub head: Option<String>,
+    /// The newest batch of each stream of which something was delivered in this run, with its code.
+    pub heads: Vec<Head>,
     /// What was found.
     pub findings: Vec<Finding>,
 }
@@ -265,6 +279,47 @@ pub struct DeliveredBatch {
     pub batch: BatchLine,
     /// Whether later numbers were delivered before it.
     pub late: bool,
+    /// What became of its envelopes in this run.
+    pub outcome: Outcome,
+}
+
+/// What became of some envelopes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct Outcome {
+    /// Delivered.
+    pub delivered: u64,
+    /// The destination had them already.
+    pub already_delivered: u64,
+    /// They hold nothing to deliver (empty bundles).
+    pub empty: u64,
+    /// Newly held.
+    pub held: u64,
+    /// Newly quarantined.
+    pub quarantined: u64,
+}
+
+impl Outcome {
+    /// The difference to an earlier count.
+    pub fn since(self, before: Self) -> Self {
+        Self {
+            delivered: self.delivered - before.delivered,
+            already_delivered: self.already_delivered - before.already_delivered,
+            empty: self.empty - before.empty,
+            held: self.held - before.held,
+            quarantined: self.quarantined - before.quarantined,
+        }
+    }
+}
+
+/// The newest batch of a stream, and the code that a person reads out to compare.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Head {
+    /// The stream.
+    pub stream: StreamId,
+    /// The number.
+    pub sequence: u64,
+    /// Its code.
+    pub code: String,
 }
 
 /// Sizes of all envelopes of some batches.

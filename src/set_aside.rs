@@ -85,28 +85,28 @@ pub struct ConnectorName {
     pub name: String,
 }
 
-/// Sets an envelope aside: its bytes first, then the reason. Both are durable when this returns.
+/// Sets an envelope aside: its bytes first, then the reason. Neither is durable yet: the file system is synced
+/// once for a whole group, before the ledger says that they are there.
 ///
 /// # Errors
 /// The system refused.
 pub fn put(site: &Site, kind: Kind, envelope: &[u8], reason: &Reason) -> Result<()> {
     let dir = kind.dir(site);
-    let name = format!("{}.json", reason.sha256);
-    if disk::read_bounded(&dir.join(&name), ENVELOPE_MAX).is_ok_and(|there| there == envelope) {
-        return put_reason(site, kind, reason);
-    }
-    disk::write_over(&dir, &name, envelope)?;
-    put_reason(site, kind, reason)
+    disk::write_over_unsynced(&dir, &format!("{}.json", reason.sha256), envelope)?;
+    let mut text = form::encode(reason);
+    text.push(b'\n');
+    disk::write_over_unsynced(&dir, &format!("{}.reason.json", reason.sha256), &text)
 }
 
-/// Writes the reason anew.
+/// Digests of the envelopes that lie here, whatever the ledger says of them.
 ///
 /// # Errors
 /// The system refused.
-pub fn put_reason(site: &Site, kind: Kind, reason: &Reason) -> Result<()> {
-    let mut text = form::encode(reason);
-    text.push(b'\n');
-    disk::write_over(&kind.dir(site), &format!("{}.reason.json", reason.sha256), &text)
+pub fn digests(site: &Site, kind: Kind) -> Result<Vec<Digest>> {
+    let dir = kind.dir(site);
+    let entries = fs::read_dir(&dir).map_err(|e| Error::io("read what was set aside", &dir, &e))?;
+    let names = entries.flatten().filter_map(|e| e.file_name().into_string().ok());
+    Ok(names.filter_map(|n| n.strip_suffix(".json")?.parse().ok()).collect())
 }
 
 /// An envelope that was set aside, if its bytes are still those of its digest.

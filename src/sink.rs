@@ -42,10 +42,11 @@ impl Destination {
             "dir" if !address.is_empty() => {
                 let path =
                     std::path::absolute(address).map_err(|e| Error::io("find", std::path::Path::new(address), &e))?;
-                Ok(Self::Directory(path))
+                // Without a slash at its end, so that one directory has one address.
+                Ok(Self::Directory(path.components().collect()))
             }
-            "amqp" | "amqps" | "opencti+http" | "opencti+https" => {
-                Err(Error::usage(format!("this release does not deliver to {lower}:// yet"))
+            "spool" | "amqp" | "amqps" | "opencti+http" | "opencti+https" => {
+                Err(Error::usage(format!("this release does not deliver to {lower}: yet"))
                     .advise("deliver to dir:PATH, which the stock diode-import connector reads"))
             }
             _ => {
@@ -173,4 +174,7 @@ pub trait Sink {
 
     /// What the ledger is to keep for the next run: the last time of modification that was given out.
     fn high_water(&self) -> i64;
+
+    /// By what the destination is known again.
+    fn mark(&self) -> &str;
 }

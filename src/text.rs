@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 /// A stranger's text with everything escaped that could act on a terminal or begin a line of its own:
-/// controls, direction marks, invisible and unassigned characters. Long texts are cut in the middle.
+/// controls, direction marks, invisible and unassigned characters. Long texts are cut.
 pub fn harmless(text: &str) -> String {
     const LONGEST: usize = 200;
     let mut out = String::new();

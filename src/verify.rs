@@ -3,13 +3,15 @@
 use std::path::Path;
 use std::sync::Mutex;
 
+use uuid::Uuid;
+
 use crate::batch::index::Index;
 use crate::batch::manifest::Manifest;
 use crate::envelope::Envelope;
 use crate::error::Result;
 use crate::pack::batch_line;
 use crate::policy::{Policy, Verdict};
-use crate::report::{Finding, Observer, VerifiedBatch, VerifyReport, Weight, head_code};
+use crate::report::{Finding, Observer, VerifiedBatch, VerifyReport, Weight, fold, head_code};
 use crate::shelf::PartFault;
 use crate::shelf::check::check_batch;
 use crate::shelf::medium::{Medium, Sighting};
@@ -39,35 +41,71 @@ pub fn verify(
     let medium = Medium::scan(medium)?;
     let mut report = VerifyReport::default();
     report.findings.extend(scan_findings(&medium));
+    let (signed, any) = authenticate_all(&medium, store, &mut report.findings);
+    let succeeds: Vec<(Uuid, Uuid)> = signed.iter().filter_map(|(_, s)| succession(s)).collect();
     let mut batch_files = 0;
-    let mut sightings = medium.sightings();
-    for sighting in &mut sightings {
-        let (place, signed) = match authenticate(sighting, store) {
-            Ok(signed) => (sighting.place.clone(), signed),
-            Err(finding) => {
-                report.findings.push(finding);
-                continue;
-            }
-        };
-        batch_files += 2 + signed.parts().count() as u64;
-        if let Some(finding) = zone_finding(&signed, options.zone.as_deref(), &place) {
-            report.findings.push(finding);
-            continue;
+    for (sighting, signed) in &signed {
+        batch_files += 1 + signed.signers().len() as u64 + signed.parts().count() as u64;
+        let streams = lineage(&succeeds, signed.stream.uuid());
+        let objection = zone_finding(signed, options.zone.as_deref(), &sighting.place)
+            .or_else(|| allowed_finding(signed, &streams, store, &sighting.place));
+        match objection {
+            Some(finding) => report.findings.push(finding),
+            None => verify_one(&medium, sighting, signed, store, options, observer, &mut report),
         }
-        if let Some(finding) = allowed_finding(&signed, store, &place) {
-            report.findings.push(finding);
-            continue;
-        }
-        verify_one(&medium, sighting, &signed, store, options, observer, &mut report);
     }
     report.other_files = medium.file_count().saturating_sub(batch_files);
-    if sightings.is_empty() {
-        report.findings.push(
-            Finding::new(Weight::Incomplete, "no-batch", "there is no batch on this medium")
-                .advise("check that it is the right one, and that it is mounted"),
-        );
+    if !any {
+        report.findings.push(no_batch());
     }
+    fold(&mut report.findings);
     Ok(report)
+}
+
+/// Every different manifest on a medium that a trusted key signed, by stream and number, and whether there was
+/// any sighting at all. What does not hold is a finding.
+pub fn authenticate_all(
+    medium: &Medium,
+    store: &TrustStore,
+    findings: &mut Vec<Finding>,
+) -> (Vec<(Sighting, Signed<Manifest>)>, bool) {
+    let mut signed: Vec<(Sighting, Signed<Manifest>)> = Vec::new();
+    let mut refused = Vec::new();
+    let mut any = false;
+    for sighting in medium.sightings() {
+        any = true;
+        match authenticate(&sighting, store) {
+            Ok(s) if signed.iter().any(|(_, known)| known.sha256() == s.sha256()) => {}
+            Ok(s) => signed.push((sighting, s)),
+            Err(finding) => refused.push((sighting.unverified.sha256(), finding)),
+        }
+    }
+    // A copy of a manifest that lies apart from its signatures is no other batch.
+    refused.retain(|(sha256, _)| !signed.iter().any(|(_, s)| s.sha256() == *sha256));
+    findings.extend(refused.into_iter().map(|(_, finding)| finding));
+    fold(findings);
+    signed.sort_by_key(|(_, s)| (s.stream, s.sequence));
+    (signed, any)
+}
+
+/// The finding about a medium without any batch.
+pub fn no_batch() -> Finding {
+    Finding::new(Weight::Incomplete, "no-batch", "there is no batch on this medium")
+        .advise("check that it is the right one, and that it is mounted")
+}
+
+/// A stream and the one that it goes on from, as its number 1 says.
+pub fn succession(manifest: &Manifest) -> Option<(Uuid, Uuid)> {
+    Some((manifest.stream.uuid(), manifest.succeeds?.stream.uuid()))
+}
+
+/// A stream and those that it succeeds.
+pub fn lineage(succeeds: &[(Uuid, Uuid)], stream: Uuid) -> Vec<Uuid> {
+    let mut out = vec![stream];
+    while let Some((_, before)) = succeeds.iter().find(|(s, b)| Some(s) == out.last() && !out.contains(b)) {
+        out.push(*before);
+    }
+    out
 }
 
 fn verify_one(
@@ -155,7 +193,7 @@ pub fn scan_findings(medium: &Medium) -> Vec<Finding> {
 ///
 /// # Errors
 /// The finding to report.
-pub fn authenticate(sighting: &mut Sighting, store: &TrustStore) -> std::result::Result<Signed<Manifest>, Finding> {
+pub fn authenticate(sighting: &Sighting, store: &TrustStore) -> std::result::Result<Signed<Manifest>, Finding> {
     let place = sighting.place.clone();
     if !sighting.ends {
         return Err(Finding::new(
@@ -187,6 +225,13 @@ fn not_authentic(sighting: &Sighting, fault: &NotAuthentic) -> Finding {
                 .at(place)
                 .advise("bring the medium again")
         }
+        NotAuthentic::NoSignature if sighting.long_signature => Finding::new(
+            Weight::False,
+            "false-signature",
+            "the signature of this manifest is longer than a signature is",
+        )
+        .at(place)
+        .advise("do not use this medium; keep it for the security officer"),
         NotAuthentic::NoSignature => {
             Finding::new(Weight::Incomplete, "no-signature", "no signature of this manifest is here")
                 .at(place)
@@ -219,17 +264,10 @@ pub fn zone_finding(manifest: &Manifest, zone: Option<&str>, place: &str) -> Opt
     )
 }
 
-/// What trust.toml has against these signers for this batch.
-pub fn allowed_finding(signed: &Signed<Manifest>, store: &TrustStore, place: &str) -> Option<Finding> {
-    let streams: Vec<uuid::Uuid> =
-        [signed.stream.uuid()].into_iter().chain(signed.succeeds.map(|s| s.stream.uuid())).collect();
-    allowed_finding_in(signed, &streams, store, place)
-}
-
-/// The same with the streams that this one is known to succeed.
-pub fn allowed_finding_in(
+/// What trust.toml has against these signers for this batch; `streams` are its own and those that it succeeds.
+pub fn allowed_finding(
     signed: &Signed<Manifest>,
-    streams: &[uuid::Uuid],
+    streams: &[Uuid],
     store: &TrustStore,
     place: &str,
 ) -> Option<Finding> {
@@ -243,7 +281,7 @@ pub fn allowed_finding_in(
         }
         _ => Finding::new(Weight::False, "not-allowed", format!("{batch}: {refused}"))
             .at(place)
-            .advise("see trust.toml in the trust store"),
+            .advise("left where it is; see trust.toml in the trust store"),
     })
 }
 

@@ -229,8 +229,8 @@ impl Index {
                 return rule(format!("envelope {number} is larger than an envelope may be"));
             }
             bytes += line.bytes;
-            let order = |l: &IndexLine| (l.mtime, l.name.clone());
-            if at > 0 && order(&self.lines[at - 1]) > order(line) {
+            let before = at.checked_sub(1).map(|b| &self.lines[b]);
+            if before.is_some_and(|b| (b.mtime, b.name.as_str()) > (line.mtime, line.name.as_str())) {
                 return rule(format!("envelope {number} is not in the order of time and name"));
             }
         }

@@ -296,7 +296,10 @@ impl Manifest {
         })?;
         let fits = |v: &VolumeEntry| v.bytes <= VOLUME_PACKED_MAX && v.unpacked <= VOLUME_UNPACKED_MAX;
         match self.volumes.iter().find(|v| !fits(v)) {
-            Some(v) => Err(Lie::Rule(format!("{} is larger than a volume may be", v.name))),
+            Some(v) => Err(Lie::Rule(format!(
+                "its volume {} is larger than a volume may be",
+                self.volumes.iter().position(|o| o == v).unwrap_or(0) + 1
+            ))),
             None => Ok(()),
         }
     }

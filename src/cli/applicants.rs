@@ -47,6 +47,12 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     for line in lines_to_paste(&waiting) {
         talk.result(&line);
     }
+    let set = settings::load(&site)?;
+    if !set.applicants.is_empty() {
+        talk.note("the stock diode-import connector maps by itself; give it the same map:");
+        let pairs: Vec<String> = set.applicants.iter().map(|(from, to)| format!("{from}:{to}")).collect();
+        talk.note(&format!("DIODE_IMPORT_APPLICANT_MAPPINGS={}", harmless(&pairs.join(","))));
+    }
     let list: Vec<_> =
         waiting.iter().map(|(id, envelopes)| serde_json::json!({"id": id, "envelopes": envelopes})).collect();
     talk.json("applicants", ExitStatus::Done, &serde_json::json!({"unmapped": list}));
@@ -71,7 +77,7 @@ pub fn lines_to_paste(waiting: &[(Option<String>, u64)]) -> Vec<String> {
         let wait = count(*envelopes, "envelope");
         match id {
             Some(id) => {
-                lines.push(format!("# \"{}\" = \"ID OF THE USER HERE\"    {wait}", harmless(id).replace('"', "\\\"")))
+                lines.push(format!("# \"{}\" = \"ID OF THE USER HERE\"    # {wait}", harmless(id).replace('"', "\\\"")))
             }
             None => lines.push(format!(
                 "# no applicant at all: {wait}; to deliver them: unmapped = \"default=ID\" at the top of the file"
@@ -106,13 +112,14 @@ fn write(args: &Args, site: &Site, waiting: &[(Option<String>, u64)], talk: &Tal
         .filter_map(|(id, n)| Some((id.clone()?, *n)))
         .filter(|(id, _)| !mapped.contains_key(id) && !set.applicants.contains_key(id));
     for (id, envelopes) in open {
-        let line = format!("# {} = \"ID OF THE USER HERE\"    {}", quoted(&id), count(envelopes, "envelope"));
+        let line = format!("# {} = \"ID OF THE USER HERE\"    # {}", quoted(&id), count(envelopes, "envelope"));
         if !text.contains(&format!("# {} =", quoted(&id))) {
             lines.push(line);
         }
     }
     if lines.is_empty() {
         talk.note("airpouch.toml has all of it already");
+        talk.json("applicants", ExitStatus::Done, &serde_json::json!({"written": []}));
         return Ok(ExitStatus::Done);
     }
     disk::write_over(site.root(), "airpouch.toml", with_lines(&text, &lines).as_bytes())?;

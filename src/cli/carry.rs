@@ -1,10 +1,11 @@
 use std::path::{Path, PathBuf};
 
-use airpouch::carry::{CarryOptions, carry};
+use airpouch::carry::{CarryOptions, Resend, carry};
 use airpouch::error::{Error, Result};
 use airpouch::ledger::Ledger;
-use airpouch::report::{CarryReport, ExitStatus, Proof, status_of, sum};
+use airpouch::report::{BatchLine, CarryReport, ExitStatus, Proof, fold, status_of, sum};
 use airpouch::site::{Role, Site};
+use airpouch::stream::StreamId;
 use airpouch::text::{count, size};
 
 use super::settings::{self, Settings};
@@ -44,19 +45,19 @@ pub struct Args {
 #[derive(clap::Args, Debug)]
 pub struct CarryArgs {
     /// Refuse a directory where nothing is mounted
-    #[arg(long)]
+    #[arg(long, env = "AIRPOUCH_REQUIRE_MOUNT")]
     require_mount: bool,
     /// The medium is a drop folder that empties itself: read nothing back, repeat nothing
-    #[arg(long)]
+    #[arg(long, env = "AIRPOUCH_DIODE")]
     diode: bool,
-    /// Send this batch again, whatever was carried
-    #[arg(long, value_name = "N")]
-    resend: Vec<u64>,
+    /// Send this batch again, whatever was carried; STREAM:N for one of an earlier stream
+    #[arg(long, value_name = "N", value_parser = parse_resend)]
+    resend: Vec<Resend>,
     /// Repeat what the last N carries took [default: 3]
     #[arg(long, value_name = "N", env = "AIRPOUCH_OVERLAP", conflicts_with = "no_overlap")]
     overlap: Option<u32>,
     /// Repeat nothing
-    #[arg(long)]
+    #[arg(long, env = "AIRPOUCH_NO_OVERLAP")]
     no_overlap: bool,
 }
 
@@ -81,10 +82,20 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let (mut ledger, _) = Ledger::open(&site, Role::Exporter)?;
     let zone = settings::exporter_zone(args.zone.as_deref(), &set, &ledger)?;
     let threads = settings::threads(args.threads, &set)?;
-    let report = carry_to(&site, &mut ledger, &medium, zone, &args.carry, &set, threads, talk)?;
-    let exit = status_of(&report.findings);
-    talk.json("carry", exit, &report);
-    Ok(exit)
+    let mut report = CarryReport::default();
+    let ended = carry_to(&site, &mut ledger, &medium, zone, &args.carry, &set, threads, talk, &mut report);
+    Ok(talk.end_of("carry", status_of(&report.findings), &report, ended))
+}
+
+fn parse_resend(text: &str) -> std::result::Result<Resend, String> {
+    let (stream, number) = match text.rsplit_once(':') {
+        Some((stream, number)) => {
+            (Some(StreamId::parse(stream).ok_or("the stream before the colon is no UUID")?), number)
+        }
+        None => (None, text),
+    };
+    let sequence = number.parse().map_err(|_| "write N, or STREAM:N")?;
+    Ok(Resend { stream, sequence })
 }
 
 /// Carries, and says what was done.
@@ -98,8 +109,9 @@ pub fn carry_to(
     set: &Settings,
     threads: usize,
     talk: &Talk,
-) -> Result<CarryReport> {
-    let no_overlap = args.no_overlap || set.no_overlap.unwrap_or(false);
+    report: &mut CarryReport,
+) -> Result<()> {
+    let no_overlap = args.no_overlap || (args.overlap.is_none() && set.no_overlap.unwrap_or(false));
     let options = CarryOptions {
         zone,
         require_mount: args.require_mount(set),
@@ -109,9 +121,13 @@ pub fn carry_to(
         threads,
         at: settings::timestamp()?,
     };
-    let report = carry(site, ledger, medium, &options, talk)?;
-    say(&report, medium, talk);
-    Ok(report)
+    let ended = carry(site, ledger, medium, &options, talk, report);
+    fold(&mut report.findings);
+    match &ended {
+        Ok(()) => say(report, medium, talk),
+        Err(_) => talk.findings(&report.findings),
+    }
+    ended
 }
 
 fn say(report: &CarryReport, medium: &Path, talk: &Talk) {
@@ -122,28 +138,39 @@ fn say(report: &CarryReport, medium: &Path, talk: &Talk) {
         }
         return;
     }
-    let numbers = |batches: &[airpouch::report::BatchLine]| {
-        let list: Vec<String> = batches.iter().map(|b| b.sequence.to_string()).collect();
-        let sum = sum(batches);
-        format!("{} ({}, {})", list.join(" "), count(sum.envelopes, "envelope"), size(sum.bytes))
-    };
     if !report.left.is_empty() {
-        talk.result(&format!("no room for batch {}: the next medium takes what is left", numbers(&report.left)));
+        talk.result(&format!("no room for {}: the next medium takes what is left", batches(&report.left)));
     }
     let proof = report.proof.unwrap_or(Proof::Cache);
     if proof == Proof::Sent {
-        talk.result(&format!("sent: batch {}", numbers(&report.new)));
+        talk.result(&format!("sent: {}", batches(&report.new)));
         return;
     }
     talk.result("SAFE TO REMOVE");
     talk.result(&format!("  {}: {} written, {}", medium.display(), size(report.written), proof.meaning()));
     if !report.new.is_empty() {
-        talk.result(&format!("  new: batch {}", numbers(&report.new)));
+        talk.result(&format!("  new: {}", batches(&report.new)));
     }
     if !report.repeated.is_empty() {
-        talk.result(&format!("  again: batch {}", numbers(&report.repeated)));
+        talk.result(&format!("  again: {}", batches(&report.repeated)));
     }
     if let Some(head) = &report.head {
-        talk.result(&format!("  head code {head} (the other side shows the same)"));
+        talk.result(&format!("  head code {} of batch {} (the other side shows the same)", head.code, head.sequence));
     }
+}
+
+/// Numbers and sizes; with their streams where there are several.
+fn batches(batches: &[BatchLine]) -> String {
+    let mut streams: Vec<StreamId> = batches.iter().map(|b| b.stream).collect();
+    streams.dedup();
+    let mut out = Vec::new();
+    for stream in &streams {
+        let mine: Vec<&BatchLine> = batches.iter().filter(|b| b.stream == *stream).collect();
+        let numbers: Vec<String> = mine.iter().map(|b| b.sequence.to_string()).collect();
+        let noun = if mine.len() == 1 { "batch" } else { "batches" };
+        let of = if streams.len() > 1 { format!(" of stream {stream}") } else { String::new() };
+        out.push(format!("{noun} {}{of}", numbers.join(", ")));
+    }
+    let sum = sum(batches);
+    format!("{} ({}, {})", out.join("; "), count(sum.envelopes, "envelope"), size(sum.bytes))
 }

@@ -6,10 +6,10 @@ use airpouch::import::decide::Applicants;
 use airpouch::import::{ImportOptions, OnGap, OtherDestination, import};
 use airpouch::ledger::Ledger;
 use airpouch::policy::Policy;
-use airpouch::report::{ExitStatus, ImportReport, status_of};
+use airpouch::report::{ExitStatus, ImportReport, Outcome, fold, status_of};
 use airpouch::sink::Destination;
 use airpouch::site::{Role, Site};
-use airpouch::text::{count, harmless, size};
+use airpouch::text::{count, grouped, harmless, size};
 
 use super::settings::{self, Settings};
 use super::terminal::Talk;
@@ -70,7 +70,7 @@ pub struct Args {
     #[arg(long, value_name = "N", env = "AIRPOUCH_THREADS")]
     threads: Option<usize>,
     /// Trust keys that are published with airpouch's sources; for tests only
-    #[arg(long)]
+    #[arg(long, env = "AIRPOUCH_TEST_KEYS")]
     test_keys: bool,
     /// Print one JSON document
     #[arg(long)]
@@ -97,11 +97,11 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     if made {
         talk.note(&format!("made the importer's site {}", site.root().display()));
     }
-    let report = import(&site, &mut ledger, args.medium.as_deref(), &store, &options, talk)?;
+    let mut report = ImportReport::default();
+    let ended = import(&site, &mut ledger, args.medium.as_deref(), &store, &options, talk, &mut report);
+    fold(&mut report.findings);
     say(&report, &options, talk);
-    let exit = status_of(&report.findings);
-    talk.json("import", exit, &report);
-    Ok(exit)
+    Ok(talk.end_of("import", status_of(&report.findings), &report, ended))
 }
 
 fn options(args: &Args, set: &Settings, site: &Site, to: Destination) -> Result<ImportOptions> {
@@ -192,34 +192,26 @@ fn say(report: &ImportReport, options: &ImportOptions, talk: &Talk) {
     }
     for done in &report.delivered_batches {
         let late = if done.late { ", late" } else { "" };
-        talk.result(&format!(
-            "done with batch {}{late}: {}",
-            done.batch.sequence,
-            count(done.batch.envelopes, "envelope")
-        ));
+        let (batch, outcome) = (&done.batch, outcome(&done.outcome));
+        talk.result(&format!("batch {}{late}, {}: {outcome}", batch.sequence, count(batch.envelopes, "envelope")));
     }
-    let news = report.delivered + report.held + report.quarantined + report.empty + report.released > 0
-        || !report.delivered_batches.is_empty();
+    let total = report.outcome;
+    let news =
+        total.delivered + total.held + total.quarantined + total.empty > 0 || !report.delivered_batches.is_empty();
     if news {
-        let mut line = format!("delivered {} to {}", count(report.delivered, "envelope"), options.to);
-        for (number, words) in [
-            (report.released, "held or quarantined before"),
-            (report.already_delivered, "delivered before, not again"),
-            (report.empty, "with nothing to deliver"),
-            (report.held, "newly held"),
-            (report.quarantined, "newly quarantined"),
-        ] {
-            if number > 0 {
-                line.push_str(&format!("; {number} {words}"));
-            }
-        }
-        talk.result(&line);
-        if let Some(head) = &report.head {
-            talk.result(&format!("head code {head} (carry showed the same)"));
+        let before = if report.released > 0 {
+            format!(", {} of them held or quarantined before", report.released)
+        } else {
+            String::new()
+        };
+        talk.result(&format!("delivered {}{before} to {}", count(total.delivered, "envelope"), options.to));
+        for head in &report.heads {
+            let (code, sequence) = (&head.code, head.sequence);
+            talk.result(&format!("head code {code} of batch {sequence} (carry showed the same)"));
         }
     }
     talk.findings(&report.findings);
-    if report.held > 0 && !report.unmapped.is_empty() {
+    if total.held > 0 && !report.unmapped.is_empty() {
         talk.note("applicants of the other side that are mapped to nobody; put their ids here into airpouch.toml:");
         for line in applicants::lines_to_paste(&report.unmapped) {
             talk.note(&line);
@@ -228,4 +220,18 @@ fn say(report: &ImportReport, options: &ImportOptions, talk: &Talk) {
     if !news && report.findings.is_empty() && talk.is_terminal() {
         talk.note("nothing to do");
     }
+}
+
+/// What became of a batch's envelopes, the zeros left out.
+fn outcome(outcome: &Outcome) -> String {
+    let parts = [
+        (outcome.delivered, "delivered"),
+        (outcome.already_delivered, "delivered before"),
+        (outcome.empty, "with nothing to deliver"),
+        (outcome.held, "held"),
+        (outcome.quarantined, "quarantined"),
+    ];
+    let told: Vec<String> =
+        parts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{} {word}", grouped(*n))).collect();
+    if told.is_empty() { "a heartbeat, or nothing new".to_owned() } else { told.join(", ") }
 }

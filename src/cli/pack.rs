@@ -4,10 +4,11 @@ use airpouch::error::{Error, Result};
 use airpouch::ledger::Ledger;
 use airpouch::limits::{BATCH_BYTES_MAX, VOLUME_SIZE_MIN, VOLUME_UNPACKED_MAX};
 use airpouch::pack::{PackOptions, pack};
-use airpouch::report::{ExitStatus, PackReport, status_of};
+use airpouch::report::{CarryReport, ExitStatus, PackReport, fold, status_of};
 use airpouch::site::Role;
 use airpouch::text::{count, grouped, size};
 use airpouch::trust::PrivateKey;
+use serde::Serialize;
 
 use super::carry::{self, CarryArgs};
 use super::keys;
@@ -40,10 +41,10 @@ pub struct Args {
     #[arg(long, value_name = "NAME", env = "AIRPOUCH_ZONE")]
     zone: Option<String>,
     /// Look into directories below SOURCE too
-    #[arg(long)]
+    #[arg(long, env = "AIRPOUCH_RECURSIVE")]
     recursive: bool,
     /// Make a batch even if there is nothing new, so that silence can be told from loss
-    #[arg(long)]
+    #[arg(long, env = "AIRPOUCH_HEARTBEAT")]
     heartbeat: bool,
     /// Promise the next batch or heartbeat within this time, such as 24h
     #[arg(long, value_name = "TIME", env = "AIRPOUCH_PROMISE")]
@@ -58,7 +59,7 @@ pub struct Args {
     #[arg(long, value_name = "N", env = "AIRPOUCH_THREADS")]
     threads: Option<usize>,
     /// Take keys that are published with airpouch's sources; for tests only
-    #[arg(long)]
+    #[arg(long, env = "AIRPOUCH_TEST_KEYS")]
     test_keys: bool,
     #[command(flatten)]
     carry: CarryArgs,
@@ -94,17 +95,29 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
         max_batch: limits.1,
         ..PackOptions::new(zone.clone(), settings::timestamp()?, threads)
     };
-    let report = pack(&site, &mut ledger, &source, medium.as_deref(), &keys, &options, talk)?;
-    say(&report, talk);
-    let packed = status_of(&report.findings);
-    let Some(medium) = medium else {
-        talk.json("pack", packed, &report);
-        return Ok(packed);
-    };
-    let carried = carry::carry_to(&site, &mut ledger, &medium, zone, &args.carry, &set, threads, talk)?;
-    let exit = if packed == ExitStatus::Done { status_of(&carried.findings) } else { packed };
-    talk.json("pack", exit, &serde_json::json!({"pack": report, "carry": carried}));
-    Ok(exit)
+    let mut done = Done::default();
+    let mut ended = pack(&site, &mut ledger, &source, medium.as_deref(), &keys, &options, talk, &mut done.pack);
+    fold(&mut done.pack.findings);
+    say(&done.pack, talk);
+    let mut status = status_of(&done.pack.findings);
+    if let (Ok(()), Some(medium)) = (&ended, medium) {
+        let carried = done.carry.insert(CarryReport::default());
+        ended = carry::carry_to(&site, &mut ledger, &medium, zone, &args.carry, &set, threads, talk, carried);
+        status = worse(status, status_of(&carried.findings));
+    }
+    Ok(talk.end_of("pack", status, &done, ended))
+}
+
+/// What `pack` did, and `carry` after it.
+#[derive(Default, Serialize)]
+struct Done {
+    pack: PackReport,
+    carry: Option<CarryReport>,
+}
+
+/// Of two runs in one the worse: false over incomplete over done.
+fn worse(a: ExitStatus, b: ExitStatus) -> ExitStatus {
+    if a.code() >= b.code() { a } else { b }
 }
 
 fn private_keys(args: &Args, set: &Settings, talk: &Talk) -> Result<Vec<PrivateKey>> {

@@ -1,6 +1,7 @@
 use std::path::PathBuf;
 
 use airpouch::error::{Error, Result};
+use airpouch::import::decide::advice;
 use airpouch::ledger::Ledger;
 use airpouch::ledger::delivered::AsideRow;
 use airpouch::report::ExitStatus;
@@ -11,7 +12,7 @@ use serde_json::json;
 use super::settings;
 use super::terminal::Talk;
 
-/// List, show or release what was quarantined
+/// List what is held or quarantined, or release it
 #[derive(clap::Args, Debug)]
 #[command(
     after_help = "Example:\n  airpouch quarantine list\n  airpouch quarantine release 812302a6 --reason \"checked with the feed's owner\""
@@ -72,12 +73,9 @@ fn list(args: &Common, talk: &Talk) -> Result<ExitStatus> {
     for row in &rows {
         let connector = harmless(&row.connector_name);
         talk.result(&format!("{} {} {}: {}", row.sha256.short(), row.kind, row.code, row.what));
-        talk.result(&format!(
-            "         {} of {connector}, envelope {} of batch {}",
-            harmless(&row.name),
-            row.ordinal,
-            row.sequence
-        ));
+        let (name, ordinal, sequence) = (harmless(&row.name), row.ordinal, row.sequence);
+        talk.result(&format!("         {name} of {connector}, envelope {ordinal} of batch {sequence}"));
+        talk.result(&format!("         {}", advice(&row.code, row.sha256)));
     }
     if rows.is_empty() {
         talk.note("nothing is held or quarantined");
@@ -92,6 +90,7 @@ fn as_json(row: &AsideRow) -> serde_json::Value {
         "sha256": row.sha256, "kind": row.kind, "code": row.code, "what": row.what, "where": row.place,
         "batch": {"stream": row.stream, "sequence": row.sequence, "ordinal": row.ordinal},
         "connector": {"id": row.connector, "name": row.connector_name}, "applicant": row.applicant, "name": row.name,
+        "do": advice(&row.code, row.sha256),
     })
 }
 

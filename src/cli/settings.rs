@@ -98,13 +98,34 @@ pub fn site(named: Option<&Path>) -> Result<Site> {
 pub fn load(site: &Site) -> Result<Settings> {
     let path = site.settings();
     let Some(text) = Site::text_of(&path)? else { return Ok(Settings::default()) };
-    toml::from_str(&text).map_err(|e| {
+    let parsed: std::result::Result<Settings, toml::de::Error> = toml::from_str(&text);
+    let mut set = parsed.map_err(|e| {
         let what = e.message().replace('\n', " ");
         let line = e.span().map_or(0, |s| text[..s.start.min(text.len())].matches('\n').count() + 1);
         Error::usage(format!("line {line}: {what}"))
             .at(&path)
             .advise("its keys are the long options with _ for -, source, medium, to, and [applicants]")
-    })
+    })?;
+    set.count_paths_from(site.root());
+    Ok(set)
+}
+
+impl Settings {
+    /// Paths in the file count from where the file lies, not from where cron happens to run.
+    fn count_paths_from(&mut self, root: &Path) {
+        let paths = [&mut self.source, &mut self.medium, &mut self.passphrase_file, &mut self.trust, &mut self.policy];
+        for path in paths.into_iter().flatten() {
+            *path = root.join(&path);
+        }
+        match &mut self.key {
+            Some(OneOrMore::One(path)) => *path = root.join(&path),
+            Some(OneOrMore::More(paths)) => paths.iter_mut().for_each(|p| *p = root.join(&p)),
+            None => {}
+        }
+        if let Some(dir) = self.to.as_ref().and_then(|to| to.strip_prefix("dir:")).filter(|d| !d.is_empty()) {
+            self.to = Some(format!("dir:{}", root.join(dir).display()));
+        }
+    }
 }
 
 /// The zone to use: named, else set, else the usual one.

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use airpouch::batch::manifest::Manifest;
 use airpouch::error::Result;
-use airpouch::import::missing_finding;
+use airpouch::import::{all_missing, missing_finding};
 use airpouch::ledger::Ledger;
 use airpouch::ledger::delivered::State;
 use airpouch::report::{ExitStatus, Finding, Proof, Weight, head_code};
@@ -121,7 +121,7 @@ fn exporter(ledger: &Ledger, status: &mut Status) -> Result<()> {
     }
     status.refused_files = ledger.refused_files()?;
     if !status.refused_files.is_empty() {
-        let what = format!("{} of the source are no envelopes", count(status.refused_files.len() as u64, "file"));
+        let what = format!("{} in the source that cannot be packed", count(status.refused_files.len() as u64, "file"));
         status.to_settle.push(
             Finding::new(Weight::Note, "refused", what)
                 .advise("mend or remove them there; airpouch status --json lists each with its reason"),
@@ -161,21 +161,19 @@ fn importer(ledger: &Ledger, status: &mut Status) -> Result<()> {
                 _ => connector.quarantined += 1,
             }
         }
-        let position = ledger.position(id)?;
-        for missing in position.missing() {
-            let begins = position.first().is_some_and(|first| missing.numbers.end() < &first);
-            status.to_settle.push(missing_finding(id, &missing, begins));
-        }
         status.streams.push(stream);
+    }
+    for (stream, missing, begins) in all_missing(ledger)? {
+        status.to_settle.push(missing_finding(stream, &missing, begins));
     }
     let held = |code: &str| {
         aside.iter().filter(|a| a.kind == "held" && (a.code == "applicant") == (code == "applicant")).count() as u64
     };
     let quarantined = aside.iter().filter(|a| a.kind != "held").count() as u64;
     for (number, code, what, advice) in [
-        (held("applicant"), "applicant", "wait for an applicant that is mapped to nobody", "airpouch applicants"),
-        (held("other"), "held", "are held", "airpouch quarantine list, which says for each what lets it go"),
-        (quarantined, "quarantined", "are quarantined", "airpouch quarantine list"),
+        (held("applicant"), "applicant", "waiting for an applicant that is mapped to nobody", "airpouch applicants"),
+        (held("other"), "held", "held", "airpouch quarantine list, which says for each what lets it go"),
+        (quarantined, "quarantined", "quarantined", "airpouch quarantine list"),
     ] {
         if number > 0 {
             let what = format!("{} {what}", count(number, "envelope"));
@@ -224,6 +222,10 @@ fn add(stream: &mut Stream, manifest: &Manifest) {
     }
 }
 
+fn numbers(first: u64, last: u64) -> String {
+    if first == last { format!("batch {first}") } else { format!("batches {first} to {last}") }
+}
+
 fn say(status: &Status, talk: &Talk) {
     /// Connectors shown by name for one stream; the rest is counted.
     const SHOWN: usize = 12;
@@ -237,7 +239,7 @@ fn say(status: &Status, talk: &Talk) {
         talk.result(&format!("stream {} for zone {}{head}", s.stream, s.zone));
         if s.last > 0 {
             let states: Vec<String> = s.batches.iter().map(|(word, n)| format!("{} {word}", grouped(*n))).collect();
-            talk.result(&format!("  batches {} to {}: {}", s.first, s.last, states.join(", ")));
+            talk.result(&format!("  {}: {}", numbers(s.first, s.last), states.join(", ")));
             talk.result(&format!("  {}, {}", count(s.envelopes, "envelope"), size(s.bytes)));
         }
         for connector in s.connectors.values().take(SHOWN) {

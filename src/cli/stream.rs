@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use airpouch::digest::Digest;
 use airpouch::error::{Error, Result};
+use airpouch::import::all_missing;
 use airpouch::ledger::Ledger;
 use airpouch::pack::renew;
 use airpouch::report::ExitStatus;
@@ -94,6 +95,9 @@ fn run_renew(args: &Renew, talk: &Talk) -> Result<ExitStatus> {
         Some(dir) => keys::trust_store(dir, true, talk)?.keys().map(|(key, _)| key.clone()).collect(),
         None => Vec::new(),
     };
+    if !site.exists() {
+        return Err(Error::failed("there is no site here").at(site.root()).advise("name it with --site DIR"));
+    }
     let (mut ledger, _) = Ledger::open(&site, Role::Exporter)?;
     let zone = settings::exporter_zone(args.zone.as_deref(), &set, &ledger)?;
     let done = renew(&mut ledger, &KeptShelf::new(site.outbox()), args.medium.as_deref(), &zone, &keys)?;
@@ -132,16 +136,19 @@ fn accept(args: &Accept, talk: &Talk) -> Result<ExitStatus> {
         return Err(Error::failed("there is no site here").at(site.root()).advise("name it with --site DIR"));
     }
     let (ledger, _) = Ledger::open(&site, Role::Importer)?;
-    if !ledger.incoming_streams()?.contains(&stream) {
-        return Err(Error::usage(format!("nothing of stream {stream} ever came here"))
-            .advise("airpouch status lists the streams"));
+    let missing: Vec<RangeInclusive<u64>> =
+        all_missing(&ledger)?.into_iter().filter(|(s, ..)| *s == stream).map(|(_, m, _)| m.numbers).collect();
+    let is_missing = |n: &u64| missing.iter().any(|m| m.contains(n));
+    if args.sha256.is_none() && !(is_missing(numbers.start()) && is_missing(numbers.end())) {
+        return Err(Error::usage(format!("{} of stream {stream} are not missing", args.numbers))
+            .advise("airpouch status lists what is"));
     }
     let at = settings::timestamp()?;
     match &args.sha256 {
         None => {
             ledger.settle_gap(stream, &numbers, &args.reason, &at)?;
             talk.result(&format!(
-                "settled: {} of stream {stream} are waited for no longer; if they come, they are delivered late",
+                "settled: no longer waiting for {} of stream {stream}; what comes of it all the same is delivered late",
                 args.numbers
             ));
         }

@@ -4,7 +4,7 @@ use std::io::{self, IsTerminal, Write};
 use std::sync::Mutex;
 use std::time::Duration;
 
-use airpouch::error::{Error, Stop};
+use airpouch::error::{Error, Result, Stop};
 use airpouch::report::{ExitStatus, Finding, Observer, Weight};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
@@ -63,16 +63,29 @@ impl Talk {
     pub fn error(&self, error: &Error) {
         self.end();
         if self.json {
-            let exit = match error.stop {
-                Stop::Failed => ExitStatus::Failed,
-                Stop::Usage => ExitStatus::Usage,
-                Stop::Locked => ExitStatus::Locked,
-            };
-            let error = json!({"what": error.what, "where": error.place, "do": error.advice});
-            let _ = writeln!(io::stdout(), "{}", json!({"exit": exit.code(), "error": error}));
+            let exit = status_of_error(error).code();
+            let _ = writeln!(io::stdout(), "{}", json!({"exit": exit, "error": error_json(error)}));
             return;
         }
         self.three_lines("error", "31", &error.what, error.place.as_deref(), error.advice.as_deref());
+    }
+
+    /// The end of a run that has a report, whether it was stopped or not: the error, the JSON, the exit status.
+    pub fn end_of(&self, verb: &str, status: ExitStatus, report: &impl Serialize, ended: Result<()>) -> ExitStatus {
+        self.end();
+        let Err(error) = ended else {
+            self.json(verb, status, report);
+            return status;
+        };
+        let status = status_of_error(&error);
+        if self.json {
+            let report = serde_json::to_value(report).unwrap_or_default();
+            let document = json!({"verb": verb, "exit": status.code(), "report": report, "error": error_json(&error)});
+            let _ = writeln!(io::stdout(), "{document}");
+        } else {
+            self.error(&error);
+        }
+        status
     }
 
     /// The one JSON document of a run: the verb, the exit status, and the report.
@@ -93,6 +106,19 @@ impl Talk {
             self.note(&format!("  {advice}"));
         }
     }
+}
+
+/// The exit status of a run that was stopped.
+pub fn status_of_error(error: &Error) -> ExitStatus {
+    match error.stop {
+        Stop::Failed => ExitStatus::Failed,
+        Stop::Usage => ExitStatus::Usage,
+        Stop::Locked => ExitStatus::Locked,
+    }
+}
+
+fn error_json(error: &Error) -> serde_json::Value {
+    json!({"what": error.what, "where": error.place, "do": error.advice})
 }
 
 impl Observer for Talk {

@@ -33,7 +33,7 @@ pub struct Args {
     #[arg(long, value_name = "N", env = "AIRPOUCH_THREADS")]
     threads: Option<usize>,
     /// Trust keys that are published with airpouch's sources; for tests only
-    #[arg(long)]
+    #[arg(long, env = "AIRPOUCH_TEST_KEYS")]
     test_keys: bool,
     /// Print one JSON document
     #[arg(long)]

@@ -1,68 +1,78 @@
 //! admit: may this batch be delivered, and is it its turn? What is judged is a value; so is the answer.
 
+use uuid::Uuid;
+
 use super::{ImportOptions, OnGap, take};
 use crate::batch::manifest::Manifest;
+use crate::batch::name;
 use crate::digest::Digest;
-use crate::ledger::Ledger;
 use crate::ledger::delivered::IncomingRow;
 use crate::report::{Finding, Weight};
 use crate::shelf::PartFault;
 use crate::shelf::check::read_index;
 use crate::shelf::kept::KeptShelf;
 use crate::site::Site;
-use crate::stream::{Link, Position, Standing};
+use crate::stream::{Link, Missing, Position, Standing};
 use crate::text::{count, size};
 use crate::trust::TrustStore;
-use crate::verify::{allowed_finding_in, part_finding};
+use crate::verify::{allowed_finding, lineage, part_finding, succession, zone_finding};
 
 /// Why a batch of the inbox cannot even be looked at.
 #[derive(Debug)]
 pub enum Refusal {
     /// Not with the keys of today.
     NotNow(Finding),
-    /// A file of it is gone from the inbox.
-    Incomplete,
+    /// A file of it is gone from the inbox, or is not what it was.
+    Lost {
+        /// The file's name.
+        name: String,
+        /// What is the matter with it.
+        fault: PartFault,
+    },
     /// Its signer contradicts himself.
     Never(Finding),
 }
 
-/// Opens a batch of the inbox as far as admission needs: signatures, manifest, index.
+/// Opens a batch of the inbox as far as admission needs: signatures, manifest, index. `lineages` says which stream
+/// goes on from which.
 ///
 /// # Errors
 /// [`Refusal`].
 pub fn open(
     site: &Site,
-    ledger: &Ledger,
+    lineages: &[(Uuid, Uuid)],
     store: &TrustStore,
     options: &ImportOptions,
     row: &IncomingRow,
 ) -> Result<Link, Refusal> {
     let not_now =
         |code: &'static str, what: String| Refusal::NotNow(Finding::new(Weight::False, code, what).at(place_of(row)));
+    let lost = |name: &str, fault: PartFault| Refusal::Lost { name: name.to_owned(), fault };
+    let manifest_name = name::manifest(row.manifest.stream, row.manifest.sequence);
     let shelf = KeptShelf::new(take::folder(site, &row.manifest, row.sha256));
-    let unverified = shelf.unverified(row.manifest.stream, row.manifest.sequence).map_err(|_| Refusal::Incomplete)?;
+    let unverified = shelf
+        .unverified(row.manifest.stream, row.manifest.sequence)
+        .map_err(|_| lost(&manifest_name, PartFault::Missing))?;
     let authentic = store.authenticate(unverified).map_err(|e| not_now("no-longer-trusted", e.to_string()))?;
     let signed = authentic.into_signed(Manifest::parse).map_err(|e| not_now("changed-in-inbox", e.to_string()))?;
     if signed.sha256() != row.sha256 {
         return Err(not_now("changed-in-inbox", "the manifest in the inbox is not the one that was taken".into()));
     }
-    if signed.zone != options.zone {
-        let what =
-            format!("batch {} was taken for zone {}; this is zone {}", signed.sequence, signed.zone, options.zone);
-        return Err(Refusal::NotNow(Finding::new(Weight::Incomplete, "wrong-zone", what).at(place_of(row))));
-    }
-    let streams = take::known_lineage(ledger, signed.stream.uuid()).map_err(|e| not_now("ledger", e.to_string()))?;
-    if let Some(finding) = allowed_finding_in(&signed, &streams, store, &place_of(row)) {
+    if let Some(finding) = zone_finding(&signed, Some(&options.zone), &place_of(row)) {
         return Err(Refusal::NotNow(finding));
     }
-    if signed.parts().any(|p| !shelf.has(&p)) {
-        return Err(Refusal::Incomplete);
+    let own: Vec<_> = lineages.iter().copied().chain(succession(&signed)).collect();
+    let streams = lineage(&own, signed.stream.uuid());
+    if let Some(finding) = allowed_finding(&signed, &streams, store, &place_of(row)) {
+        return Err(Refusal::NotNow(finding));
+    }
+    if let Some(part) = signed.parts().find(|p| !shelf.has(p)) {
+        return Err(lost(part.name, PartFault::Missing));
     }
     match read_index(&shelf, &signed) {
         Ok(_) => Ok(signed.link(signed.sha256())),
-        Err(PartFault::Missing) => Err(Refusal::Incomplete),
-        Err(PartFault::Unreadable(why)) => Err(not_now("unreadable", why)),
-        Err(fault) => Err(Refusal::Never(part_finding(&signed, &signed.index.name, &fault))),
+        Err(fault @ PartFault::Lie(_)) => Err(Refusal::Never(part_finding(&signed, &signed.index.name, &fault))),
+        Err(fault) => Err(lost(&signed.index.name, fault)),
     }
 }
 
@@ -86,7 +96,7 @@ pub enum Admission {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kept {
     /// It waits for the numbers before it.
-    Waiting,
+    Waiting(Missing),
     /// Another history under one number.
     Fork {
         /// The number.
@@ -104,7 +114,7 @@ impl Kept {
     /// One word for the ledger and for programs.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Waiting => "waiting",
+            Self::Waiting(_) => "waiting",
             Self::Fork { .. } => "fork",
             Self::Unlinked => "unlinked",
         }
@@ -120,7 +130,7 @@ impl Kept {
             size(manifest.totals.bytes)
         );
         match self {
-            Self::Waiting => Finding::new(Weight::Incomplete, "waiting", format!("{what}: held in the inbox until the numbers before it come"))
+            Self::Waiting(_) => Finding::new(Weight::Incomplete, "waiting", format!("{what}: held in the inbox until the numbers before it come"))
                 .at(place)
                 .advise("the medium may leave"),
             Self::Fork { at, known, other } => {
@@ -167,7 +177,7 @@ fn judge(position: &Position, link: &Link, on_gap: OnGap) -> Admission {
         Standing::Replay => Admission::Keep(Kept::Unlinked),
         Standing::Gap(missing) | Standing::UnknownStart(missing) => {
             let hold = on_gap == OnGap::Hold && !position.is_settled(&missing.numbers);
-            if hold { Admission::Keep(Kept::Waiting) } else { Admission::Admit { late: false } }
+            if hold { Admission::Keep(Kept::Waiting(missing)) } else { Admission::Admit { late: false } }
         }
         Standing::Fork { at, known, other } => Admission::Keep(Kept::Fork { at, known, other }),
         Standing::Unlinked => Admission::Keep(Kept::Unlinked),

@@ -28,7 +28,7 @@ pub enum Decision {
     },
     /// The destination has it.
     AlreadyDelivered,
-    /// It was set aside before, and nothing has changed.
+    /// It was quarantined before, and stays so.
     AsBefore,
     /// There is nothing in it to deliver.
     Empty,
@@ -45,6 +45,8 @@ pub enum Known {
     New,
     /// It was delivered to this destination.
     Delivered,
+    /// It goes, or is set aside, in this very run.
+    InThisRun,
     /// It waits since an earlier run.
     Held,
     /// It was quarantined by an earlier run.
@@ -65,6 +67,7 @@ pub fn decide(
 ) -> Decision {
     match known {
         Known::Delivered if !redeliver => return Decision::AlreadyDelivered,
+        Known::InThisRun => return Decision::AlreadyDelivered,
         Known::Quarantined => return Decision::AsBefore,
         _ => {}
     }
@@ -80,33 +83,38 @@ pub fn decide(
     };
     match policy.judge(envelope) {
         Verdict::Pass => {}
-        // A person looked at it and said so, with a reason that the ledger keeps.
-        Verdict::Quarantine(_) if known == Known::Released => {}
-        Verdict::Quarantine(objections) => return Decision::Quarantine(first(objections)),
-        Verdict::Hold(objections) => return hold(known, first(objections)),
+        // A person looked at it and said so, with a reason that the ledger keeps. The site's settings still hold.
+        Verdict::Quarantine(objections) if known == Known::Released => {
+            let rest: Vec<Objection> = objections.into_iter().filter(|o| !o.is_for_a_person()).collect();
+            if !rest.is_empty() {
+                return Decision::Hold(one_of(rest));
+            }
+        }
+        Verdict::Quarantine(objections) => return Decision::Quarantine(one_of(objections)),
+        Verdict::Hold(objections) => return Decision::Hold(one_of(objections)),
     }
     match sink.fitness(envelope) {
         Ok(()) => {}
         Err(Unfit::Empty) => return Decision::Empty,
-        Err(Unfit::Hold { code, what, place }) => return hold(known, Objection { code, what, place }),
+        Err(Unfit::Hold { code, what, place }) => return Decision::Hold(Objection { code, what, place }),
         Err(Unfit::Quarantine { code, what, place }) => return Decision::Quarantine(Objection { code, what, place }),
     }
-    in_whose_name(bytes, envelope, known, applicants)
+    in_whose_name(bytes, envelope, applicants)
 }
 
 /// `dir:` never rewrites an envelope: there the stock connector maps, and the map only decides what waits.
 /// Only where an envelope names nobody, and somebody is named for such, is that one value put in.
-fn in_whose_name(bytes: &[u8], envelope: &Envelope, known: Known, applicants: &Applicants) -> Decision {
+fn in_whose_name(bytes: &[u8], envelope: &Envelope, applicants: &Applicants) -> Decision {
     match &envelope.applicant {
         Some(id) if applicants.map.contains_key(id) || applicants.default.is_some() => {
             Decision::Deliver { instead: None, applicant: Some(id.clone()) }
         }
-        Some(id) => hold(known, unmapped(&format!("the applicant {} is mapped to nobody here", harmless(id)))),
+        Some(id) => Decision::Hold(unmapped(&format!("the applicant {} is mapped to nobody here", harmless(id)))),
         None => match &applicants.default {
             Some(id) => {
                 Decision::Deliver { instead: Some(envelope::with_applicant(bytes, id)), applicant: Some(id.clone()) }
             }
-            None => hold(known, unmapped("the envelope names no applicant, and no default is given for such")),
+            None => Decision::Hold(unmapped("the envelope names no applicant, and no default is given for such")),
         },
     }
 }
@@ -115,12 +123,18 @@ fn unmapped(what: &str) -> Objection {
     Objection { code: "applicant", what: what.to_owned(), place: "/applicant_id".to_owned() }
 }
 
-fn hold(known: Known, objection: Objection) -> Decision {
-    if known == Known::Held { Decision::AsBefore } else { Decision::Hold(objection) }
-}
-
-fn first(mut objections: Vec<Objection>) -> Objection {
-    objections.swap_remove(0)
+/// The first objection, with the words for all others: whoever reads it must see all that there is.
+fn one_of(objections: Vec<Objection>) -> Objection {
+    let mut others: Vec<&str> = objections.iter().skip(1).map(|o| o.code).collect();
+    others.sort_unstable();
+    others.dedup();
+    let also = others.join(", ");
+    let mut objections = objections;
+    let mut first = objections.swap_remove(0);
+    if !also.is_empty() {
+        first.what = format!("{}; also: {also}", first.what);
+    }
+    first
 }
 
 /// What a person can do about an objection, with the command.
@@ -140,6 +154,7 @@ pub fn advice(code: &str, sha256: crate::digest::Digest) -> String {
             "allow it in policy.toml, if it may cross, then import again, without a medium".into()
         }
         "connector-name" => "deliver it to another kind of destination".into(),
-        _ => format!("airpouch quarantine release {} --reason TEXT", sha256.short()),
+        "unsplittable" => "mend it at the feed: the stock connector would stop at it for good".into(),
+        _ => format!("if it may cross all the same: airpouch quarantine release {} --reason TEXT", sha256.short()),
     }
 }

@@ -3,12 +3,16 @@
 //! A group is durable before it is noted, noted before it is seen, and recorded after it is settled. A crash
 //! at any point leaves either nothing of the group, or a note from which the next run finishes it.
 
+use std::collections::HashSet;
+
 use super::decide::{self, Decision, Known, decide};
 use super::unpack::{UnpackedEnvelope, unpack};
 use super::{ImportOptions, take};
+use crate::batch::index::Index;
+use crate::digest::Digest;
 use crate::disk;
-use crate::envelope::Envelope;
-use crate::error::Result;
+use crate::envelope::{Envelope, NotAnEnvelope};
+use crate::error::{Error, Result};
 use crate::ledger::Ledger;
 use crate::ledger::delivered::{AsideRow, Group, IncomingRow, State};
 use crate::limits::PLACING_GROUP;
@@ -21,11 +25,24 @@ use crate::shelf::check::read_index;
 use crate::shelf::kept::KeptShelf;
 use crate::sink::{Deliverable, Sink};
 use crate::site::Site;
-use crate::text::{count, harmless};
+use crate::stream::StreamId;
+use crate::text::harmless;
 use crate::verify::part_finding;
 
-/// Findings about single envelopes that are shown one by one; the rest is counted.
-const SHOWN_MAX: u64 = 20;
+/// An envelope as it was read, if it is one.
+type Parsed = std::result::Result<Envelope, NotAnEnvelope>;
+
+/// Takes away what a crash left in held/ and quarantine/ of envelopes that were delivered.
+pub fn sweep_delivered(site: &Site, ledger: &Ledger, destination: i64) -> Result<()> {
+    for kind in [Kind::Held, Kind::Quarantined] {
+        for sha256 in set_aside::digests(site, kind)? {
+            if ledger.aside_kind(sha256)?.is_none() && ledger.is_delivered(destination, sha256)? {
+                set_aside::remove(site, kind, sha256)?;
+            }
+        }
+    }
+    Ok(())
+}
 
 /// Delivers to one sink.
 pub struct Delivering<'a> {
@@ -37,20 +54,22 @@ pub struct Delivering<'a> {
     report: &'a mut ImportReport,
     group: Group,
     /// What is to be taken away from held/ or quarantine/ once the group is settled.
-    released: Vec<(Kind, crate::digest::Digest)>,
-    /// Digests in the group, so that one content is not delivered twice within it.
-    in_group: std::collections::HashSet<crate::digest::Digest>,
-    shown: u64,
+    released: Vec<(Kind, Digest)>,
+    /// Digests in the group, so that one content is not delivered twice within it; when everything is delivered
+    /// again, in the whole run.
+    in_run: HashSet<Digest>,
+    /// The digest of the batch in work, where another one bears its number.
+    forked: Option<Digest>,
 }
 
 /// Where an envelope came from, for names and reasons.
 struct Origin<'a> {
     row_id: i64,
-    stream: crate::stream::StreamId,
+    stream: StreamId,
     sequence: u64,
     ordinal: usize,
     name: &'a str,
-    sha256: crate::digest::Digest,
+    sha256: Digest,
     connector: ConnectorName,
 }
 
@@ -64,24 +83,8 @@ impl<'a> Delivering<'a> {
         options: &'a ImportOptions,
         report: &'a mut ImportReport,
     ) -> Self {
-        let (group, released) = (Group::default(), Vec::new());
-        Self {
-            site,
-            ledger,
-            sink,
-            destination,
-            options,
-            report,
-            group,
-            released,
-            in_group: Default::default(),
-            shown: 0,
-        }
-    }
-
-    /// The batches to deliver, in order.
-    pub fn admitted(&self) -> Result<Vec<IncomingRow>> {
-        self.ledger.incoming_in(State::Admitted)
+        let (group, released, in_run) = (Group::default(), Vec::new(), HashSet::new());
+        Self { site, ledger, sink, destination, options, report, group, released, in_run, forked: None }
     }
 
     /// What waits goes first, for it is older: what is released, and what nothing speaks against any more.
@@ -92,31 +95,17 @@ impl<'a> Delivering<'a> {
                 "released" => (Kind::Quarantined, Known::Released),
                 _ => continue,
             };
-            let bytes = match set_aside::get(self.site, kind, row.sha256) {
-                Ok(bytes) => bytes,
-                Err(e) => {
-                    let lost =
-                        Finding::new(Weight::Incomplete, "lost-from-site", e.what).at(e.place.unwrap_or_default());
-                    self.report.findings.push(lost.advise("have its batch sent again, and import it with --redeliver"));
-                    continue;
-                }
-            };
-            let parsed = Envelope::parse(&bytes);
-            self.one_set_aside(&row, kind, known, bytes, parsed)?;
+            match set_aside::get(self.site, kind, row.sha256) {
+                Ok(bytes) => self.one_set_aside(&row, kind, known, bytes)?,
+                Err(cause) => self.lost_from_site(&row, cause)?,
+            }
         }
         self.commit()
     }
 
-    fn one_set_aside(
-        &mut self,
-        row: &AsideRow,
-        kind: Kind,
-        known: Known,
-        bytes: Vec<u8>,
-        parsed: std::result::Result<Envelope, crate::envelope::NotAnEnvelope>,
-    ) -> Result<()> {
-        let Some(stream) = crate::stream::StreamId::parse(&row.stream) else { return Ok(()) };
-        let connector = ConnectorName { id: row.connector.clone(), name: row.connector_name.clone() };
+    fn one_set_aside(&mut self, row: &AsideRow, kind: Kind, known: Known, bytes: Vec<u8>) -> Result<()> {
+        let Some(stream) = StreamId::parse(&row.stream) else { return Ok(()) };
+        self.forked = self.ledger.shares_its_number(row.batch)?;
         let origin = Origin {
             row_id: row.batch,
             stream,
@@ -124,43 +113,59 @@ impl<'a> Delivering<'a> {
             ordinal: row.ordinal,
             name: &row.name,
             sha256: row.sha256,
-            connector,
+            connector: ConnectorName { id: row.connector.clone(), name: row.connector_name.clone() },
         };
-        let decision = decide(&bytes, &parsed, known, false, &self.options.policy, &self.options.applicants, self.sink);
-        match decision {
-            Decision::Deliver { .. } => {
+        let parsed = Envelope::parse(&bytes);
+        match self.decide(&bytes, &parsed, known, false) {
+            decision @ Decision::Deliver { .. } => {
                 self.released.push((kind, row.sha256));
                 self.report.released += 1;
                 self.carry_out(&origin, bytes, &parsed, decision)
             }
-            Decision::Empty => {
+            decision @ Decision::Empty => {
                 self.ledger.forget_aside(row.sha256)?;
                 self.released.push((kind, row.sha256));
                 self.carry_out(&origin, bytes, &parsed, decision)
             }
-            // Released, but the sink cannot take it, or its applicant is mapped to nobody: it stays, and is said.
+            // Released, but the site's settings hold it, or the sink cannot take it: it stays, and is said.
             Decision::Hold(objection) | Decision::Quarantine(objection) if known == Known::Released => {
-                let finding = Finding::new(
-                    Weight::Incomplete,
-                    objection.code,
-                    format!("released, and still not delivered: {}", objection.what),
-                );
-                self.report
-                    .findings
-                    .push(finding.at(harmless(&row.name)).advise(decide::advice(objection.code, row.sha256)));
+                let what = format!("released, and still not delivered: {}", objection.what);
+                let finding = Finding::new(Weight::Incomplete, objection.code, what).at(harmless(&row.name));
+                self.report.findings.push(finding.advise(decide::advice(objection.code, row.sha256)));
                 Ok(())
             }
-            Decision::Quarantine(_) => {
+            decision @ Decision::Quarantine(_) => {
                 self.carry_out(&origin, bytes, &parsed, decision)?;
                 self.released.push((kind, row.sha256));
                 Ok(())
+            }
+            // The first reason is gone, and there is another one.
+            Decision::Hold(objection) if objection.code != row.code => {
+                self.put_aside(Kind::Held, &origin, &bytes, &parsed, objection)
             }
             Decision::Hold(_) | Decision::AsBefore | Decision::AlreadyDelivered => Ok(()),
         }
     }
 
+    /// Its file is gone or was changed. While its batch lies in the inbox it is unpacked from there once more.
+    fn lost_from_site(&mut self, row: &AsideRow, cause: Error) -> Result<()> {
+        let batch = self.ledger.incoming_in(State::Delivered)?.into_iter().find(|b| b.id == row.batch && !b.pruned);
+        if let Some(batch) = batch {
+            self.ledger.forget_aside(row.sha256)?;
+            return self.ledger.set_state(batch.id, State::Admitted, None);
+        }
+        let lost = Finding::new(Weight::Incomplete, "lost-from-site", cause.what).at(cause.place.unwrap_or_default());
+        self.report.findings.push(lost.advise(format!(
+            "bring its batch again: airpouch carry MEDIUM --resend {}:{}, then import --redeliver",
+            row.stream, row.sequence
+        )));
+        Ok(())
+    }
+
     /// Delivers one batch from the inbox.
     pub fn batch(&mut self, row: &IncomingRow, observer: &dyn Observer) -> Result<()> {
+        let before = self.report.outcome;
+        self.forked = self.ledger.shares_its_number(row.id)?;
         let shelf = KeptShelf::new(take::folder(self.site, &row.manifest, row.sha256));
         let index = match read_index(&shelf, &row.manifest) {
             Ok(index) => index,
@@ -178,40 +183,37 @@ impl<'a> Delivering<'a> {
             return self.spoiled(row, &name, &fault);
         }
         self.ledger.set_done(row.id, disk::now().0)?;
-        self.report
-            .delivered_batches
-            .push(DeliveredBatch { batch: batch_line(&row.manifest, row.sha256), late: row.late });
+        self.report.delivered_batches.push(DeliveredBatch {
+            batch: batch_line(&row.manifest, row.sha256),
+            late: row.late && row.done_at.is_none(),
+            outcome: self.report.outcome.since(before),
+        });
         Ok(())
     }
 
     /// A batch of which a file is gone waits for it; one whose signer contradicts himself is refused from here on.
     fn spoiled(&mut self, row: &IncomingRow, name: &str, fault: &PartFault) -> Result<()> {
-        let (state, code) = match fault {
-            PartFault::Lie(_) => (State::Refused, "lying-batch"),
-            _ => (State::Incomplete, "incomplete"),
-        };
-        self.ledger.set_state(row.id, state, Some(code))?;
+        match fault {
+            PartFault::Lie(_) => self.ledger.set_state(row.id, State::Refused, Some("lying-batch"))?,
+            // The disk may answer better in the next run.
+            PartFault::Unreadable(_) => {}
+            PartFault::Missing | PartFault::NotAsNamed(_) => {
+                take::put_away_damaged(self.site, row, name, fault)?;
+                self.ledger.set_state(row.id, State::Incomplete, None)?;
+            }
+        }
         self.report.findings.push(part_finding(&row.manifest, name, fault));
         Ok(())
     }
 
-    fn envelope(
-        &mut self,
-        row: &IncomingRow,
-        index: &crate::batch::index::Index,
-        envelope: UnpackedEnvelope,
-    ) -> Result<()> {
+    fn envelope(&mut self, row: &IncomingRow, index: &Index, envelope: UnpackedEnvelope) -> Result<()> {
         let line = &index.lines[envelope.ordinal - 1];
         let known = self.known(line.sha256)?;
-        let decision = decide(
-            &envelope.bytes,
-            &envelope.parsed,
-            known,
-            self.options.redeliver,
-            &self.options.policy,
-            &self.options.applicants,
-            self.sink,
-        );
+        let decision = self.decide(&envelope.bytes, &envelope.parsed, known, self.options.redeliver);
+        // What waits was tried at the beginning of this run; that it still waits is no news.
+        if known == Known::Held {
+            return Ok(());
+        }
         let entry = &row.manifest.connectors[line.connector];
         let origin = Origin {
             row_id: row.id,
@@ -225,52 +227,62 @@ impl<'a> Delivering<'a> {
         self.carry_out(&origin, envelope.bytes, &envelope.parsed, decision)
     }
 
-    fn known(&self, sha256: crate::digest::Digest) -> Result<Known> {
-        if self.in_group.contains(&sha256) {
-            return Ok(Known::Delivered);
+    fn decide(&self, bytes: &[u8], parsed: &Parsed, known: Known, redeliver: bool) -> Decision {
+        decide(bytes, parsed, known, redeliver, &self.options.policy, &self.options.applicants, self.sink)
+    }
+
+    fn known(&self, sha256: Digest) -> Result<Known> {
+        if self.in_run.contains(&sha256) {
+            return Ok(Known::InThisRun);
         }
         Ok(match self.ledger.aside_kind(sha256)?.as_deref() {
             Some("held") => Known::Held,
-            Some("quarantined") => Known::Quarantined,
-            // It was tried at the beginning of this run, and is not to be tried again.
+            // A released one was tried at the beginning of this run, and is not to be tried again.
             Some(_) => Known::Quarantined,
             None if self.ledger.is_delivered(self.destination, sha256)? => Known::Delivered,
             None => Known::New,
         })
     }
 
-    fn carry_out(
-        &mut self,
-        origin: &Origin<'_>,
-        bytes: Vec<u8>,
-        parsed: &std::result::Result<Envelope, crate::envelope::NotAnEnvelope>,
-        decision: Decision,
-    ) -> Result<()> {
+    fn carry_out(&mut self, origin: &Origin<'_>, bytes: Vec<u8>, parsed: &Parsed, decision: Decision) -> Result<()> {
         match decision {
-            Decision::AlreadyDelivered => self.report.already_delivered += 1,
+            Decision::AlreadyDelivered => self.report.outcome.already_delivered += 1,
             Decision::AsBefore => {}
             Decision::Empty => {
-                self.report.empty += 1;
+                self.report.outcome.empty += 1;
                 self.group.empty.push((origin.sha256, origin.row_id, origin.ordinal));
             }
             Decision::Deliver { instead, applicant } => {
-                self.in_group.insert(origin.sha256);
+                self.in_run.insert(origin.sha256);
                 self.sink.stage(Deliverable {
                     sha256: origin.sha256,
                     bytes: instead.unwrap_or(bytes),
                     batch: origin.row_id,
                     ordinal: origin.ordinal,
-                    name: format!("{}-{:08}-{:08}", origin.stream.prefix(), origin.sequence, origin.ordinal),
+                    name: self.name(origin),
                     applicant,
                 })?;
             }
-            Decision::Hold(objection) => self.put_aside(Kind::Held, origin, &bytes, parsed, objection)?,
-            Decision::Quarantine(objection) => self.put_aside(Kind::Quarantined, origin, &bytes, parsed, objection)?,
+            Decision::Hold(objection) => {
+                self.report.outcome.held += 1;
+                self.put_aside(Kind::Held, origin, &bytes, parsed, objection)?;
+            }
+            Decision::Quarantine(objection) => {
+                self.report.outcome.quarantined += 1;
+                self.put_aside(Kind::Quarantined, origin, &bytes, parsed, objection)?;
+            }
         }
-        if self.sink.staged() >= PLACING_GROUP || self.group.aside.len() + self.group.empty.len() >= PLACING_GROUP {
+        let kept = self.group.aside.len() + self.group.empty.len();
+        if self.sink.staged().max(kept) >= PLACING_GROUP {
             self.commit()?;
         }
         Ok(())
+    }
+
+    /// A portable name that no other envelope has, also where two batches bear one number.
+    fn name(&self, origin: &Origin<'_>) -> String {
+        let name = format!("{}-{:08}-{:08}", origin.stream.prefix(), origin.sequence, origin.ordinal);
+        self.forked.map_or_else(|| name.clone(), |sha256| format!("{name}-{}", sha256.short()))
     }
 
     fn put_aside(
@@ -278,7 +290,7 @@ impl<'a> Delivering<'a> {
         kind: Kind,
         origin: &Origin<'_>,
         bytes: &[u8],
-        parsed: &std::result::Result<Envelope, crate::envelope::NotAnEnvelope>,
+        parsed: &Parsed,
         objection: Objection,
     ) -> Result<()> {
         let reason = Reason {
@@ -292,17 +304,10 @@ impl<'a> Delivering<'a> {
             sha256: origin.sha256,
         };
         set_aside::put(self.site, kind, bytes, &reason)?;
-        match kind {
-            Kind::Held => self.report.held += 1,
-            Kind::Quarantined => self.report.quarantined += 1,
-        }
-        self.shown += 1;
-        if self.shown <= SHOWN_MAX {
-            let finding = Finding::new(Weight::Incomplete, objection.code, format!("{}: {}", kind.word(), reason.what));
-            let place = format!("{} (envelope {} of batch {})", harmless(origin.name), origin.ordinal, origin.sequence);
-            self.report.findings.push(finding.at(place).advise(reason.advice.clone()));
-        }
-        self.in_group.insert(origin.sha256);
+        let finding = Finding::new(Weight::Incomplete, objection.code, format!("{}: {}", kind.word(), reason.what));
+        let place = format!("{} (envelope {} of batch {})", harmless(origin.name), origin.ordinal, origin.sequence);
+        self.report.findings.push(finding.at(place).advise(reason.advice.clone()));
+        self.in_run.insert(origin.sha256);
         let applicant = parsed.as_ref().ok().and_then(|e| e.applicant.clone());
         self.group.aside.push((kind, reason, origin.row_id, applicant));
         Ok(())
@@ -320,25 +325,15 @@ impl<'a> Delivering<'a> {
         }
         if !group.placing.is_empty() {
             let delivery = self.sink.settle()?;
-            self.report.delivered += delivery.0.len() as u64;
+            self.report.outcome.delivered += delivery.0.len() as u64;
             self.ledger.settle(self.destination, &delivery, self.sink.high_water())?;
         }
         for (kind, sha256) in std::mem::take(&mut self.released) {
             set_aside::remove(self.site, kind, sha256)?;
         }
-        self.in_group.clear();
-        Ok(())
-    }
-}
-
-impl Drop for Delivering<'_> {
-    fn drop(&mut self) {
-        if self.shown > SHOWN_MAX {
-            let rest = count(self.shown - SHOWN_MAX, "envelope");
-            self.report.findings.push(
-                Finding::new(Weight::Incomplete, "more", format!("{rest} more were held or quarantined"))
-                    .advise("airpouch quarantine list, airpouch status"),
-            );
+        if !self.options.redeliver {
+            self.in_run.clear();
         }
+        Ok(())
     }
 }

@@ -15,14 +15,19 @@ use crate::ledger::Ledger;
 use crate::ledger::delivered::{IncomingRow, State};
 use crate::pack::batch_line;
 use crate::report::{Finding, ImportReport, Observer, Weight};
-use crate::shelf::Shelf;
 use crate::shelf::kept::KeptShelf;
 use crate::shelf::medium::{Medium, Sighting};
+use crate::shelf::{PartFault, Shelf};
 use crate::site::Site;
 use crate::text::{count, size};
+use crate::trust::signature::key_id_in;
 use crate::trust::{Signed, TrustStore};
-use crate::verify::{allowed_finding_in, authenticate, part_finding, scan_findings, zone_finding};
+use crate::verify::{
+    allowed_finding, authenticate_all, lineage, no_batch, part_finding, scan_findings, succession, zone_finding,
+};
 
+/// Signatures kept with a batch; strangers may have left any number.
+const SIGNATURES_KEPT: usize = 8;
 /// Left free where the site lies, so that the ledger can go on.
 const SPARE_BYTES: u64 = 1 << 20;
 
@@ -66,62 +71,106 @@ pub fn take(
 ) -> Result<Vec<Digest>> {
     let medium = Medium::scan(medium)?;
     report.findings.extend(scan_findings(&medium));
-    let mut signed: Vec<(Sighting, Signed<Manifest>)> = Vec::new();
-    let mut sightings = medium.sightings();
-    let any = !sightings.is_empty();
-    for mut sighting in sightings.drain(..) {
-        match authenticate(&mut sighting, store) {
-            Ok(s) => signed.push((sighting, s)),
-            Err(finding) => report.findings.push(finding),
-        }
-    }
+    let (signed, any) = authenticate_all(&medium, store, &mut report.findings);
     if !any {
-        let nothing = Finding::new(Weight::Incomplete, "no-batch", "there is no batch on this medium")
-            .advise("check that it is the right one, and that it is mounted");
-        report.findings.push(nothing);
+        report.findings.push(no_batch());
     }
-    signed.sort_by_key(|(_, s)| (s.stream, s.sequence));
-    let lineages = lineages(ledger, &signed)?;
+    let lineages = lineages(ledger, store, &signed)?;
     let mut seen = Vec::new();
     for (sighting, signed) in &signed {
         let place = sighting.place.as_str();
-        let streams = lineage(&lineages, signed.stream.uuid());
         if let Some(finding) = zone_finding(signed, Some(&options.zone), place) {
             report.findings.push(finding);
             continue;
         }
-        match allowed_finding_in(signed, &streams, store, place) {
-            Some(finding) if finding.weight == Weight::False => {
-                report.findings.push(finding);
-                continue;
-            }
-            // Too few signatures so far: it is taken all the same, another medium may bring the others.
-            _ => {}
+        let streams = lineage(&lineages, signed.stream.uuid());
+        // With too few signatures so far it is taken all the same: another medium may bring the others.
+        if let Some(finding) = allowed_finding(signed, &streams, store, place).filter(|f| f.weight == Weight::False) {
+            report.findings.push(finding);
+            continue;
         }
         seen.push(signed.sha256());
-        take_one(site, ledger, &medium, sighting, signed, observer, report)?;
+        take_one(site, ledger, &medium, sighting, signed, options.redeliver, observer, report)?;
     }
     Ok(seen)
 }
 
+/// Which stream goes on from which. What was admitted says so; a medium only of streams that are new here, in a
+/// number 1 that its own signers may sign.
+fn lineages(ledger: &Ledger, store: &TrustStore, signed: &[(Sighting, Signed<Manifest>)]) -> Result<Vec<(Uuid, Uuid)>> {
+    let mut pairs: Vec<(Uuid, Uuid)> =
+        ledger.incoming_firsts()?.iter().filter_map(|r| succession(&r.manifest)).collect();
+    let known = ledger.incoming_streams()?;
+    for (_, first) in signed {
+        let Some(pair) = succession(first).filter(|_| !known.contains(&first.stream)) else { continue };
+        let streams = [pair.0, pair.1];
+        if allowed_finding(first, &streams, store, "").is_none_or(|f| f.weight != Weight::False) {
+            pairs.push(pair);
+        }
+    }
+    Ok(pairs)
+}
+
+/// Takes into the ledger what lies whole in the inbox and is not known there: the run that brought it was cut off
+/// just before it could say so.
+pub fn adopt_orphans(site: &Site, ledger: &Ledger, store: &TrustStore) -> Result<()> {
+    let inbox = site.inbox();
+    let entries = fs::read_dir(&inbox).map_err(|e| Error::io("read the inbox", &inbox, &e))?;
+    let known: Vec<PathBuf> =
+        ledger.incoming_all()?.iter().map(|row| folder(site, &row.manifest, row.sha256)).collect();
+    for dir in entries.flatten().map(|e| e.path()).filter(|p| p.is_dir() && !known.contains(p)) {
+        let Some(unverified) = KeptShelf::new(dir.clone()).only_manifest()? else { continue };
+        let Ok(authentic) = store.authenticate(unverified) else { continue };
+        let Ok(signed) = authentic.into_signed(Manifest::parse) else { continue };
+        if folder(site, &signed, signed.sha256()) == dir {
+            let shelf = KeptShelf::new(dir);
+            let state = if signed.parts().all(|p| shelf.has(&p)) { State::Whole } else { State::Incomplete };
+            ledger.note_incoming(&signed, signed.sha256(), signed.bytes(), state)?;
+        }
+    }
+    Ok(())
+}
+
+/// Puts a file of the inbox aside that is not what the manifest names any more, so that it can be brought again.
+pub fn put_away_damaged(site: &Site, row: &IncomingRow, name: &str, fault: &PartFault) -> Result<()> {
+    if !matches!(fault, PartFault::NotAsNamed(_)) {
+        return Ok(());
+    }
+    let path = folder(site, &row.manifest, row.sha256).join(name);
+    let away = path.with_file_name(format!("{name}.damaged"));
+    match fs::rename(&path, &away) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("put a damaged file aside", &path, &e)),
+        _ => Ok(()),
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "a step between two places, with the rules of the run")]
 fn take_one(
     site: &Site,
     ledger: &mut Ledger,
     medium: &Medium,
     sighting: &Sighting,
     signed: &Signed<Manifest>,
+    redeliver: bool,
     observer: &dyn Observer,
     report: &mut ImportReport,
 ) -> Result<()> {
     let sha256 = signed.sha256();
-    let known = ledger.incoming(sha256)?.map(|r| r.state);
-    if matches!(known, Some(State::Admitted | State::Delivered | State::Refused)) {
+    let row = ledger.incoming(sha256)?;
+    let known = row.as_ref().map(|r| r.state);
+    // Delivered long ago and gone from the inbox: taken once more, if it is to be delivered once more.
+    let again = row.as_ref().filter(|r| redeliver && r.pruned && r.state == State::Delivered);
+    if again.is_none() && matches!(known, Some(State::Admitted | State::Delivered | State::Refused)) {
         report.replayed += 1;
         return Ok(());
     }
     let dir = folder(site, signed, sha256);
     let shelf = KeptShelf::new(dir.clone());
     let missing: Vec<_> = signed.parts().filter(|p| !shelf.has(p)).collect();
+    // A file of another size under a part's name was cut by a crash of the disk; it is brought again.
+    for part in &missing {
+        remove_if_there(&dir.join(part.name))?;
+    }
     let need: u64 = missing.iter().map(|p| p.bytes).sum::<u64>() + signed.bytes().len() as u64;
     if need + SPARE_BYTES > disk::free_space(site.root())? {
         report.findings.push(not_taken(signed, need));
@@ -151,7 +200,11 @@ fn take_one(
     observer.end();
     place_signatures(&dir, sighting, signed)?;
     place(&dir, &name::manifest(signed.stream, signed.sequence), signed.bytes())?;
-    if known != Some(State::Whole) {
+    if let Some(row) = again {
+        if whole {
+            ledger.set_pruned(row.id, false)?;
+        }
+    } else if known != Some(State::Whole) {
         ledger.note_incoming(signed, sha256, signed.bytes(), if whole { State::Whole } else { State::Incomplete })?;
         if whole {
             report.taken.push(batch_line(signed, sha256));
@@ -169,14 +222,24 @@ fn place_signatures(dir: &Path, sighting: &Sighting, signed: &Signed<Manifest>) 
             place(dir, &name_of(&key.id()), &file.bytes)?;
         }
     }
+    let mut room = SIGNATURES_KEPT.saturating_sub(KeptShelf::new(dir.to_owned()).signature_count()?);
     for file in sighting.unverified.signatures().iter().filter(|f| f.named) {
-        if let Some(name) = crate::trust::signature::key_id_in(&file.name).map(|id| name_of(&id))
+        if let Some(name) = key_id_in(&file.name).map(|id| name_of(&id))
+            && room > 0
             && dir.join(&name).symlink_metadata().is_err()
         {
             disk::write_new(dir, &name, &file.bytes)?;
+            room -= 1;
         }
     }
     Ok(())
+}
+
+fn remove_if_there(path: &Path) -> Result<()> {
+    match fs::remove_file(path) {
+        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove a cut file", path, &e)),
+        _ => Ok(()),
+    }
 }
 
 /// A small file into the inbox, unless the same is there.
@@ -198,25 +261,4 @@ fn not_taken(signed: &Signed<Manifest>, need: u64) -> Finding {
     );
     Finding::new(Weight::Incomplete, "not-taken", what)
         .advise("do not erase this medium; make room where the site lies, then import it again")
-}
-
-/// Which stream goes on from which, out of what lies on the medium and what the ledger knows.
-fn lineages(ledger: &Ledger, signed: &[(Sighting, Signed<Manifest>)]) -> Result<Vec<(Uuid, Uuid)>> {
-    let rows = ledger.incoming_all()?;
-    let known = rows.iter().map(|r| &r.manifest).chain(signed.iter().map(|(_, s)| s.value()));
-    Ok(known.filter_map(|m| Some((m.stream.uuid(), m.succeeds?.stream.uuid()))).collect())
-}
-
-/// A stream and those that it succeeds.
-pub fn lineage(pairs: &[(Uuid, Uuid)], stream: Uuid) -> Vec<Uuid> {
-    let mut out = vec![stream];
-    while let Some((_, before)) = pairs.iter().find(|(s, b)| Some(s) == out.last() && !out.contains(b)) {
-        out.push(*before);
-    }
-    out
-}
-
-/// The same out of the ledger alone.
-pub fn known_lineage(ledger: &Ledger, stream: Uuid) -> Result<Vec<Uuid>> {
-    Ok(lineage(&lineages(ledger, &[])?, stream))
 }

@@ -43,6 +43,7 @@ pub fn unpack<E>(
             while started < queues.len() && started < at + ahead {
                 let (entry, (first, lines), queue) = (&manifest.volumes[started], volumes[started], &queues[started]);
                 scope.spawn(move || {
+                    let _guard = EndOnPanic(queue);
                     let part =
                         crate::batch::manifest::Part { name: &entry.name, bytes: entry.bytes, sha256: entry.sha256 };
                     let read = shelf.fetch(&part).and_then(|packed| {
@@ -85,6 +86,17 @@ impl EnvelopeTaker for Collecting<'_> {
         let bytes = std::mem::take(&mut self.bytes);
         let parsed = Envelope::parse(&bytes);
         self.queue.put(UnpackedEnvelope { ordinal, bytes, parsed })
+    }
+}
+
+/// A thread that panics must not leave the deliverer waiting for it; the scope passes the panic on.
+struct EndOnPanic<'a>(&'a Queue);
+
+impl Drop for EndOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.end(Some(PartFault::Unreadable("a thread has panicked".to_owned())));
+        }
     }
 }
 

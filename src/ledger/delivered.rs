@@ -105,6 +105,8 @@ pub struct DestinationRow {
     pub kind: String,
     /// Its address.
     pub address: String,
+    /// By what it is known again.
+    pub mark: String,
 }
 
 impl DestinationRow {
@@ -140,6 +142,33 @@ impl Ledger {
     /// SQLite refused.
     pub fn incoming_in(&self, state: State) -> Result<Vec<IncomingRow>> {
         self.incoming_where("state = ?1", params![state.word()])
+    }
+
+    /// The batches with number 1 that were admitted: only they say what their streams go on from.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn incoming_firsts(&self) -> Result<Vec<IncomingRow>> {
+        self.incoming_where("sequence = 1 AND state IN ('admitted', 'delivered')", [])
+    }
+
+    /// Delivered batches that were done before this time and still lie in the inbox.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn incoming_done_before(&self, seconds: i64) -> Result<Vec<IncomingRow>> {
+        self.incoming_where("state = 'delivered' AND pruned = 0 AND done_at <= ?1", [seconds])
+    }
+
+    /// The digest of a batch, if another one that was admitted bears the same number of the same stream.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn shares_its_number(&self, id: i64) -> Result<Option<Digest>> {
+        let sql = "SELECT a.sha256 FROM batch a JOIN batch b ON b.stream = a.stream AND b.sequence = a.sequence AND b.id <> a.id
+                   WHERE a.id = ?1 AND b.state IN ('admitted', 'delivered')";
+        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
+        query.query_row([id], |r| digest_of(r, 0)).optional().map_err(|e| lost(&e))
     }
 
     /// All batches, by stream and number.
@@ -223,21 +252,15 @@ impl Ledger {
         self.connection.execute(sql, params![id, at]).map(|_| ()).map_err(|e| lost(&e))
     }
 
-    /// All batches that are in the inbox and were delivered are to be delivered again (another destination).
+    /// The files of a batch were removed from the inbox, or came again.
     ///
     /// # Errors
     /// SQLite refused.
-    pub fn reopen_all(&self) -> Result<()> {
-        let sql = "UPDATE batch SET state = 'admitted' WHERE state = 'delivered' AND pruned = 0";
-        self.connection.execute(sql, []).map(|_| ()).map_err(|e| lost(&e))
-    }
-
-    /// The files of a batch were removed from the inbox.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub fn set_pruned(&self, id: i64) -> Result<()> {
-        self.connection.execute("UPDATE batch SET pruned = 1 WHERE id = ?1", [id]).map(|_| ()).map_err(|e| lost(&e))
+    pub fn set_pruned(&self, id: i64, pruned: bool) -> Result<()> {
+        self.connection
+            .execute("UPDATE batch SET pruned = ?2 WHERE id = ?1", params![id, pruned])
+            .map(|_| ())
+            .map_err(|e| lost(&e))
     }
 
     /// What the admitted batches of a stream say, with what the operator settled.
@@ -307,39 +330,49 @@ impl Ledger {
     /// # Errors
     /// SQLite refused.
     pub fn destination(&self) -> Result<Option<DestinationRow>> {
-        let sql = "SELECT id, kind, address FROM destination WHERE current = 1";
-        let read = |r: &rusqlite::Row<'_>| Ok(DestinationRow { id: r.get(0)?, kind: r.get(1)?, address: r.get(2)? });
+        let sql = "SELECT id, kind, address, mark FROM destination WHERE current = 1";
+        let read = |r: &rusqlite::Row<'_>| {
+            Ok(DestinationRow { id: r.get(0)?, kind: r.get(1)?, address: r.get(2)?, mark: r.get(3)? })
+        };
         self.connection.query_row(sql, [], read).optional().map_err(|e| lost(&e))
     }
 
-    /// Makes this the destination of the site.
+    /// Makes this the destination of the site, now that it was reached. With `again`, all that is in the inbox is
+    /// to be delivered to it.
     ///
     /// # Errors
     /// SQLite refused.
-    pub fn begin_destination(&mut self, destination: &Destination, at: &str) -> Result<DestinationRow> {
+    pub fn begin_destination(
+        &mut self,
+        destination: &Destination,
+        mark: &str,
+        again: bool,
+        at: &str,
+    ) -> Result<DestinationRow> {
         let mut work = || -> rusqlite::Result<()> {
             let change = self.connection.transaction()?;
             change.execute("UPDATE destination SET current = 0", [])?;
             change.execute(
-                "INSERT INTO destination (kind, address, current, since) VALUES (?1, ?2, 1, ?3)",
-                params![destination.kind(), destination.address(), at],
+                "INSERT INTO destination (kind, address, mark, current, since) VALUES (?1, ?2, ?3, 1, ?4)",
+                params![destination.kind(), destination.address(), mark, at],
             )?;
+            if again {
+                change.execute("UPDATE batch SET state = 'admitted' WHERE state = 'delivered' AND pruned = 0", [])?;
+            }
             change.commit()
         };
         work().map_err(|e| lost(&e))?;
         self.destination()?.ok_or_else(|| Error::failed("the new destination is not in the ledger"))
     }
 
-    /// Only the address of the destination has changed.
+    /// Only address or mark of the destination have changed.
     ///
     /// # Errors
     /// SQLite refused.
-    pub fn move_destination(&self, destination: &Destination) -> Result<()> {
-        let sql = "UPDATE destination SET kind = ?1, address = ?2 WHERE current = 1";
-        self.connection
-            .execute(sql, params![destination.kind(), destination.address()])
-            .map(|_| ())
-            .map_err(|e| lost(&e))
+    pub fn move_destination(&self, destination: &Destination, mark: &str) -> Result<()> {
+        let sql = "UPDATE destination SET kind = ?1, address = ?2, mark = ?3 WHERE current = 1";
+        let values = params![destination.kind(), destination.address(), mark];
+        self.connection.execute(sql, values).map(|_| ()).map_err(|e| lost(&e))
     }
 
     /// Whether an envelope was delivered to a destination.
@@ -496,14 +529,5 @@ impl Ledger {
             .execute("DELETE FROM set_aside WHERE sha256 = ?1", [sha256.as_bytes()])
             .map(|_| ())
             .map_err(|e| lost(&e))
-    }
-
-    /// Envelopes delivered to a destination, by batch.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub fn delivered_count(&self, destination: i64) -> Result<u64> {
-        let sql = "SELECT count(*) FROM delivered WHERE destination = ?1";
-        self.connection.query_row(sql, [destination], |r| r.get::<_, i64>(0)).map(|n| n as u64).map_err(|e| lost(&e))
     }
 }

@@ -8,7 +8,8 @@ CREATE TABLE batch (
 CREATE INDEX batch_number ON batch (stream, sequence);
 CREATE TABLE settled (stream TEXT NOT NULL, first INTEGER NOT NULL, last INTEGER NOT NULL, reason TEXT NOT NULL, at TEXT NOT NULL) STRICT;
 CREATE TABLE accepted (sha256 BLOB PRIMARY KEY, stream TEXT NOT NULL, sequence INTEGER NOT NULL, reason TEXT NOT NULL, at TEXT NOT NULL) STRICT, WITHOUT ROWID;
-CREATE TABLE destination (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, address TEXT NOT NULL, current INTEGER NOT NULL, since TEXT NOT NULL) STRICT;
+CREATE TABLE destination (id INTEGER PRIMARY KEY, kind TEXT NOT NULL, address TEXT NOT NULL, mark TEXT NOT NULL,
+    current INTEGER NOT NULL, since TEXT NOT NULL) STRICT;
 CREATE UNIQUE INDEX one_current_destination ON destination (current) WHERE current = 1;
 CREATE TABLE delivered (
     destination INTEGER NOT NULL, sha256 BLOB NOT NULL, batch INTEGER NOT NULL, ordinal INTEGER NOT NULL, applicant TEXT,

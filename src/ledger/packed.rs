@@ -52,7 +52,7 @@ pub enum Seen {
         packed: bool,
     },
     /// It is no envelope, and that was said.
-    Refused(String),
+    Refused,
 }
 
 /// What is to be remembered of a file.
@@ -240,7 +240,7 @@ impl Ledger {
                 ctime: nanos(5)?,
             };
             let seen = match r.get::<_, Option<String>>(7)? {
-                Some(reason) => Seen::Refused(reason),
+                Some(_) => Seen::Refused,
                 None => Seen::Content { sha256: digest_of(r, 6)?, packed: r.get(8)? },
             };
             Ok((r.get::<_, Vec<u8>>(0)?, (stamp, seen)))
@@ -295,6 +295,7 @@ impl Ledger {
         bytes: &[u8],
         manifest: &Manifest,
         envelopes: &[Digest],
+        signers: &[PublicKey],
     ) -> Result<()> {
         let mut work = || -> rusqlite::Result<()> {
             let change = self.connection.transaction()?;
@@ -309,6 +310,9 @@ impl Ledger {
                     params![stream.id, envelope.as_bytes(), sequence],
                 )?;
             }
+            for key in signers {
+                change.execute("INSERT OR IGNORE INTO signer VALUES (?1)", [key.bytes()])?;
+            }
             change.commit()
         };
         work().map_err(|e| lost(&e))
@@ -319,7 +323,9 @@ impl Ledger {
     /// # Errors
     /// SQLite refused.
     pub fn inherit_envelopes(&mut self, from: &StreamRow, to: &StreamRow) -> Result<()> {
-        let sql = "INSERT OR IGNORE INTO packed_envelope SELECT ?2, sha256, 0 FROM packed_envelope WHERE stream = ?1";
+        let sql = "INSERT OR IGNORE INTO packed_envelope SELECT ?2, e.sha256, 0 FROM packed_envelope e
+                   LEFT JOIN packed_batch b ON b.stream = e.stream AND b.sequence = e.sequence
+                   WHERE e.stream = ?1 AND (e.sequence = 0 OR b.state = 'packed')";
         self.connection.execute(sql, params![from.id, to.id]).map(|_| ()).map_err(|e| lost(&e))
     }
 

@@ -66,6 +66,7 @@ impl InOrder {
 
     /// Works on files until none is left; any number of threads may.
     pub fn work(&self, root: &Path, files: &[SourceFile]) {
+        let _guard = StopOnPanic(self);
         while let Some(at) = self.start(files) {
             let prepared = prepare(root, &files[at]);
             let mut state = self.lock();
@@ -90,6 +91,7 @@ impl InOrder {
                 self.room.notify_all();
                 return Some((at, prepared));
             }
+            assert!(!state.stopped, "a thread that reads files has panicked");
             state = self.ready.wait(state).expect("no thread panics with it");
         }
     }
@@ -98,6 +100,7 @@ impl InOrder {
     pub fn stop(&self) {
         self.lock().stopped = true;
         self.room.notify_all();
+        self.ready.notify_all();
     }
 
     fn start(&self, files: &[SourceFile]) -> Option<usize> {
@@ -120,6 +123,17 @@ impl InOrder {
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().expect("no thread panics with it")
+    }
+}
+
+/// A thread that panics must not leave the others waiting for it.
+struct StopOnPanic<'a>(&'a InOrder);
+
+impl Drop for StopOnPanic<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.0.stop();
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::ledger::Ledger;
 use crate::ledger::packed::StreamRow;
 use crate::report::BatchLine;
+use crate::shelf::Shelf;
 use crate::shelf::check::read_index;
 use crate::shelf::kept::KeptShelf;
 use crate::shelf::medium::Medium;
@@ -21,7 +22,7 @@ use crate::trust::{PrivateKey, PublicKey, Signed, TrustStore};
 /// Signs every batch that is sealed and not packed, from the ledger's bytes.
 pub(super) fn complete_sealed(ledger: &mut Ledger, outbox: &KeptShelf, keys: &[PrivateKey]) -> Result<Vec<BatchLine>> {
     let mut completed = Vec::new();
-    for stream in ledger.streams()? {
+    for stream in ledger.streams()?.into_iter().filter(|s| s.active) {
         for batch in ledger.last_batches(&stream, 64)?.into_iter().filter(|b| !b.packed) {
             sign_and_place(ledger, outbox, &stream, &batch.manifest, &batch.bytes, keys)?;
             completed.push(batch_line(&batch.manifest, batch.sha256));
@@ -69,16 +70,12 @@ fn place_same(outbox: &KeptShelf, name: &str, bytes: &[u8]) -> Result<()> {
     }
 }
 
-/// Removes what a run left that ended before it sealed: files of numbers that are not used.
+/// Removes what a run left that ended before it sealed: files of numbers that are not used. Called only after
+/// [`refuse_older_ledger`] has seen that none of them is signed or has a manifest.
 pub(super) fn sweep(ledger: &Ledger, outbox: &KeptShelf) -> Result<()> {
-    let mut used: Vec<(String, u64)> = Vec::new();
-    for stream in &ledger.streams()? {
-        used.push((stream.stream.prefix(), ledger.last_sequence(stream)?.map_or(0, |s| s.get())));
-    }
+    let used = used_numbers(ledger)?;
     for name in outbox.names()? {
-        let Some((prefix, sequence)) = name::parse(&name) else { continue };
-        let is_used = used.iter().any(|(p, last)| p == prefix && sequence.get() <= *last);
-        if !is_used || name.ends_with(".partial") {
+        if name.ends_with(".partial") || !is_used(&used, &name) {
             let path = outbox.dir().join(&name);
             fs::remove_file(&path).map_err(|e| Error::io("remove what an unfinished run left", &path, &e))?;
         }
@@ -86,7 +83,18 @@ pub(super) fn sweep(ledger: &Ledger, outbox: &KeptShelf) -> Result<()> {
     Ok(())
 }
 
-/// Stops if outbox or medium show a batch that this exporter signed and its ledger does not know.
+/// Each stream with its last number.
+fn used_numbers(ledger: &Ledger) -> Result<Vec<(StreamId, u64)>> {
+    let last = |s: &StreamRow| Ok((s.stream, ledger.last_sequence(s)?.map_or(0, |n| n.get())));
+    ledger.streams()?.iter().map(last).collect()
+}
+
+fn is_used(used: &[(StreamId, u64)], name: &str) -> bool {
+    let Some((prefix, sequence)) = name::parse(name) else { return true };
+    used.iter().any(|(stream, last)| stream.prefix() == prefix && sequence.get() <= *last)
+}
+
+/// Stops if outbox or medium show a batch that this exporter issued and its ledger does not know.
 ///
 /// # Errors
 /// They do; or the system refused.
@@ -96,14 +104,23 @@ pub fn refuse_older_ledger(
     medium: Option<&Path>,
     signers: &[PublicKey],
 ) -> Result<()> {
+    // In our own outbox a manifest or a signature needs no further proof: only a sealed batch ever had one.
+    let used = used_numbers(ledger)?;
+    let issued = |n: &String| (n.ends_with(".manifest") || n.ends_with(".sig")) && !is_used(&used, n);
+    if let Some(name) = outbox.names()?.into_iter().find(issued) {
+        return Err(older(&outbox.dir().join(name).to_string_lossy(), None));
+    }
     match beyond(ledger, outbox, medium, signers)?.first() {
         None => Ok(()),
-        Some(signed) => {
-            Err(Error::failed("the ledger is older than what it has issued: it does not know a batch that is there")
-                .at_place(&format!("batch {} of stream {}", signed.sequence, signed.stream))
-                .advise("if the ledger came from a backup, go on with a new stream: airpouch stream renew"))
-        }
+        Some(signed) => Err(older(&format!("batch {} of stream {}", signed.sequence, signed.stream), medium)),
     }
+}
+
+fn older(place: &str, medium: Option<&Path>) -> Error {
+    let on = medium.map_or_else(String::new, |m| format!(" --medium {}", crate::text::harmless(&m.to_string_lossy())));
+    Error::failed("the ledger is older than what it has issued: it does not know a batch that is there")
+        .at_place(place)
+        .advise(format!("if the ledger came from a backup, go on with a new stream: airpouch stream renew{on}"))
 }
 
 /// Batches of ours, on outbox or medium, that the ledger does not know; by stream and number.
@@ -113,19 +130,16 @@ fn beyond(
     medium: Option<&Path>,
     signers: &[PublicKey],
 ) -> Result<Vec<Signed<Manifest>>> {
-    let mut last = Vec::new();
-    for stream in &ledger.streams()? {
-        last.push((stream.stream, ledger.last_sequence(stream)?.map_or(0, |s| s.get())));
-    }
+    let used = used_numbers(ledger)?;
     let store = TrustStore::of_keys(signers);
     let mut out: Vec<Signed<Manifest>> = Vec::new();
     for (own, dir) in [(true, Some(outbox.dir())), (false, medium)] {
         let Some(dir) = dir else { continue };
-        for sighting in Medium::scan(dir)?.sightings_beyond(&last) {
+        for sighting in Medium::scan(dir)?.sightings_beyond(&used) {
             let Ok(authentic) = store.authenticate(sighting.unverified) else { continue };
             let Ok(signed) = authentic.into_signed(Manifest::parse) else { continue };
             // A stream that the ledger does not know at all is another exporter's, unless it lies in our outbox.
-            let known = last.iter().find(|(stream, _)| *stream == signed.stream);
+            let known = used.iter().find(|(stream, _)| *stream == signed.stream);
             let is_beyond = known.map_or(own, |(_, last)| signed.sequence.get() > *last);
             if is_beyond && !out.iter().any(|s| s.sha256() == signed.sha256()) {
                 out.push(signed);
@@ -149,7 +163,8 @@ pub struct Renewal {
     pub taken_in: Vec<BatchLine>,
 }
 
-/// Begins a new stream for a zone, after taking into the ledger what outbox and medium hold beyond it.
+/// Begins a new stream for a zone, after taking into the ledger and the outbox what outbox and medium hold
+/// beyond them.
 ///
 /// # Errors
 /// There is no stream to go on from; the system or SQLite refused.
@@ -168,32 +183,44 @@ pub fn renew(
             Some(row) => row,
             None => ledger.begin_stream(signed.stream, zone, signed.succeeds)?,
         };
-        let envelopes = envelopes_of(outbox, medium, &signed)?;
-        ledger.take_in(&row, signed.bytes(), &signed, &envelopes)?;
+        if let Some(medium) = medium {
+            bring_back(outbox, medium, &signed)?;
+        }
+        // Without its index its content is packed again; the importer sees that it has it.
+        let index = read_index(outbox, &signed).ok();
+        let envelopes: Vec<Digest> = index.map(|i| i.lines.iter().map(|l| l.sha256).collect()).unwrap_or_default();
+        let signed_by: Vec<PublicKey> = signed.signers().iter().cloned().collect();
+        ledger.take_in(&row, signed.bytes(), &signed, &envelopes, &signed_by)?;
         taken_in.push(batch_line(&signed, signed.sha256()));
     }
-    let Some(old) = ledger.active_stream(zone)? else {
+    let streams: Vec<StreamRow> = ledger.streams()?.into_iter().filter(|s| s.zone == zone).collect();
+    let is_last = |s: &&StreamRow| !streams.iter().any(|o| o.succeeds.is_some_and(|b| b.stream == s.stream));
+    let Some(old) = streams.iter().rfind(is_last) else {
         return Err(Error::usage(format!("there is no stream for zone {zone} to go on from"))
             .advise("the first pack begins one"));
     };
-    let last = ledger.last_batches(&old, 1)?.into_iter().next();
+    // What is sealed and was never signed goes nowhere any more; its content is packed again.
+    let last = ledger.batches(old)?.into_iter().rfind(|b| b.packed);
     let succeeds = last.map(|b| Succeeds { stream: old.stream, sequence: b.manifest.sequence, sha256: b.sha256 });
     let new = ledger.begin_stream(StreamId::from_random(disk::random()?), zone, succeeds)?;
-    ledger.inherit_envelopes(&old, &new)?;
+    ledger.inherit_envelopes(old, &new)?;
     Ok(Renewal { stream: new.stream, zone: zone.to_owned(), succeeds, taken_in })
 }
 
-/// The digests in a batch's index, wherever it lies; none if the index cannot be had: then its content is
-/// packed again, and the importer sees that it has it.
-fn envelopes_of(outbox: &KeptShelf, medium: Option<&Path>, signed: &Signed<Manifest>) -> Result<Vec<Digest>> {
-    let mut index = read_index(outbox, signed).ok();
-    if index.is_none()
-        && let Some(dir) = medium
-    {
-        let scanned = Medium::scan(dir)?;
-        let sightings = scanned.sightings();
-        let sighting = sightings.iter().find(|s| s.unverified.sha256() == signed.sha256());
-        index = sighting.and_then(|s| read_index(&scanned.shelf_of(s), signed).ok());
+/// Copies a batch's files from a medium into the outbox, so that it can be carried again.
+fn bring_back(outbox: &KeptShelf, medium: &Path, signed: &Signed<Manifest>) -> Result<()> {
+    let scanned = Medium::scan(medium)?;
+    let Some(sighting) = scanned.sightings().find(|s| s.unverified.sha256() == signed.sha256()) else { return Ok(()) };
+    for part in signed.parts().filter(|p| !outbox.has(p)) {
+        // What the medium has lost is lost for carrying, and no more than that.
+        if let Ok(checked) = scanned.shelf_of(&sighting).fetch(&part) {
+            place_same(outbox, part.name, checked.bytes())?;
+        }
     }
-    Ok(index.map(|i| i.lines.iter().map(|l| l.sha256).collect()).unwrap_or_default())
+    for file in sighting.unverified.signatures() {
+        if let Some(key) = signed.signers().iter().find(|key| key.verifies(signed.bytes(), &file.bytes)) {
+            place_same(outbox, &name::signature(signed.stream, signed.sequence, &key.id()), &file.bytes)?;
+        }
+    }
+    place_same(outbox, &name::manifest(signed.stream, signed.sequence), signed.bytes())
 }

@@ -50,14 +50,36 @@ impl KeptShelf {
         fs::symlink_metadata(self.dir.join(part.name)).is_ok_and(|m| m.is_file() && m.len() == part.bytes)
     }
 
+    /// The one manifest of a folder that holds one batch, with its signatures; none if there is none.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn only_manifest(&self) -> Result<Option<Unverified>> {
+        let names = self.names()?;
+        let Some(manifest) = names.iter().find(|n| n.ends_with(".manifest")) else { return Ok(None) };
+        self.unverified_named(manifest.trim_end_matches(".manifest")).map(Some)
+    }
+
+    /// How many signatures lie here.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn signature_count(&self) -> Result<usize> {
+        Ok(self.names()?.iter().filter(|n| n.ends_with(".sig")).count())
+    }
+
     /// A manifest with its signatures, as they lie here.
     ///
     /// # Errors
     /// The system refused.
     pub fn unverified(&self, stream: StreamId, sequence: Sequence) -> Result<Unverified> {
-        let path = self.dir.join(name::manifest(stream, sequence));
+        self.unverified_named(&name::base(stream, sequence))
+    }
+
+    fn unverified_named(&self, base: &str) -> Result<Unverified> {
+        let path = self.dir.join(format!("{base}.manifest"));
         let bytes = disk::read_bounded(&path, MANIFEST_MAX).map_err(|e| Error::io("read a manifest", &path, &e))?;
-        let base = format!("{}.", name::base(stream, sequence));
+        let base = format!("{base}.");
         let mut signatures = Vec::new();
         for name in
             self.names()?.into_iter().filter(|n| n.starts_with(&base) && n.ends_with(".sig")).take(SIGNATURES_MAX)

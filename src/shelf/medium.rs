@@ -4,7 +4,7 @@
 //! three folders deep, and a bounded number of names. Nothing is written, and nothing is read twice for one
 //! decision: bytes that were digested are the bytes that are used.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -24,6 +24,11 @@ use crate::limits::{MANIFEST_MAX, MEDIUM_DEPTH, MEDIUM_NAMES_MAX, SIGNATURES_MAX
 use crate::stream::StreamId;
 use crate::text::{harmless, harmless_bytes};
 use crate::trust::{SignatureFile, Unverified};
+
+/// Unnamed signature files tried for one manifest: a folder of a batch or two has a few.
+const UNNAMED_SIGNATURES_MAX: usize = 16;
+/// Files read for one part because they have its name or its size.
+const CANDIDATES_MAX: usize = 16;
 
 /// What lies on a medium.
 pub struct Medium {
@@ -55,9 +60,9 @@ pub struct Sighting {
     pub line_ends_turned: bool,
     /// Whether a signature of its name is shorter than a signature is.
     pub short_signature: bool,
-    /// Number and stream in its name, for findings about what cannot be read.
-    pub named: Option<String>,
-    dirs: Vec<PathBuf>,
+    /// Whether a signature of its name is longer than a signature is.
+    pub long_signature: bool,
+    dir: PathBuf,
 }
 
 impl Medium {
@@ -70,14 +75,20 @@ impl Medium {
             Error::io("read the medium", root, &e).advise("mount it, and name the directory where it is mounted")
         })?;
         let mut medium = Self { files: Vec::new(), unreadable: Vec::new(), too_many: false, digests: Mutex::default() };
-        let visible = |e: &walkdir::DirEntry| e.depth() == 0 || !e.file_name().as_encoded_bytes().starts_with(b".");
-        let walk = WalkDir::new(root).min_depth(1).max_depth(MEDIUM_DEPTH + 1).sort_by_file_name();
-        for (count, entry) in walk.into_iter().filter_entry(visible).enumerate() {
-            if count == MEDIUM_NAMES_MAX {
+        let mut walk = WalkDir::new(root).min_depth(1).max_depth(MEDIUM_DEPTH + 1).into_iter();
+        let mut names = 0;
+        while let Some(entry) = walk.next() {
+            names += 1;
+            if names > MEDIUM_NAMES_MAX {
                 medium.too_many = true;
                 break;
             }
             match entry {
+                Ok(entry) if entry.file_name().as_encoded_bytes().starts_with(b".") => {
+                    if entry.file_type().is_dir() {
+                        walk.skip_current_dir();
+                    }
+                }
                 Ok(entry) if entry.file_type().is_file() => medium.list(root, &entry),
                 Ok(_) => {}
                 Err(e) => {
@@ -87,6 +98,8 @@ impl Medium {
                 }
             }
         }
+        medium.files.sort_by(|a, b| a.path.cmp(&b.path));
+        medium.unreadable.sort();
         Ok(medium)
     }
 
@@ -103,36 +116,22 @@ impl Medium {
         self.files.len() as u64
     }
 
-    /// All that may be a manifest, each content once, in the order of names. What cannot be read is no sighting.
-    pub fn sightings(&self) -> Vec<Sighting> {
-        self.sightings_among(self.files.iter())
+    /// All that may be a manifest, in the order of names, one at a time: strangers may have left any number.
+    /// What cannot be read is no sighting; the same content twice is two.
+    pub fn sightings(&self) -> impl Iterator<Item = Sighting> + '_ {
+        self.files.iter().filter_map(|file| self.sighting(file))
     }
 
     /// Only those whose name is a manifest's, and not one of these streams up to that number: for an
     /// exporter that looks for batches that it does not know, on shelves full of those that it does.
-    pub fn sightings_beyond(&self, known: &[(StreamId, u64)]) -> Vec<Sighting> {
+    pub fn sightings_beyond<'a>(&'a self, known: &'a [(StreamId, u64)]) -> impl Iterator<Item = Sighting> + 'a {
         let is_known =
             |prefix: &str, sequence: u64| known.iter().any(|(s, last)| s.prefix() == prefix && sequence <= *last);
-        let beyond = |f: &&Entry| match name::parse(&f.plain) {
+        let beyond = move |f: &&Entry| match name::parse(&f.plain) {
             Some((prefix, sequence)) => is_called_manifest(&f.plain) && !is_known(prefix, sequence.get()),
             None => false,
         };
-        self.sightings_among(self.files.iter().filter(beyond))
-    }
-
-    fn sightings_among<'a>(&'a self, files: impl Iterator<Item = &'a Entry>) -> Vec<Sighting> {
-        let mut by_content: BTreeMap<Vec<u8>, Vec<&Entry>> = BTreeMap::new();
-        for file in files {
-            if let Some(bytes) = self.read_if_manifest(file) {
-                by_content.entry(bytes).or_default().push(file);
-            }
-        }
-        let mut out: Vec<(&Path, Sighting)> = by_content
-            .into_iter()
-            .filter_map(|(bytes, files)| Some((files.first()?.path.as_path(), self.sighting(bytes, &files)?)))
-            .collect();
-        out.sort_by(|a, b| a.0.cmp(b.0));
-        out.into_iter().map(|(_, s)| s).collect()
+        self.files.iter().filter(beyond).filter_map(|file| self.sighting(file))
     }
 
     fn read_if_manifest(&self, file: &Entry) -> Option<Vec<u8>> {
@@ -150,74 +149,64 @@ impl Medium {
         Some(bytes)
     }
 
-    fn sighting(&self, bytes: Vec<u8>, files: &[&Entry]) -> Option<Sighting> {
-        let mut signatures = Vec::new();
-        let (mut short_signature, mut any_named) = (false, false);
-        for file in files {
-            for (signature, size) in self.signatures_named_for(file) {
-                any_named = true;
-                short_signature |= size < 64;
-                signatures.extend(signature);
-            }
-        }
+    fn sighting(&self, file: &Entry) -> Option<Sighting> {
+        let bytes = self.read_if_manifest(file)?;
         let begins = bytes.starts_with(TAG);
         let cut = bytes.len() < TAG.len() && TAG.starts_with(&bytes);
-        if !begins && !cut && !any_named {
+        let named: Vec<&Entry> = self.signatures_named_for(file);
+        if !begins && !cut && named.is_empty() {
             return None;
         }
-        if !any_named {
-            let dirs: Vec<&Path> = files.iter().map(|f| f.dir.as_path()).collect();
-            signatures = self.signatures_in(&dirs);
-        }
+        let signatures = match named.as_slice() {
+            [] => self.signatures_beside(file),
+            named => named.iter().filter_map(|f| read_signature(f, true)).collect(),
+        };
         let whole = bytes.trim_ascii_end();
-        let first = files.first()?;
         Some(Sighting {
-            place: harmless_bytes(first.path.file_name()?.as_encoded_bytes()),
+            place: harmless_bytes(file.path.file_name()?.as_encoded_bytes()),
             ends: !cut && (!begins || manifest::ends(&bytes)),
             line_ends_turned: whole.len() < bytes.len() && manifest::ends(whole),
-            short_signature,
-            named: name::parse(&first.plain).map(|(_, sequence)| sequence.to_string()),
-            dirs: files.iter().map(|f| f.dir.clone()).collect(),
+            short_signature: named.iter().any(|f| f.size < 64),
+            long_signature: named.iter().any(|f| f.size > 64),
+            dir: file.dir.clone(),
             unverified: Unverified::new(bytes, signatures),
         })
     }
 
-    /// Signature files that bear the manifest's name, with their sizes; one of another size has no bytes.
-    fn signatures_named_for(&self, manifest: &Entry) -> Vec<(Option<SignatureFile>, u64)> {
-        let Some(stem) =
-            manifest.plain.strip_suffix(".manifest").or_else(|| manifest.plain.rsplit_once('.').map(|(s, _)| s))
-        else {
-            return Vec::new();
-        };
+    /// Signature files that bear the manifest's name, wherever they lie.
+    fn signatures_named_for(&self, manifest: &Entry) -> Vec<&Entry> {
+        let stem = manifest.plain.strip_suffix(".manifest").or_else(|| manifest.plain.rsplit_once('.').map(|(s, _)| s));
+        let Some(stem) = stem else { return Vec::new() };
         let bears =
             |f: &&Entry| f.plain.strip_prefix(stem).is_some_and(|rest| rest.starts_with('.') && rest.ends_with(".sig"));
-        self.files.iter().filter(bears).take(SIGNATURES_MAX).map(|f| (read_signature(f, true), f.size)).collect()
+        self.files.iter().filter(bears).take(SIGNATURES_MAX).collect()
     }
 
-    fn signatures_in(&self, dirs: &[&Path]) -> Vec<SignatureFile> {
-        let near = self.files.iter().filter(|f| f.size == 64 && dirs.contains(&f.dir.as_path()));
-        near.take(SIGNATURES_MAX).filter_map(|f| read_signature(f, false)).collect()
+    fn signatures_beside(&self, manifest: &Entry) -> Vec<SignatureFile> {
+        let near = self.files.iter().filter(|f| f.size == 64 && f.dir == manifest.dir);
+        near.take(UNNAMED_SIGNATURES_MAX).filter_map(|f| read_signature(f, false)).collect()
     }
 
     /// The files of the batch that was sighted.
     pub fn shelf_of<'a>(&'a self, sighting: &'a Sighting) -> MediumShelf<'a> {
-        MediumShelf { medium: self, dirs: &sighting.dirs }
+        MediumShelf { medium: self, dir: &sighting.dir }
     }
 
-    fn find(&self, dirs: &[PathBuf], part: &Part<'_>) -> std::result::Result<Checked, PartFault> {
+    /// By its name, beside the manifest first; else by its size.
+    fn find(&self, dir: &Path, part: &Part<'_>) -> std::result::Result<Checked, PartFault> {
         let mut named: Vec<usize> = (0..self.files.len()).filter(|i| self.files[*i].plain == part.name).collect();
-        named.sort_by_key(|i| !dirs.contains(&self.files[*i].dir));
+        named.sort_by_key(|i| self.files[*i].dir != dir);
+        let sized = (0..self.files.len()).filter(|i| self.files[*i].size == part.bytes && !named.contains(i));
         let mut fault = PartFault::Missing;
-        for at in &named {
-            match self.read_part(*at, part) {
+        for at in named.iter().copied().take(CANDIDATES_MAX) {
+            match self.read_part(at, part) {
                 Ok(checked) => return Ok(checked),
-                // The first one of its name, beside the manifest if it can be, says what is wrong.
+                // The first one of its name says what is wrong.
                 Err(f) if fault == PartFault::Missing => fault = f,
                 Err(_) => {}
             }
         }
-        let sized = (0..self.files.len()).filter(|i| self.files[*i].size == part.bytes && !named.contains(i));
-        for at in sized {
+        for at in sized.take(CANDIDATES_MAX) {
             if let Ok(checked) = self.read_part(at, part) {
                 return Ok(checked);
             }
@@ -226,13 +215,15 @@ impl Medium {
     }
 
     fn read_part(&self, at: usize, part: &Part<'_>) -> std::result::Result<Checked, PartFault> {
+        let file = &self.files[at];
+        match file.size.cmp(&part.bytes) {
+            std::cmp::Ordering::Less => return Err(PartFault::NotAsNamed(NotAsNamed::Short)),
+            std::cmp::Ordering::Greater => return Err(PartFault::NotAsNamed(NotAsNamed::Long)),
+            std::cmp::Ordering::Equal => {}
+        }
         let known = self.digests.lock().expect("no thread panics with it").get(&at).copied();
         if let Some(found) = known.filter(|digest| *digest != part.sha256) {
             return Err(PartFault::NotAsNamed(NotAsNamed::Other { found }));
-        }
-        let file = &self.files[at];
-        if file.size == 0 && part.bytes > 0 {
-            return Err(PartFault::NotAsNamed(NotAsNamed::Short));
         }
         let bytes = disk::read_bounded(&file.path, part.bytes).map_err(|e| match e.kind() {
             io::ErrorKind::NotFound => PartFault::Missing,
@@ -250,12 +241,12 @@ impl Medium {
 /// The files of one batch on a medium.
 pub struct MediumShelf<'a> {
     medium: &'a Medium,
-    dirs: &'a [PathBuf],
+    dir: &'a Path,
 }
 
 impl Shelf for MediumShelf<'_> {
     fn fetch(&self, part: &Part<'_>) -> std::result::Result<Checked, PartFault> {
-        self.medium.find(self.dirs, part)
+        self.medium.find(self.dir, part)
     }
 }
 

@@ -30,32 +30,41 @@ const CONNECTOR_TYPES: [&str; 6] = [
     "STREAM",
 ];
 
+/// The hidden file by which a destination is known again: a share that is not mounted is another directory.
+const MARKER: &str = ".airpouch";
+
 /// A directory that the stock connector reads. It must be airpouch's alone: another writer's file with a
 /// later mtime would make the connector pass over ours.
 pub struct Directory {
     path: PathBuf,
+    mark: String,
     group: Vec<Placing>,
     last_mtime: i64,
 }
 
 impl Directory {
-    /// Opens the directory; it is made if its parent is there. `last_mtime` is what the ledger kept.
+    /// Opens the directory. With the mark that an earlier run left, it must be that very directory; without one it
+    /// is made if its parent is there, and marked. `last_mtime` is what the ledger kept.
     ///
     /// # Errors
-    /// Its parent is not there, or the system refused.
-    pub fn open(path: &Path, last_mtime: i64) -> Result<Self> {
-        if !path.is_dir() {
-            fs::create_dir(path).map_err(|e| {
-                Error::io("make the destination", path, &e)
-                    .advise("its parent directory must be there; is the share mounted?")
-            })?;
-            if let Some(parent) = path.parent() {
-                disk::sync_dir(parent)?;
+    /// It is not there, or another one lies in its place; the system refused.
+    pub fn open(path: &Path, last_mtime: i64, mark: Option<&str>) -> Result<Self> {
+        let found = fs::read_to_string(path.join(MARKER)).ok().map(|text| text.trim().to_owned());
+        let mark = match (mark, found) {
+            (Some(known), Some(found)) if known == found => found,
+            (Some(_), _) => {
+                return Err(Error::failed(
+                    "this is not the directory to which this site delivered before; is its share mounted?",
+                )
+                .at(path)
+                .advise("mount it; if it was moved or emptied on purpose, say --same-destination once"));
             }
-        }
+            (None, Some(found)) if !found.is_empty() => found,
+            (None, _) => mark_directory(path)?,
+        };
         let (seconds, nanos) = disk::now();
         let now = seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(nanos));
-        Ok(Self { path: path.to_owned(), group: Vec::new(), last_mtime: last_mtime.max(now - STEP_NANOS) })
+        Ok(Self { path: path.to_owned(), mark, group: Vec::new(), last_mtime: last_mtime.max(now - STEP_NANOS) })
     }
 
     fn partial(&self, name: &str) -> PathBuf {
@@ -74,6 +83,28 @@ impl Directory {
             }
         }
         Ok(())
+    }
+
+    /// Gives a staged envelope its name. Only the very same envelope is replaced, when it is delivered again.
+    fn place(&self, name: &str) -> Result<()> {
+        let (partial, target) = (self.partial(name), self.path.join(name));
+        let fault = |e: &io::Error| Error::io("give an envelope its name", &target, e);
+        match disk::rename_new(&partial, &target) {
+            Ok(()) => Ok(()),
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                let same =
+                    fs::read(&target).and_then(|there| Ok(there == fs::read(&partial)?)).map_err(|e| fault(&e))?;
+                if !same {
+                    return Err(Error::failed(
+                        "another file lies under this name in the destination; it was not overwritten",
+                    )
+                    .at(&target)
+                    .advise("the directory must be airpouch's alone; move that file away"));
+                }
+                fs::rename(&partial, &target).map_err(|e| fault(&e))
+            }
+            Err(e) => Err(fault(&e)),
+        }
     }
 
     /// Sets a later mtime than every one before, and reads it back: file systems round.
@@ -99,14 +130,11 @@ impl Sink for Directory {
     fn recover(&mut self, placing: Vec<Placing>) -> Result<Delivery> {
         self.sweep(&placing)?;
         for placing in &placing {
-            let target = self.path.join(&placing.name);
             // A partial file that is gone was given its name before the crash; perhaps it is eaten already.
-            match fs::rename(self.partial(&placing.name), &target) {
-                Err(e) if e.kind() != io::ErrorKind::NotFound => {
-                    return Err(Error::io("give an envelope its name", &target, &e));
-                }
-                _ => self.last_mtime = self.last_mtime.max(placing.mtime),
+            if self.partial(&placing.name).exists() {
+                self.place(&placing.name)?;
             }
+            self.last_mtime = self.last_mtime.max(placing.mtime);
         }
         disk::sync_dir(&self.path)?;
         Ok(Delivery(placing))
@@ -166,9 +194,7 @@ impl Sink for Directory {
 
     fn settle(&mut self) -> Result<Delivery> {
         for placing in &self.group {
-            let target = self.path.join(&placing.name);
-            fs::rename(self.partial(&placing.name), &target)
-                .map_err(|e| Error::io("give an envelope its name", &target, &e))?;
+            self.place(&placing.name)?;
         }
         disk::sync_dir(&self.path)?;
         Ok(Delivery(std::mem::take(&mut self.group)))
@@ -177,11 +203,33 @@ impl Sink for Directory {
     fn high_water(&self) -> i64 {
         self.last_mtime
     }
+
+    fn mark(&self) -> &str {
+        &self.mark
+    }
 }
 
-/// `<16 hex>-<8 digits>-<8 digits>.json`
+fn mark_directory(path: &Path) -> Result<String> {
+    if !path.is_dir() {
+        fs::create_dir(path).map_err(|e| {
+            Error::io("make the destination", path, &e)
+                .advise("its parent directory must be there; is the share mounted?")
+        })?;
+        if let Some(parent) = path.parent() {
+            disk::sync_dir(parent)?;
+        }
+    }
+    let mark: String = disk::random::<16>()?.iter().map(|b| format!("{b:02x}")).collect();
+    disk::write_over(path, MARKER, format!("{mark}\n").as_bytes())?;
+    Ok(mark)
+}
+
+/// `<16 hex>-<8 digits>-<8 digits>.json`, with eight hex digits more where two batches bear one number.
 fn is_ours(name: &str) -> bool {
-    let shape = name.strip_suffix(".json").map(|n| n.split('-').collect::<Vec<_>>());
+    let Some(parts) = name.strip_suffix(".json").map(|n| n.split('-').collect::<Vec<_>>()) else { return false };
     let hex = |t: &str, n: usize| t.len() == n && t.bytes().all(|b| b.is_ascii_hexdigit());
-    matches!(shape.as_deref(), Some([stream, sequence, ordinal]) if hex(stream, 16) && hex(sequence, 8) && hex(ordinal, 8))
+    match parts.as_slice() {
+        [stream, rest @ ..] => hex(stream, 16) && (2..=3).contains(&rest.len()) && rest.iter().all(|r| hex(r, 8)),
+        [] => false,
+    }
 }

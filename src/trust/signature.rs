@@ -165,11 +165,16 @@ impl fmt::Display for NotAuthentic {
             }
             Self::Unknown { ids } => {
                 f.write_str("is signed by no trusted key")?;
-                for (i, id) in ids.iter().enumerate() {
+                // A stranger can name any number of keys.
+                const TOLD: usize = 3;
+                for (i, id) in ids.iter().take(TOLD).enumerate() {
                     let before = if i == 0 { ": key id " } else { ", " };
                     write!(f, "{before}{}", harmless(id))?;
                 }
-                f.write_str("; if the sender is known to you, put the public key into the trust folder")
+                match ids.len().saturating_sub(TOLD) {
+                    0 => Ok(()),
+                    more => write!(f, " and {more} more"),
+                }
             }
             Self::False { name, id } => write!(
                 f,

@@ -97,6 +97,10 @@ impl TrustStore {
         zone: &str,
         sequence: u64,
     ) -> Result<(), NotAllowed> {
+        // Trust in a stream that trust.toml names is never taken from another: whoever may sign that other
+        // could else claim that the named one succeeds it.
+        let named = streams.first().is_some_and(|own| self.names(own));
+        let streams = if named { &streams[..1] } else { streams };
         let known = signers.iter().filter_map(|key| self.keys.get(key));
         let (allowed, refused): (Vec<_>, Vec<_>) =
             known.map(|entry| entry.may_sign(streams, zone, sequence)).partition(Result::is_ok);
@@ -109,6 +113,10 @@ impl TrustStore {
         // That a key has ended says more than a number; that one of several is for something else does not.
         let telling = refused.filter(|reason| have == 0 || reason.rank() > NotAllowed::Zone.rank());
         Err(telling.max_by_key(NotAllowed::rank).unwrap_or(too_few))
+    }
+
+    fn names(&self, stream: &Uuid) -> bool {
+        self.keys.values().any(|entry| entry.streams.as_ref().is_some_and(|streams| streams.contains(stream)))
     }
 
     /// Whose key this is: the name in `trust.toml`, else the key's file name; for a key that is not in the
@@ -266,7 +274,7 @@ pub enum TrustError {
         zone: String,
     },
     /// A stream's id has a form that no stream has.
-    #[error("trust.toml, {}: {} is no stream; write its id in lower case, as airpouch show prints it", harmless(.file), quoted(.stream))]
+    #[error("trust.toml, {}: {} is no stream; write its id in lower case, as airpouch status prints it", harmless(.file), quoted(.stream))]
     Stream {
         /// The entry's file.
         file: String,

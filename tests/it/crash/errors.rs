@@ -1,0 +1,112 @@
+//! The system says no to one call: the run ends as it should, says so in three lines at most, and the next one heals it.
+
+use super::journeys::*;
+use super::kills::At;
+use super::strace::{Blow, Call, Ended, Fault, calls_of, points_of, with_fault};
+use crate::support::{Run, finish};
+
+/// What a disk may say.
+const ERRORS: [&str; 5] = ["EIO", "ENOSPC", "EROFS", "EDQUOT", "EINTR"];
+
+/// The calls to which it may say so. Of `openat` only those that make something or open it for writing.
+const CALLS: [&str; 11] = [
+    "fsync",
+    "ftruncate",
+    "mkdir",
+    "openat",
+    "pwrite64",
+    "rename",
+    "renameat2",
+    "syncfs",
+    "unlink",
+    "utimensat",
+    "write",
+];
+
+/// Points of each verb, at the least.
+const LEAST: [(&str, usize); 4] = [("keygen", 50), ("pack", 200), ("carry", 200), ("import", 400)];
+
+/// Which numbers of a call are tried. SQLite's own writes are many and alike: in the short form each is tried with one
+/// error, and all errors come round.
+fn is_tried(call: &Call, error: usize) -> bool {
+    let all = Extent::asked_for() == Extent::Long || call.name != "pwrite64";
+    all || call.nth % ERRORS.len() == error
+}
+
+fn refuse_everywhere<J: Journey>(verb: &'static str, journey: &J) {
+    let started = std::time::Instant::now();
+    let (clean, calls) = calls_of(&journey.first());
+    let points = points_of(&calls);
+    let (mut count, mut went_on) = (0, 0);
+    for call in calls.iter().filter(|c| c.is_main && CALLS.contains(&c.name.as_str()) && !c.only_looks()) {
+        let Some((name, first)) = points.get_key_value(call.name.as_str()) else { continue };
+        if call.nth < *first {
+            continue;
+        }
+        for error in ERRORS.iter().enumerate().filter(|(at, _)| is_tried(call, *at)).map(|(_, error)| error) {
+            let fault = Fault { call: name, nth: call.nth, blow: Blow::Error(error) };
+            let _told = At(format!("{verb}, {fault}: {}({}", call.name, call.arguments));
+            journey.scene().set_back();
+            let mut memory = J::Memory::default();
+            let Ended::ByItself(run) = with_fault(&journey.first(), fault) else { panic!("nobody killed it") };
+            journey.stopped(&mut memory);
+            if ends_well(&run, &clean) {
+                went_on += 1;
+                if !journey.owns_up(&run) {
+                    journey.done(&memory);
+                }
+            } else {
+                let must_go_on = *error == "EINTR" && !is_sqlites(call);
+                assert!(!must_go_on, "an interrupted call is to be made again: {run:#?}");
+            }
+            let run = finish(&mut journey.again(&mut memory));
+            journey.healed(memory, run);
+            count += 1;
+        }
+    }
+    let seconds = started.elapsed().as_secs_f32();
+    println!(
+        "\nCOUNT refused calls in {verb}: {count} in {seconds:.1} s, {went_on} of them passed over; lost 0, twice 0"
+    );
+    let least = LEAST.iter().find(|(name, _)| *name == verb).unwrap().1;
+    assert!(count >= least, "only {count} points in {verb}");
+}
+
+/// Whether a run went on to its end. One that did not ends with status 1 and one error of three lines at most.
+#[track_caller]
+pub fn ends_well(run: &Run, clean: &Run) -> bool {
+    assert!(!run.stderr.contains("panicked"), "{run:#?}");
+    if run.status == clean.status || matches!(run.status, Some(0 | 3)) {
+        return true;
+    }
+    assert_eq!(run.status, Some(1), "{run:#?}");
+    let lines: Vec<&str> = run.stderr.lines().skip_while(|line| !line.starts_with("error: ")).collect();
+    assert!((1..=3).contains(&lines.len()), "an error is one to three lines: {run:#?}");
+    assert!(lines[1..].iter().all(|line| line.starts_with("  ")), "{run:#?}");
+    false
+}
+
+/// SQLite makes its own calls, and does not sync or remove again after a signal. It says so, and nothing is lost.
+fn is_sqlites(call: &Call) -> bool {
+    matches!(call.name.as_str(), "fsync" | "unlink") && call.arguments.contains("ledger.db")
+}
+
+#[test]
+fn a_disk_that_refuses_leaves_no_half_key() {
+    refuse_everywhere("keygen", &Keygen::new());
+}
+
+#[test]
+fn a_disk_that_refuses_costs_pack_no_envelope_and_no_number() {
+    refuse_everywhere("pack", &Pack::new(Extent::asked_for(), true));
+}
+
+#[test]
+fn a_stick_that_refuses_is_told_and_the_next_carry_heals_it() {
+    refuse_everywhere("carry", &Carry::new(Extent::asked_for()));
+}
+
+#[test]
+fn a_disk_that_refuses_costs_import_no_envelope() {
+    refuse_everywhere("import", &Import::new(Extent::asked_for()));
+}

@@ -1,0 +1,513 @@
+//! The verbs that change something, each with what may be there after a fault and what must be there after the next run.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use airpouch::digest::Digest;
+use airpouch::trust::{PrivateKey, PublicKey};
+
+use super::scene::*;
+use crate::support::{Run, files};
+
+/// How much there is to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Extent {
+    /// A few envelopes in two batches.
+    Short,
+    /// Two volumes a batch, and several batches.
+    Long,
+}
+
+impl Extent {
+    pub fn asked_for() -> Self {
+        if std::env::var_os("AIRPOUCH_CRASH").is_some_and(|v| v == "long") { Self::Long } else { Self::Short }
+    }
+
+    fn envelopes(self) -> usize {
+        if self == Self::Long { 120 } else { 6 }
+    }
+
+    /// Long: envelopes of 30 KB, two in a volume, four in a batch of two volumes.
+    fn padding(self) -> usize {
+        if self == Self::Long { 30_000 } else { 0 }
+    }
+
+    fn pack(self) -> Vec<&'static str> {
+        let mut words = vec!["pack", "src", "--key", "keys/site-a.key.pem", "--site", "exporter", "--threads", "1"];
+        if self == Self::Long {
+            words.extend(["--volume-size", "66K", "--max-batch", "123K"]);
+        }
+        words
+    }
+}
+
+/// One verb, in a scene that it can be tried in again and again.
+pub trait Journey {
+    /// What a test remembers between the fault and the end.
+    type Memory: Default + Clone;
+
+    fn scene(&self) -> &Scene;
+
+    /// The run that meets the fault.
+    fn first(&self) -> Command;
+
+    /// Looks at what it left; only what holds at every moment is asserted here.
+    fn stopped(&self, memory: &mut Self::Memory);
+
+    /// The run that heals.
+    fn again(&self, memory: &mut Self::Memory) -> Command;
+
+    /// What must be true at the end, whatever came before.
+    fn healed(&self, memory: Self::Memory, run: Run);
+
+    /// Whether a run that went on in spite of an error said that something was left undone.
+    fn owns_up(&self, run: &Run) -> bool;
+
+    /// Everything is done: what a run has to have reached that ends without a word about it.
+    fn done(&self, memory: &Self::Memory);
+}
+
+/// keygen, under a umask that gives everything away.
+pub struct Keygen {
+    scene: Scene,
+}
+
+#[derive(Debug, Default, Clone)]
+pub struct Pair {
+    private: Option<Vec<u8>>,
+    public: Option<Vec<u8>>,
+}
+
+impl Keygen {
+    pub fn new() -> Self {
+        let scene = Scene::new();
+        scene.save();
+        Self { scene }
+    }
+
+    fn pair(&self) -> Pair {
+        let read = |name: &str| fs::read(self.scene.path("keys").join(name)).ok();
+        Pair { private: read("new.key.pem"), public: read("new.pub.pem") }
+    }
+
+    /// Nobody else may read a private key, finished or not.
+    fn nobody_reads(&self) {
+        for (name, _) in files(&self.scene.path("keys")) {
+            if name.starts_with("new.key.pem") {
+                assert_eq!(mode(&self.scene.path("keys").join(&name)), 0o600, "{name}");
+            }
+        }
+    }
+}
+
+impl Journey for Keygen {
+    type Memory = Pair;
+
+    fn scene(&self) -> &Scene {
+        &self.scene
+    }
+
+    fn first(&self) -> Command {
+        let mut command = Command::new("sh");
+        command.args(["-c", "umask 0; exec \"$@\"", "sh"]).arg(self.scene.command(&[]).get_program());
+        command
+            .env_remove("LD_LIBRARY_PATH")
+            .args(["keygen", "--out", "keys/new"])
+            .current_dir(self.scene.world.dir.path());
+        command
+    }
+
+    fn stopped(&self, memory: &mut Pair) {
+        self.nobody_reads();
+        let pair = self.pair();
+        if let Some(private) = &pair.private {
+            let key = PrivateKey::from_pem(private, None).expect("a key under its final name is whole");
+            if let Some(public) = &pair.public {
+                assert_eq!(PublicKey::from_pem(public).expect("a whole public key"), key.public());
+            }
+        } else {
+            assert_eq!(pair.public, None, "a public key without its private half");
+        }
+        *memory = pair;
+    }
+
+    fn again(&self, _: &mut Pair) -> Command {
+        self.first()
+    }
+
+    fn healed(&self, memory: Pair, run: Run) {
+        if memory.private.is_some() && memory.public.is_some() {
+            let run = run.exits(2).says("a key is there already");
+            assert!(run.stderr.lines().count() <= 3, "{run:#?}");
+        } else {
+            run.exits(0).says("fingerprint");
+        }
+        let mut now = Pair::default();
+        self.stopped(&mut now);
+        assert!(now.private.is_some() && now.public.is_some());
+        assert!(memory.private.is_none() || memory.private == now.private, "the key was overwritten");
+        assert!(memory.public.is_none() || memory.public == now.public, "the public key was overwritten");
+        no_partials(&self.scene.path("keys"));
+    }
+
+    fn owns_up(&self, _: &Run) -> bool {
+        false
+    }
+
+    fn done(&self, _: &Pair) {
+        let pair = self.pair();
+        assert!(pair.private.is_some() && pair.public.is_some());
+    }
+}
+
+/// pack, of envelopes and one file that is none.
+pub struct Pack {
+    scene: Scene,
+    extent: Extent,
+    fates: BTreeMap<String, Fate>,
+}
+
+impl Pack {
+    /// The first pack of a site, or one whose batch links to that of an earlier one.
+    pub fn new(extent: Extent, is_first: bool) -> Self {
+        let scene = Scene::new();
+        let mut fates = BTreeMap::new();
+        if !is_first {
+            fates.extend(put_envelopes(&scene.world, 1, extent.padding()));
+            scene.run(&extent.pack()).exits(0);
+        }
+        let count = if extent == Extent::Short { 2 } else { extent.envelopes() };
+        fates.extend(put_envelopes(&scene.world, count, extent.padding()));
+        scene.world.put("broken.json", b"{\"bundle_type\": \"DIRECTORY_BUN");
+        scene.save();
+        Self { scene, extent, fates }
+    }
+
+    fn outbox(&self) -> PathBuf {
+        self.scene.path("exporter/outbox")
+    }
+
+    fn site_holds_nothing_else(&self) {
+        const KNOWN: [&str; 5] = ["ledger.db", "ledger.db-shm", "ledger.db-wal", "lock", "outbox"];
+        for entry in fs::read_dir(self.scene.path("exporter")).unwrap() {
+            let name = entry.unwrap().file_name().into_string().unwrap();
+            assert!(KNOWN.contains(&name.as_str()), "{name} lies in the site");
+        }
+    }
+}
+
+impl Journey for Pack {
+    type Memory = Issued;
+
+    fn scene(&self) -> &Scene {
+        &self.scene
+    }
+
+    fn first(&self) -> Command {
+        self.scene.command(&self.extent.pack())
+    }
+
+    fn stopped(&self, memory: &mut Issued) {
+        memory.look(&self.scene.path("exporter"), &[&self.outbox()]);
+        memory.each_number_has_one_digest();
+    }
+
+    fn again(&self, _: &mut Issued) -> Command {
+        self.first()
+    }
+
+    fn healed(&self, mut memory: Issued, run: Run) {
+        // Three for the broken file if it is told now, zero if the run that was stopped had noted it.
+        assert!(matches!(run.status, Some(0 | 3)), "{run:#?}");
+        self.done(&memory);
+        memory.look(&self.scene.path("exporter"), &[&self.outbox()]);
+        memory.each_number_has_one_digest();
+        let numbers = memory.numbers();
+        assert_eq!(numbers, (1..=numbers.len() as u64).collect::<Vec<_>>(), "a number is missing");
+        assert_eq!(names_ending(&self.outbox(), ".manifest").len(), numbers.len());
+        no_partials(&self.scene.path("exporter"));
+        self.site_holds_nothing_else();
+        let states = ledger_rows::<String>(&self.scene.path("exporter"), "SELECT DISTINCT state FROM packed_batch");
+        assert_eq!(states, [["packed"]]);
+        self.scene.run(&["verify", "exporter/outbox", "--trust", "trust", "--threads", "1"]).exits(0);
+        let before = files(&self.outbox());
+        let third = self.scene.run(&self.extent.pack()).exits(0);
+        assert_eq!(third.stdout, "");
+        assert!(before == files(&self.outbox()), "a run with nothing to do changed the outbox");
+    }
+
+    fn owns_up(&self, run: &Run) -> bool {
+        run.said().contains("unreadable") || run.said().contains("cannot be read")
+    }
+
+    /// Every envelope in exactly one batch.
+    fn done(&self, _: &Issued) {
+        let mut packed = envelopes_on(&self.outbox());
+        packed.sort();
+        let expected: Vec<String> = self.fates.keys().cloned().collect();
+        assert_eq!(packed, expected, "what is packed is not what was written");
+    }
+}
+
+/// carry, of all that was packed.
+pub struct Carry {
+    scene: Scene,
+}
+
+impl Carry {
+    pub fn new(extent: Extent) -> Self {
+        let scene = Scene::new();
+        pack_for(&scene, extent);
+        scene.save();
+        Self { scene }
+    }
+
+    fn outbox(&self) -> BTreeMap<String, Vec<u8>> {
+        files(&self.scene.path("exporter/outbox")).into_iter().collect()
+    }
+}
+
+/// Packs in two runs, the second with something of every fate in it.
+fn pack_for(scene: &Scene, extent: Extent) -> BTreeMap<String, Fate> {
+    let mut fates = put_envelopes(&scene.world, 1, extent.padding());
+    scene.run(&extent.pack()).exits(0);
+    fates.extend(put_envelopes(&scene.world, extent.envelopes(), extent.padding()));
+    scene.run(&extent.pack()).exits(0);
+    fates
+}
+
+impl Journey for Carry {
+    type Memory = ();
+
+    fn scene(&self) -> &Scene {
+        &self.scene
+    }
+
+    fn first(&self) -> Command {
+        self.scene.command(&["carry", "medium", "--site", "exporter", "--threads", "1"])
+    }
+
+    /// What has its final name is whole, and whoever sees a manifest finds the rest.
+    fn stopped(&self, (): &mut ()) {
+        let outbox = self.outbox();
+        let medium = files(&self.scene.path("medium"));
+        for (name, bytes) in medium.iter().filter(|(name, _)| !name.ends_with(".partial")) {
+            assert!(outbox.get(name) == Some(bytes), "{name} on the medium differs");
+        }
+        for (name, _) in medium.iter().filter(|(name, _)| name.ends_with(".manifest")) {
+            let base = name.strip_suffix("manifest").unwrap();
+            for part in outbox.keys().filter(|n| n.starts_with(base)) {
+                assert!(medium.iter().any(|(n, _)| n == part), "{name} is there before {part}");
+            }
+        }
+    }
+
+    fn again(&self, (): &mut ()) -> Command {
+        self.first()
+    }
+
+    fn healed(&self, (): (), run: Run) {
+        run.exits(0).says("SAFE TO REMOVE");
+        self.done(&());
+        self.scene.run(&["verify", "medium", "--trust", "trust", "--threads", "1"]).exits(0);
+        let sql = "SELECT b.sequence, sum(d.is_new) FROM packed_batch b JOIN carried d ON d.stream = b.stream \
+                   AND d.sequence = b.sequence GROUP BY 1";
+        let carried = ledger_rows::<i64>(&self.scene.path("exporter"), sql);
+        assert_eq!(carried.len(), names_ending(&self.scene.path("exporter/outbox"), ".manifest").len());
+        assert!(carried.iter().all(|row| row[1] == 1), "each is new on one carry: {carried:?}");
+    }
+
+    fn owns_up(&self, run: &Run) -> bool {
+        run.said().contains("the next medium takes what is left")
+    }
+
+    /// The medium holds the outbox's bytes, and nothing else.
+    fn done(&self, (): &()) {
+        let medium: BTreeMap<String, Vec<u8>> = files(&self.scene.path("medium")).into_iter().collect();
+        let names = |files: &BTreeMap<String, Vec<u8>>| files.keys().cloned().collect::<Vec<_>>();
+        assert_eq!(names(&medium), names(&self.outbox()));
+        assert!(medium == self.outbox(), "the medium's bytes differ from the outbox's");
+    }
+}
+
+/// import, from a medium to a directory that the stock connector eats from.
+pub struct Import {
+    scene: Scene,
+    fates: BTreeMap<String, Fate>,
+}
+
+impl Import {
+    pub fn new(extent: Extent) -> Self {
+        let scene = Scene::new();
+        let fates = pack_for(&scene, extent);
+        Self::carried(scene, fates)
+    }
+
+    /// Of so many small envelopes in one batch.
+    pub fn many(count: usize) -> Self {
+        let scene = Scene::new();
+        let fates = put_envelopes(&scene.world, count, 0);
+        scene.run(&Extent::Short.pack()).exits(0);
+        Self::carried(scene, fates)
+    }
+
+    fn carried(scene: Scene, fates: BTreeMap<String, Fate>) -> Self {
+        scene.run(&["carry", "medium", "--site", "exporter"]).exits(0);
+        fs::remove_dir_all(scene.path("exporter")).unwrap();
+        scene.save();
+        Self { scene, fates }
+    }
+
+    fn of(&self, fate: Fate) -> Vec<String> {
+        self.fates.iter().filter(|(_, f)| **f == fate).map(|(digest, _)| digest.clone()).collect()
+    }
+
+    fn import(&self, medium: Option<&str>) -> Command {
+        let mapped = mapped();
+        let mut words = vec!["import"];
+        words.extend(medium);
+        words.extend(["--to", "dir:out", "--trust", "trust", "--site", "importer", "--threads", "1"]);
+        words.extend(["--applicant", &mapped]);
+        self.scene.command(&words)
+    }
+
+    /// Whether the importer has said of each batch on the medium that it has it whole: then the stick may leave.
+    fn custody_is_complete(&self) -> bool {
+        let sql = "SELECT lower(hex(sha256)) FROM batch WHERE state <> 'incomplete'";
+        let taken: Vec<String> =
+            ledger_rows::<String>(&self.scene.path("importer"), sql).into_iter().flatten().collect();
+        let medium = files(&self.scene.path("medium"));
+        let mut manifests = medium.iter().filter(|(name, _)| name.ends_with(".manifest"));
+        manifests.all(|(_, bytes)| taken.contains(&Digest::of(bytes).to_string()))
+    }
+}
+
+impl Journey for Import {
+    type Memory = Eaten;
+
+    fn scene(&self) -> &Scene {
+        &self.scene
+    }
+
+    fn first(&self) -> Command {
+        self.import(Some("medium"))
+    }
+
+    fn stopped(&self, memory: &mut Eaten) {
+        memory.eat(&self.scene.path("out"));
+        memory.is_in_order();
+    }
+
+    fn again(&self, _: &mut Eaten) -> Command {
+        if !self.custody_is_complete() {
+            return self.import(Some("medium"));
+        }
+        // It left. Only what the importer has in its custody is there now.
+        if self.scene.path("medium").is_dir() {
+            fs::rename(self.scene.path("medium"), self.scene.path("gone")).unwrap();
+        }
+        self.import(None)
+    }
+
+    fn healed(&self, mut memory: Eaten, run: Run) {
+        assert!(matches!(run.status, Some(0 | 3)), "{run:#?}");
+        memory.eat(&self.scene.path("out"));
+        self.done(&memory);
+        no_partials(&self.scene.path("importer"));
+        no_partials(&self.scene.path("out"));
+        if self.scene.path("gone").is_dir() {
+            fs::rename(self.scene.path("gone"), self.scene.path("medium")).unwrap();
+        }
+        let third = crate::support::finish(&mut self.first()).exits(0);
+        assert_eq!(third.said(), "", "a run with nothing to do");
+        memory.eat(&self.scene.path("out"));
+        self.done(&memory);
+        no_partials(&self.scene.path("importer"));
+    }
+
+    fn owns_up(&self, run: &Run) -> bool {
+        run.said().contains("not taken") || run.said().contains("cannot be read")
+    }
+
+    /// Each envelope is where it belongs, once.
+    fn done(&self, memory: &Eaten) {
+        memory.holds_each_once(self.of(Fate::Delivered).into_iter());
+        let held = [self.of(Fate::Held), self.of(Fate::HeldOfNothing)].concat();
+        aside_is(&self.scene.path("importer/held"), &held);
+        aside_is(&self.scene.path("importer/quarantine"), &self.of(Fate::Quarantined));
+    }
+}
+
+/// import again, after what was held has its applicant and a person has released what was quarantined.
+pub struct Release {
+    import: Import,
+    /// What was delivered before, and is eaten.
+    before: usize,
+}
+
+impl Release {
+    pub fn new(extent: Extent) -> Self {
+        let import = Import::new(extent);
+        crate::support::finish(&mut import.first()).exits(3);
+        let mut eaten = Eaten::default();
+        eaten.eat(&import.scene.path("out"));
+        for digest in import.of(Fate::Quarantined) {
+            let words = ["quarantine", "release", &digest, "--reason", "it is a test", "--site", "importer"];
+            import.scene.run(&words).exits(0);
+        }
+        fs::write(import.scene.path("policy.toml"), "connector_types = [\"EXTERNAL_IMPORT\", \"STREAM\"]\n").unwrap();
+        fs::remove_dir_all(import.scene.path("medium")).unwrap();
+        import.scene.save();
+        Self { before: eaten.len(), import }
+    }
+}
+
+impl Journey for Release {
+    type Memory = Eaten;
+
+    fn scene(&self) -> &Scene {
+        &self.import.scene
+    }
+
+    fn first(&self) -> Command {
+        let mut command = self.import.import(None);
+        command.args(["--policy", "policy.toml"]);
+        command.args(["--applicant", &format!("{STRANGER}={STRANGER}")]);
+        command
+    }
+
+    fn stopped(&self, memory: &mut Eaten) {
+        self.import.stopped(memory);
+    }
+
+    fn again(&self, _: &mut Eaten) -> Command {
+        self.first()
+    }
+
+    fn healed(&self, mut memory: Eaten, run: Run) {
+        run.exits(0);
+        memory.eat(&self.import.scene.path("out"));
+        self.done(&memory);
+        no_partials(&self.import.scene.path("importer"));
+        let third = crate::support::finish(&mut self.first()).exits(0);
+        assert_eq!(third.said(), "", "a run with nothing to do");
+        memory.eat(&self.import.scene.path("out"));
+        self.done(&memory);
+    }
+
+    fn owns_up(&self, run: &Run) -> bool {
+        run.said().contains("lost-from-site") || run.said().contains("cannot read what was set aside")
+    }
+
+    /// What waited is delivered once, and nothing lies in held/ or quarantine/ that was.
+    fn done(&self, memory: &Eaten) {
+        assert!(self.before > 0);
+        let mut waited = self.import.of(Fate::Held);
+        waited.extend(self.import.of(Fate::Quarantined));
+        memory.holds_each_once(waited.into_iter());
+        aside_is(&self.import.scene.path("importer/held"), &[]);
+        aside_is(&self.import.scene.path("importer/quarantine"), &[]);
+    }
+}
