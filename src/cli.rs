@@ -111,6 +111,32 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
 
+    /// The manual is made from the arguments. `AIRPOUCH_WRITE_MAN=1 cargo test --release man_pages` writes it anew.
+    #[test]
+    fn man_pages_say_what_the_arguments_say() {
+        let mut command = Cli::command();
+        command.build();
+        let mut pages = vec![("airpouch".to_owned(), command.clone())];
+        for verb in command.get_subcommands().filter(|v| v.get_name() != "help") {
+            let name = format!("airpouch-{}", verb.get_name());
+            // clap wants names that live for ever.
+            pages.push((
+                name.clone(),
+                verb.clone().name(&*name.leak()).bin_name(format!("airpouch {}", verb.get_name())),
+            ));
+        }
+        for (name, command) in pages {
+            let path = format!("man/{name}.1");
+            let mut made = Vec::new();
+            clap_mangen::Man::new(command).render(&mut made).unwrap();
+            if std::env::var_os("AIRPOUCH_WRITE_MAN").is_some() {
+                std::fs::write(&path, &made).unwrap();
+            }
+            let there = std::fs::read(&path).unwrap_or_default();
+            assert!(made == there, "{path} is not what the arguments say");
+        }
+    }
+
     #[test]
     fn the_arguments_are_consistent_and_every_verb_has_an_example() {
         let mut command = Cli::command();

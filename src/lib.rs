@@ -13,31 +13,31 @@
 //! stand above it in this list.
 
 // ── things ──
-pub mod batch;
 pub mod digest;
-pub mod envelope;
-pub mod form;
-pub mod json;
 pub mod limits;
-pub mod opencti;
-pub mod policy;
-pub mod report;
-pub mod stream;
 pub mod text;
+pub mod json;
+pub mod opencti;
+pub mod envelope;
+pub mod policy;
+pub mod form;
+pub mod stream;
 pub mod trust;
+pub mod batch;
+pub mod report;
 
 // ── places ──
-pub mod disk;
 pub mod error;
-pub mod ledger;
-pub mod set_aside;
+pub mod disk;
+pub mod source;
+pub mod site;
 pub mod shelf;
 pub mod sink;
-pub mod site;
-pub mod source;
+pub mod set_aside;
+pub mod ledger;
 
 // ── steps ──
-pub mod carry;
-pub mod import;
 pub mod pack;
+pub mod carry;
 pub mod verify;
+pub mod import;
