@@ -21,12 +21,18 @@ use clap::{Parser, Subcommand};
 use terminal::{Talk, status_of_error};
 
 const AFTER_HELP: &str = "\
-Exit status: 0 done, also where there was nothing to do; 1 failed; 2 wrong usage; 3 something new was refused or held,
-or something is missing; 4 a signature or digest does not hold, or no trusted key signed; 5 another run holds the lock.
+Exit status:
+  0  done, also where there was nothing to do
+  1  failed
+  2  wrong usage
+  3  something new was refused or held, or something is missing
+  4  a signature or digest does not hold, or no trusted key signed
+  5  another run holds the lock
 
-Settings may also stand in airpouch.toml in the site (with _ for -, paths counted from the site) and in the environment
-(AIRPOUCH_ZONE for --zone). An option goes over the environment, the environment over the file. Orders for one run
-(--resend, --redeliver, --new-destination, --same-destination, --json) are given as options only.";
+Settings may also stand in airpouch.toml in the site (with _ for -, paths counted from
+the site) and in the environment (AIRPOUCH_ZONE for --zone). An option goes over the
+environment, the environment over the file. Orders for one run (--resend, --redeliver,
+--new-destination, --same-destination, --json) are given as options only.";
 
 /// Carries OpenCTI knowledge across an air gap: signed, once, in order
 #[derive(Parser, Debug)]
@@ -38,25 +44,15 @@ pub struct Cli {
 
 #[derive(Subcommand, Debug)]
 enum Verb {
-    /// Make a signing key and its public half
     Keygen(keygen::Args),
-    /// Pack new envelopes into sealed, signed batches
     Pack(pack::Args),
-    /// Carry batches from the outbox to a medium, and read them back
     Carry(carry::Args),
-    /// Check a medium by hand: needs public keys, no site, no network
     Verify(verify::Args),
-    /// Take batches into custody and deliver what may cross
     Import(import::Args),
-    /// Say in one screen what came, went, waits and is missing
     Status(status::Args),
-    /// List applicants of the other side that are mapped to nobody here
     Applicants(applicants::Args),
-    /// List what is held or quarantined, or release it
     Quarantine(quarantine::Args),
-    /// Go on after a ledger was restored, or settle a gap or a fork
     Stream(stream::Args),
-    /// Show the whole journey in a directory of its own
     Demo(demo::Args),
 }
 
@@ -118,16 +114,17 @@ mod tests {
         command.build();
         let mut pages = vec![("airpouch".to_owned(), command.clone())];
         for verb in command.get_subcommands().filter(|v| v.get_name() != "help") {
-            let name = format!("airpouch-{}", verb.get_name());
-            // clap wants names that live for ever.
-            pages.push((
-                name.clone(),
-                verb.clone().name(&*name.leak()).bin_name(format!("airpouch {}", verb.get_name())),
-            ));
+            pages.push((format!("airpouch-{}", verb.get_name()), verb.clone()));
+            for below in verb.get_subcommands().filter(|v| v.get_name() != "help") {
+                pages.push((format!("airpouch-{}-{}", verb.get_name(), below.get_name()), below.clone()));
+            }
         }
         for (name, command) in pages {
             let path = format!("man/{name}.1");
             let mut made = Vec::new();
+            // clap wants names that live for ever.
+            let called = name.replace('-', " ");
+            let command = command.name(&*name.clone().leak()).bin_name(called);
             clap_mangen::Man::new(command).render(&mut made).unwrap();
             if std::env::var_os("AIRPOUCH_WRITE_MAN").is_some() {
                 std::fs::write(&path, &made).unwrap();

@@ -291,7 +291,7 @@ fn deliver_all(
     let high_water = ledger.meta("high_water")?.and_then(|t| t.parse().ok()).unwrap_or(0);
     let mark = if let Target::Known(row) = &target { Some(row.mark.as_str()) } else { None };
     let mut sink: Box<dyn Sink> = match &options.to {
-        Destination::Directory(path) => Box::new(Directory::open(path, high_water, mark)?),
+        Destination::Directory(path) => Box::new(Directory::open(path, high_water, mark, options.threads)?),
     };
     // Only now: a destination that was never reached is not known.
     let destination = match target {

@@ -102,6 +102,7 @@ impl Ledger {
         self.connection.pragma_update(None, "cache_size", -65_536).map_err(fault)?;
         self.connection.pragma_update(None, "foreign_keys", "ON").map_err(fault)?;
         let version = self.check_version(path)?;
+        self.check_whole(path)?;
         if version < MIGRATIONS.len() {
             let change = self.connection.transaction().map_err(fault)?;
             for migration in &MIGRATIONS[version..] {
@@ -120,6 +121,19 @@ impl Ledger {
                 .advise("name another directory with --site DIR"));
         }
         Ok(())
+    }
+
+    /// Reads a ledger through before it is trusted; a large one only in part, for that takes seconds.
+    fn check_whole(&self, path: &Path) -> Result<()> {
+        const READ_THROUGH_BYTES: u64 = 32 << 20;
+        if std::fs::metadata(path).is_ok_and(|m| m.len() > READ_THROUGH_BYTES) {
+            return Ok(());
+        }
+        let said: String = self
+            .connection
+            .query_row("PRAGMA quick_check(1)", [], |r| r.get(0))
+            .map_err(|e| said("read the ledger", path, &e))?;
+        if said == "ok" { Ok(()) } else { Err(damaged(path)) }
     }
 
     fn check_version(&self, path: &Path) -> Result<usize> {
@@ -176,11 +190,15 @@ fn said(doing: &str, path: &Path, cause: &rusqlite::Error) -> Error {
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             Error::failed(format!("cannot {doing}: this user may not write it")).at(path)
         }
-        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => Error::failed("the ledger is damaged")
-            .at(path)
-            .advise("bring it back from a backup; `sqlite3 ledger.db .recover` shows what is left"),
+        Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => damaged(path),
         _ => Error::failed(format!("cannot {doing}: {cause}")).at(path),
     }
+}
+
+fn damaged(path: &Path) -> Error {
+    Error::failed("the ledger is damaged")
+        .at(path)
+        .advise("bring it back from a backup; `sqlite3 ledger.db .recover` shows what is left")
 }
 
 /// An error of SQLite in the middle of work.

@@ -9,12 +9,15 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::{Deliverable, Delivery, Placing, Sink, Unfit};
 use crate::disk;
 use crate::envelope::{Code, Envelope};
 use crate::error::{Error, Result};
+use crate::limits::PLACING_GROUP;
 
 /// The connector compares mtimes as doubles, which are 238 ns apart in this century.
 const STEP_NANOS: i64 = 1_000;
@@ -40,15 +43,16 @@ pub struct Directory {
     mark: String,
     group: Vec<Placing>,
     last_mtime: i64,
+    writers: Writers,
 }
 
 impl Directory {
     /// Opens the directory. With the mark that an earlier run left, it must be that very directory; without one it
-    /// is made if its parent is there, and marked. `last_mtime` is what the ledger kept.
+    /// is made if its parent is there, and marked. `last_mtime` is what the ledger kept; `threads` write at a time.
     ///
     /// # Errors
     /// It is not there, or another one lies in its place; the system refused.
-    pub fn open(path: &Path, last_mtime: i64, mark: Option<&str>) -> Result<Self> {
+    pub fn open(path: &Path, last_mtime: i64, mark: Option<&str>, threads: usize) -> Result<Self> {
         let found = fs::read_to_string(path.join(MARKER)).ok().map(|text| text.trim().to_owned());
         let mark = match (mark, found) {
             (Some(known), Some(found)) if known == found => found,
@@ -64,7 +68,13 @@ impl Directory {
         };
         let (seconds, nanos) = disk::now();
         let now = seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(nanos));
-        Ok(Self { path: path.to_owned(), mark, group: Vec::new(), last_mtime: last_mtime.max(now - STEP_NANOS) })
+        Ok(Self {
+            path: path.to_owned(),
+            mark,
+            group: Vec::new(),
+            last_mtime: last_mtime.max(now - STEP_NANOS),
+            writers: Writers::new(threads),
+        })
     }
 
     fn partial(&self, name: &str) -> PathBuf {
@@ -107,22 +117,115 @@ impl Directory {
         }
     }
 
-    /// Sets a later mtime than every one before, and reads it back: file systems round.
-    fn stamp(&mut self, file: &File, path: &Path) -> Result<()> {
-        let fault = |e: &io::Error| Error::io("set a file's time", path, e);
-        let mut next = self.last_mtime + STEP_NANOS;
-        for _ in 0..4 {
-            file.set_modified(UNIX_EPOCH + Duration::from_nanos(next.max(0) as u64)).map_err(|e| fault(&e))?;
-            let metadata = file.metadata().map_err(|e| fault(&e))?;
-            let kept = metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec();
-            if kept > self.last_mtime {
-                self.last_mtime = kept;
-                return Ok(());
+    /// Where the file system rounds times, gives each file of the group a coarser one, later than those before.
+    fn stamp_coarsely(&mut self, before: i64) -> Result<()> {
+        self.last_mtime = before;
+        let paths: Vec<PathBuf> = self.group.iter().map(|p| self.partial(&p.name)).collect();
+        for (placing, path) in self.group.iter_mut().zip(paths) {
+            let file = File::options().write(true).open(&path).map_err(|e| Error::io("open an envelope", &path, &e))?;
+            let mut next = self.last_mtime + STEP_NANOS;
+            let mut kept = stamp(&file, next).map_err(|e| Error::io("set a file's time", &path, &e))?;
+            for _ in 0..3 {
+                if kept > self.last_mtime {
+                    break;
+                }
+                next += COARSE_STEP_NANOS;
+                kept = stamp(&file, next).map_err(|e| Error::io("set a file's time", &path, &e))?;
             }
-            next += COARSE_STEP_NANOS;
+            if kept <= self.last_mtime {
+                return Err(Error::failed(
+                    "this file system does not keep a file's time; the stock connector would pass over files",
+                )
+                .at(&path));
+            }
+            self.last_mtime = kept;
+            placing.mtime = kept;
         }
-        Err(Error::failed("this file system does not keep a file's time; the stock connector would pass over files")
-            .at(path))
+        Ok(())
+    }
+}
+
+/// Sets a file's mtime and says which one the file system kept.
+fn stamp(file: &File, nanos: i64) -> io::Result<i64> {
+    file.set_modified(UNIX_EPOCH + Duration::from_nanos(nanos.max(0) as u64))?;
+    let metadata = file.metadata()?;
+    Ok(metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec())
+}
+
+/// One envelope to write under its partial name, with the mtime that it is to have.
+struct Job {
+    path: PathBuf,
+    bytes: Vec<u8>,
+    mtime: i64,
+}
+
+impl Job {
+    /// Writes it, and says whether the file system kept the mtime.
+    fn run(&self) -> Result<bool> {
+        let fault = |e: &io::Error| Error::io("write to the destination", &self.path, e);
+        let mut file =
+            OpenOptions::new().write(true).create(true).truncate(true).open(&self.path).map_err(|e| fault(&e))?;
+        file.write_all(&self.bytes).map_err(|e| fault(&e))?;
+        Ok(stamp(&file, self.mtime).map_err(|e| fault(&e))? == self.mtime)
+    }
+}
+
+/// Threads that write envelopes beside the one that decides; none of them if only one thread is wanted, so that a
+/// test can stop that one at each of its system calls.
+struct Writers {
+    jobs: Option<SyncSender<Job>>,
+    done: Receiver<Result<bool>>,
+    finished: SyncSender<Result<bool>>,
+    waiting: usize,
+}
+
+/// Envelopes that wait for a writer, at most; each may be large.
+const JOBS_WAITING: usize = 4;
+
+impl Writers {
+    fn new(threads: usize) -> Self {
+        let (finished, done) = sync_channel(PLACING_GROUP * 2);
+        let jobs = (threads > 1).then(|| {
+            let (sender, receiver) = sync_channel::<Job>(JOBS_WAITING);
+            let receiver = Arc::new(Mutex::new(receiver));
+            for _ in 0..threads.min(4) {
+                let (receiver, finished) = (Arc::clone(&receiver), finished.clone());
+                std::thread::spawn(move || {
+                    loop {
+                        let job = receiver.lock().expect("no thread panics with it").recv();
+                        let Ok(job) = job else { return };
+                        if finished.send(job.run()).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+            sender
+        });
+        Self { jobs, done, finished, waiting: 0 }
+    }
+
+    fn write(&mut self, job: Job) -> Result<()> {
+        self.waiting += 1;
+        let sent = match &self.jobs {
+            Some(jobs) => jobs.send(job).is_ok(),
+            None => self.finished.send(job.run()).is_ok(),
+        };
+        if sent { Ok(()) } else { Err(Error::failed("the threads that write to the destination have ended")) }
+    }
+
+    /// Waits for all that was given out. `false` if some mtime was not kept.
+    fn wait(&mut self) -> Result<bool> {
+        let mut all = Ok(true);
+        for _ in 0..std::mem::take(&mut self.waiting) {
+            let done =
+                self.done.recv().map_err(|_| Error::failed("the threads that write to the destination have ended"))?;
+            all = match (all, done) {
+                (Ok(a), Ok(b)) => Ok(a && b),
+                (Err(e), _) | (_, Err(e)) => Err(e),
+            };
+        }
+        all
     }
 }
 
@@ -170,14 +273,12 @@ impl Sink for Directory {
     }
 
     fn stage(&mut self, deliverable: Deliverable) -> Result<()> {
-        let name = format!("{}.json", deliverable.name);
-        let path = self.partial(&name);
-        let fault = |e: &io::Error| Error::io("write to the destination", &path, e);
-        let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(&path).map_err(|e| fault(&e))?;
-        file.write_all(&deliverable.bytes).map_err(|e| fault(&e))?;
-        self.stamp(&file, &path)?;
-        let Deliverable { sha256, batch, ordinal, applicant, .. } = deliverable;
-        self.group.push(Placing { sha256, batch, ordinal, name, mtime: self.last_mtime, applicant });
+        let Deliverable { sha256, bytes, batch, ordinal, name, applicant } = deliverable;
+        let name = format!("{name}.json");
+        self.last_mtime += STEP_NANOS;
+        let mtime = self.last_mtime;
+        self.writers.write(Job { path: self.partial(&name), bytes, mtime })?;
+        self.group.push(Placing { sha256, batch, ordinal, name, mtime, applicant });
         Ok(())
     }
 
@@ -186,6 +287,10 @@ impl Sink for Directory {
     }
 
     fn prepare(&mut self) -> Result<Vec<Placing>> {
+        let all_kept = self.writers.wait()?;
+        if let (false, Some(first)) = (all_kept, self.group.first()) {
+            self.stamp_coarsely(first.mtime - STEP_NANOS)?;
+        }
         if !self.group.is_empty() {
             disk::sync_file_system(&self.path)?;
         }
