@@ -210,7 +210,7 @@ impl Run<'_> {
             let prefix = name.to_str().filter(|n| n.ends_with(".partial")).and_then(name::parse).map(|(p, _)| p);
             let ours = prefix.is_some_and(|p| streams.iter().any(|s| s.prefix() == p));
             if ours && entry.file_type().is_ok_and(|t| t.is_file()) {
-                std::fs::remove_file(entry.path())
+                disk::remove_file(&entry.path())
                     .map_err(|e| Error::io("remove what a broken carry left", &entry.path(), &e))?;
             }
         }

@@ -42,7 +42,7 @@ impl Partial {
         let create = || options.open(&path);
         let file = match create() {
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                fs::remove_file(&path).map_err(|e| Error::io("remove a partial file", &path, &e))?;
+                remove_file(&path).map_err(|e| Error::io("remove a partial file", &path, &e))?;
                 create()
             }
             other => other,
@@ -92,7 +92,7 @@ impl Write for Partial {
 impl Drop for Partial {
     fn drop(&mut self) {
         if !self.path.as_os_str().is_empty() {
-            let _ = fs::remove_file(&self.path);
+            let _ = remove_file(&self.path);
         }
     }
 }
@@ -130,7 +130,7 @@ pub fn write_over(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     if let Some(file) = new.file.take() {
         file.sync_all().map_err(|e| Error::io("sync a file", &new.path, &e))?;
     }
-    fs::rename(&new.path, &target).map_err(|e| Error::io("give a file its name", &target, &e))?;
+    rename(&new.path, &target).map_err(|e| Error::io("give a file its name", &target, &e))?;
     new.path.clear();
     sync_dir(dir).map(|_| ())
 }
@@ -142,7 +142,7 @@ pub fn write_over(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
 pub fn write_over_unsynced(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     let mut new = Partial::create(dir, name)?;
     new.write_all(bytes).map_err(|e| new.failed(&e))?;
-    fs::rename(&new.path, &new.target).map_err(|e| Error::io("give a file its name", &new.target, &e))?;
+    rename(&new.path, &new.target).map_err(|e| Error::io("give a file its name", &new.target, &e))?;
     new.path.clear();
     Ok(())
 }
@@ -152,16 +152,45 @@ pub fn write_over_unsynced(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// `AlreadyExists` if something has the new name; else what the system says.
 pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
+    match rustix::io::retry_on_intr(|| rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)) {
         Ok(()) => Ok(()),
         // FAT through FUSE and some network file systems do not know the flag.
         Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
             if to.symlink_metadata().is_ok() {
                 return Err(io::ErrorKind::AlreadyExists.into());
             }
-            fs::rename(from, to)
+            rename(from, to)
         }
         Err(e) => Err(e.into()),
+    }
+}
+
+/// Renames over whatever has the new name.
+///
+/// # Errors
+/// The system refused.
+pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    uninterrupted(|| fs::rename(from, to))
+}
+
+/// Removes a file.
+///
+/// # Errors
+/// The system refused.
+pub fn remove_file(path: &Path) -> io::Result<()> {
+    uninterrupted(|| fs::remove_file(path))
+}
+
+/// Asks again where a signal came between: std does so for what is in files, and not for their names. FUSE shows it.
+///
+/// # Errors
+/// The system refused for another reason.
+pub fn uninterrupted<T>(mut ask: impl FnMut() -> io::Result<T>) -> io::Result<T> {
+    loop {
+        match ask() {
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            answer => return answer,
+        }
     }
 }
 
@@ -183,7 +212,7 @@ pub fn sync_dir(dir: &Path) -> Result<bool> {
 /// # Errors
 /// The system refused.
 pub fn sync_file_system(dir: &Path) -> Result<()> {
-    let synced = File::open(dir).and_then(|d| Ok(rustix::fs::syncfs(&d)?));
+    let synced = File::open(dir).and_then(|d| Ok(rustix::io::retry_on_intr(|| rustix::fs::syncfs(&d))?));
     synced.map_err(|e| Error::io("sync the file system", dir, &e))
 }
 
@@ -195,7 +224,7 @@ pub fn make_private_dir(path: &Path) -> Result<bool> {
     if path.is_dir() {
         return Ok(false);
     }
-    let made = DirBuilder::new().recursive(true).mode(0o700).create(path);
+    let made = uninterrupted(|| DirBuilder::new().recursive(true).mode(0o700).create(path));
     made.map_err(|e| Error::io("make a directory", path, &e))?;
     if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
         sync_dir(parent)?;

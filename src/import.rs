@@ -109,6 +109,10 @@ pub fn import(
     if has_work(ledger, &target)? {
         deliver_all(site, ledger, target, options, observer, report)?;
     }
+    // Also where nothing is to do: the run that was cut off may have come to the very end.
+    if let Some(destination) = ledger.destination()? {
+        deliver::sweep_delivered(site, ledger, destination.id)?;
+    }
     report_missing(ledger, report)?;
     count_aside(ledger, report)?;
     prune(site, ledger, options.keep)
@@ -308,7 +312,6 @@ fn deliver_all(
         report.outcome.delivered += delivery.0.len() as u64;
         ledger.settle(destination.id, &delivery, sink.high_water())?;
     }
-    deliver::sweep_delivered(site, ledger, destination.id)?;
     let rows = ledger.incoming_in(State::Admitted)?;
     let streams: BTreeSet<StreamId> = rows.iter().map(|r| r.manifest.stream).collect();
     let order = succession_order(ledger, streams.into_iter().collect(), [].iter())?;

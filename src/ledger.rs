@@ -182,11 +182,9 @@ fn said(doing: &str, path: &Path, cause: &rusqlite::Error) -> Error {
                 .at(path)
                 .advise("close that program, then run this again")
         }
-        Some(ErrorCode::DiskFull) => {
-            Error { no_room: true, ..Error::failed(format!("cannot {doing}: no room is left")) }
-                .at(path)
-                .advise("make room where the site lies")
-        }
+        // Where the index beside its log cannot grow, SQLite speaks of the disk and not of its room.
+        _ if cause.sqlite_extended_error_code() == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => no_room(doing, path),
+        Some(ErrorCode::DiskFull) => no_room(doing, path),
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             Error::failed(format!("cannot {doing}: this user may not write it")).at(path)
         }
@@ -199,6 +197,12 @@ fn damaged(path: &Path) -> Error {
     Error::failed("the ledger is damaged")
         .at(path)
         .advise("bring it back from a backup; `sqlite3 ledger.db .recover` shows what is left")
+}
+
+fn no_room(doing: &str, path: &Path) -> Error {
+    Error { no_room: true, ..Error::failed(format!("cannot {doing}: no room is left")) }
+        .at(path)
+        .advise("make room where the site lies")
 }
 
 /// An error of SQLite in the middle of work.

@@ -134,7 +134,7 @@ pub fn remove(site: &Site, kind: Kind, sha256: Digest) -> Result<()> {
 }
 
 fn remove_file(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
+    match disk::remove_file(path) {
         Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove what was delivered", path, &e)),
         _ => Ok(()),
     }

@@ -83,6 +83,14 @@ pub fn authenticate_all(
     // A copy of a manifest that lies apart from its signatures is no other batch.
     refused.retain(|(sha256, _)| !signed.iter().any(|(_, s)| s.sha256() == *sha256));
     findings.extend(refused.into_iter().map(|(_, finding)| finding));
+    for (place, why) in medium.unread_manifests() {
+        let finding = Finding::new(Weight::Incomplete, "unreadable", format!("this manifest cannot be read: {why}"));
+        findings.push(
+            finding
+                .at(place)
+                .advise("bring the medium again, or have the batch sent again: airpouch carry MEDIUM --resend N"),
+        );
+    }
     fold(findings);
     signed.sort_by_key(|(_, s)| (s.stream, s.sequence));
     (signed, any)

@@ -123,7 +123,6 @@ impl<'a> Delivering<'a> {
                 self.carry_out(&origin, bytes, &parsed, decision)
             }
             decision @ Decision::Empty => {
-                self.ledger.forget_aside(row.sha256)?;
                 self.released.push((kind, row.sha256));
                 self.carry_out(&origin, bytes, &parsed, decision)
             }

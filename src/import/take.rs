@@ -53,7 +53,7 @@ pub fn sweep(site: &Site) -> Result<()> {
     for folder in entries.flatten().map(|e| e.path()).filter(|p| p.is_dir()) {
         let files = fs::read_dir(&folder).map_err(|e| Error::io("read the inbox", &folder, &e))?;
         for file in files.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "partial")) {
-            fs::remove_file(&file).map_err(|e| Error::io("remove what a broken run left", &file, &e))?;
+            disk::remove_file(&file).map_err(|e| Error::io("remove what a broken run left", &file, &e))?;
         }
     }
     Ok(())
@@ -138,7 +138,7 @@ pub fn put_away_damaged(site: &Site, row: &IncomingRow, name: &str, fault: &Part
     }
     let path = folder(site, &row.manifest, row.sha256).join(name);
     let away = path.with_file_name(format!("{name}.damaged"));
-    match fs::rename(&path, &away) {
+    match disk::rename(&path, &away) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("put a damaged file aside", &path, &e)),
         _ => Ok(()),
     }
@@ -236,7 +236,7 @@ fn place_signatures(dir: &Path, sighting: &Sighting, signed: &Signed<Manifest>) 
 }
 
 fn remove_if_there(path: &Path) -> Result<()> {
-    match fs::remove_file(path) {
+    match disk::remove_file(path) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove a cut file", path, &e)),
         _ => Ok(()),
     }

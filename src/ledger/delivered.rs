@@ -415,6 +415,7 @@ impl Ledger {
                 change
                     .prepare_cached("INSERT OR IGNORE INTO delivered VALUES (?1, ?2, ?3, ?4, NULL)")?
                     .execute(params![destination, sha256.as_bytes(), batch, *ordinal as i64])?;
+                change.prepare_cached("DELETE FROM set_aside WHERE sha256 = ?1")?.execute([sha256.as_bytes()])?;
             }
             for p in &group.placing {
                 change.prepare_cached("INSERT OR REPLACE INTO placing VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(

@@ -1,6 +1,5 @@
 //! What an earlier run left: sealed batches to sign, unsealed files to sweep, a ledger older than its batches.
 
-use std::fs;
 use std::path::Path;
 
 use super::batch_line;
@@ -77,7 +76,7 @@ pub(super) fn sweep(ledger: &Ledger, outbox: &KeptShelf) -> Result<()> {
     for name in outbox.names()? {
         if name.ends_with(".partial") || !is_used(&used, &name) {
             let path = outbox.dir().join(&name);
-            fs::remove_file(&path).map_err(|e| Error::io("remove what an unfinished run left", &path, &e))?;
+            disk::remove_file(&path).map_err(|e| Error::io("remove what an unfinished run left", &path, &e))?;
         }
     }
     Ok(())
@@ -186,8 +185,9 @@ pub fn renew(
         if let Some(medium) = medium {
             bring_back(outbox, medium, &signed)?;
         }
-        // Without its index its content is packed again; the importer sees that it has it.
-        let index = read_index(outbox, &signed).ok();
+        // What the outbox cannot carry is packed again; the importer sees if it has it.
+        let is_whole = signed.parts().all(|p| outbox.has(&p));
+        let index = read_index(outbox, &signed).ok().filter(|_| is_whole);
         let envelopes: Vec<Digest> = index.map(|i| i.lines.iter().map(|l| l.sha256).collect()).unwrap_or_default();
         let signed_by: Vec<PublicKey> = signed.signers().iter().cloned().collect();
         ledger.take_in(&row, signed.bytes(), &signed, &envelopes, &signed_by)?;

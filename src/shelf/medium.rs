@@ -4,7 +4,7 @@
 //! three folders deep, and a bounded number of names. Nothing is written, and nothing is read twice for one
 //! decision: bytes that were digested are the bytes that are used.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fs::OpenOptions;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
@@ -37,6 +37,8 @@ pub struct Medium {
     pub unreadable: Vec<(String, String)>,
     /// Whether there were more names than are looked at.
     pub too_many: bool,
+    /// Manifests by their name that could not be read, each with the reason.
+    unread: Mutex<BTreeMap<String, String>>,
     /// Digests of files that were read and were not what was sought, so that none is hashed twice.
     digests: Mutex<HashMap<usize, Digest>>,
 }
@@ -74,7 +76,13 @@ impl Medium {
         std::fs::read_dir(root).map_err(|e| {
             Error::io("read the medium", root, &e).advise("mount it, and name the directory where it is mounted")
         })?;
-        let mut medium = Self { files: Vec::new(), unreadable: Vec::new(), too_many: false, digests: Mutex::default() };
+        let mut medium = Self {
+            files: Vec::new(),
+            unreadable: Vec::new(),
+            too_many: false,
+            unread: Mutex::default(),
+            digests: Mutex::default(),
+        };
         let mut walk = WalkDir::new(root).min_depth(1).max_depth(MEDIUM_DEPTH + 1).into_iter();
         let mut names = 0;
         while let Some(entry) = walk.next() {
@@ -117,7 +125,7 @@ impl Medium {
     }
 
     /// All that may be a manifest, in the order of names, one at a time: strangers may have left any number.
-    /// What cannot be read is no sighting; the same content twice is two.
+    /// What cannot be read is no sighting, but told by [`Self::unread_manifests`] afterwards; the same content twice is two.
     pub fn sightings(&self) -> impl Iterator<Item = Sighting> + '_ {
         self.files.iter().filter_map(|file| self.sighting(file))
     }
@@ -134,19 +142,24 @@ impl Medium {
         self.files.iter().filter(beyond).filter_map(|file| self.sighting(file))
     }
 
+    /// Manifests of which there was no sighting, because the system refused to read them; with its reason.
+    pub fn unread_manifests(&self) -> BTreeMap<String, String> {
+        self.unread.lock().expect("no thread panics with it").clone()
+    }
+
     fn read_if_manifest(&self, file: &Entry) -> Option<Vec<u8>> {
         let called_manifest = is_called_manifest(&file.plain);
         if (file.size > MANIFEST_MAX || file.size < TAG.len() as u64) && !called_manifest {
             return None;
         }
-        let mut opened = open(&file.path).ok()?;
-        let mut bytes = Vec::new();
-        opened.by_ref().take(TAG.len() as u64).read_to_end(&mut bytes).ok()?;
-        if !bytes.starts_with(TAG) && !called_manifest {
-            return None;
+        let read = read_tagged(&file.path, called_manifest);
+        if let Err(e) = &read
+            && called_manifest
+        {
+            let name = harmless_bytes(file.path.file_name().unwrap_or_default().as_encoded_bytes());
+            self.unread.lock().expect("no thread panics with it").insert(name, reason(e));
         }
-        opened.take(MANIFEST_MAX + 1 - bytes.len() as u64).read_to_end(&mut bytes).ok()?;
-        Some(bytes)
+        read.ok().flatten()
     }
 
     fn sighting(&self, file: &Entry) -> Option<Sighting> {
@@ -256,6 +269,18 @@ fn is_called_manifest(plain: &str) -> bool {
 
 fn open(path: &Path) -> io::Result<std::fs::File> {
     OpenOptions::new().read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32).open(path)
+}
+
+/// A file that begins as a manifest, or any file if it is called one.
+fn read_tagged(path: &Path, called_manifest: bool) -> io::Result<Option<Vec<u8>>> {
+    let mut opened = open(path)?;
+    let mut bytes = Vec::new();
+    opened.by_ref().take(TAG.len() as u64).read_to_end(&mut bytes)?;
+    if !bytes.starts_with(TAG) && !called_manifest {
+        return Ok(None);
+    }
+    opened.take(MANIFEST_MAX + 1 - bytes.len() as u64).read_to_end(&mut bytes)?;
+    Ok(Some(bytes))
 }
 
 fn read_signature(file: &Entry, named: bool) -> Option<SignatureFile> {

@@ -88,7 +88,7 @@ impl Directory {
             let name = entry.file_name();
             let Some(stem) = name.to_str().and_then(|n| n.strip_suffix(".partial")) else { continue };
             if is_ours(stem) && !known.iter().any(|p| p.name == stem) {
-                fs::remove_file(entry.path())
+                disk::remove_file(&entry.path())
                     .map_err(|e| Error::io("remove what a broken run left", &entry.path(), &e))?;
             }
         }
@@ -111,7 +111,7 @@ impl Directory {
                     .at(&target)
                     .advise("the directory must be airpouch's alone; move that file away"));
                 }
-                fs::rename(&partial, &target).map_err(|e| fault(&e))
+                disk::rename(&partial, &target).map_err(|e| fault(&e))
             }
             Err(e) => Err(fault(&e)),
         }
@@ -147,7 +147,7 @@ impl Directory {
 
 /// Sets a file's mtime and says which one the file system kept.
 fn stamp(file: &File, nanos: i64) -> io::Result<i64> {
-    file.set_modified(UNIX_EPOCH + Duration::from_nanos(nanos.max(0) as u64))?;
+    disk::uninterrupted(|| file.set_modified(UNIX_EPOCH + Duration::from_nanos(nanos.max(0) as u64)))?;
     let metadata = file.metadata()?;
     Ok(metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec())
 }
@@ -316,7 +316,7 @@ impl Sink for Directory {
 
 fn mark_directory(path: &Path) -> Result<String> {
     if !path.is_dir() {
-        fs::create_dir(path).map_err(|e| {
+        disk::uninterrupted(|| fs::create_dir(path)).map_err(|e| {
             Error::io("make the destination", path, &e)
                 .advise("its parent directory must be there; is the share mounted?")
         })?;

@@ -2,5 +2,6 @@
 
 mod support;
 
+mod crash;
 mod journey;
 mod openssl_keys;
