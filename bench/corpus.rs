@@ -140,8 +140,11 @@ fn main() {
         let again = random.below(60) == 0;
         let size = random.size();
         let mut content = if again { Random(feed as u64 + 77) } else { Random(random.next() | 1) };
-        let objects =
-            if feed % 2 == 0 { indicators(&mut content, &words, size) } else { knowledge(&mut content, &words, size) };
+        let objects = if feed.is_multiple_of(2) {
+            indicators(&mut content, &words, size)
+        } else {
+            knowledge(&mut content, &words, size)
+        };
         let name = FEEDS[feed];
         let envelope = format!(
             r#"{{"bundle_type": "DIRECTORY_BUNDLE", "applicant_id": "7c9e6679-7425-40de-944b-e07fc1f9{feed:04}", "connector": {{"id": "43509aab-0310-5f8d-9395-81f36f6d{feed:04}", "name": "{name}", "type": "EXTERNAL_IMPORT", "scope": "indicator,report", "auto": false, "validate_before_import": false}}, "entities_types": null, "bundle": {{"type": "bundle", "id": "bundle--{}", "objects": [{}]}}, "update": false}}"#,

@@ -165,6 +165,7 @@ fn admit_all(
     options: &ImportOptions,
     report: &mut ImportReport,
 ) -> Result<()> {
+    recheck_admitted(site, ledger, store, options, report)?;
     let mut waiting: BTreeMap<StreamId, Vec<IncomingRow>> = BTreeMap::new();
     for row in ledger.incoming_in(State::Whole)? {
         waiting.entry(row.manifest.stream).or_default().push(row);
@@ -173,6 +174,23 @@ fn admit_all(
     for stream in order {
         let rows = waiting.remove(&stream).unwrap_or_default();
         admit_stream(site, ledger, store, options, stream, rows, report)?;
+    }
+    Ok(())
+}
+
+/// What was admitted and not delivered to its end is held against the trust store of today.
+fn recheck_admitted(
+    site: &Site,
+    ledger: &Ledger,
+    store: &TrustStore,
+    options: &ImportOptions,
+    report: &mut ImportReport,
+) -> Result<()> {
+    let lineages: Vec<_> = ledger.incoming_firsts()?.iter().filter_map(|r| succession(&r.manifest)).collect();
+    for row in ledger.incoming_in(State::Admitted)? {
+        if let Err(refusal) = admit::open(site, &lineages, store, options, &row) {
+            refuse(site, ledger, &row, refusal, report)?;
+        }
     }
     Ok(())
 }
@@ -196,17 +214,11 @@ fn admit_stream(
     }
     let position = ledger.position(stream)?;
     let links: Vec<_> = candidates.iter().map(|(_, link)| link.clone()).collect();
-    let mut gap_told = false;
     for (verdict, (row, _)) in admit::admit(position, &links, options.on_gap).into_iter().zip(&candidates) {
         match verdict {
             admit::Admission::Admit { late } => ledger.set_admitted(row.id, late)?,
             admit::Admission::Keep(kept) => {
-                // What is missing is said at every run; that a batch waits for it, once.
-                if let admit::Kept::Waiting(missing) = &kept
-                    && !std::mem::replace(&mut gap_told, true)
-                {
-                    report.findings.push(missing_finding(stream, missing, false));
-                }
+                // What is missing is said at every run, elsewhere; that a batch waits for it, once.
                 if row.standing.as_deref() != Some(kept.code()) {
                     ledger.set_state(row.id, State::Whole, Some(kept.code()))?;
                     report.findings.push(kept.finding(&row.manifest, row.sha256));
@@ -312,12 +324,11 @@ fn deliver_all(
         report.outcome.delivered += delivery.0.len() as u64;
         ledger.settle(destination.id, &delivery, sink.high_water())?;
     }
-    let rows = ledger.incoming_in(State::Admitted)?;
-    let streams: BTreeSet<StreamId> = rows.iter().map(|r| r.manifest.stream).collect();
-    let order = succession_order(ledger, streams.into_iter().collect(), [].iter())?;
     let mut delivering = Delivering::new(site, ledger, sink.as_mut(), destination.id, options, report);
     delivering.retry_set_aside()?;
-    for stream in order {
+    let rows = delivering.admitted()?;
+    let streams: BTreeSet<StreamId> = rows.iter().map(|r| r.manifest.stream).collect();
+    for stream in succession_order(delivering.ledger(), streams.into_iter().collect(), [].iter())? {
         for row in rows.iter().filter(|r| r.manifest.stream == stream) {
             delivering.batch(row, observer)?;
         }
@@ -346,15 +357,20 @@ fn report_missing(ledger: &Ledger, report: &mut ImportReport) -> Result<()> {
     Ok(())
 }
 
-/// All numbers that have not come: of each stream, and of the end of each stream that another one goes on from.
-/// The third value is whether the stream begins behind them.
+/// All numbers that have not come: of each stream, also where batches wait behind them, and of the end of each stream
+/// that another one goes on from. The third value is whether the stream begins behind them.
 ///
 /// # Errors
 /// SQLite refused.
 pub fn all_missing(ledger: &Ledger) -> Result<Vec<(StreamId, Missing, bool)>> {
     let mut out = Vec::new();
     for stream in ledger.incoming_streams()? {
-        let position = ledger.position(stream)?;
+        let mut position = ledger.position(stream)?;
+        for row in ledger.incoming_in(State::Whole)?.iter().filter(|r| r.manifest.stream == stream) {
+            if row.standing.as_deref() == Some("waiting") {
+                position.admit(row.manifest.link(row.sha256));
+            }
+        }
         for missing in position.missing() {
             let begins = position.first().is_some_and(|first| missing.numbers.end() < &first);
             out.push((stream, missing, begins));

@@ -18,6 +18,7 @@ use super::terminal::Talk;
 /// mappings given by --applicant are put there.
 #[derive(clap::Args, Debug)]
 #[command(
+    args_override_self = true,
     after_help = "Example:\n  airpouch applicants\n  airpouch applicants --write --applicant 7c9e6679-7425-40de-944b-e07fc1f90ae7=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10"
 )]
 pub struct Args {

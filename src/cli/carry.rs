@@ -20,6 +20,7 @@ const OVERLAP: u32 = 3;
 /// lost stick heals with the next one. Everything is read back before it says SAFE TO REMOVE.
 #[derive(clap::Args, Debug)]
 #[command(
+    args_override_self = true,
     after_help = "Example:\n  airpouch carry /media/stick --require-mount\n  airpouch carry /media/stick --resend 57      the other side has lost a part of batch 57"
 )]
 pub struct Args {

@@ -14,7 +14,7 @@ use super::terminal::Talk;
 /// Makes two sites, keys, a stick and some envelopes in a new directory, which it names and leaves to look at, and runs
 /// the daily commands there. Needs no arguments, no services and no network.
 #[derive(clap::Args, Debug)]
-#[command(after_help = "Example:\n  airpouch demo")]
+#[command(args_override_self = true, after_help = "Example:\n  airpouch demo")]
 pub struct Args {}
 
 /// What connectors wrote: the name of the file, and the envelope.

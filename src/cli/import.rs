@@ -25,6 +25,7 @@ const KEEP: &str = "30d";
 /// each new envelope once, in order. Without MEDIUM it goes on from the inbox. What may not cross is kept, with its reason.
 #[derive(clap::Args, Debug)]
 #[command(
+    args_override_self = true,
     after_help = "Example:\n  airpouch import /media/stick --to dir:/srv/opencti/in --trust /etc/airpouch/trust\n  airpouch import --applicant 7c9e6679-7425-40de-944b-e07fc1f90ae7=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10\n  airpouch import /media/stick       with to and trust in airpouch.toml, from cron"
 )]
 pub struct Args {

@@ -16,6 +16,7 @@ use super::terminal::Talk;
 /// Both are what openssl reads and writes. Nothing is ever overwritten.
 #[derive(clap::Args, Debug)]
 #[command(
+    args_override_self = true,
     after_help = "Example:\n  airpouch keygen --out /etc/airpouch/site-a\n  airpouch keygen --out /etc/airpouch/site-a --passphrase-file /root/passphrase"
 )]
 pub struct Args {

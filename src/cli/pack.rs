@@ -21,6 +21,7 @@ use super::terminal::Talk;
 /// What is no valid envelope stays where it is and is told once. With MEDIUM the batches are carried right after.
 #[derive(clap::Args, Debug)]
 #[command(
+    args_override_self = true,
     after_help = "Example:\n  airpouch pack /srv/opencti/out --key /etc/airpouch/site-a.key.pem\n  airpouch pack /srv/opencti/out /media/stick --key /etc/airpouch/site-a.key.pem --zone restricted\n  airpouch pack                      with source and key in airpouch.toml, from cron"
 )]
 pub struct Args {

@@ -15,6 +15,7 @@ use super::terminal::Talk;
 /// List what is held or quarantined, or release it
 #[derive(clap::Args, Debug)]
 #[command(
+    args_override_self = true,
     after_help = "Example:\n  airpouch quarantine list\n  airpouch quarantine release 812302a6 --reason \"checked with the feed's owner\""
 )]
 pub struct Args {

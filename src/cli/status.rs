@@ -19,6 +19,7 @@ use super::terminal::Talk;
 /// Reads the ledger without the lock; changes nothing. Each thing that waits comes with the one command that settles it.
 #[derive(clap::Args, Debug)]
 #[command(
+    args_override_self = true,
     after_help = "Example:\n  airpouch status\n  airpouch status --site /var/lib/airpouch --json | jq .report.streams"
 )]
 pub struct Args {

@@ -19,6 +19,7 @@ use super::{keys, settings};
 /// Go on after a ledger was restored, or settle a gap or a fork
 #[derive(clap::Args, Debug)]
 #[command(
+    args_override_self = true,
     after_help = "Example:\n  airpouch stream renew --medium /media/stick                              at the exporter, after its ledger was restored\n  airpouch stream accept c1d0a7e2-3b44-4f0e-9b3a-6a1c2d3e4f50 2-7 --reason \"stick lost, content not needed\""
 )]
 pub struct Args {
@@ -138,8 +139,10 @@ fn accept(args: &Accept, talk: &Talk) -> Result<ExitStatus> {
     let (ledger, _) = Ledger::open(&site, Role::Importer)?;
     let missing: Vec<RangeInclusive<u64>> =
         all_missing(&ledger)?.into_iter().filter(|(s, ..)| *s == stream).map(|(_, m, _)| m.numbers).collect();
-    let is_missing = |n: &u64| missing.iter().any(|m| m.contains(n));
-    if args.sha256.is_none() && !(is_missing(numbers.start()) && is_missing(numbers.end())) {
+    // Some of them have to be missing, and none may be a number that is still to come.
+    let overlaps = missing.iter().any(|m| m.start() <= numbers.end() && numbers.start() <= m.end());
+    let last = missing.iter().map(|m| *m.end()).max();
+    if args.sha256.is_none() && !(overlaps && Some(*numbers.end()) <= last) {
         return Err(Error::usage(format!("{} of stream {stream} are not missing", args.numbers))
             .advise("airpouch status lists what is"));
     }

@@ -15,6 +15,7 @@ use super::{keys, settings};
 /// Checks every signature, digest, header and envelope of every batch on MEDIUM. Reads it once, writes nothing.
 #[derive(clap::Args, Debug)]
 #[command(
+    args_override_self = true,
     after_help = "Example:\n  airpouch verify /media/stick --trust /etc/airpouch/trust\n  airpouch verify /media/stick --trust /etc/airpouch/trust --zone restricted --policy policy.toml"
 )]
 pub struct Args {

@@ -12,7 +12,7 @@ use crate::shelf::PartFault;
 use crate::shelf::check::read_index;
 use crate::shelf::kept::KeptShelf;
 use crate::site::Site;
-use crate::stream::{Link, Missing, Position, Standing};
+use crate::stream::{Link, Position, Standing};
 use crate::text::{count, size};
 use crate::trust::TrustStore;
 use crate::verify::{allowed_finding, lineage, part_finding, succession, zone_finding};
@@ -96,7 +96,7 @@ pub enum Admission {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kept {
     /// It waits for the numbers before it.
-    Waiting(Missing),
+    Waiting,
     /// Another history under one number.
     Fork {
         /// The number.
@@ -114,7 +114,7 @@ impl Kept {
     /// One word for the ledger and for programs.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Waiting(_) => "waiting",
+            Self::Waiting => "waiting",
             Self::Fork { .. } => "fork",
             Self::Unlinked => "unlinked",
         }
@@ -130,7 +130,7 @@ impl Kept {
             size(manifest.totals.bytes)
         );
         match self {
-            Self::Waiting(_) => Finding::new(Weight::Incomplete, "waiting", format!("{what}: held in the inbox until the numbers before it come"))
+            Self::Waiting => Finding::new(Weight::Incomplete, "waiting", format!("{what}: held in the inbox until the numbers before it come"))
                 .at(place)
                 .advise("the medium may leave"),
             Self::Fork { at, known, other } => {
@@ -177,7 +177,7 @@ fn judge(position: &Position, link: &Link, on_gap: OnGap) -> Admission {
         Standing::Replay => Admission::Keep(Kept::Unlinked),
         Standing::Gap(missing) | Standing::UnknownStart(missing) => {
             let hold = on_gap == OnGap::Hold && !position.is_settled(&missing.numbers);
-            if hold { Admission::Keep(Kept::Waiting(missing)) } else { Admission::Admit { late: false } }
+            if hold { Admission::Keep(Kept::Waiting) } else { Admission::Admit { late: false } }
         }
         Standing::Fork { at, known, other } => Admission::Keep(Kept::Fork { at, known, other }),
         Standing::Unlinked => Admission::Keep(Kept::Unlinked),

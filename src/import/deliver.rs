@@ -87,6 +87,16 @@ impl<'a> Delivering<'a> {
         Self { site, ledger, sink, destination, options, report, group, released, in_run, forked: None }
     }
 
+    /// The ledger as it stands now.
+    pub fn ledger(&self) -> &Ledger {
+        self.ledger
+    }
+
+    /// The batches that are to be delivered, by stream and number.
+    pub fn admitted(&self) -> Result<Vec<IncomingRow>> {
+        self.ledger.incoming_in(State::Admitted)
+    }
+
     /// What waits goes first, for it is older: what is released, and what nothing speaks against any more.
     pub fn retry_set_aside(&mut self) -> Result<()> {
         for row in self.ledger.set_aside()? {
@@ -146,10 +156,11 @@ impl<'a> Delivering<'a> {
         }
     }
 
-    /// Its file is gone or was changed. While its batch lies in the inbox it is unpacked from there once more.
+    /// Its file is gone or was changed. What was only held is unpacked once more, while its batch lies in the inbox;
+    /// what a person has released was looked at, and nothing else takes its place.
     fn lost_from_site(&mut self, row: &AsideRow, cause: Error) -> Result<()> {
         let batch = self.ledger.incoming_in(State::Delivered)?.into_iter().find(|b| b.id == row.batch && !b.pruned);
-        if let Some(batch) = batch {
+        if let Some(batch) = batch.filter(|_| row.kind == "held") {
             self.ledger.forget_aside(row.sha256)?;
             return self.ledger.set_state(batch.id, State::Admitted, None);
         }

@@ -83,7 +83,8 @@ pub fn take(
             report.findings.push(finding);
             continue;
         }
-        let streams = lineage(&lineages, signed.stream.uuid());
+        let own: Vec<_> = lineages.iter().copied().chain(succession(signed)).collect();
+        let streams = lineage(&own, signed.stream.uuid());
         // With too few signatures so far it is taken all the same: another medium may bring the others.
         if let Some(finding) = allowed_finding(signed, &streams, store, place).filter(|f| f.weight == Weight::False) {
             report.findings.push(finding);

@@ -2,6 +2,9 @@
 
 mod support;
 
+mod attack;
+mod builder;
+mod conformance;
 mod crash;
 mod journey;
 mod openssl_keys;

@@ -110,3 +110,32 @@ fn a_stick_that_refuses_is_told_and_the_next_carry_heals_it() {
 fn a_disk_that_refuses_costs_import_no_envelope() {
     refuse_everywhere("import", &Import::new(Extent::asked_for()));
 }
+
+/// The threads that write what is delivered have no screen of their own: what they meet stops the run all the same.
+#[test]
+fn an_error_in_one_of_several_threads_stops_the_import_and_costs_nothing() {
+    let journey = Import::many(60).with_threads("4");
+    let (clean, _) = calls_of(&journey.first());
+    let (mut count, mut stopped) = (0, 0);
+    for call in ["write", "utimensat"] {
+        for (nth, error) in (1..=10).flat_map(|nth| ["EIO", "ENOSPC", "EINTR"].map(|error| (nth, error))) {
+            let fault = Fault { call, nth, blow: Blow::Error(error) };
+            let _told = At(format!("import with four threads, {fault}"));
+            journey.scene().set_back();
+            let mut memory = <Import as Journey>::Memory::default();
+            let Ended::ByItself(run) = with_fault(&journey.first(), fault) else { panic!("nobody killed it") };
+            journey.stopped(&mut memory);
+            if !ends_well(&run, &clean) {
+                assert_ne!(error, "EINTR", "{run:#?}");
+                stopped += 1;
+            } else if !journey.owns_up(&run) {
+                journey.done(&memory);
+            }
+            let again = finish(&mut journey.again(&mut memory));
+            journey.healed(memory, again);
+            count += 1;
+        }
+    }
+    println!("\nCOUNT refused calls in import with four threads: {count}, {stopped} stopped it; lost 0, twice 0");
+    assert!(count >= 60 && stopped >= 10, "{stopped} of {count}");
+}

@@ -335,6 +335,7 @@ impl Journey for Carry {
 /// import, from a medium to a directory that the stock connector eats from.
 pub struct Import {
     scene: Scene,
+    threads: &'static str,
     fates: BTreeMap<String, Fate>,
 }
 
@@ -353,11 +354,16 @@ impl Import {
         Self::carried(scene, fates)
     }
 
+    /// The same with several threads, which nothing can stop in one order.
+    pub fn with_threads(self, threads: &'static str) -> Self {
+        Self { threads, ..self }
+    }
+
     fn carried(scene: Scene, fates: BTreeMap<String, Fate>) -> Self {
         scene.run(&["carry", "medium", "--site", "exporter"]).exits(0);
         fs::remove_dir_all(scene.path("exporter")).unwrap();
         scene.save();
-        Self { scene, fates }
+        Self { scene, threads: "1", fates }
     }
 
     fn of(&self, fate: Fate) -> Vec<String> {
@@ -368,7 +374,7 @@ impl Import {
         let mapped = mapped();
         let mut words = vec!["import"];
         words.extend(medium);
-        words.extend(["--to", "dir:out", "--trust", "trust", "--site", "importer", "--threads", "1"]);
+        words.extend(["--to", "dir:out", "--trust", "trust", "--site", "importer", "--threads", self.threads]);
         words.extend(["--applicant", &mapped]);
         self.scene.command(&words)
     }

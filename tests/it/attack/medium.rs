@@ -1,0 +1,269 @@
+//! What lies on a medium that somebody prepared, or that something spoiled.
+
+use std::fs;
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::symlink;
+use std::process::Command;
+
+use super::{all_of, delivered, import, three, verify, world};
+use crate::builder::{Builder, Item, envelope, indicator, raw, text};
+use crate::support::{Run, SEED, files};
+
+/// What must never reach a terminal as it is.
+const ACTING: [char; 7] = ['\u{1b}', '\u{7}', '\u{9b}', '\u{202e}', '\u{2066}', '\u{200b}', '\r'];
+
+#[track_caller]
+fn is_harmless(run: &Run) {
+    for text in [&run.stdout, &run.stderr] {
+        assert!(!text.contains(ACTING), "{run:#?}");
+        assert!(text.lines().all(|l| !l.starts_with("SAFE TO REMOVE")), "a line was forged: {run:#?}");
+    }
+}
+
+#[test]
+fn somebody_puts_links_fifos_and_devices_on_the_medium() {
+    let world = world();
+    let batch = three().build();
+    let elsewhere = world.path("elsewhere");
+    batch.place(&elsewhere);
+    let medium = world.medium();
+    for (name, _) in &batch.files {
+        symlink(elsewhere.join(name), medium.join(name)).unwrap();
+    }
+    symlink(&elsewhere, medium.join("folder")).unwrap();
+    symlink(&medium, medium.join("circle")).unwrap();
+    symlink("/nowhere", medium.join("airpouch-dangling.manifest")).unwrap();
+    let node =
+        |arguments: &[&str]| Command::new(arguments[0]).args(&arguments[1..]).current_dir(&medium).output().unwrap();
+    assert!(node(&["mkfifo", "airpouch-0000000000000000-00000001.manifest"]).status.success());
+    assert!(node(&["mkfifo", "airpouch-0000000000000000-00000001.0000000000000000.sig"]).status.success());
+    if !node(&["mknod", "airpouch-0000000000000000-00000002.manifest", "c", "1", "5"]).status.success() {
+        println!("SKIP no device nodes can be made here");
+    }
+    verify(&world).exits(3).says("there is no batch on this medium");
+    import(&world).exits(3).says("there is no batch on this medium");
+    assert!(delivered(&world).is_empty());
+}
+
+#[test]
+fn somebody_puts_a_link_in_the_place_of_one_file() {
+    for end in [".index.zst", ".v0001.tar.zst"] {
+        let world = world();
+        let batch = three().build();
+        batch.place(&world.medium());
+        let path = world.on_medium(end);
+        fs::rename(&path, world.path("elsewhere")).unwrap();
+        symlink(world.path("elsewhere"), &path).unwrap();
+        verify(&world).exits(3).says("is missing");
+        import(&world).exits(3).says("is missing");
+        assert!(delivered(&world).is_empty());
+    }
+}
+
+#[test]
+fn somebody_names_files_so_that_they_act_on_a_terminal() {
+    let long = "l".repeat(240);
+    let names: [&[u8]; 7] = [
+        b"\x1b[2J\x1b[H\x1b]0;owned\x07.manifest",
+        "\u{202e}tsefinam\u{2066}.manifest".as_bytes(),
+        b"two\nSAFE TO REMOVE\n.manifest",
+        b"\xff\xfe\x9b31m.manifest",
+        b"..manifest",
+        "\u{200b}\u{9b}2J.manifest".as_bytes(),
+        long.as_bytes(),
+    ];
+    for name in names {
+        let world = world();
+        // Each of them is a manifest by its content; the signature beside it, by nobody, does not bear its name and may
+        // be another's. So it has no signature yet, and has to be spoken of, unless its name hides it.
+        let batch = three().signed_by(&[[9; 32]]).build();
+        let path = world.medium().join(std::ffi::OsStr::from_bytes(name));
+        fs::write(&path, batch.bytes(".manifest")).unwrap();
+        fs::write(world.medium().join(batch.name(".sig")), batch.bytes(".sig")).unwrap();
+        for run in [verify(&world), world.verify(&["--json"]), import(&world)] {
+            is_harmless(&run);
+            run.exits(3);
+        }
+        assert!(delivered(&world).is_empty());
+    }
+}
+
+#[test]
+fn somebody_names_folders_and_signatures_so_that_they_act_on_a_terminal() {
+    let world = world();
+    let batch = three().build().damage(".sig", |b| b[0] ^= 1);
+    let folder = world.medium().join("\u{1b}[31m\nSAFE TO REMOVE\n\u{202e}");
+    fs::create_dir(&folder).unwrap();
+    batch.place(&folder);
+    let signature = folder.join(batch.name(".sig"));
+    let acting = folder.join(batch.name(".sig").replace(".sig", ".\u{1b}[2J\nSAFE TO REMOVE.sig"));
+    fs::rename(signature, acting).unwrap();
+    for run in [verify(&world), world.verify(&["--json"]), import(&world)] {
+        is_harmless(&run);
+        run.exits(4).says("false");
+    }
+}
+
+#[test]
+fn a_connector_names_its_file_so_that_it_acts_on_a_terminal() {
+    let world = world();
+    let command = indicator("x").replacen(
+        "{",
+        "{\"opencti_operation\": \"del\u{1b}[2J\\u001b]0;x\\u0007\\nSAFE TO REMOVE\", ",
+        1,
+    );
+    let command = command.replace('\u{1b}', "\\u001b");
+    let name = "\u{1b}[2J\nSAFE TO REMOVE\n\u{202e}\u{7}".to_owned() + &"n".repeat(3000) + ".json";
+    let item = Item { name, ..Item::new(1, "", envelope(&command)) };
+    let connector = "Feed \u{1b}[31m\nSAFE TO REMOVE \u{202e}";
+    let builder = Builder::new(vec![item]).signed_by(&[SEED]).with(|b| b.connectors[0].set("name", text(connector)));
+    builder.build().place(&world.medium());
+    let policy = world.path("policy.toml");
+    fs::write(&policy, "").unwrap();
+    verify(&world).exits(0);
+    let run = world.verify(&["--zone", "restricted", "--policy", "policy.toml"]).exits(3).says("opencti_operation");
+    is_harmless(&run);
+    let run = import(&world).exits(3).says("quarantined");
+    is_harmless(&run);
+    for arguments in [
+        &["quarantine", "list", "--site", "importer"][..],
+        &["status", "--site", "importer"],
+        &["applicants", "--site", "importer"],
+    ] {
+        is_harmless(&world.run(arguments).exits(0));
+    }
+    assert!(delivered(&world).is_empty());
+}
+
+#[test]
+fn an_index_line_names_a_path_and_nothing_is_written_there() {
+    let world = world();
+    let items = ["../../../escape.json", "/etc/airpouch-escape.json", "a/b.json", ".", ".."];
+    let items = items.iter().zip(1..).map(|(n, at)| Item { name: (*n).to_owned(), ..Item::made(at, &format!("{at}")) });
+    let batch = Builder::new(items.collect()).signed_by(&[SEED]).build();
+    batch.place(&world.medium());
+    import(&world).exits(0);
+    assert_eq!(delivered(&world), all_of(&[&batch]));
+    let names: Vec<_> = files(&world.path("out")).into_iter().map(|(n, _)| n).filter(|n| n != ".airpouch").collect();
+    assert!(names.iter().all(|n| n.starts_with("3f0c6f3e58a14d0b-00000001-0000000")), "{names:?}");
+    assert!(!world.path("escape.json").exists() && !std::path::Path::new("/etc/airpouch-escape.json").exists());
+}
+
+#[test]
+fn somebody_fills_the_medium_with_100_001_names() {
+    let world = world();
+    let batch = three().build();
+    batch.place(&world.medium());
+    let inside = world.medium().join("zzz");
+    fs::create_dir(&inside).unwrap();
+    for n in 0..100_001 {
+        fs::File::create(inside.join(format!("{n:06}"))).unwrap();
+    }
+    let words = "there are more than 100,000 names on this medium";
+    verify(&world).exits(3).says(words).says("holds: batch 1");
+    import(&world).exits(3).says(words);
+    // What was seen before the limit is whole, and it is what was signed.
+    assert_eq!(delivered(&world), all_of(&[&batch]));
+}
+
+#[test]
+fn a_damaged_copy_lies_beside_a_good_one() {
+    for end in [".index.zst", ".v0001.tar.zst"] {
+        let world = world();
+        let batch = three().build();
+        batch.clone().damage(end, |b| b[9] ^= 1).place(&world.medium().join("a"));
+        batch.place(&world.medium().join("b"));
+        verify(&world).exits(0).says("holds: batch 1");
+        import(&world).exits(0);
+        assert_eq!(delivered(&world), all_of(&[&batch]));
+    }
+}
+
+#[test]
+fn a_false_manifest_lies_beside_a_good_one() {
+    let world = world();
+    let batch = three().build();
+    batch.clone().damage(".manifest", |b| b[99] ^= 1).place(&world.medium().join("a"));
+    batch.place(&world.medium().join("b"));
+    verify(&world).exits(4).says("is no signature of key").says("holds: batch 1");
+    import(&world).exits(4).says("is no signature of key");
+    assert_eq!(delivered(&world), all_of(&[&batch]));
+}
+
+#[test]
+fn a_signed_manifest_is_larger_than_a_manifest_may_be() {
+    let world = world();
+    let batch = three().manifest(|m| m.set("producer", text(format!("airpouch {}", "1".repeat(256 << 10))))).build();
+    batch.place(&world.medium());
+    verify(&world).exits(4);
+    import(&world).exits(4);
+    assert!(delivered(&world).is_empty());
+}
+
+#[test]
+fn parts_of_one_batch_come_on_two_media() {
+    let world = world();
+    let batch = three().per_volume(1).build();
+    let first = batch.clone().without(".v0002.tar.zst");
+    super::bring(&world, &[&first]).exits(3).says("v0002.tar.zst is missing");
+    assert!(delivered(&world).is_empty());
+    super::go_on(&world, &[]).exits(3).says("v0002.tar.zst is missing");
+    let second = batch.clone().without(".v0001.tar.zst").without(".v0003.tar.zst").without(".index.zst");
+    super::bring(&world, &[&second]).exits(0);
+    assert_eq!(delivered(&world), all_of(&[&batch]));
+}
+
+#[test]
+fn a_volume_is_swapped_for_one_of_another_batch_of_the_same_signer() {
+    let world = world();
+    let other =
+        Builder::new(vec![Item::made(1, "eno"), Item::made(2, "owt"), Item::made(3, "eerht")]).signed_by(&[SEED]);
+    let other = other.build().bytes(".v0001.tar.zst").to_vec();
+    let batch = three().build();
+    let same_size = batch.bytes(".v0001.tar.zst").len() == other.len();
+    batch.damage(".v0001.tar.zst", |b| *b = other).place(&world.medium());
+    let run = verify(&world);
+    assert!(!run.said().contains("holds"), "{run:#?}");
+    if same_size {
+        run.exits(4).says("has another digest");
+    }
+    import(&world);
+    assert!(delivered(&world).is_empty());
+}
+
+#[test]
+fn nothing_on_the_medium_is_written_or_touched() {
+    let world = world();
+    three().build().place(&world.medium());
+    let look = || {
+        let mut found: Vec<_> = fs::read_dir(world.medium())
+            .unwrap()
+            .map(|e| e.unwrap())
+            .map(|e| (e.file_name(), e.metadata().unwrap().modified().unwrap(), fs::read(e.path()).unwrap()))
+            .collect();
+        found.sort();
+        (found, fs::metadata(world.medium()).unwrap().modified().unwrap())
+    };
+    let before = look();
+    verify(&world).exits(0);
+    import(&world).exits(0);
+    assert!(look() == before);
+}
+
+#[test]
+fn a_number_of_envelopes_is_claimed_that_would_take_all_memory() {
+    // Every count at its limit, and files of a few bytes: refused without asking for what is claimed.
+    let world = world();
+    let batch = three().manifest(|m| {
+        m.set("index/unpacked", raw(512u64 << 20));
+        m.set("totals/envelopes", raw((1u64 << 53) - 1));
+        m.set("volumes/0/envelopes", raw((1u64 << 53) - 1));
+        m.set("connectors/0/envelopes", raw((1u64 << 53) - 1));
+        m.set("applicants/0/envelopes", raw((1u64 << 53) - 1));
+    });
+    batch.build().place(&world.medium());
+    let limited =
+        format!("ulimit -v 1000000; exec {} verify medium --trust trust --threads 1", env!("CARGO_BIN_EXE_airpouch"));
+    let run = crate::support::finish(Command::new("sh").args(["-c", &limited]).current_dir(world.dir.path()));
+    run.exits(4).says("does not have the size that the manifest says");
+}

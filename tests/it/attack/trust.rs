@@ -1,0 +1,171 @@
+//! Keys that may not sign, and signatures that are none.
+
+use std::fs;
+
+use super::{all_of, bring, delivered, import, three, verify, world};
+use crate::builder::{ZONE, published, sha256};
+use crate::support::{SEED, World};
+
+/// The identity as a public key: RFC 8032's equation holds for every message, with S = 0.
+const WEAK_PEM: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAAQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n-----END PUBLIC KEY-----\n";
+
+#[test]
+fn a_stranger_signs() {
+    let world = world();
+    three().signed_by(&[[9; 32]]).build().place(&world.medium());
+    verify(&world).exits(4).says("is signed by no trusted key");
+    import(&world).exits(4).says("the batch was left where it is");
+    assert!(delivered(&world).is_empty());
+    assert!(crate::support::files(&world.path("importer/inbox")).is_empty());
+}
+
+#[test]
+fn somebody_puts_a_weak_key_into_the_trust_folder() {
+    let world = world();
+    fs::remove_file(world.path("trust/site-a.pub.pem")).unwrap();
+    fs::write(world.path("trust/weak.pub.pem"), WEAK_PEM).unwrap();
+    let forged = three().build().damage(".sig", |b| {
+        b.fill(0);
+        b[0] = 1;
+    });
+    // Under the weak key's own name, as its owner would give it.
+    let id = weak_id();
+    let forged = forged.renamed(|n| if n.ends_with(".sig") { format!("{}.{id}.sig", &n[..34]) } else { n.to_owned() });
+    forged.place(&world.medium());
+    verify(&world).exits(2).says("no usable public key").says("weak key");
+    import(&world).exits(2).says("weak key");
+    // Beside a good key it is warned about, and still signs nothing.
+    world.key("site-a", SEED);
+    verify(&world).exits(4).says("weak.pub.pem").says("is signed by no trusted key");
+    import(&world).exits(4).says("is signed by no trusted key");
+    // Listed in trust.toml it is an error.
+    fs::write(world.path("trust/trust.toml"), "[[key]]\nfile = \"weak.pub.pem\"\n").unwrap();
+    verify(&world).exits(2).says("weak key");
+    assert!(delivered(&world).is_empty());
+}
+
+/// The first 16 hex digits of the SHA-256 of the weak key's DER.
+fn weak_id() -> String {
+    let mut der = vec![0x30, 0x2a, 0x30, 0x05, 0x06, 0x03, 0x2b, 0x65, 0x70, 0x03, 0x21, 0x00, 0x01];
+    der.resize(44, 0);
+    sha256(&der)[..16].to_owned()
+}
+
+#[test]
+fn somebody_signs_with_a_key_that_is_published_with_the_sources() {
+    let world = world();
+    fs::remove_dir_all(world.path("trust")).unwrap();
+    let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/keys");
+    three().signed_by(&[published('a')]).build().place(&world.medium());
+    let verify = ["verify", "medium", "--trust", keys];
+    world.run(verify).exits(2).says("published");
+    world.run(verify.iter().chain(&["--test-keys"])).exits(0).says("holds: batch 1");
+    let import = ["import", "medium", "--to", "dir:out", "--site", "importer", "--trust", keys, "--zone", ZONE];
+    world.run(import).exits(2).says("published");
+    assert!(delivered(&world).is_empty());
+    world.made("a.json");
+    let key = format!("{keys}/test-a.key.pem");
+    world.run(["pack", "src", "--site", "exporter", "--key", &key]).exits(2).says("anyone can sign with it");
+    assert!(
+        !world.path("exporter/outbox").exists() || crate::support::files(&world.path("exporter/outbox")).is_empty()
+    );
+}
+
+fn two_are_needed() -> World {
+    let world = world();
+    world.key("site-b", [8; 32]);
+    let rules = "need = 2\n\n[[key]]\nfile = \"site-a.pub.pem\"\n\n[[key]]\nfile = \"site-b.pub.pem\"\n";
+    fs::write(world.path("trust/trust.toml"), rules).unwrap();
+    world
+}
+
+#[test]
+fn one_of_two_signers_signs_alone_and_the_other_one_later() {
+    let world = two_are_needed();
+    let batch = three().signed_by(&[SEED, [8; 32]]).build();
+    let other = batch.files.iter().filter(|(n, _)| n.ends_with(".sig")).nth(1).unwrap().0.clone();
+    let first = batch.clone().without(&other);
+    bring(&world, &[&first]).exits(3).says("is signed by 1 of the 2 different keys");
+    assert!(delivered(&world).is_empty());
+    bring(&world, &[&batch]).exits(0);
+    assert_eq!(delivered(&world), all_of(&[&batch]));
+}
+
+#[test]
+fn one_signer_signs_twice_for_a_need_of_two() {
+    let world = two_are_needed();
+    let mut batch = three().build();
+    let (name, signature) = (batch.name(".sig"), batch.bytes(".sig").to_vec());
+    let id = airpouch::trust::PrivateKey::from_seed([8; 32]).public().id();
+    batch.files.push((format!("{}.{id}.sig", &name[..34]), signature.clone()));
+    batch.files.push((name.replace(".sig", ".again.sig"), signature));
+    batch.place(&world.medium());
+    verify(&world).exits(3).says("is signed by 1 of the 2 different keys");
+    import(&world).exits(3).says("is signed by 1 of the 2 different keys");
+    // Nor do the files that the importer kept of it count as two, or the medium once more.
+    import(&world);
+    super::go_on(&world, &[]);
+    assert!(delivered(&world).is_empty());
+}
+
+#[test]
+fn one_key_stands_in_the_trust_folder_under_two_names() {
+    let world = two_are_needed();
+    fs::copy(world.path("trust/site-a.pub.pem"), world.path("trust/site-b.pub.pem")).unwrap();
+    three().build().place(&world.medium());
+    verify(&world).exits(2).says("lists one key twice");
+    import(&world).exits(2).says("lists one key twice");
+    assert!(delivered(&world).is_empty());
+}
+
+#[test]
+fn a_key_is_revoked_while_its_batch_waits_in_the_inbox() {
+    let world = world();
+    let batch = three().build();
+    batch.place(&world.medium());
+    let stopped = world.import(&["--zone", ZONE, "--to", "dir:nowhere/out"]);
+    stopped.exits(1);
+    let streams =
+        format!("[[key]]\nfile = \"site-a.pub.pem\"\nwho = \"Site A\"\nstreams = [\"{}\"]\nuntil = 0\n", batch.stream);
+    world.key("site-b", [8; 32]);
+    fs::write(world.path("trust/trust.toml"), streams + "\n[[key]]\nfile = \"site-b.pub.pem\"\n").unwrap();
+    super::go_on(&world, &[]).exits(4).says("a key that is revoked");
+    import(&world).exits(4).says("a key that is revoked");
+    assert!(delivered(&world).is_empty());
+}
+
+#[test]
+fn a_key_that_ended_begins_a_stream_of_its_own_that_succeeds_the_old_one() {
+    use crate::builder::{object, raw, text};
+    let world = world();
+    let rules = format!(
+        "[[key]]\nfile = \"site-a.pub.pem\"\nwho = \"Site A\"\nstreams = [\"{}\"]\nuntil = 3\n",
+        crate::builder::STREAM
+    );
+    fs::write(world.path("trust/trust.toml"), rules).unwrap();
+    let batch = three()
+        .with(|b| b.stream = "aaaaaaaa-58a1-4d0b-9a6e-5b1f0c2d7e94".into())
+        .manifest(|m| {
+            let old = text(crate::builder::STREAM);
+            m.set("succeeds", object([("stream", old), ("sequence", raw(3)), ("sha256", text(sha256(b"three")))]));
+        })
+        .build();
+    batch.place(&world.medium());
+    verify(&world).exits(4).says("a key that ended with number 3");
+    import(&world).exits(4).says("a key that ended with number 3");
+    assert!(delivered(&world).is_empty());
+}
+
+#[test]
+fn a_batch_for_another_zone_is_brought() {
+    let world = world();
+    three().build().place(&world.medium());
+    let elsewhere = ["--zone", "elsewhere"];
+    world.verify(&elsewhere).exits(3).says("is meant for zone restricted; this is zone elsewhere");
+    world.import(&elsewhere).exits(3).says("is meant for zone restricted; this is zone elsewhere");
+    assert!(delivered(&world).is_empty());
+    // It was not taken either: its own zone's importer is another one.
+    world.import_inbox(&elsewhere).exits(0);
+    import(&world).exits(0);
+    assert_eq!(delivered(&world).len(), 3);
+}
