@@ -1,7 +1,8 @@
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
+use std::time::{Duration, UNIX_EPOCH};
 
 use airpouch::disk;
 use airpouch::error::{Error, Result};
@@ -17,8 +18,24 @@ use super::terminal::Talk;
 #[command(args_override_self = true, after_help = "Example:\n  airpouch demo")]
 pub struct Args {}
 
-/// What connectors wrote: the name of the file, and the envelope.
-const ENVELOPES: [(&str, &str); 0] = [];
+/// An envelope of `fixtures/demo`: its file name, its text, and when it was written, in seconds since 1970.
+macro_rules! envelope {
+    ($name:literal, $written:literal) => {
+        ($name, include_str!(concat!("../../fixtures/demo/", $name)), $written)
+    };
+}
+
+/// What connectors wrote, in their order.
+const ENVELOPES: [(&str, &str, u64); 8] = [
+    envelope!("bad_links-20261125-010002-1795568402.1182745.json", 1795568402),
+    envelope!("threat_reports-20261125-012047-1795569647.5.json", 1795569647),
+    envelope!("known_exploited-20261125-013011-1795570211.0093.json", 1795570211),
+    envelope!("sharing_community-20261125-020001-1795572001.3182416.json", 1795572001),
+    envelope!("échantillons-20261125-021512-1795572912.75.json", 1795572912),
+    envelope!("sharing_community-20261125-022233-1795573353.2041-with-a-command.json", 1795573353),
+    envelope!("blocked_addresses-20261125-024000-1795574400.0.json", 1795574400),
+    envelope!("blocked_addresses-20261125-024001-1795574401.5-cut-off.json", 1795574401),
+];
 
 /// The applicants of the envelopes, and who they are in the restricted zone of the demo.
 const ANALYST: (&str, &str) = ("7c9e6679-7425-40de-944b-e07fc1f90ae7", "0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10");
@@ -47,9 +64,11 @@ impl Demo {
             let path = self.dir.join(dir);
             fs::create_dir_all(&path).map_err(|e| Error::io("make a directory", &path, &e))?;
         }
-        for (name, text) in ENVELOPES {
+        for (name, text, written) in ENVELOPES {
             let path = self.dir.join("internet/out").join(name);
-            fs::write(&path, text).map_err(|e| Error::io("write an envelope", &path, &e))?;
+            let at = UNIX_EPOCH + Duration::from_secs(written);
+            let file = fs::write(&path, text).and_then(|()| File::options().write(true).open(&path));
+            file.and_then(|f| f.set_modified(at)).map_err(|e| Error::io("write an envelope", &path, &e))?;
         }
         self.tell(&format!("Everything happens in {}. Go there to run these commands yourself.", self.dir.display()));
         Ok(())

@@ -201,7 +201,7 @@ fn say(report: &ImportReport, options: &ImportOptions, talk: &Talk) {
         total.delivered + total.held + total.quarantined + total.empty > 0 || !report.delivered_batches.is_empty();
     if news {
         let before = if report.released > 0 {
-            format!(", {} of them held or quarantined before", report.released)
+            format!(" ({} of them held or quarantined before)", report.released)
         } else {
             String::new()
         };

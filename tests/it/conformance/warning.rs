@@ -280,4 +280,3 @@ fn held() -> Vec<Case> {
         ),
     ]
 }
-}
