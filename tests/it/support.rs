@@ -44,7 +44,7 @@ impl Run {
     }
 
     #[track_caller]
-    pub fn is_silent_about(self, words: &str) -> Self {
+    pub fn says_nothing_of(self, words: &str) -> Self {
         assert!(!self.said().contains(words), "{words:?} was said: {self:#?}");
         self
     }

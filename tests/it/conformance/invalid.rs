@@ -42,7 +42,12 @@ fn on_the_way() -> Vec<Case> {
     let other = ("digest", "damaged", "has another digest than the manifest says");
     let (index, volume) = (".index.zst", ".v0001.tar.zst");
     vec![
-        Case::found("index-bit-flipped", other, "one bit of the index is another one", &honest().damage(index, flip)),
+        Case::found(
+            "index-bit-flipped",
+            other,
+            "one bit of the index is another one",
+            &honest().damage(index, |b| flip(b)),
+        ),
         Case::found("index-cut", short, "the last byte of the index did not come", &honest().damage(index, cut)),
         Case::found("index-empty", short, "the index came with no bytes", &honest().damage(index, Vec::clear)),
         Case::found("index-longer", long, "a byte follows the index", &honest().damage(index, |b| b.push(0))),
@@ -51,7 +56,7 @@ fn on_the_way() -> Vec<Case> {
             "volume-bit-flipped",
             other,
             "one bit of the volume is another one",
-            &honest().damage(volume, flip),
+            &honest().damage(volume, |b| flip(b)),
         ),
         Case::found("volume-cut", short, "the last byte of the volume did not come", &honest().damage(volume, cut)),
         Case::found("volume-empty", short, "the volume came with no bytes", &honest().damage(volume, Vec::clear)),
@@ -96,7 +101,7 @@ fn on_the_way() -> Vec<Case> {
     ]
 }
 
-fn flip(bytes: &mut Vec<u8>) {
+fn flip(bytes: &mut [u8]) {
     let middle = bytes.len() / 2;
     bytes[middle] ^= 1;
 }
@@ -122,7 +127,7 @@ fn signatures() -> Vec<Case> {
             "manifest-bit-flipped",
             false_one,
             "one bit of the manifest is another one",
-            &honest().damage(".manifest", flip),
+            &honest().damage(".manifest", |b| flip(b)),
         ),
         Case::found(
             "manifest-totals-changed",
@@ -160,7 +165,7 @@ fn signatures() -> Vec<Case> {
             "signature-bit-flipped",
             false_one,
             "one bit of the signature is another one",
-            &honest().damage(".sig", flip),
+            &honest().damage(".sig", |b| flip(b)),
         ),
         Case::found(
             "signature-of-63-bytes",
@@ -205,7 +210,7 @@ fn signatures() -> Vec<Case> {
             "signature-with-s-past-the-order",
             false_one,
             "S plus the order of the group: the same point, another signature (RFC 8032, section 5.1.7)",
-            &honest().damage(".sig", add_order),
+            &honest().damage(".sig", |b| add_order(b)),
         ),
         Case::found(
             "signature-of-another-batch",
@@ -229,7 +234,7 @@ fn signatures() -> Vec<Case> {
 }
 
 /// S + L, little-endian, in the second half of a signature.
-fn add_order(signature: &mut Vec<u8>) {
+fn add_order(signature: &mut [u8]) {
     const ORDER: [u8; 32] = [
         0xed, 0xd3, 0xf5, 0x5c, 0x1a, 0x63, 0x12, 0x58, 0xd6, 0x9c, 0xf7, 0xa2, 0xde, 0xf9, 0xde, 0x14, 0, 0, 0, 0, 0,
         0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0x10,
