@@ -6,5 +6,7 @@ mod attack;
 mod builder;
 mod conformance;
 mod crash;
+mod exporter;
+mod importer;
 mod journey;
 mod openssl_keys;
