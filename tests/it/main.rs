@@ -4,6 +4,7 @@ mod support;
 
 mod attack;
 mod builder;
+mod by_hand;
 mod conformance;
 mod crash;
 mod exporter;

@@ -1,0 +1,150 @@
+//! Every byte that another tool reads is checked with that tool, in both directions.
+//!
+//! `tests/run` installs the tools; a test that lacks one fails.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use crate::builder::{Batch, Builder, ZONE};
+use crate::support::{SEED, World, envelope, files, finish, has};
+use airpouch::trust::PrivateKey;
+
+/// A line for the shell, in a directory; what it printed.
+#[track_caller]
+fn shell(dir: &Path, line: &str) -> String {
+    let run = finish(Command::new("sh").args(["-c", &format!("set -e; {line}")]).current_dir(dir));
+    assert_eq!(run.status, Some(0), "{line}: {run:#?}");
+    run.stdout
+}
+
+fn sent() -> World {
+    for tool in ["openssl", "sha256sum", "zstd", "tar", "jq", "sqlite3"] {
+        assert!(has(tool), "{tool} is missing: tests/run installs it");
+    }
+    let world = World::new();
+    for name in ["a.json", "b.json", "événements.json"] {
+        world.made(name);
+    }
+    world.send(&[]).exits(0);
+    world
+}
+
+#[test]
+fn openssl_verifies_what_we_sign_and_says_no_to_anything_else() {
+    let world = sent();
+    let line = "openssl pkeyutl -verify -rawin -pubin -inkey ../trust/site-a.pub.pem -in *.manifest -sigfile *.sig";
+    assert!(shell(&world.medium(), line).contains("Signature Verified Successfully"));
+    let manifest = world.on_medium(".manifest");
+    let mut bytes = fs::read(&manifest).unwrap();
+    bytes[40] ^= 1;
+    fs::write(&manifest, bytes).unwrap();
+    let run = finish(Command::new("sh").args(["-c", line]).current_dir(world.medium()));
+    assert_ne!(run.status, Some(0));
+}
+
+#[test]
+fn the_key_id_in_a_signatures_name_is_what_openssl_and_sha256sum_say() {
+    let world = sent();
+    let id =
+        shell(&world.path("trust"), "openssl pkey -pubin -in site-a.pub.pem -outform DER | sha256sum | cut -c1-16");
+    world.on_medium(&format!(".{}.sig", id.trim()));
+}
+
+#[test]
+fn sha256sum_and_jq_agree_with_the_manifest() {
+    let world = sent();
+    let line = "jq -r '.volumes[], .index | .sha256 + \"  \" + .name' *.manifest | sha256sum -c --quiet";
+    shell(&world.medium(), line);
+    // jq reads the one line and would write the very same bytes, but for its line end.
+    shell(&world.medium(), "jq -cj . *.manifest | cmp - *.manifest");
+    let sum = shell(&world.medium(), "for f in *.zst; do stat -c %s $f; done | jq -s add");
+    assert_eq!(sum.trim(), shell(&world.medium(), "jq .totals.packed *.manifest").trim());
+}
+
+#[test]
+fn zstd_and_tar_give_back_the_sources_and_the_index_lists_them() {
+    let world = sent();
+    shell(&world.medium(), "zstd -tq *.zst; mkdir ../opened; zstd -dcq *.v0001.tar.zst | tar -xf - -C ../opened");
+    let opened: Vec<_> = files(&world.path("opened")).into_iter().map(|(_, bytes)| bytes).collect();
+    assert_eq!(opened, ["a.json", "b.json", "événements.json"].map(envelope));
+    let sums = "zstd -dcq *.index.zst | tail -n +2 | jq -rs 'to_entries[] | .value.sha256 + \"  \" + (\"0000000\\(.key + 1)\"[-8:]) + \".json\"'";
+    shell(&world.medium(), &format!("{sums} > ../sums; cd ../opened && sha256sum -c --quiet ../sums"));
+    let listed = shell(&world.medium(), "zstd -dcq *.v0001.tar.zst | tar -tvf -");
+    assert!(listed.lines().all(|l| l.starts_with("-rw-r--r-- 0/0 ")), "{listed}");
+    assert_eq!(shell(&world.medium(), "zstd -lv *.v0001.tar.zst 2>&1 | grep -c 'Check: XXH64'").trim(), "1");
+}
+
+/// Takes a batch apart and puts it together with other tools: compressed by zstd, digested by sha256sum, written by
+/// jq, signed by openssl.
+fn remade_by_other_tools(world: &World) {
+    let batch: Batch = Builder::three().build();
+    batch.place(&world.medium());
+    let key = PrivateKey::from_seed(SEED);
+    fs::write(world.path("signer.pem"), key.to_pem().as_bytes()).unwrap();
+    let line = r#"
+        m=$(ls *.manifest); b=${m%.manifest}; rm $b.*.sig
+        for f in $b.v0001.tar.zst $b.index.zst; do
+            zstd -dcq $f > ../plain; rm $f
+            zstd -19 -q --long=27 --check -T1 -o $f ../plain
+        done
+        size() { stat -c %s "$1"; }
+        sum() { sha256sum < "$1" | cut -d' ' -f1; }
+        v=$b.v0001.tar.zst; x=$b.index.zst
+        jq -cj --arg vs $(sum $v) --argjson vb $(size $v) --arg xs $(sum $x) --argjson xb $(size $x) \
+            '.volumes[0].sha256=$vs | .volumes[0].bytes=$vb | .index.sha256=$xs | .index.bytes=$xb | .totals.packed=($vb+$xb)' $m > ../new
+        mv ../new $m
+        id=$(openssl pkey -in ../signer.pem -pubout -outform DER | sha256sum | cut -c1-16)
+        openssl pkeyutl -sign -rawin -inkey ../signer.pem -in $m -out $b.$id.sig
+    "#;
+    shell(&world.medium(), line);
+}
+
+#[test]
+fn a_batch_that_other_tools_made_is_taken() {
+    let world = World::new();
+    remade_by_other_tools(&world);
+    world.verify(&["--zone", ZONE]).exits(0).says("holds: batch 1");
+    world.import(&["--zone", ZONE]).exits(0).says("delivered 3 envelopes");
+}
+
+#[test]
+fn a_person_opens_the_ledgers_with_sqlite3() {
+    let world = sent();
+    world.import(&[]).exits(0);
+    for site in ["exporter", "importer"] {
+        let dir = world.path(site);
+        assert_eq!(shell(&dir, "sqlite3 ledger.db 'PRAGMA integrity_check'").trim(), "ok");
+        assert_eq!(shell(&dir, "sqlite3 ledger.db 'PRAGMA journal_mode'").trim(), "wal");
+    }
+    let sent = shell(
+        &world.path("exporter"),
+        "sqlite3 ledger.db 'SELECT sequence, state, lower(hex(sha256)) FROM packed_batch'",
+    );
+    let digest = shell(&world.medium(), "sha256sum < $(ls *.manifest) | cut -d' ' -f1");
+    assert_eq!(sent.trim(), format!("1|packed|{}", digest.trim()));
+    let query = "sqlite3 ledger.db 'SELECT lower(hex(d.sha256)) FROM delivered d JOIN batch b ON b.id = d.batch ORDER BY b.sequence, d.ordinal'";
+    let delivered = shell(&world.path("importer"), query);
+    let sources = shell(&world.path("out"), "sha256sum *.json | cut -d' ' -f1");
+    assert_eq!(delivered, sources);
+}
+
+#[test]
+fn jq_reads_what_was_set_aside_and_why() {
+    let world = World::new();
+    let bad = String::from_utf8(envelope("bad")).unwrap().replacen(
+        "\"type\":\"indicator\"",
+        "\"opencti_operation\":\"merge\",\"type\":\"indicator\"",
+        1,
+    );
+    world.put("bad.json", bad.as_bytes());
+    world.send(&[]).exits(0);
+    world.import(&[]).exits(3);
+    let dir = world.path("importer/quarantine");
+    let keys = shell(&dir, "jq -r 'keys_unsorted | join(\" \")' *.reason.json");
+    assert_eq!(keys.trim(), "code what where do batch connector name sha256");
+    assert_eq!(shell(&dir, "jq -r .code *.reason.json").trim(), "command");
+    assert_eq!(shell(&dir, "jq -r .where *.reason.json").trim(), "/bundle/objects/0/opencti_operation");
+    shell(&dir, "test \"$(jq -r .sha256 *.reason.json).json\" = \"$(ls | grep -v reason)\"");
+    shell(&dir, "test \"$(wc -l < $(ls *.reason.json))\" = 1");
+}
