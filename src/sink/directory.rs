@@ -5,7 +5,7 @@
 //! takes, has a name of its own that ends in `.json` only once it is whole, and an mtime later than every
 //! one before it, whatever the clock says (OPENCTI facts: `diode_import.py`, `_process_directory`).
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, FileTimes, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -147,7 +147,10 @@ impl Directory {
 
 /// Sets a file's mtime and says which one the file system kept.
 fn stamp(file: &File, nanos: i64) -> io::Result<i64> {
-    disk::uninterrupted(|| file.set_modified(UNIX_EPOCH + Duration::from_nanos(nanos.max(0) as u64)))?;
+    // Both times at once: file systems through FUSE pass over a call that sets only one of them.
+    let at = UNIX_EPOCH + Duration::from_nanos(nanos.max(0) as u64);
+    let times = FileTimes::new().set_accessed(at).set_modified(at);
+    disk::uninterrupted(|| file.set_times(times))?;
     let metadata = file.metadata()?;
     Ok(metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec())
 }

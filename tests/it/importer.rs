@@ -219,3 +219,27 @@ fn one_screen_says_what_waits_and_how_to_settle_it() {
     world.run(["status", "--site", "exporter"]).exits(0).says("1 carried").says("Example Feed");
     world.run(["status", "--site", "nowhere"]).exits(1).says("there is no site here");
 }
+
+#[test]
+fn times_rise_also_where_the_file_system_keeps_whole_seconds() {
+    let world = World::new();
+    send(&world, &["1.json", "2.json", "3.json"]);
+    // ext2 with small inodes has no room for parts of a second, as FAT and exFAT have not.
+    let make = "truncate -s 8M disk && mkfs.ext2 -q -I 128 disk && mkdir seconds && mount -o loop disk seconds";
+    let made = std::process::Command::new("sh").args(["-c", make]).current_dir(world.dir.path()).output().unwrap();
+    if !made.status.success() {
+        println!("SKIP no right to mount a small disk: {}", String::from_utf8_lossy(&made.stderr));
+        return;
+    }
+    let run = world.import(&["--to", "dir:seconds/in"]);
+    let times: Vec<_> = files(&world.path("seconds/in"))
+        .into_iter()
+        .filter(|(name, _)| name.ends_with(".json"))
+        .map(|(name, _)| fs::metadata(world.path("seconds/in").join(name)).unwrap().modified().unwrap())
+        .collect();
+    let unmounted = std::process::Command::new("umount").arg(world.path("seconds")).status().unwrap();
+    assert!(unmounted.success());
+    run.exits(0).says("delivered 3 envelopes");
+    assert_eq!(times.len(), 3);
+    assert!(times.windows(2).all(|pair| pair[0] < pair[1]), "{times:?}");
+}
