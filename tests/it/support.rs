@@ -152,9 +152,12 @@ impl World {
         self.run(usual.iter().chain(more))
     }
 
-    /// The envelopes that were delivered, by name.
+    /// The envelopes that were delivered, in the order in which the stock connector takes them.
     pub fn delivered(&self) -> Vec<(String, Vec<u8>)> {
-        files(&self.path("out")).into_iter().filter(|(name, _)| name.ends_with(".json")).collect()
+        let out = self.path("out");
+        let mut found: Vec<_> = files(&out).into_iter().filter(|(name, _)| name.ends_with(".json")).collect();
+        found.sort_by_key(|(name, _)| fs::metadata(out.join(name)).unwrap().modified().unwrap());
+        found
     }
 
     /// The first file on the medium whose name ends so.
