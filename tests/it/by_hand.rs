@@ -148,3 +148,31 @@ fn jq_reads_what_was_set_aside_and_why() {
     shell(&dir, "test \"$(jq -r .sha256 *.reason.json).json\" = \"$(ls | grep -v reason)\"");
     shell(&dir, "test \"$(wc -l < $(ls *.reason.json))\" = 1");
 }
+
+/// The page is what another implementation is made from: its example has to be a batch.
+#[test]
+fn the_worked_example_of_the_format_page_is_a_batch() {
+    let world = World::new();
+    let page = fs::read_to_string("docs/format.md").unwrap();
+    let is_manifest = |l: &&str| l.starts_with("    {\"airpouch\":\"batch/1\"") && l.ends_with('}');
+    let manifest = page.lines().find(is_manifest).unwrap().trim();
+    let base = "airpouch-407e5051624842b9-00000001";
+    let place = |end: &str, bytes: &[u8]| fs::write(world.medium().join(format!("{base}.{end}")), bytes).unwrap();
+    place("manifest", manifest.as_bytes());
+    let after = |words: &str| -> String {
+        let rest = &page[page.find(words).unwrap()..];
+        rest.lines().skip(2).take_while(|l| l.starts_with("    ")).map(str::trim).collect()
+    };
+    let decode = |text: &str| {
+        fs::write(world.path("text"), text).unwrap();
+        shell(world.dir.path(), "base64 -d < text > bytes");
+        fs::read(world.path("bytes")).unwrap()
+    };
+    let hex = after("The signature:");
+    let signature: Vec<u8> = (0..64).map(|n| u8::from_str_radix(&hex[2 * n..2 * n + 2], 16).unwrap()).collect();
+    place("a60388a3947577df.sig", &signature);
+    place("index.zst", &decode(&after("The index as it lies there, in base64")));
+    place("v0001.tar.zst", &decode(&after("The volume in base64")));
+    let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/keys");
+    world.run(["verify", "medium", "--trust", keys, "--test-keys"]).exits(0).says("2 envelopes, 1.4 KiB");
+}
