@@ -494,5 +494,23 @@ fn push_wtf8(out: &mut Vec<u8>, code: u32) {
     }
 }
 
+/// Whether these bytes are the beginning of a JSON value and not all of it.
+pub fn is_cut(bytes: &[u8]) -> bool {
+    let text = match std::str::from_utf8(bytes) {
+        Ok(text) => text,
+        // The cut may go through a character.
+        Err(e) if e.error_len().is_none() => std::str::from_utf8(&bytes[..e.valid_up_to()]).unwrap_or_default(),
+        Err(_) => return false,
+    };
+    let mut scanner = Scanner::new(text);
+    loop {
+        match scanner.next() {
+            Ok(Event::End) => return false,
+            Ok(_) => {}
+            Err(e) => return e.fault == Fault::CutOff,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests;

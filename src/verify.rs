@@ -203,15 +203,6 @@ pub fn scan_findings(medium: &Medium) -> Vec<Finding> {
 /// The finding to report.
 pub fn authenticate(sighting: &Sighting, store: &TrustStore) -> std::result::Result<Signed<Manifest>, Finding> {
     let place = sighting.place.clone();
-    if !sighting.ends {
-        return Err(Finding::new(
-            Weight::Incomplete,
-            "cut-manifest",
-            "this manifest does not end: it was cut off on its way",
-        )
-        .at(place)
-        .advise("bring the medium again, or have the batch sent again: airpouch carry MEDIUM --resend N"));
-    }
     let unverified = sighting.unverified.clone();
     let authentic: Authentic = store.authenticate(unverified).map_err(|e| not_authentic(sighting, &e))?;
     authentic.into_signed(Manifest::parse).map_err(|lie| {
@@ -228,6 +219,11 @@ pub fn authenticate(sighting: &Sighting, store: &TrustStore) -> std::result::Res
 fn not_authentic(sighting: &Sighting, fault: &NotAuthentic) -> Finding {
     let place = sighting.place.clone();
     match fault {
+        _ if sighting.was_cut() => {
+            Finding::new(Weight::Incomplete, "cut-manifest", "this manifest does not end: it was cut off on its way")
+                .at(place)
+                .advise("bring the medium again, or have the batch sent again: airpouch carry MEDIUM --resend N")
+        }
         _ if sighting.short_signature => {
             Finding::new(Weight::Incomplete, "cut-signature", "the signature of this manifest is cut off")
                 .at(place)
@@ -245,7 +241,7 @@ fn not_authentic(sighting: &Sighting, fault: &NotAuthentic) -> Finding {
                 .at(place)
                 .advise("bring the medium again; nothing of it was opened")
         }
-        NotAuthentic::False { .. } if sighting.line_ends_turned => Finding::new(
+        NotAuthentic::False { .. } if sighting.unverified.has_line_end() => Finding::new(
             Weight::False,
             "line-ends",
             "the signature does not hold: line ends were turned, it was transferred as text",

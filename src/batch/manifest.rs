@@ -8,7 +8,6 @@ use crate::batch::{Checked, name};
 use crate::digest::Digest;
 use crate::envelope::{Connector, Scope};
 use crate::form::{self, NotInForm};
-use crate::json::{Event, Fault, Scanner};
 use crate::limits::{
     HISTORY_LENGTH, INDEX_PACKED_MAX, INDEX_UNPACKED_MAX, MANIFEST_MAX, NUMBER_MAX, PARTIES_MAX, VOLUME_PACKED_MAX,
     VOLUME_UNPACKED_MAX, VOLUMES_MAX,
@@ -348,25 +347,6 @@ impl Manifest {
     }
 }
 
-/// Whether these bytes are the beginning of JSON and not all of it: a manifest that was cut off on its way, which is
-/// not the same as being false. Nothing but this is learnt from bytes that nobody has vouched for.
-pub fn was_cut(bytes: &[u8]) -> bool {
-    let text = match std::str::from_utf8(bytes) {
-        Ok(text) => text,
-        // The cut may go through a character.
-        Err(e) if e.error_len().is_none() => std::str::from_utf8(&bytes[..e.valid_up_to()]).unwrap_or_default(),
-        Err(_) => return false,
-    };
-    let mut scanner = Scanner::new(text);
-    loop {
-        match scanner.next() {
-            Ok(Event::End) => return false,
-            Ok(_) => {}
-            Err(e) => return e.fault == Fault::CutOff,
-        }
-    }
-}
-
 /// `2026-11-25T02:05:00Z`: digits where digits belong; whether there is such a day decides nothing.
 fn is_created(text: &str) -> bool {
     let pattern = b"0000-00-00T00:00:00Z";
@@ -381,6 +361,7 @@ fn require(holds: bool, rule: impl FnOnce() -> String) -> Result<(), Lie> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::json::is_cut;
 
     fn heartbeat() -> Manifest {
         let stream = StreamId::parse("c1d0a7e2-3b44-4f0e-9b3a-6a1c2d3e4f50").unwrap();
@@ -412,7 +393,7 @@ mod tests {
     #[test]
     fn a_manifest_is_read_back_from_its_own_bytes_only() {
         let bytes = heartbeat().encode();
-        assert!(bytes.starts_with(TAG) && !was_cut(&bytes));
+        assert!(bytes.starts_with(TAG) && !is_cut(&bytes));
         assert_eq!(Manifest::parse(&bytes), Ok(heartbeat()));
         let spaced = String::from_utf8(bytes.clone()).unwrap().replacen("\"stream\":", "\"stream\": ", 1);
         assert_eq!(Manifest::parse(spaced.as_bytes()), Err(Lie::Form(NotInForm::Bytes)));
@@ -427,7 +408,7 @@ mod tests {
     fn every_cut_of_a_manifest_is_seen_as_a_cut() {
         let bytes = heartbeat().encode();
         for length in 0..bytes.len() {
-            assert!(was_cut(&bytes[..length]), "{length}");
+            assert!(is_cut(&bytes[..length]), "{length}");
         }
     }
 

@@ -15,7 +15,7 @@ use rustix::fs::OFlags;
 use walkdir::WalkDir;
 
 use super::{PartFault, Shelf};
-use crate::batch::manifest::{self, Part, TAG};
+use crate::batch::manifest::{Part, TAG};
 use crate::batch::{Checked, NotAsNamed, name};
 use crate::digest::Digest;
 use crate::disk;
@@ -56,15 +56,20 @@ pub struct Sighting {
     pub place: String,
     /// Manifest and signatures.
     pub unverified: Unverified,
-    /// Whether its closing brace came: if not, it was cut off on its way.
-    pub ends: bool,
-    /// Whether its line ends were turned: without the CR or LF after it, it ends as a manifest does.
-    pub line_ends_turned: bool,
+    /// Whether there are fewer bytes than the tag of a manifest has.
+    shorter_than_tag: bool,
     /// Whether a signature of its name is shorter than a signature is.
     pub short_signature: bool,
     /// Whether a signature of its name is longer than a signature is.
     pub long_signature: bool,
     dir: PathBuf,
+}
+
+impl Sighting {
+    /// Whether it was cut off on its way. Asked only when no signature holds: what is signed is whole.
+    pub fn was_cut(&self) -> bool {
+        self.shorter_than_tag || (self.unverified.len() as u64 <= MANIFEST_MAX && self.unverified.is_cut())
+    }
 }
 
 impl Medium {
@@ -182,11 +187,9 @@ impl Medium {
             [] => self.signatures_beside(file),
             named => named.iter().filter_map(|f| read_signature(f, true)).collect(),
         };
-        let whole = bytes.trim_ascii_end();
         Some(Sighting {
             place: harmless_bytes(file.path.file_name()?.as_encoded_bytes()),
-            ends: !cut && (!begins || bytes.len() as u64 > MANIFEST_MAX || !manifest::was_cut(&bytes)),
-            line_ends_turned: whole.len() < bytes.len() && !manifest::was_cut(whole),
+            shorter_than_tag: cut,
             short_signature: named.iter().any(|f| f.size < 64),
             long_signature: named.iter().any(|f| f.size > 64),
             dir: file.dir.clone(),

@@ -5,6 +5,7 @@ use std::fmt;
 use std::ops::Deref;
 
 use crate::digest::Digest;
+use crate::json;
 use crate::text::harmless;
 use crate::trust::key::PublicKey;
 
@@ -42,6 +43,18 @@ impl Unverified {
     /// Whether there are none.
     pub fn is_empty(&self) -> bool {
         self.bytes.is_empty()
+    }
+
+    /// Whether the bytes are the beginning of JSON and not all of it: cut off on their way, which is not the same as
+    /// false. It is asked only of what no trusted key has signed, and nothing else is learnt of it.
+    pub fn is_cut(&self) -> bool {
+        json::is_cut(&self.bytes)
+    }
+
+    /// Whether they are whole JSON with a line end behind it, which no manifest has.
+    pub fn has_line_end(&self) -> bool {
+        let whole = self.bytes.trim_ascii_end();
+        whole.len() < self.bytes.len() && !json::is_cut(whole)
     }
 
     /// The signature files that were found for them.
