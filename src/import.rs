@@ -400,7 +400,7 @@ pub fn missing_finding(stream: crate::stream::StreamId, missing: &Missing, begin
     };
     Finding::new(Weight::Incomplete, code, what)
         .at(format!("stream {stream}"))
-        .advise(format!("bring it: airpouch carry MEDIUM --resend N; or give it up: airpouch stream accept {stream} {range} --reason TEXT"))
+        .advise(format!("bring it: airpouch carry MEDIUM --resend {stream}:{first}; or give it up: airpouch stream accept {stream} {range} --reason TEXT"))
 }
 
 fn count_aside(ledger: &Ledger, report: &mut ImportReport) -> Result<()> {

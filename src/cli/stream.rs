@@ -96,7 +96,8 @@ fn run_renew(args: &Renew, talk: &Talk) -> Result<ExitStatus> {
         Some(dir) => keys::trust_store(dir, true, talk)?.keys().map(|(key, _)| key.clone()).collect(),
         None => Vec::new(),
     };
-    if !site.exists() {
+    // With public keys at hand a lost site is made again around what was copied into its outbox.
+    if !site.exists() && (args.trust.is_none() || !site.outbox().is_dir()) {
         return Err(Error::failed("there is no site here").at(site.root()).advise("name it with --site DIR"));
     }
     let (mut ledger, _) = Ledger::open(&site, Role::Exporter)?;

@@ -320,3 +320,22 @@ fn json_is_one_document_also_when_the_run_stops() {
         world.run(["pack", "nowhere", "--key", "keys/site-a.key.pem", "--site", "exporter", "--json"]).exits(1).json();
     assert!(stopped["error"]["what"].as_str().unwrap().contains("source directory"), "{stopped}");
 }
+
+#[test]
+fn a_lost_site_is_made_again_from_its_last_stick() {
+    let world = World::new();
+    world.made("1.json");
+    world.send(&[]).exits(0);
+    fs::remove_dir_all(world.path("exporter")).unwrap();
+    world.run(["stream", "renew", "--trust", "trust", "--site", "exporter"]).exits(1).says("there is no site here");
+    fs::create_dir_all(world.path("exporter/outbox")).unwrap();
+    for (name, bytes) in files(&world.medium()) {
+        fs::write(world.path("exporter/outbox").join(name), bytes).unwrap();
+    }
+    world
+        .run(["stream", "renew", "--trust", "trust", "--site", "exporter"])
+        .exits(0)
+        .says("taken into the ledger: batch 1");
+    world.made("2.json");
+    world.pack(&[]).exits(0).says("packed batch 1 for zone default: 1 envelope,");
+}
