@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use crate::batch::name;
-use crate::digest::digest_all;
+use crate::digest::{Digest, Hasher, digest_all};
 use crate::disk::{self, Mount, Partial};
 use crate::error::{Error, Result};
 use crate::ledger::Ledger;
@@ -319,11 +319,11 @@ impl Run<'_> {
         let files = self.files(load)?;
         self.observer.begin("writing", files.iter().map(|f| f.1).sum());
         for (name, size) in files {
-            if self.is_there(&name)? {
+            if self.is_there(load, &name)? {
                 self.observer.advance(size);
                 continue;
             }
-            self.copy(&name)?;
+            self.copy(load, &name)?;
             written += size;
             self.report.written += size;
         }
@@ -331,7 +331,7 @@ impl Run<'_> {
         Ok(written)
     }
 
-    fn is_there(&self, name: &str) -> Result<bool> {
+    fn is_there(&self, load: &Load, name: &str) -> Result<bool> {
         let (there, ours) = (self.medium.join(name), self.outbox.dir().join(name));
         let Ok(metadata) = there.symlink_metadata() else { return Ok(false) };
         let digest = |path: &PathBuf| -> io::Result<_> { digest_all(std::fs::File::open(path)?) };
@@ -345,6 +345,7 @@ impl Run<'_> {
         if same {
             return Ok(true);
         }
+        check_ours(load, name, digest(&ours).map_err(|e| Error::io("read the outbox", &ours, &e))?.0, &ours)?;
         let error =
             Error::failed("something else lies under this name on the medium; it was not overwritten").at(&there);
         Err(match name.ends_with(".manifest") {
@@ -353,19 +354,22 @@ impl Run<'_> {
         })
     }
 
-    fn copy(&self, name: &str) -> Result<()> {
+    fn copy(&self, load: &Load, name: &str) -> Result<()> {
         let from = self.outbox.dir().join(name);
         let mut source = std::fs::File::open(&from).map_err(|e| Error::io("read the outbox", &from, &e))?;
         let mut partial = Partial::create(self.medium, name)?;
         let mut piece = vec![0; 1 << 20];
+        let mut hasher = Hasher::new();
         loop {
             let n = io::Read::read(&mut source, &mut piece).map_err(|e| Error::io("read the outbox", &from, &e))?;
             if n == 0 {
                 break;
             }
             partial.write_all(&piece[..n]).map_err(|e| partial.failed(&e))?;
+            hasher.update(&piece[..n]);
             self.observer.advance(n as u64);
         }
+        check_ours(load, name, hasher.finish(), &from)?;
         partial.place()?;
         // Whoever sees the manifest must find the rest: names become durable in the order of placing.
         disk::sync_dir(self.medium).map(|_| ())
@@ -459,6 +463,22 @@ impl Run<'_> {
         };
         ledger.record_carry(&carry, &batches)
     }
+}
+
+/// What the outbox holds must be what was sealed: else the medium would be blamed, or a drop folder get damage.
+fn check_ours(load: &Load, name: &str, sha256: Digest, place: &Path) -> Result<()> {
+    let manifest = &load.batch.manifest;
+    let sealed = match manifest.parts().find(|p| p.name == name) {
+        Some(part) => Some(part.sha256),
+        None if name.ends_with(".manifest") => Some(load.batch.sha256),
+        None => None,
+    };
+    if sealed.is_none_or(|sealed| sealed == sha256) {
+        return Ok(());
+    }
+    Err(Error::failed("this file of the outbox is not what was sealed; it was not carried")
+        .at(place)
+        .advise("move it away, and bring it back from a backup or from a medium that has it; the others go"))
 }
 
 fn weaker(a: Proof, b: Proof) -> Proof {
