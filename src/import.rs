@@ -29,7 +29,7 @@ use crate::shelf::kept::KeptShelf;
 use crate::sink::directory::Directory;
 use crate::sink::{Destination, Sink};
 use crate::site::Site;
-use crate::stream::{Missing, StreamId};
+use crate::stream::{Link, Missing, StreamId};
 use crate::text::{count, size};
 use crate::trust::TrustStore;
 use crate::verify::{lineage, part_finding, succession};
@@ -214,7 +214,9 @@ fn admit_stream(
     }
     let position = ledger.position(stream)?;
     let links: Vec<_> = candidates.iter().map(|(_, link)| link.clone()).collect();
+    let waits = options.on_gap == OnGap::Hold && position.last().is_none() && waits_for_the_old_one(ledger, &candidates)?;
     for (verdict, (row, _)) in admit::admit(position, &links, options.on_gap).into_iter().zip(&candidates) {
+        let verdict = if waits { admit::Admission::Keep(admit::Kept::Waiting) } else { verdict };
         match verdict {
             admit::Admission::Admit { late } => ledger.set_admitted(row.id, late)?,
             admit::Admission::Keep(kept) => {
@@ -227,6 +229,14 @@ fn admit_stream(
         }
     }
     Ok(())
+}
+
+/// Whether the end of the stream that these begin to go on from has not come, and is still waited for.
+fn waits_for_the_old_one(ledger: &Ledger, begin: &[(IncomingRow, Link)]) -> Result<bool> {
+    let Some(succeeds) = begin.iter().find_map(|(row, _)| row.manifest.succeeds) else { return Ok(false) };
+    let old = ledger.position(succeeds.stream)?;
+    let (from, to) = (old.last().unwrap_or(0) + 1, succeeds.sequence.get());
+    Ok((from <= to && !old.is_settled(&(from..=to))) || !old.missing().is_empty())
 }
 
 fn refuse(
@@ -376,7 +386,9 @@ pub fn all_missing(ledger: &Ledger) -> Result<Vec<(StreamId, Missing, bool)>> {
             out.push((stream, missing, begins));
         }
     }
-    for succeeds in ledger.incoming_firsts()?.iter().filter_map(|r| r.manifest.succeeds) {
+    let waiting = ledger.incoming_in(State::Whole)?;
+    let waiting = waiting.iter().filter(|r| r.standing.as_deref() == Some("waiting"));
+    for succeeds in ledger.incoming_firsts()?.iter().chain(waiting).filter_map(|r| r.manifest.succeeds) {
         let position = ledger.position(succeeds.stream)?;
         let (from, to) = (position.last().unwrap_or(0) + 1, succeeds.sequence.get());
         if from <= to && !position.is_settled(&(from..=to)) {
