@@ -106,8 +106,15 @@ pub fn import(
     }
     admit_all(site, ledger, store, options, report)?;
     report_incomplete(site, ledger, &on_medium, report)?;
-    if has_work(ledger, &target)? {
-        deliver_all(site, ledger, target, options, observer, report)?;
+    let delivered = match has_work(ledger, &target)? {
+        true => deliver_all(site, ledger, target, options, observer, report),
+        false => Ok(()),
+    };
+    if delivered.is_err() {
+        // What is missing is said at every run, also where the destination is broken.
+        report_missing(ledger, report)?;
+        count_aside(ledger, report)?;
+        return delivered;
     }
     // Also where nothing is to do: the run that was cut off may have come to the very end.
     if let Some(destination) = ledger.destination()? {
