@@ -203,7 +203,10 @@ pub fn renew(
     let last = ledger.batches(old)?.into_iter().rfind(|b| b.packed);
     let succeeds = last.map(|b| Succeeds { stream: old.stream, sequence: b.manifest.sequence, sha256: b.sha256 });
     let new = ledger.begin_stream(StreamId::from_random(disk::random()?), zone, succeeds)?;
-    ledger.inherit_envelopes(old, &new)?;
+    // An old stream that was only just taken in has inherited nothing itself.
+    for before in ledger.lineage(old)? {
+        ledger.inherit_envelopes(&before, &new)?;
+    }
     Ok(Renewal { stream: new.stream, zone: zone.to_owned(), succeeds, taken_in })
 }
 
