@@ -98,6 +98,8 @@ pub fn pack(
     recover::sweep(ledger, &outbox)?;
 
     let listing = source::list(source, options.recursive)?;
+    // One directory has one name in the ledger, whatever path leads to it.
+    let source = &source.canonicalize().unwrap_or_else(|_| source.to_owned());
     let stream = ledger.active_stream(&options.zone)?;
     let (fresh, gone) = sort_out(ledger, stream.as_ref(), source, listing, report)?;
     if fresh.is_empty() && !options.heartbeat {
