@@ -140,10 +140,11 @@ enum Target {
 /// A site delivers to one destination. Which one is known from the day when it was first reached.
 fn target(ledger: &Ledger, options: &ImportOptions) -> Result<Target> {
     let Some(known) = ledger.destination()? else { return Ok(Target::First) };
+    let same = known.is(&options.to) || is_one_directory(&known, &options.to);
     match options.other_destination {
-        OtherDestination::New if !known.is(&options.to) => Ok(Target::New),
+        OtherDestination::New if !same => Ok(Target::New),
         OtherDestination::Same => Ok(Target::Same),
-        _ if known.is(&options.to) => Ok(Target::Known(known)),
+        _ if same => Ok(Target::Known(known)),
         _ => Err(Error::usage(format!(
             "this site delivers to the destination {}:{}; now {} is named",
             known.kind,
@@ -154,6 +155,13 @@ fn target(ledger: &Ledger, options: &ImportOptions) -> Result<Target> {
             "another platform: --new-destination, all again from the inbox; the same one elsewhere: --same-destination",
         )),
     }
+}
+
+/// Whether two paths lead to one directory, such as `site/../in` and `in`.
+fn is_one_directory(known: &DestinationRow, to: &Destination) -> bool {
+    let Destination::Directory(path) = to;
+    let real = |path: &Path| path.canonicalize().ok();
+    known.kind == to.kind() && real(path).is_some_and(|here| real(Path::new(&known.address)) == Some(here))
 }
 
 fn reopen(ledger: &Ledger, only: Option<&[Digest]>) -> Result<()> {
