@@ -102,7 +102,8 @@ fn exporter(ledger: &Ledger, status: &mut Status) -> Result<()> {
             };
             *stream.batches.entry(word).or_default() += 1;
         }
-        if stream.batches.contains_key("sealed, not signed") {
+        // What a stream that was given up had sealed goes nowhere any more; its content was packed again.
+        if row.active && stream.batches.contains_key("sealed, not signed") {
             let sealed = Finding::new(
                 Weight::Incomplete,
                 "sealed",
