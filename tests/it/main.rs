@@ -11,3 +11,8 @@ mod exporter;
 mod importer;
 mod journey;
 mod openssl_keys;
+mod pack;
+mod carry;
+mod verify;
+mod import;
+mod talk;

@@ -1,0 +1,386 @@
+//! Carrying as a user meets it: what goes and what goes again, small sticks, strange files, what is proved.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::Command;
+
+use crate::support::{Run, World, envelope, envelope_with, files, finish};
+use airpouch::digest::Digest;
+use serde_json::{Value, json};
+
+/// A shell command in the world's directory.
+fn sh(world: &World, script: &str) -> Run {
+    finish(Command::new("sh").args(["-ec", script]).current_dir(world.dir.path()))
+}
+
+/// Something mounted in the world, until the test ends.
+struct Mounted(PathBuf);
+
+impl Drop for Mounted {
+    fn drop(&mut self) {
+        let _ = Command::new("umount").arg(&self.0).status();
+    }
+}
+
+/// Mounts at this directory, which is made; none, with a word, where the machine does not let us.
+fn mount(world: &World, name: &str, with: &str) -> Option<Mounted> {
+    fs::create_dir(world.path(name)).unwrap();
+    let made = sh(world, &format!("mount {with} {name}"));
+    if made.status == Some(0) {
+        return Some(Mounted(world.path(name)));
+    }
+    println!("SKIP no right to mount: {}", made.stderr.trim());
+    None
+}
+
+/// Some bytes that do not compress below half of their number.
+fn noise(name: &str, bytes: usize) -> Vec<u8> {
+    let text: String = (0..bytes / 64).map(|n| Digest::of(format!("{name}/{n}").as_bytes()).to_string()).collect();
+    envelope_with(name, json!({"update": text}))
+}
+
+/// Carries to a directory that is made if it is not there; with the report.
+fn carry(world: &World, medium: &str, more: &[&str]) -> Value {
+    fs::create_dir_all(world.path(medium)).unwrap();
+    let run = world.run(["carry", medium, "--site", "exporter", "--json"].iter().chain(more)).exits(0);
+    run.json()["report"].clone()
+}
+
+fn numbers(batches: &Value) -> Vec<u64> {
+    batches.as_array().unwrap().iter().map(|b| b["sequence"].as_u64().unwrap()).collect()
+}
+
+/// Packs batches of one envelope each.
+fn pack(world: &World, names: impl IntoIterator<Item = u32>) {
+    for n in names {
+        world.made(&format!("{n}.json"));
+        world.pack(&[]).exits(0);
+    }
+}
+
+#[test]
+fn new_batches_go_by_number_and_then_what_the_last_carries_took_newest_first() {
+    let world = World::new();
+    for n in 1..=5 {
+        pack(&world, [n]);
+        carry(&world, &format!("stick{n}"), &["--no-overlap"]);
+    }
+    pack(&world, [6, 7]);
+    let report = carry(&world, "stick", &[]);
+    assert_eq!((numbers(&report["new"]), numbers(&report["repeated"])), (vec![6, 7], vec![5, 4, 3]));
+    assert_eq!(report["head"]["sequence"], 7);
+    // That carry took two batches as new: both go again, and they count as one of three.
+    pack(&world, [8]);
+    let report = carry(&world, "next", &[]);
+    assert_eq!((numbers(&report["new"]), numbers(&report["repeated"])), (vec![8], vec![7, 6, 5, 4]));
+}
+
+#[test]
+fn how_much_goes_again_is_set_on_the_line_or_in_the_file() {
+    let world = World::new();
+    for n in 1..=3 {
+        pack(&world, [n]);
+        carry(&world, &format!("stick{n}"), &["--no-overlap"]);
+    }
+    let again = |medium: &str, more: &[&str]| numbers(&carry(&world, medium, more)["repeated"]);
+    assert!(again("a", &["--overlap", "0"]).is_empty());
+    assert_eq!(again("b", &["--overlap", "2"]), [3, 2]);
+    fs::write(world.path("exporter/airpouch.toml"), "no_overlap = true\n").unwrap();
+    assert!(again("c", &[]).is_empty());
+    assert_eq!(again("d", &["--overlap", "1"]), [3], "an option goes over the file");
+    fs::write(world.path("exporter/airpouch.toml"), "overlap = 1\n").unwrap();
+    assert_eq!(again("e", &[]), [3]);
+    assert!(again("f", &["--no-overlap"]).is_empty());
+    world.carry(&["--overlap", "1", "--no-overlap"]).exits(2).says("cannot be used with");
+    world.carry(&["--overlap", "all"]).exits(2);
+}
+
+#[test]
+fn a_batch_that_is_asked_for_goes_again_also_one_of_the_stream_before() {
+    let world = World::new();
+    pack(&world, [1, 2]);
+    let first = carry(&world, "stick1", &[]);
+    let old = first["new"][0]["stream"].as_str().unwrap().to_owned();
+    world.run(["stream", "renew", "--site", "exporter"]).exits(0);
+    pack(&world, [3]);
+    carry(&world, "stick2", &["--no-overlap"]);
+    let new = numbers(&carry(&world, "stick3", &["--resend", "1", "--no-overlap"])["new"]);
+    assert_eq!(new, [1], "of the stream that the zone goes on with");
+    world.run(["verify", "stick3", "--trust", "trust"]).exits(0).says_nothing_of(&old);
+    carry(&world, "stick4", &["--resend", &format!("{old}:2"), "--no-overlap"]);
+    world.run(["verify", "stick4", "--trust", "trust"]).exits(0).says(&format!("holds: batch 2 of stream {old}"));
+    world.carry(&["--resend", "2"]).exits(2).says("there is no batch 2").says("airpouch status");
+    world.carry(&["--resend", &format!("{old}:9")]).exits(2).says("there is no batch 9");
+    world.carry(&["--resend", "two"]).exits(2).says("write N, or STREAM:N");
+    world.carry(&["--resend", "x:1"]).exits(2).says("is no UUID");
+    assert!(files(&world.medium()).is_empty());
+}
+
+#[test]
+fn on_a_small_stick_none_goes_after_one_that_does_not_fit() {
+    let world = World::new();
+    for (n, bytes) in [(1, 400_000), (2, 400_000), (3, 2_000_000), (4, 1_000)] {
+        world.put(&format!("{n}.json"), &noise(&format!("{n}"), bytes));
+        world.pack(&[]).exits(0);
+    }
+    let Some(_mounted) = mount(&world, "small", "-t tmpfs -o size=1m none") else { return };
+    let run = world.run(["carry", "small", "--site", "exporter"]).exits(0);
+    let run = run.says("no room for batches 3, 4 (2 envelopes").says("the next medium takes what is left");
+    run.says("new: batches 1, 2").says("SAFE TO REMOVE");
+    assert!(files(&world.path("small")).iter().all(|(n, _)| n.contains("-00000001.") || n.contains("-00000002.")));
+    // Nothing fits any more: said, and the stick and the ledger stay as they are.
+    let before = files(&world.path("small"));
+    let full = world.run(["carry", "small", "--site", "exporter", "--json"]).exits(1).json();
+    assert!(full["error"]["what"].as_str().unwrap().contains("no room on the medium"), "{full}");
+    assert_eq!(numbers(&full["report"]["left"]), [3, 4]);
+    assert_eq!(files(&world.path("small")), before);
+    let report = carry(&world, "large", &[]);
+    assert_eq!((numbers(&report["new"]), numbers(&report["repeated"])), (vec![3, 4], vec![2, 1]));
+}
+
+#[test]
+fn repeats_go_only_while_there_is_room() {
+    let world = World::new();
+    for n in 1..=3 {
+        world.put(&format!("{n}.json"), &noise(&format!("{n}"), 800_000));
+        world.pack(&[]).exits(0);
+        carry(&world, &format!("stick{n}"), &["--no-overlap"]);
+    }
+    pack(&world, [4]);
+    let Some(_mounted) = mount(&world, "small", "-t tmpfs -o size=1m none") else { return };
+    let report = carry(&world, "small", &[]);
+    assert_eq!((numbers(&report["new"]), numbers(&report["repeated"])), (vec![4], vec![3, 2]));
+    assert!(files(&world.path("small")).iter().all(|(n, _)| !n.ends_with(".partial")));
+}
+
+#[test]
+fn what_lies_under_a_final_name_is_not_overwritten() {
+    let world = World::new();
+    pack(&world, [1]);
+    for end in [".v0001.tar.zst", ".index.zst", ".manifest"] {
+        let (name, bytes) = files(&world.path("exporter/outbox")).into_iter().find(|f| f.0.ends_with(end)).unwrap();
+        let strange = vec![7; bytes.len()];
+        fs::write(world.medium().join(&name), &strange).unwrap();
+        let run = world.carry(&[]);
+        assert!(matches!(run.status, Some(1 | 4)), "{run:#?}");
+        run.says("was not overwritten").says(&name).says_nothing_of("SAFE TO REMOVE");
+        assert_eq!(fs::read(world.medium().join(&name)).unwrap(), strange);
+        world.run(["status", "--site", "exporter"]).exits(0).says("1 packed, not carried");
+        fs::remove_file(world.medium().join(&name)).unwrap();
+    }
+    world.carry(&[]).exits(0).says("SAFE TO REMOVE");
+}
+
+#[test]
+fn a_repeat_that_cannot_go_keeps_nothing_new_back() {
+    let world = World::new();
+    pack(&world, [1]);
+    world.carry(&[]).exits(0);
+    fs::write(world.on_medium(".index.zst"), b"other bytes").unwrap();
+    pack(&world, [2]);
+    let run = world.carry(&["--json"]).exits(4).json();
+    assert_eq!(
+        (numbers(&run["report"]["new"]), &run["report"]["findings"][0]["code"]),
+        (vec![2], &json!("not-repeated"))
+    );
+    world.run(["status", "--site", "exporter"]).exits(0).says_nothing_of("not carried");
+}
+
+#[test]
+fn what_a_broken_carry_left_is_swept_and_nothing_of_another_exporter() {
+    let world = World::new();
+    pack(&world, [1]);
+    let (name, _) = files(&world.path("exporter/outbox")).into_iter().find(|f| f.0.ends_with(".index.zst")).unwrap();
+    let strange = ["airpouch-0123456789abcdef-00000001.index.zst.partial", "notes.partial", ".hidden.partial"];
+    let ours = [format!("{name}.partial"), name.replace("-00000001.", "-00000099.") + ".partial"];
+    for name in strange.into_iter().chain(ours.iter().map(String::as_str)) {
+        fs::write(world.medium().join(name), b"half").unwrap();
+    }
+    world.carry(&[]).exits(0);
+    let left: Vec<_> = files(&world.medium()).into_iter().map(|f| f.0).filter(|n| n.ends_with(".partial")).collect();
+    assert_eq!(left, [".hidden.partial", "airpouch-0123456789abcdef-00000001.index.zst.partial", "notes.partial"]);
+}
+
+#[test]
+fn a_drop_folder_gets_each_batch_once_and_nothing_is_claimed_of_it() {
+    let world = World::new();
+    pack(&world, [1]);
+    let report = carry(&world, "drop", &["--diode"]);
+    assert_eq!((numbers(&report["new"]), &report["proof"]), (vec![1], &json!("sent")));
+    sh(&world, "rm drop/*").exits(0);
+    pack(&world, [2]);
+    let run = world.run(["carry", "drop", "--diode", "--overlap", "3", "--site", "exporter"]).exits(0);
+    run.says("sent: batch 2 (1 envelope").says_nothing_of("again").says_nothing_of("SAFE TO REMOVE");
+    assert!(files(&world.path("drop")).iter().all(|(n, _)| n.contains("-00000002.")));
+    world.run(["status", "--site", "exporter"]).exits(0).says("2 sent");
+    fs::write(world.path("exporter/airpouch.toml"), "diode = true\nmedium = \"../drop\"\n").unwrap();
+    pack(&world, [3]);
+    world.run(["carry", "--site", "exporter"]).exits(0).says("sent: batch 3");
+}
+
+#[test]
+fn an_empty_mount_point_is_refused_when_asked() {
+    let world = World::new();
+    pack(&world, [1]);
+    world.carry(&["--require-mount"]).exits(1).says("nothing is mounted here; nothing was written").says("at medium");
+    fs::write(world.path("exporter/airpouch.toml"), "require_mount = true\n").unwrap();
+    world.carry(&[]).exits(1).says("nothing is mounted here");
+    assert!(files(&world.medium()).is_empty());
+    let Some(_mounted) = mount(&world, "stick", "-t tmpfs -o size=2m none") else { return };
+    world.run(["carry", "stick", "--site", "exporter"]).exits(0).says("SAFE TO REMOVE");
+    fs::create_dir(world.path("stick/folder")).unwrap();
+    world.run(["carry", "stick/folder", "--site", "exporter"]).exits(1).says("nothing is mounted here");
+}
+
+#[test]
+fn a_medium_that_is_not_there_is_never_made() {
+    let world = World::new();
+    world.carry(&[]).exits(1).says("nothing was ever packed");
+    pack(&world, [1]);
+    world.run(["carry", "absent", "--site", "exporter"]).exits(1).says("absent").says("mount it");
+    assert!(!world.path("absent").exists());
+    world.run(["carry", "keys/site-a.key.pem", "--site", "exporter"]).exits(1).says("no directory");
+    world.run(["carry", "--site", "exporter"]).exits(2).says("no medium is named");
+}
+
+#[test]
+fn the_last_lines_can_be_read_out_and_the_other_side_shows_the_same() {
+    let world = World::new();
+    pack(&world, [1, 2]);
+    let run = world.carry(&[]).exits(0);
+    let lines: Vec<_> = run.stdout.lines().collect();
+    assert_eq!(lines[0], "SAFE TO REMOVE");
+    let code = lines.last().unwrap().split("head code ").nth(1).unwrap()[..9].to_owned();
+    assert!(lines.last().unwrap().contains("of batch 2"), "{run:#?}");
+    world.verify(&[]).exits(0).says(&format!("head code {code}"));
+    world.import(&[]).exits(0).says(&format!("head code {code} of batch 2"));
+    world.run(["status", "--site", "exporter"]).exits(0).says(&code);
+    world.run(["status", "--site", "importer"]).exits(0).says(&code);
+}
+
+#[test]
+fn each_proof_is_named_for_what_it_is() {
+    let world = World::new();
+    pack(&world, [1]);
+    let Some(_first) = mount(&world, "stick", "-t tmpfs -o size=2m none") else { return };
+    let run = world.run(["carry", "stick", "--site", "exporter"]).exits(0);
+    run.says("read back, perhaps from memory: carry again after plugging it in anew");
+    world.run(["status", "--site", "exporter"]).exits(0).says("1 carried (cache)");
+    // In the same place nothing better is proved; mounted anew, it is.
+    assert_eq!(carry(&world, "stick", &[])["proof"], "cache");
+    let Some(_anew) = mount(&world, "anew", "--bind stick") else { return };
+    let report = carry(&world, "anew", &[]);
+    assert_eq!((&report["proof"], &report["written"]), (&json!("replug"), &json!(0)));
+    world.run(["status", "--site", "exporter"]).exits(0).says("1 carried (replug)");
+    sh(&world, "truncate -s 8M disk && mkfs.ext2 -q disk").exits(0);
+    let Some(_disk) = mount(&world, "disk.d", "-o loop disk") else { return };
+    assert_eq!(carry(&world, "disk.d", &[])["proof"], "device");
+    world.run(["status", "--site", "exporter"]).exits(0).says("1 carried (device)");
+}
+
+/// The stick answers with an error for this file when it is read back; while it is written all is well.
+fn carry_to_a_bad_stick(world: &World, medium: &str) -> Run {
+    let (name, _) =
+        files(&world.path("exporter/outbox")).into_iter().find(|f| f.0.ends_with(".v0001.tar.zst")).unwrap();
+    let path = world.path(medium).join(name);
+    let mut command = Command::new("strace");
+    command.args(["-f", "-qq", "-o", "/dev/null", "-P", path.to_str().unwrap(), "-e", "inject=read:error=EIO"]);
+    let whole = world.path(medium);
+    command.arg(env!("CARGO_BIN_EXE_airpouch")).args(["carry", whole.to_str().unwrap(), "--site", "exporter"]);
+    finish(command.current_dir(world.dir.path()))
+}
+
+#[test]
+fn a_stick_that_does_not_read_back_is_no_carry_and_the_next_stick_takes_all() {
+    let world = World::new();
+    pack(&world, [1]);
+    let run = carry_to_a_bad_stick(&world, "medium").exits(1);
+    run.says("v0001.tar.zst").says("carry onto another one").says_nothing_of("SAFE TO REMOVE");
+    world.run(["status", "--site", "exporter"]).exits(0).says("1 packed, not carried");
+    let report = carry(&world, "second", &[]);
+    assert_eq!((numbers(&report["new"]), &report["proof"]), (vec![1], &json!("device")));
+    world.run(["verify", "second", "--trust", "trust"]).exits(0);
+}
+
+/// Turns one bit of a file in the outbox, and names the file.
+fn damage(world: &World, end: &str) -> String {
+    let (name, mut bytes) = files(&world.path("exporter/outbox")).into_iter().find(|f| f.0.ends_with(end)).unwrap();
+    bytes[60] ^= 1;
+    fs::write(world.path("exporter/outbox").join(&name), bytes).unwrap();
+    name
+}
+
+#[test]
+fn an_outbox_that_is_damaged_is_not_blamed_on_the_stick() {
+    let world = World::new();
+    pack(&world, [1]);
+    damage(&world, ".v0001.tar.zst");
+    let run = world.carry(&[]);
+    assert!(matches!(run.status, Some(1 | 3 | 4)), "{run:#?}");
+    run.says("outbox").says_nothing_of("the outbox has everything").says_nothing_of("SAFE TO REMOVE");
+    world.run(["status", "--site", "exporter"]).exits(0).says("1 packed, not carried");
+}
+
+#[test]
+fn a_batch_that_lost_a_file_in_the_outbox_is_named_and_the_others_go() {
+    let world = World::new();
+    pack(&world, [1, 2, 3]);
+    sh(&world, "rm exporter/outbox/*-00000002.v0001.tar.zst").exits(0);
+    let run = world.carry(&[]).exits(3).says("batch 2 cannot be carried").says("v0001.tar.zst");
+    run.says("new: batches 1, 3").says("SAFE TO REMOVE");
+    world.import(&[]).exits(3).says("gap: batch 2 missing, 1 envelope");
+}
+
+#[test]
+fn a_second_look_at_the_same_stick_changes_nothing() {
+    let world = World::new();
+    pack(&world, [1]);
+    world.carry(&[]).exits(0);
+    let before = files(&world.medium());
+    let status = world.run(["status", "--site", "exporter", "--json"]).exits(0).json();
+    let report = carry(&world, "medium", &[]);
+    assert_eq!((numbers(&report["new"]), numbers(&report["repeated"])), (vec![], vec![1]));
+    assert_eq!((&report["written"], &report["left"]), (&json!(0), &json!([])));
+    assert_eq!(files(&world.medium()), before);
+    assert_eq!(world.run(["status", "--site", "exporter", "--json"]).exits(0).json(), status);
+    assert_eq!(world.carry(&["--no-overlap"]).exits(0).said(), "", "nothing to carry is nothing to say");
+}
+
+#[test]
+fn how_long_it_takes_is_said_before_it_begins() {
+    let world = World::new();
+    world.put("1.json", &noise("1", 500_000));
+    world.pack(&[]).exits(0);
+    let run = world.carry(&[]).exits(0);
+    assert!(run.stderr.starts_with("2") && run.stderr.contains("KiB to write, about a minute"), "{run:#?}");
+    assert!(world.delivered().is_empty());
+    assert_ne!(envelope("1"), noise("1", 500_000));
+}
+
+#[test]
+fn a_drop_folder_never_gets_what_was_damaged_in_the_outbox() {
+    let world = World::new();
+    pack(&world, [1]);
+    let name = damage(&world, ".v0001.tar.zst");
+    // Nothing is read back there, so nobody else would see it before the other side does.
+    let run = world.carry(&["--diode"]);
+    assert!(matches!(run.status, Some(1 | 3 | 4)), "{run:#?}");
+    run.says(&name).says("outbox").says_nothing_of("sent: batch 1");
+    assert!(files(&world.medium()).iter().all(|f| f.0 != name && !f.0.ends_with(".manifest")));
+}
+
+#[test]
+fn a_stick_with_the_last_good_copy_is_not_called_strange() {
+    let world = World::new();
+    pack(&world, [1]);
+    world.carry(&[]).exits(0);
+    let name = damage(&world, ".v0001.tar.zst");
+    let before = files(&world.medium());
+    let run = world.carry(&["--resend", "1"]);
+    assert!(matches!(run.status, Some(1 | 3 | 4)), "{run:#?}");
+    run.says("outbox").says(&name).says_nothing_of("something else lies under this name");
+    assert_eq!(files(&world.medium()), before);
+    // What the advice says: the file comes back from the stick, and all is well.
+    fs::copy(world.medium().join(&name), world.path("exporter/outbox").join(&name)).unwrap();
+    world.carry(&["--resend", "1"]).exits(0).says("SAFE TO REMOVE");
+}
