@@ -212,8 +212,15 @@ pub fn sync_dir(dir: &Path) -> Result<bool> {
 /// # Errors
 /// The system refused.
 pub fn sync_file_system(dir: &Path) -> Result<()> {
-    let synced = File::open(dir).and_then(|d| Ok(rustix::io::retry_on_intr(|| rustix::fs::syncfs(&d))?));
-    synced.map_err(|e| Error::io("sync the file system", dir, &e))
+    File::open(dir).and_then(|d| sync_all_of(&d)).map_err(|e| Error::io("sync the file system", dir, &e))
+}
+
+/// Writes all of the file system that an open file lies on to the device.
+///
+/// # Errors
+/// The system refused, or a write that it had put off has failed since the file was opened or last asked.
+pub fn sync_all_of(file: &File) -> io::Result<()> {
+    Ok(rustix::io::retry_on_intr(|| rustix::fs::syncfs(file))?)
 }
 
 /// Makes a directory that only its owner can enter; one that is there is left as it is.

@@ -44,6 +44,7 @@ pub struct Directory {
     group: Vec<Placing>,
     last_mtime: i64,
     writers: Writers,
+    flusher: Flusher,
 }
 
 impl Directory {
@@ -74,6 +75,7 @@ impl Directory {
             group: Vec::new(),
             last_mtime: last_mtime.max(now - STEP_NANOS),
             writers: Writers::new(threads),
+            flusher: Flusher::new(path, threads)?,
         })
     }
 
@@ -232,6 +234,60 @@ impl Writers {
     }
 }
 
+/// Keeps the disk busy while a group is being staged, so that little is left to wait for at its end. What counts is
+/// the sync at the end; this one only begins earlier.
+struct Flusher {
+    dir: Arc<Flushed>,
+    ask: Option<SyncSender<()>>,
+    since: usize,
+}
+
+/// One descriptor for all syncs: the kernel tells a write error once for each.
+struct Flushed {
+    dir: File,
+    failed: Mutex<Option<io::Error>>,
+}
+
+/// Bytes after which the disk is set to work.
+const FLUSH_EVERY: usize = 16 << 20;
+
+impl Flusher {
+    fn new(path: &Path, threads: usize) -> Result<Self> {
+        let dir = File::open(path).map_err(|e| Error::io("open the destination", path, &e))?;
+        let dir = Arc::new(Flushed { dir, failed: Mutex::new(None) });
+        let ask = (threads > 1).then(|| {
+            let (ask, asked) = sync_channel(1);
+            let dir = Arc::clone(&dir);
+            std::thread::spawn(move || {
+                while asked.recv().is_ok() {
+                    let mut failed = dir.failed.lock().expect("no thread panics with it");
+                    if let Err(e) = disk::sync_all_of(&dir.dir) {
+                        *failed = Some(e);
+                    }
+                }
+            });
+            ask
+        });
+        Ok(Self { dir, ask, since: 0 })
+    }
+
+    fn written(&mut self, bytes: usize) {
+        self.since += bytes;
+        if let Some(ask) = self.ask.as_ref().filter(|_| self.since >= FLUSH_EVERY) {
+            // One that is asked already will do.
+            let _ = ask.try_send(());
+            self.since = 0;
+        }
+    }
+
+    fn sync(&mut self, path: &Path) -> Result<()> {
+        self.since = 0;
+        let mut failed = self.dir.failed.lock().expect("no thread panics with it");
+        let synced = disk::sync_all_of(&self.dir.dir);
+        failed.take().map_or(synced, Err).map_err(|e| Error::io("sync the file system", path, &e))
+    }
+}
+
 impl Sink for Directory {
     fn recover(&mut self, placing: Vec<Placing>) -> Result<Delivery> {
         self.sweep(&placing)?;
@@ -280,6 +336,7 @@ impl Sink for Directory {
         let name = format!("{name}.json");
         self.last_mtime += STEP_NANOS;
         let mtime = self.last_mtime;
+        self.flusher.written(bytes.len());
         self.writers.write(Job { path: self.partial(&name), bytes, mtime })?;
         self.group.push(Placing { sha256, batch, ordinal, name, mtime, applicant });
         Ok(())
@@ -295,7 +352,7 @@ impl Sink for Directory {
             self.stamp_coarsely(first.mtime - STEP_NANOS)?;
         }
         if !self.group.is_empty() {
-            disk::sync_file_system(&self.path)?;
+            self.flusher.sync(&self.path)?;
         }
         Ok(self.group.clone())
     }
