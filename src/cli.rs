@@ -61,13 +61,11 @@ pub fn run() -> ExitStatus {
     let cli = Cli::parse();
     let json = cli.verb.json();
     let talk = Talk::new(json);
-    match cli.verb.run(&talk) {
-        Ok(status) => status,
-        Err(error) => {
-            talk.error(&error);
-            status_of_error(&error)
-        }
-    }
+    let status = cli.verb.run(&talk).unwrap_or_else(|error| {
+        talk.error(&error);
+        status_of_error(&error)
+    });
+    talk.or_unsaid(status)
 }
 
 impl Verb {

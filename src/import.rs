@@ -229,7 +229,8 @@ fn admit_stream(
     }
     let position = ledger.position(stream)?;
     let links: Vec<_> = candidates.iter().map(|(_, link)| link.clone()).collect();
-    let waits = options.on_gap == OnGap::Hold && position.last().is_none() && waits_for_the_old_one(ledger, &candidates)?;
+    let waits =
+        options.on_gap == OnGap::Hold && position.last().is_none() && waits_for_the_old_one(ledger, &candidates)?;
     for (verdict, (row, _)) in admit::admit(position, &links, options.on_gap).into_iter().zip(&candidates) {
         let verdict = if waits { admit::Admission::Keep(admit::Kept::Waiting) } else { verdict };
         match verdict {

@@ -15,6 +15,7 @@ use crate::report::{Finding, Observer, VerifiedBatch, VerifyReport, Weight, fold
 use crate::shelf::PartFault;
 use crate::shelf::check::check_batch;
 use crate::shelf::medium::{Medium, Sighting};
+use crate::stream::Sequence;
 use crate::text::{count, harmless};
 use crate::trust::{Authentic, NotAllowed, NotAuthentic, Signed, TrustStore};
 
@@ -283,10 +284,15 @@ pub fn allowed_finding(
                 .at(place)
                 .advise("have the other key sign it, and bring its signature file")
         }
-        _ => Finding::new(Weight::False, "not-allowed", format!("{batch}: {refused}"))
-            .at(place)
-            .advise("left where it is; see trust.toml in the trust store"),
+        NotAllowed::Stream if signed.sequence > Sequence::FIRST => not_allowed(&batch, &refused, place).advise(
+            "left where it is; add the stream in trust.toml, or bring its batch 1, which says what it goes on from",
+        ),
+        _ => not_allowed(&batch, &refused, place).advise("left where it is; see trust.toml in the trust store"),
     })
+}
+
+fn not_allowed(batch: &str, refused: &NotAllowed, place: &str) -> Finding {
+    Finding::new(Weight::False, "not-allowed", format!("{batch}: {refused}")).at(place)
 }
 
 /// A file of a batch that cannot be used.

@@ -27,10 +27,8 @@ pub fn private_key(path: &Path, passphrase_file: Option<&Path>, test_keys: bool,
     );
     let mode = std::fs::metadata(path).map(|m| m.mode() & 0o777).unwrap_or(0o600);
     if mode & 0o077 != 0 {
-        talk.note(&format!(
-            "warning: this private key is readable by others (mode {mode:o})\n  at {}\n  chmod 600 it",
-            path.display()
-        ));
+        let what = format!("this private key is readable by others (mode {mode:o})");
+        talk.warn(&what, path, Some("chmod 600 it"));
     }
     let passphrase = match PrivateKey::is_encrypted(&text) {
         true => Some(passphrase(path, passphrase_file)?),
@@ -47,7 +45,11 @@ pub fn private_key(path: &Path, passphrase_file: Option<&Path>, test_keys: bool,
 }
 
 fn key_error(fault: &KeyError, path: &Path) -> Error {
-    Error::failed(format!("the key cannot be used: it {fault}")).at(path)
+    let advice = match fault {
+        KeyError::WrongPassphrase => "try again, or look into --passphrase-file: its first line is the passphrase",
+        _ => "name the private key of airpouch keygen, or of openssl genpkey -algorithm ed25519",
+    };
+    Error::failed(format!("the key cannot be used: it {fault}")).at(path).advise(advice)
 }
 
 /// Reads a trust store and says what is odd in it.
@@ -56,7 +58,7 @@ pub fn trust_store(dir: &Path, test_keys: bool, talk: &Talk) -> Result<TrustStor
     let store =
         TrustStore::from_files(files.keys, files.rules.as_deref(), test_keys).map_err(|e| trust_error(&e, dir))?;
     for warning in store.warnings() {
-        talk.note(&format!("warning: {warning}\n  at {}", dir.display()));
+        talk.warn(&warning.to_string(), dir, None);
     }
     Ok(store)
 }

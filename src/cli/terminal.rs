@@ -1,6 +1,7 @@
 //! How airpouch talks: results on stdout, talk on stderr, bars only on a terminal, JSON alone when asked.
 
 use std::io::{self, IsTerminal, Write};
+use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
@@ -8,7 +9,7 @@ use airpouch::error::{Error, Result, Stop};
 use airpouch::report::{ExitStatus, Finding, Observer, Weight};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// Where words go.
 pub struct Talk {
@@ -16,6 +17,10 @@ pub struct Talk {
     terminal: bool,
     colour: bool,
     bar: Mutex<Option<ProgressBar>>,
+    /// Warnings about keys and settings, for the JSON document.
+    warnings: Mutex<Vec<Value>>,
+    /// A result that could not be written, other than to a reader that went away.
+    unsaid: Mutex<Option<io::Error>>,
 }
 
 impl Talk {
@@ -24,7 +29,14 @@ impl Talk {
         let terminal = io::stderr().is_terminal() && !json;
         let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
             || std::env::var_os("TERM").is_some_and(|t| t == "dumb");
-        Self { json, terminal, colour: terminal && !plain, bar: Mutex::new(None) }
+        Self {
+            json,
+            terminal,
+            colour: terminal && !plain,
+            bar: Mutex::new(None),
+            warnings: Mutex::default(),
+            unsaid: Mutex::default(),
+        }
     }
 
     /// Whether a person is looking.
@@ -35,8 +47,46 @@ impl Talk {
     /// A line of result. A reader that went away is no error.
     pub fn result(&self, line: &str) {
         if !self.json {
-            let _ = writeln!(io::stdout(), "{line}");
+            self.print(line);
         }
+    }
+
+    fn print(&self, line: &str) {
+        if let Err(e) = writeln!(io::stdout(), "{line}").and_then(|()| io::stdout().flush())
+            && e.kind() != io::ErrorKind::BrokenPipe
+        {
+            self.unsaid.lock().expect("no thread panics with it").get_or_insert(e);
+        }
+    }
+
+    /// The exit status, unless the result could not be written: whoever reads it would take a part for the whole.
+    pub fn or_unsaid(&self, status: ExitStatus) -> ExitStatus {
+        let Some(e) = self.unsaid.lock().expect("no thread panics with it").take() else { return status };
+        let what = format!("the result could not be written: {e}");
+        self.three_lines(
+            "error",
+            "31",
+            &what,
+            Some("standard output"),
+            Some("make room there; the work itself is done"),
+        );
+        if status == ExitStatus::Done { ExitStatus::Failed } else { status }
+    }
+
+    /// Something about keys or settings that a person should mend; the run goes on.
+    pub fn warn(&self, what: &str, place: &Path, advice: Option<&str>) {
+        let place = place.display().to_string();
+        if self.json {
+            let warning = json!({"what": what, "where": place, "do": advice});
+            self.warnings.lock().expect("no thread panics with it").push(warning);
+        } else {
+            self.three_lines("warning", "33", what, Some(&place), advice);
+        }
+    }
+
+    fn document(&self, mut document: Value) {
+        document["warnings"] = std::mem::take(&mut *self.warnings.lock().expect("no thread panics with it")).into();
+        self.print(&document.to_string());
     }
 
     /// A line of talk.
@@ -64,7 +114,7 @@ impl Talk {
         self.end();
         if self.json {
             let exit = status_of_error(error).code();
-            let _ = writeln!(io::stdout(), "{}", json!({"exit": exit, "error": error_json(error)}));
+            self.document(json!({"exit": exit, "error": error_json(error)}));
             return;
         }
         self.three_lines("error", "31", &error.what, error.place.as_deref(), error.advice.as_deref());
@@ -80,8 +130,7 @@ impl Talk {
         let status = status_of_error(&error);
         if self.json {
             let report = serde_json::to_value(report).unwrap_or_default();
-            let document = json!({"verb": verb, "exit": status.code(), "report": report, "error": error_json(&error)});
-            let _ = writeln!(io::stdout(), "{document}");
+            self.document(json!({"verb": verb, "exit": status.code(), "report": report, "error": error_json(&error)}));
         } else {
             self.error(&error);
         }
@@ -92,7 +141,7 @@ impl Talk {
     pub fn json(&self, verb: &str, exit: ExitStatus, report: &impl Serialize) {
         if self.json {
             let report = serde_json::to_value(report).unwrap_or_default();
-            let _ = writeln!(io::stdout(), "{}", json!({"verb": verb, "exit": exit.code(), "report": report}));
+            self.document(json!({"verb": verb, "exit": exit.code(), "report": report}));
         }
     }
 
@@ -117,7 +166,7 @@ pub fn status_of_error(error: &Error) -> ExitStatus {
     }
 }
 
-fn error_json(error: &Error) -> serde_json::Value {
+fn error_json(error: &Error) -> Value {
     json!({"what": error.what, "where": error.place, "do": error.advice})
 }
 

@@ -2,12 +2,13 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
 
 use uuid::Uuid;
 
 use super::ImportOptions;
-use crate::batch::manifest::Manifest;
-use crate::batch::name;
+use crate::batch::manifest::{Manifest, Part};
+use crate::batch::{Checked, name};
 use crate::digest::Digest;
 use crate::disk;
 use crate::error::{Error, Result};
@@ -16,7 +17,7 @@ use crate::ledger::delivered::{IncomingRow, State};
 use crate::pack::batch_line;
 use crate::report::{Finding, ImportReport, Observer, Weight};
 use crate::shelf::kept::KeptShelf;
-use crate::shelf::medium::{Medium, Sighting};
+use crate::shelf::medium::{Medium, MediumShelf, Sighting};
 use crate::shelf::{PartFault, Shelf};
 use crate::site::Site;
 use crate::text::{count, size};
@@ -91,7 +92,7 @@ pub fn take(
             continue;
         }
         seen.push(signed.sha256());
-        take_one(site, ledger, &medium, sighting, signed, options.redeliver, observer, report)?;
+        take_one(site, ledger, &medium, sighting, signed, options.redeliver, options.threads, observer, report)?;
     }
     Ok(seen)
 }
@@ -153,6 +154,7 @@ fn take_one(
     sighting: &Sighting,
     signed: &Signed<Manifest>,
     redeliver: bool,
+    threads: usize,
     observer: &dyn Observer,
     report: &mut ImportReport,
 ) -> Result<()> {
@@ -181,15 +183,11 @@ fn take_one(
     observer.begin(&format!("taking batch {}", signed.sequence), need);
     let from = medium.shelf_of(sighting);
     let mut whole = true;
-    for part in missing {
-        match from.fetch(&part) {
+    let room = fetch_ahead(&from, &missing, threads, |part, fetched| {
+        match fetched {
             Ok(checked) => match disk::write_new(&dir, part.name, checked.bytes()) {
                 Ok(()) => observer.advance(part.bytes),
-                Err(e) if e.no_room => {
-                    report.findings.push(not_taken(signed, need));
-                    observer.end();
-                    return Ok(());
-                }
+                Err(e) if e.no_room => return Ok(false),
                 Err(e) => return Err(e),
             },
             Err(fault) => {
@@ -197,6 +195,12 @@ fn take_one(
                 report.findings.push(part_finding(signed, part.name, &fault));
             }
         }
+        Ok(true)
+    })?;
+    if !room {
+        report.findings.push(not_taken(signed, need));
+        observer.end();
+        return Ok(());
     }
     observer.end();
     place_signatures(&dir, sighting, signed)?;
@@ -212,6 +216,39 @@ fn take_one(
         }
     }
     Ok(())
+}
+
+/// Reads one part from the medium while the one before is written, for both are slow. `each` says whether to go on;
+/// so does what comes back.
+fn fetch_ahead(
+    from: &MediumShelf<'_>,
+    parts: &[Part<'_>],
+    threads: usize,
+    mut each: impl FnMut(&Part<'_>, std::result::Result<Checked, PartFault>) -> Result<bool>,
+) -> Result<bool> {
+    if threads == 1 {
+        // All in one thread, so that a test can stop it at each of its system calls.
+        for part in parts {
+            if !each(part, from.fetch(part))? {
+                return Ok(false);
+            }
+        }
+        return Ok(true);
+    }
+    std::thread::scope(|scope| {
+        let (sender, fetched) = sync_channel(0);
+        scope.spawn(move || {
+            // Nobody takes any more: the room has ended, or an error stops the run.
+            parts.iter().try_for_each(|part| sender.send(from.fetch(part)).map_err(drop))
+        });
+        for part in parts {
+            let fetched = fetched.recv().map_err(|_| Error::failed("the thread that reads the medium has ended"))?;
+            if !each(part, fetched)? {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    })
 }
 
 /// Each signature that a trusted key made, under the name that it should have; then those that name another
