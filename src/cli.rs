@@ -9,6 +9,7 @@ mod keys;
 mod pack;
 mod quarantine;
 mod settings;
+mod split;
 mod status;
 mod stream;
 mod terminal;
@@ -49,6 +50,7 @@ enum Verb {
     Carry(carry::Args),
     Verify(verify::Args),
     Import(import::Args),
+    Split(split::Args),
     Status(status::Args),
     Applicants(applicants::Args),
     Quarantine(quarantine::Args),
@@ -76,6 +78,7 @@ impl Verb {
             Self::Carry(a) => a.json,
             Self::Verify(a) => a.json,
             Self::Import(a) => a.json,
+            Self::Split(a) => a.json,
             Self::Status(a) => a.json,
             Self::Applicants(a) => a.json,
             Self::Quarantine(a) => a.json(),
@@ -91,6 +94,7 @@ impl Verb {
             Self::Carry(args) => carry::run(&args, talk),
             Self::Verify(args) => verify::run(&args, talk),
             Self::Import(args) => import::run(&args, talk),
+            Self::Split(args) => split::run(&args, talk),
             Self::Status(args) => status::run(&args, talk),
             Self::Applicants(args) => applicants::run(&args, talk),
             Self::Quarantine(args) => quarantine::run(&args, talk),

@@ -3,15 +3,14 @@
 mod bundle;
 mod contents;
 mod item;
-mod keys;
 mod meaning;
 mod refusal;
 #[cfg(test)]
 mod tests;
 
+use crate::json::keys::{Keys, Seen};
 use crate::json::{Event, JsonError, Scanner, Text};
 use crate::limits;
-use keys::{Keys, Seen};
 
 pub use contents::{Code, Contents, EmbeddedFile, Finding};
 pub use refusal::NotAnEnvelope;

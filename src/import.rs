@@ -27,6 +27,7 @@ use crate::report::{DeliveredBatch, Finding, Head, ImportReport, Observer, Weigh
 use crate::shelf::PartFault;
 use crate::shelf::kept::KeptShelf;
 use crate::sink::directory::Directory;
+use crate::sink::spool::Spool;
 use crate::sink::{Destination, Sink};
 use crate::site::Site;
 use crate::stream::{Link, Missing, StreamId};
@@ -159,9 +160,8 @@ fn target(ledger: &Ledger, options: &ImportOptions) -> Result<Target> {
 
 /// Whether two paths lead to one directory, such as `site/../in` and `in`.
 fn is_one_directory(known: &DestinationRow, to: &Destination) -> bool {
-    let Destination::Directory(path) = to;
     let real = |path: &Path| path.canonicalize().ok();
-    known.kind == to.kind() && real(path).is_some_and(|here| real(Path::new(&known.address)) == Some(here))
+    known.kind == to.kind() && real(to.path()).is_some_and(|here| real(Path::new(&known.address)) == Some(here))
 }
 
 fn reopen(ledger: &Ledger, only: Option<&[Digest]>) -> Result<()> {
@@ -334,6 +334,7 @@ fn deliver_all(
     let mark = if let Target::Known(row) = &target { Some(row.mark.as_str()) } else { None };
     let mut sink: Box<dyn Sink> = match &options.to {
         Destination::Directory(path) => Box::new(Directory::open(path, high_water, mark, options.threads)?),
+        Destination::Spool(path) => Box::new(Spool::open(path, high_water, options.threads)?),
     };
     // Only now: a destination that was never reached is not known.
     let destination = match target {

@@ -3,10 +3,14 @@
 //! serde_json cannot do what the border needs: name the place of a key, pass over lone surrogate escapes,
 //! numbers of any size and 950 levels, and keep the text of keys and numbers as they were written.
 
+pub mod keys;
+mod value;
+
 use std::borrow::Cow;
 use std::fmt;
 
 use crate::limits;
+pub use value::{Kind, Value};
 
 /// What the scanner comes upon, in the order of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,6 +37,20 @@ pub enum Event<'a> {
     End,
 }
 
+impl Event<'_> {
+    /// Bytes of its text; keys and the end have none that matter.
+    fn length(self) -> usize {
+        match self {
+            Self::ObjectStart | Self::ObjectEnd | Self::ArrayStart | Self::ArrayEnd => 1,
+            Self::String(text) => text.raw.len() + 2,
+            Self::Number(digits) => digits.len(),
+            Self::Bool(false) => 5,
+            Self::Bool(true) | Self::Null => 4,
+            Self::Key(_) | Self::End => 0,
+        }
+    }
+}
+
 /// A string as it stands in the text, between its quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Text<'a> {
@@ -44,6 +62,11 @@ impl<'a> Text<'a> {
     /// A string without escapes, for comparisons and first values.
     pub const fn unescaped(raw: &'a str) -> Self {
         Self { raw, escaped: false }
+    }
+
+    /// The string of which this stood between the quotes.
+    pub fn between_quotes(raw: &'a str) -> Self {
+        Self { raw, escaped: raw.contains('\\') }
     }
 
     /// What stands between the quotes, escapes and all.
@@ -211,6 +234,21 @@ impl<'a> Scanner<'a> {
             }
         }
         Ok(())
+    }
+
+    /// The whole value whose first event was the last one.
+    ///
+    /// # Errors
+    /// As [`Scanner::next`].
+    pub fn value_of(&mut self, first: Event<'a>) -> Result<Value<'a>, JsonError> {
+        let from = self.start_of(first);
+        self.skip(first)?;
+        Ok(Value::of(&self.text[from..self.at]))
+    }
+
+    /// Where the last event began, which was this one and no key.
+    pub fn start_of(&self, last: Event<'a>) -> usize {
+        self.at - last.length()
     }
 
     #[inline]

@@ -1,5 +1,9 @@
 //! What OpenCTI expects: the facts about its importer (pycti), its broker and its interface that others rest on.
 
+pub mod message;
+pub mod python;
+pub mod registration;
+pub mod split;
 mod types;
 
 pub use types::{

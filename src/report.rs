@@ -257,6 +257,10 @@ pub struct ImportReport {
     pub outcome: Outcome,
     /// Of the delivered ones, those that had been held or quarantined.
     pub released: u64,
+    /// Messages of the delivered ones, where the destination takes parts of bundles.
+    pub messages: u64,
+    /// Objects that were passed over while bundles were taken apart, as OpenCTI's client does.
+    pub incompatible: u64,
     /// Envelopes held in all.
     pub held_in_all: u64,
     /// Envelopes quarantined in all.

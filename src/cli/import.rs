@@ -26,12 +26,13 @@ const KEEP: &str = "30d";
 #[derive(clap::Args, Debug)]
 #[command(
     args_override_self = true,
-    after_help = "Example:\n  airpouch import /media/stick --to dir:/srv/opencti/in --trust /etc/airpouch/trust\n  airpouch import --applicant 7c9e6679-7425-40de-944b-e07fc1f90ae7=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10\n  airpouch import /media/stick       with to and trust in airpouch.toml, from cron"
+    after_help = "Example:\n  airpouch import /media/stick --to spool:/var/spool/airpouch --trust /etc/airpouch/trust\n  airpouch import --applicant 7c9e6679-7425-40de-944b-e07fc1f90ae7=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10\n  airpouch import /media/stick       with to and trust in airpouch.toml, from cron"
 )]
 pub struct Args {
     /// The directory where the medium is mounted; none: go on from the inbox
     medium: Option<PathBuf>,
-    /// Where to deliver: dir:PATH, for the stock diode-import connector 6.9.10 or newer (or `to` in airpouch.toml)
+    /// Where to deliver: spool:PATH, messages for the queues of a broker, by connector; or dir:PATH, envelopes for the
+    /// stock diode-import connector 6.9.10 or newer (or `to` in airpouch.toml)
     #[arg(long, value_name = "SINK", env = "AIRPOUCH_TO")]
     to: Option<String>,
     /// The directory with the exporter's public keys, and trust.toml [default: trust/ in the site]
@@ -82,7 +83,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
     let set = settings::load(&site)?;
     let to = args.to.as_ref().or(set.to.as_ref()).ok_or_else(|| {
-        Error::usage("no destination is named").advise("--to dir:PATH, or `to = \"dir:PATH\"` in airpouch.toml")
+        Error::usage("no destination is named").advise("--to spool:PATH or dir:PATH, or `to = \"…\"` in airpouch.toml")
     })?;
     let options = options(args, &set, &site, Destination::parse(to)?)?;
     let trust = args.trust.clone().or(set.trust.clone()).unwrap_or_else(|| site.trust());
@@ -205,7 +206,14 @@ fn say(report: &ImportReport, options: &ImportOptions, talk: &Talk) {
         } else {
             String::new()
         };
-        talk.result(&format!("delivered {}{before} to {}", count(total.delivered, "envelope"), options.to));
+        let messages =
+            if report.messages > 0 { format!(" in {}", count(report.messages, "message")) } else { String::new() };
+        let envelopes = count(total.delivered, "envelope");
+        talk.result(&format!("delivered {envelopes}{before}{messages} to {}", options.to));
+        if report.incompatible > 0 {
+            let objects = count(report.incompatible, "incompatible object");
+            talk.result(&format!("passed over {objects}, as OpenCTI's client does; airpouch split FILE says why"));
+        }
         for head in &report.heads {
             let (code, sequence) = (&head.code, head.sequence);
             talk.result(&format!("head code {code} of batch {sequence} (carry showed the same)"));

@@ -122,8 +122,10 @@ impl Settings {
             Some(OneOrMore::More(paths)) => paths.iter_mut().for_each(|p| *p = root.join(&p)),
             None => {}
         }
-        if let Some(dir) = self.to.as_ref().and_then(|to| to.strip_prefix("dir:")).filter(|d| !d.is_empty()) {
-            self.to = Some(format!("dir:{}", root.join(dir).display()));
+        for kind in ["dir:", "spool:"] {
+            if let Some(dir) = self.to.as_ref().and_then(|to| to.strip_prefix(kind)).filter(|d| !d.is_empty()) {
+                self.to = Some(format!("{kind}{}", root.join(dir).display()));
+            }
         }
     }
 }

@@ -5,11 +5,12 @@ mod notes;
 
 use super::contents::{Code, Contents, EmbeddedFile, count};
 use super::item::{End, Item};
-use super::keys::{Keys, Seen};
 use super::meaning::Meaning;
 use super::{NotAnEnvelope, Refusal, named};
+use crate::json::keys::{Keys, Seen};
 use crate::json::{Event, Scanner, Text};
 use crate::limits;
+use crate::opencti::python;
 
 /// Reads a bundle whose opening brace was the scanner's last event, to its closing brace.
 pub(super) fn read<'a>(scanner: &mut Scanner<'a>) -> Result<Contents, Refusal> {
@@ -178,7 +179,7 @@ impl<'a> Pass<'a> {
             return Ok(());
         };
         if let Event::Number(digits) = value
-            && digits.len() > notes::PYTHON_DIGITS_MAX
+            && digits.len() > python::DIGITS_MAX
         {
             self.note_number(digits);
         }

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::envelope::{self, Envelope, NotAnEnvelope};
 use crate::policy::{Objection, Policy, Verdict};
-use crate::sink::{Sink, Unfit};
+use crate::sink::{Examined, Examiner, Unfit};
 use crate::text::harmless;
 
 /// Whom the applicants of the internet zone are here.
@@ -17,10 +17,12 @@ pub struct Applicants {
 }
 
 /// What becomes of an envelope.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug)]
 pub enum Decision {
     /// It goes, with these bytes in the place of its own where an applicant had to be put in.
     Deliver {
+        /// What the sink's examiner has made of it.
+        examined: Examined,
         /// The bytes to deliver if they are not the envelope's own.
         instead: Option<Vec<u8>>,
         /// In whose name.
@@ -30,8 +32,8 @@ pub enum Decision {
     AlreadyDelivered,
     /// It was quarantined before, and stays so.
     AsBefore,
-    /// There is nothing in it to deliver.
-    Empty,
+    /// There is nothing in it to deliver: no object, or none but so many that are passed over.
+    Empty(u64),
     /// It waits.
     Hold(Objection),
     /// It stays until a person releases it.
@@ -55,15 +57,25 @@ pub enum Known {
     Released,
 }
 
-/// Decides.
+/// The rules of a run.
+#[derive(Debug, Clone, Copy)]
+pub struct Rules<'a> {
+    /// What may cross.
+    pub policy: &'a Policy,
+    /// In whose name.
+    pub applicants: &'a Applicants,
+    /// How the sink looks at envelopes.
+    pub examiner: Examiner,
+}
+
+/// Decides. `examined` is what the sink's examiner has said of an envelope; there is none where it is no envelope.
 pub fn decide(
     bytes: &[u8],
     parsed: &Result<Envelope, NotAnEnvelope>,
+    examined: Option<Result<Examined, Unfit>>,
     known: Known,
     redeliver: bool,
-    policy: &Policy,
-    applicants: &Applicants,
-    sink: &dyn Sink,
+    rules: Rules<'_>,
 ) -> Decision {
     match known {
         Known::Delivered if !redeliver => return Decision::AlreadyDelivered,
@@ -81,7 +93,7 @@ pub fn decide(
             });
         }
     };
-    match policy.judge(envelope) {
+    match rules.policy.judge(envelope) {
         Verdict::Pass => {}
         // A person looked at it and said so, with a reason that the ledger keeps. The site's settings still hold.
         Verdict::Quarantine(objections) if known == Known::Released => {
@@ -93,29 +105,34 @@ pub fn decide(
         Verdict::Quarantine(objections) => return Decision::Quarantine(one_of(objections)),
         Verdict::Hold(objections) => return Decision::Hold(one_of(objections)),
     }
-    match sink.fitness(envelope) {
-        Ok(()) => {}
-        Err(Unfit::Empty) => return Decision::Empty,
-        Err(Unfit::Hold { code, what, place }) => return Decision::Hold(Objection { code, what, place }),
-        Err(Unfit::Quarantine { code, what, place }) => return Decision::Quarantine(Objection { code, what, place }),
+    match examined.unwrap_or_else(|| rules.examiner.examine(bytes, envelope)) {
+        Ok(Examined::Messages(messages)) if messages.count() == 0 => {
+            Decision::Empty(messages.split().incompatible().len() as u64)
+        }
+        Ok(examined) => in_whose_name(bytes, envelope, examined, rules),
+        Err(Unfit::Empty) => Decision::Empty(0),
+        Err(Unfit::Hold { code, what, place }) => Decision::Hold(Objection { code, what, place }),
+        Err(Unfit::Quarantine { code, what, place }) => Decision::Quarantine(Objection { code, what, place }),
     }
-    in_whose_name(bytes, envelope, applicants)
 }
 
-/// `dir:` never rewrites an envelope: there the stock connector maps, and the map only decides what waits.
-/// Only where an envelope names nobody, and somebody is named for such, is that one value put in.
-fn in_whose_name(bytes: &[u8], envelope: &Envelope, applicants: &Applicants) -> Decision {
-    match &envelope.applicant {
-        Some(id) if applicants.map.contains_key(id) || applicants.default.is_some() => {
-            Decision::Deliver { instead: None, applicant: Some(id.clone()) }
+/// `dir:` never rewrites an envelope: there the stock connector maps, and the map only decides what waits; only where
+/// an envelope names nobody, and somebody is named for such, is that one value put in. Into messages goes the id that
+/// the applicant has here.
+fn in_whose_name(bytes: &[u8], envelope: &Envelope, examined: Examined, rules: Rules<'_>) -> Decision {
+    let (applicants, here) = (rules.applicants, rules.examiner.maps_applicants());
+    let mapped = envelope.applicant.as_ref().and_then(|id| applicants.map.get(id));
+    match (&envelope.applicant, mapped.or(applicants.default.as_ref())) {
+        (Some(id), None) => {
+            Decision::Hold(unmapped(&format!("the applicant {} is mapped to nobody here", harmless(id))))
         }
-        Some(id) => Decision::Hold(unmapped(&format!("the applicant {} is mapped to nobody here", harmless(id)))),
-        None => match &applicants.default {
-            Some(id) => {
-                Decision::Deliver { instead: Some(envelope::with_applicant(bytes, id)), applicant: Some(id.clone()) }
-            }
-            None => Decision::Hold(unmapped("the envelope names no applicant, and no default is given for such")),
-        },
+        (None, None) => Decision::Hold(unmapped("the envelope names no applicant, and no default is given for such")),
+        (_, Some(to)) if here => Decision::Deliver { examined, instead: None, applicant: Some(to.clone()) },
+        (Some(id), Some(_)) => Decision::Deliver { examined, instead: None, applicant: Some(id.clone()) },
+        (None, Some(to)) => {
+            let instead = Some(envelope::with_applicant(bytes, to));
+            Decision::Deliver { examined, instead, applicant: Some(to.clone()) }
+        }
     }
 }
 
@@ -153,8 +170,12 @@ pub fn advice(code: &str, sha256: crate::digest::Digest) -> String {
         "file-too-large" | "file-type" => {
             "allow it in policy.toml, if it may cross, then import again, without a medium".into()
         }
-        "connector-name" => "deliver it to another kind of destination".into(),
-        "unsplittable" => "mend it at the feed: the stock connector would stop at it for good".into(),
+        "connector-name" => "give the connector a longer name at the feed; the platform would refuse this one".into(),
+        "validate-before-import" => {
+            "have the connector write without validate_before_import; or deliver it to dir:, by a site of its own"
+                .into()
+        }
+        "unsplittable" => "mend it at the feed: OpenCTI's own client would stop at it for good".into(),
         _ => format!("if it may cross all the same: airpouch quarantine release {} --reason TEXT", sha256.short()),
     }
 }

@@ -5,7 +5,7 @@
 
 use std::collections::HashSet;
 
-use super::decide::{self, Decision, Known, decide};
+use super::decide::{self, Decision, Known, Rules, decide};
 use super::unpack::{UnpackedEnvelope, unpack};
 use super::{ImportOptions, take};
 use crate::batch::index::Index;
@@ -23,7 +23,7 @@ use crate::set_aside::{self, BatchPlace, ConnectorName, Kind, Reason};
 use crate::shelf::PartFault;
 use crate::shelf::check::read_index;
 use crate::shelf::kept::KeptShelf;
-use crate::sink::{Deliverable, Sink};
+use crate::sink::{Deliverable, Examined, Sink, Unfit};
 use crate::site::Site;
 use crate::stream::StreamId;
 use crate::text::harmless;
@@ -126,13 +126,13 @@ impl<'a> Delivering<'a> {
             connector: ConnectorName { id: row.connector.clone(), name: row.connector_name.clone() },
         };
         let parsed = Envelope::parse(&bytes);
-        match self.decide(&bytes, &parsed, known, false) {
+        match self.decide(&bytes, &parsed, None, known, false) {
             decision @ Decision::Deliver { .. } => {
                 self.released.push((kind, row.sha256));
                 self.report.released += 1;
                 self.carry_out(&origin, bytes, &parsed, decision)
             }
-            decision @ Decision::Empty => {
+            decision @ Decision::Empty(_) => {
                 self.released.push((kind, row.sha256));
                 self.carry_out(&origin, bytes, &parsed, decision)
             }
@@ -182,8 +182,8 @@ impl<'a> Delivering<'a> {
             Err(fault) => return self.spoiled(row, &row.manifest.index.name, &fault),
         };
         observer.begin(&format!("delivering batch {}", row.manifest.sequence), row.manifest.totals.bytes);
-        let threads = self.options.threads;
-        let fault = unpack(&shelf, &row.manifest, &index, threads, |envelope| {
+        let (threads, examiner) = (self.options.threads, self.sink.examiner());
+        let fault = unpack(&shelf, &row.manifest, &index, threads, examiner, |envelope| {
             observer.advance(envelope.bytes.len() as u64);
             self.envelope(row, &index, envelope)
         });
@@ -217,9 +217,10 @@ impl<'a> Delivering<'a> {
     }
 
     fn envelope(&mut self, row: &IncomingRow, index: &Index, envelope: UnpackedEnvelope) -> Result<()> {
-        let line = &index.lines[envelope.ordinal - 1];
+        let UnpackedEnvelope { ordinal, bytes, parsed, examined } = envelope;
+        let line = &index.lines[ordinal - 1];
         let known = self.known(line.sha256)?;
-        let decision = self.decide(&envelope.bytes, &envelope.parsed, known, self.options.redeliver);
+        let decision = self.decide(&bytes, &parsed, examined, known, self.options.redeliver);
         // What waits was tried at the beginning of this run; that it still waits is no news.
         if known == Known::Held {
             return Ok(());
@@ -229,16 +230,25 @@ impl<'a> Delivering<'a> {
             row_id: row.id,
             stream: row.manifest.stream,
             sequence: row.manifest.sequence.get(),
-            ordinal: envelope.ordinal,
+            ordinal,
             name: &line.name,
             sha256: line.sha256,
             connector: ConnectorName { id: entry.id.clone(), name: entry.name.clone() },
         };
-        self.carry_out(&origin, envelope.bytes, &envelope.parsed, decision)
+        self.carry_out(&origin, bytes, &parsed, decision)
     }
 
-    fn decide(&self, bytes: &[u8], parsed: &Parsed, known: Known, redeliver: bool) -> Decision {
-        decide(bytes, parsed, known, redeliver, &self.options.policy, &self.options.applicants, self.sink)
+    fn decide(
+        &self,
+        bytes: &[u8],
+        parsed: &Parsed,
+        examined: Option<std::result::Result<Examined, Unfit>>,
+        known: Known,
+        redeliver: bool,
+    ) -> Decision {
+        let (policy, applicants) = (&self.options.policy, &self.options.applicants);
+        let rules = Rules { policy, applicants, examiner: self.sink.examiner() };
+        decide(bytes, parsed, examined, known, redeliver, rules)
     }
 
     fn known(&self, sha256: Digest) -> Result<Known> {
@@ -258,15 +268,23 @@ impl<'a> Delivering<'a> {
         match decision {
             Decision::AlreadyDelivered => self.report.outcome.already_delivered += 1,
             Decision::AsBefore => {}
-            Decision::Empty => {
+            Decision::Empty(incompatible) => {
+                self.report.incompatible += incompatible;
                 self.report.outcome.empty += 1;
                 self.group.empty.push((origin.sha256, origin.row_id, origin.ordinal));
             }
-            Decision::Deliver { instead, applicant } => {
+            Decision::Deliver { examined, instead, applicant } => {
+                let Ok(envelope) = parsed else { return Ok(()) };
+                if let Examined::Messages(messages) = &examined {
+                    self.report.messages += messages.count() as u64;
+                    self.report.incompatible += messages.split().incompatible().len() as u64;
+                }
                 self.in_run.insert(origin.sha256);
                 self.sink.stage(Deliverable {
                     sha256: origin.sha256,
                     bytes: instead.unwrap_or(bytes),
+                    examined,
+                    connector: envelope.connector.clone(),
                     batch: origin.row_id,
                     ordinal: origin.ordinal,
                     name: self.name(origin),

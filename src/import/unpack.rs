@@ -9,6 +9,7 @@ use crate::batch::volume::{self, EnvelopeTaker};
 use crate::envelope::{Envelope, NotAnEnvelope};
 use crate::shelf::kept::KeptShelf;
 use crate::shelf::{PartFault, Shelf};
+use crate::sink::{Examined, Examiner, Unfit};
 
 /// Bytes that wait in one volume's queue; a larger envelope waits alone.
 const WAITING_BYTES: usize = 16 << 20;
@@ -21,6 +22,8 @@ pub struct UnpackedEnvelope {
     pub bytes: Vec<u8>,
     /// What they say.
     pub parsed: Result<Envelope, NotAnEnvelope>,
+    /// What the sink's examiner makes of it, if it is an envelope.
+    pub examined: Option<Result<Examined, Unfit>>,
 }
 
 /// Hands over a batch's envelopes in order until `each` fails or a volume does.
@@ -32,6 +35,7 @@ pub fn unpack<E>(
     manifest: &Manifest,
     index: &Index,
     threads: usize,
+    examiner: Examiner,
     mut each: impl FnMut(UnpackedEnvelope) -> Result<(), E>,
 ) -> Result<Option<(String, PartFault)>, E> {
     let volumes: Vec<_> = index.by_volume(manifest).collect();
@@ -47,7 +51,7 @@ pub fn unpack<E>(
                     let part =
                         crate::batch::manifest::Part { name: &entry.name, bytes: entry.bytes, sha256: entry.sha256 };
                     let read = shelf.fetch(&part).and_then(|packed| {
-                        let mut taker = Collecting { queue, bytes: Vec::new() };
+                        let mut taker = Collecting { queue, examiner, bytes: Vec::new() };
                         volume::read(&packed, lines, first, &mut taker).map_err(|f| PartFault::Lie(f.to_string()))
                     });
                     queue.end(read.err());
@@ -71,6 +75,7 @@ pub fn unpack<E>(
 
 struct Collecting<'a> {
     queue: &'a Queue,
+    examiner: Examiner,
     bytes: Vec<u8>,
 }
 
@@ -85,7 +90,8 @@ impl EnvelopeTaker for Collecting<'_> {
     fn complete(&mut self, ordinal: usize) -> bool {
         let bytes = std::mem::take(&mut self.bytes);
         let parsed = Envelope::parse(&bytes);
-        self.queue.put(UnpackedEnvelope { ordinal, bytes, parsed })
+        let examined = parsed.as_ref().ok().map(|envelope| self.examiner.examine(&bytes, envelope));
+        self.queue.put(UnpackedEnvelope { ordinal, bytes, parsed, examined })
     }
 }
 

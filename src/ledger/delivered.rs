@@ -419,7 +419,7 @@ impl Ledger {
             }
             for p in &group.placing {
                 change.prepare_cached("INSERT OR REPLACE INTO placing VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(
-                    params![destination, p.sha256.as_bytes(), p.batch, p.ordinal as i64, p.name, p.mtime, p.applicant,],
+                    params![destination, p.sha256.as_bytes(), p.batch, p.ordinal as i64, p.name, p.mark, p.applicant,],
                 )?;
             }
             change.commit()
@@ -433,7 +433,7 @@ impl Ledger {
     /// SQLite refused.
     pub fn placings(&self, destination: i64) -> Result<Vec<Placing>> {
         let sql =
-            "SELECT sha256, batch, ordinal, name, mtime, applicant FROM placing WHERE destination = ?1 ORDER BY mtime";
+            "SELECT sha256, batch, ordinal, name, mark, applicant FROM placing WHERE destination = ?1 ORDER BY mark";
         let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
         let rows = query.query_map([destination], |r| {
             let ordinal = r.get::<_, i64>(2)? as usize;
@@ -442,7 +442,7 @@ impl Ledger {
                 batch: r.get(1)?,
                 ordinal,
                 name: r.get(3)?,
-                mtime: r.get(4)?,
+                mark: r.get(4)?,
                 applicant: r.get(5)?,
             })
         });

@@ -9,30 +9,17 @@ use std::fs::{self, File, FileTimes, OpenOptions};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::sync::{Arc, Mutex};
 use std::time::{Duration, UNIX_EPOCH};
 
-use super::{Deliverable, Delivery, Placing, Sink, Unfit};
+use super::beside::{Flusher, Writers};
+use super::{Deliverable, Delivery, Examiner, Placing, Sink};
 use crate::disk;
-use crate::envelope::{Code, Envelope};
 use crate::error::{Error, Result};
-use crate::limits::PLACING_GROUP;
 
 /// The connector compares mtimes as doubles, which are 238 ns apart in this century.
 const STEP_NANOS: i64 = 1_000;
 /// FAT keeps even seconds only.
 const COARSE_STEP_NANOS: i64 = 2_000_000_000;
-/// The types that the platform registers a connector of.
-const CONNECTOR_TYPES: [&str; 6] = [
-    "EXTERNAL_IMPORT",
-    "INTERNAL_IMPORT_FILE",
-    "INTERNAL_ENRICHMENT",
-    "INTERNAL_ANALYSIS",
-    "INTERNAL_EXPORT_FILE",
-    "STREAM",
-];
-
 /// The hidden file by which a destination is known again: a share that is not mounted is another directory.
 const MARKER: &str = ".airpouch";
 
@@ -141,7 +128,7 @@ impl Directory {
                 .at(&path));
             }
             self.last_mtime = kept;
-            placing.mtime = kept;
+            placing.mark = kept;
         }
         Ok(())
     }
@@ -157,135 +144,12 @@ fn stamp(file: &File, nanos: i64) -> io::Result<i64> {
     Ok(metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec())
 }
 
-/// One envelope to write under its partial name, with the mtime that it is to have.
-struct Job {
-    path: PathBuf,
-    bytes: Vec<u8>,
-    mtime: i64,
-}
-
-impl Job {
-    /// Writes it, and says whether the file system kept the mtime.
-    fn run(&self) -> Result<bool> {
-        let fault = |e: &io::Error| Error::io("write to the destination", &self.path, e);
-        let mut file =
-            OpenOptions::new().write(true).create(true).truncate(true).open(&self.path).map_err(|e| fault(&e))?;
-        file.write_all(&self.bytes).map_err(|e| fault(&e))?;
-        Ok(stamp(&file, self.mtime).map_err(|e| fault(&e))? == self.mtime)
-    }
-}
-
-/// Threads that write envelopes beside the one that decides; none of them if only one thread is wanted, so that a
-/// test can stop that one at each of its system calls.
-struct Writers {
-    jobs: Option<SyncSender<Job>>,
-    done: Receiver<Result<bool>>,
-    finished: SyncSender<Result<bool>>,
-    waiting: usize,
-}
-
-/// Envelopes that wait for a writer, at most; each may be large.
-const JOBS_WAITING: usize = 4;
-
-impl Writers {
-    fn new(threads: usize) -> Self {
-        let (finished, done) = sync_channel(PLACING_GROUP * 2);
-        let jobs = (threads > 1).then(|| {
-            let (sender, receiver) = sync_channel::<Job>(JOBS_WAITING);
-            let receiver = Arc::new(Mutex::new(receiver));
-            for _ in 0..threads.min(4) {
-                let (receiver, finished) = (Arc::clone(&receiver), finished.clone());
-                std::thread::spawn(move || {
-                    loop {
-                        let job = receiver.lock().expect("no thread panics with it").recv();
-                        let Ok(job) = job else { return };
-                        if finished.send(job.run()).is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-            sender
-        });
-        Self { jobs, done, finished, waiting: 0 }
-    }
-
-    fn write(&mut self, job: Job) -> Result<()> {
-        self.waiting += 1;
-        let sent = match &self.jobs {
-            Some(jobs) => jobs.send(job).is_ok(),
-            None => self.finished.send(job.run()).is_ok(),
-        };
-        if sent { Ok(()) } else { Err(Error::failed("the threads that write to the destination have ended")) }
-    }
-
-    /// Waits for all that was given out. `false` if some mtime was not kept.
-    fn wait(&mut self) -> Result<bool> {
-        let mut all = Ok(true);
-        for _ in 0..std::mem::take(&mut self.waiting) {
-            let done =
-                self.done.recv().map_err(|_| Error::failed("the threads that write to the destination have ended"))?;
-            all = match (all, done) {
-                (Ok(a), Ok(b)) => Ok(a && b),
-                (Err(e), _) | (_, Err(e)) => Err(e),
-            };
-        }
-        all
-    }
-}
-
-/// Keeps the disk busy while a group is being staged, so that little is left to wait for at its end. What counts is
-/// the sync at the end; this one only begins earlier.
-struct Flusher {
-    dir: Arc<Flushed>,
-    ask: Option<SyncSender<()>>,
-    since: usize,
-}
-
-/// One descriptor for all syncs: the kernel tells a write error once for each.
-struct Flushed {
-    dir: File,
-    failed: Mutex<Option<io::Error>>,
-}
-
-/// Bytes after which the disk is set to work.
-const FLUSH_EVERY: usize = 16 << 20;
-
-impl Flusher {
-    fn new(path: &Path, threads: usize) -> Result<Self> {
-        let dir = File::open(path).map_err(|e| Error::io("open the destination", path, &e))?;
-        let dir = Arc::new(Flushed { dir, failed: Mutex::new(None) });
-        let ask = (threads > 1).then(|| {
-            let (ask, asked) = sync_channel(1);
-            let dir = Arc::clone(&dir);
-            std::thread::spawn(move || {
-                while asked.recv().is_ok() {
-                    let mut failed = dir.failed.lock().expect("no thread panics with it");
-                    if let Err(e) = disk::sync_all_of(&dir.dir) {
-                        *failed = Some(e);
-                    }
-                }
-            });
-            ask
-        });
-        Ok(Self { dir, ask, since: 0 })
-    }
-
-    fn written(&mut self, bytes: usize) {
-        self.since += bytes;
-        if let Some(ask) = self.ask.as_ref().filter(|_| self.since >= FLUSH_EVERY) {
-            // One that is asked already will do.
-            let _ = ask.try_send(());
-            self.since = 0;
-        }
-    }
-
-    fn sync(&mut self, path: &Path) -> Result<()> {
-        self.since = 0;
-        let mut failed = self.dir.failed.lock().expect("no thread panics with it");
-        let synced = disk::sync_all_of(&self.dir.dir);
-        failed.take().map_or(synced, Err).map_err(|e| Error::io("sync the file system", path, &e))
-    }
+/// Writes an envelope under its partial name, and says whether the file system kept the mtime that it is to have.
+fn write(path: &Path, bytes: &[u8], mtime: i64) -> Result<bool> {
+    let fault = |e: &io::Error| Error::io("write to the destination", path, e);
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path).map_err(|e| fault(&e))?;
+    file.write_all(bytes).map_err(|e| fault(&e))?;
+    Ok(stamp(&file, mtime).map_err(|e| fault(&e))? == mtime)
 }
 
 impl Sink for Directory {
@@ -296,49 +160,25 @@ impl Sink for Directory {
             if self.partial(&placing.name).exists() {
                 self.place(&placing.name)?;
             }
-            self.last_mtime = self.last_mtime.max(placing.mtime);
+            self.last_mtime = self.last_mtime.max(placing.mark);
         }
         disk::sync_dir(&self.path)?;
         Ok(Delivery(placing))
     }
 
-    /// What the stock connector would delete, or die on, as far as that can be seen without splitting.
-    fn fitness(&self, envelope: &Envelope) -> std::result::Result<(), Unfit> {
-        let contents = &envelope.contents;
-        if contents.objects == 0 {
-            return Err(Unfit::Empty);
-        }
-        if let Some(found) = contents.findings.iter().find(|f| f.code == Code::Unsplittable) {
-            return Err(Unfit::Quarantine {
-                code: found.code.word(),
-                what: found.what.clone(),
-                place: found.place.clone(),
-            });
-        }
-        let kind = envelope.connector.kind.as_str();
-        if !CONNECTOR_TYPES.contains(&kind) {
-            let what = format!("the platform knows no connector of type {}", crate::text::harmless(kind));
-            return Err(Unfit::Hold { code: "connector-type", what, place: "/connector/type".into() });
-        }
-        if envelope.connector.name.trim().chars().count() < 2 {
-            let what = "the platform registers no connector whose name is shorter than two characters".to_owned();
-            return Err(Unfit::Hold { code: "connector-name", what, place: "/connector/name".into() });
-        }
-        if contents.compatible == 0 {
-            // The connector raises «Nothing to import» on it, and takes nothing that comes after.
-            return Err(Unfit::Empty);
-        }
-        Ok(())
+    fn examiner(&self) -> Examiner {
+        Examiner::Whole
     }
 
     fn stage(&mut self, deliverable: Deliverable) -> Result<()> {
-        let Deliverable { sha256, bytes, batch, ordinal, name, applicant } = deliverable;
+        let Deliverable { sha256, bytes, batch, ordinal, name, applicant, .. } = deliverable;
         let name = format!("{name}.json");
         self.last_mtime += STEP_NANOS;
         let mtime = self.last_mtime;
         self.flusher.written(bytes.len());
-        self.writers.write(Job { path: self.partial(&name), bytes, mtime })?;
-        self.group.push(Placing { sha256, batch, ordinal, name, mtime, applicant });
+        let path = self.partial(&name);
+        self.writers.run(Box::new(move || write(&path, &bytes, mtime)))?;
+        self.group.push(Placing { sha256, batch, ordinal, name, mark: mtime, applicant });
         Ok(())
     }
 
@@ -349,7 +189,7 @@ impl Sink for Directory {
     fn prepare(&mut self) -> Result<Vec<Placing>> {
         let all_kept = self.writers.wait()?;
         if let (false, Some(first)) = (all_kept, self.group.first()) {
-            self.stamp_coarsely(first.mtime - STEP_NANOS)?;
+            self.stamp_coarsely(first.mark - STEP_NANOS)?;
         }
         if !self.group.is_empty() {
             self.flusher.sync(&self.path)?;

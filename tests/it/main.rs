@@ -1,5 +1,6 @@
 //! One program with all tests of the built binary and of what it leaves on disk.
 
+mod splitting;
 mod support;
 
 mod attack;

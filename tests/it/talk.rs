@@ -6,8 +6,8 @@ use std::process::Command;
 use crate::support::{APPLICANT, Run, World, envelope, files, finish};
 use serde_json::{Value, json};
 
-const VERBS: [&str; 10] =
-    ["keygen", "pack", "carry", "verify", "import", "status", "applicants", "quarantine", "stream", "demo"];
+const VERBS: [&str; 11] =
+    ["keygen", "pack", "carry", "verify", "import", "split", "status", "applicants", "quarantine", "stream", "demo"];
 
 fn sh(world: &World, script: &str) -> Run {
     let mut command = Command::new("sh");

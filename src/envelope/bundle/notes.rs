@@ -8,10 +8,8 @@ use super::super::named;
 use super::{Meaning, Pass, Role, Seen};
 use crate::json::{Event, Text};
 use crate::limits;
+use crate::opencti::python;
 use crate::text::harmless;
-
-/// Python's `int` refuses longer numbers (`sys.int_info.default_max_str_digits`), and with them the whole text.
-pub(super) const PYTHON_DIGITS_MAX: usize = 4300;
 
 impl<'a> Pass<'a> {
     /// Notes what is wrong with the current value. The words are only found while the code has room, so that a
@@ -138,7 +136,7 @@ impl<'a> Pass<'a> {
     #[cold]
     pub(super) fn note_number(&mut self, number: &'a str) {
         let digits = number.trim_start_matches('-').len();
-        if digits > PYTHON_DIGITS_MAX && !number.contains(['.', 'e', 'E']) {
+        if python::check_number(number) == Err(python::OddNumber::TooLong) {
             self.note(Code::Unsplittable, || format!("has a number of {digits} digits, which Python refuses"));
         }
     }

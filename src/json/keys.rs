@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashSet;
 
-use crate::json::Text;
+use super::Text;
 use crate::limits;
 
 /// Above this many keys an object's keys are found through a hash set that no input can make slow.
@@ -11,8 +11,10 @@ const FEW: usize = 32;
 
 /// What a key is to the object that it stands in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Seen {
+pub enum Seen {
+    /// It is the first of its name.
     New,
+    /// It was there before.
     Twice,
     /// The first key above [`limits::KEYS_MAX`]; later ones are no longer looked at.
     TooMany,
@@ -20,7 +22,7 @@ pub(super) enum Seen {
 
 /// The keys of all objects that are open, the innermost last.
 #[derive(Default)]
-pub(super) struct Keys<'a> {
+pub struct Keys<'a> {
     /// Keys of objects that have few, with a hash beside each.
     hashes: Vec<u64>,
     names: Vec<Text<'a>>,
@@ -36,12 +38,12 @@ struct Object<'a> {
 
 impl<'a> Keys<'a> {
     /// An object begins.
-    pub(super) fn open(&mut self) {
+    pub fn open(&mut self) {
         self.objects.push(Object { start: self.hashes.len(), count: 0, many: None });
     }
 
     /// The innermost object ends.
-    pub(super) fn close(&mut self) {
+    pub fn close(&mut self) {
         if let Some(object) = self.objects.pop() {
             self.hashes.truncate(object.start);
             self.names.truncate(object.start);
@@ -50,7 +52,7 @@ impl<'a> Keys<'a> {
 
     /// Takes a key of the innermost object. Keys are equal when they are after decoding.
     #[inline]
-    pub(super) fn take(&mut self, key: Text<'a>) -> Seen {
+    pub fn take(&mut self, key: Text<'a>) -> Seen {
         let Some(object) = self.objects.last_mut() else {
             return Seen::New;
         };

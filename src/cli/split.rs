@@ -1,0 +1,126 @@
+use std::path::PathBuf;
+
+use airpouch::digest::Digest;
+use airpouch::disk;
+use airpouch::envelope::Envelope;
+use airpouch::error::{Error, Result};
+use airpouch::limits::ENVELOPE_MAX;
+use airpouch::opencti::message::{Messages, spare_bundle_id};
+use airpouch::opencti::registration::Registration;
+use airpouch::report::ExitStatus;
+use airpouch::sink::registration;
+use airpouch::text::{count, grouped};
+use serde::Serialize;
+
+use super::terminal::Talk;
+
+/// Show what would become of one envelope
+///
+/// Takes the bundle in FILE apart as OpenCTI's own client does before it publishes one, and as import does for queues:
+/// one message for each object, dependencies first. Shows the messages in their order, how many other objects each one
+/// depends on, which objects are incompatible and so passed over, and why. Nothing is sent and nothing is written.
+#[derive(clap::Args, Debug)]
+#[command(
+    args_override_self = true,
+    after_help = "Example:\n  airpouch split /srv/opencti/out/feed-20261105.json\n  airpouch split --bundles feed.json | jq -c '.objects[0] | [.nb_deps, .id]'\n  airpouch split quarantine/812302a6….json       why OpenCTI's client would stop at it"
+)]
+pub struct Args {
+    /// An envelope, as a connector wrote it
+    file: PathBuf,
+    /// Print the bundle of each message, one a line, and nothing else
+    #[arg(long, conflicts_with = "json")]
+    bundles: bool,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// What would become of an envelope.
+#[derive(Serialize)]
+struct Shown {
+    sha256: String,
+    connector: Registration,
+    expectations: usize,
+    messages: Vec<Message>,
+    incompatible: Vec<PassedOver>,
+}
+
+#[derive(Serialize)]
+struct Message {
+    action_sequence: usize,
+    x_opencti_seq: String,
+    object: usize,
+    id: String,
+}
+
+#[derive(Serialize)]
+struct PassedOver {
+    object: usize,
+    id: String,
+    why: &'static str,
+}
+
+pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
+    let bytes = disk::read_bounded_following(&args.file, ENVELOPE_MAX)
+        .map_err(|e| Error::io("read the envelope", &args.file, &e))?;
+    let envelope = Envelope::parse(&bytes).map_err(|fault| {
+        Error::failed(format!("this is no envelope: it {fault}"))
+            .at(&args.file)
+            .advise("name a file that a connector wrote with send_to_directory")
+    })?;
+    let text = std::str::from_utf8(&bytes).unwrap_or_default();
+    let messages = Messages::of(text).map_err(|fault| {
+        Error::failed(format!("this envelope cannot be taken apart: {}", fault.what))
+            .at_place(&format!("{} {}", args.file.display(), fault.place))
+            .advise("mend it at the feed: OpenCTI's own client would stop at it for good")
+    })?;
+    let sha256 = Digest::of(&bytes);
+    if args.bundles {
+        let mut bundle = String::new();
+        for at in 0..messages.count() {
+            bundle.clear();
+            messages.write_bundle(&mut bundle, text, at, &spare_bundle_id(sha256));
+            talk.result(&bundle);
+        }
+        return Ok(ExitStatus::Done);
+    }
+    let shown = shown(text, &messages, sha256, &envelope);
+    if !args.json {
+        say(&shown, talk);
+    }
+    talk.json("split", ExitStatus::Done, &shown);
+    Ok(ExitStatus::Done)
+}
+
+fn shown(text: &str, messages: &Messages, sha256: Digest, envelope: &Envelope) -> Shown {
+    let message = |at| {
+        let (object, id) = messages.object(text, at);
+        Message { action_sequence: at + 1, x_opencti_seq: messages.split().dependencies(at).to_string(), object, id }
+    };
+    let passed_over = messages.split().incompatible().iter();
+    Shown {
+        sha256: sha256.to_string(),
+        connector: registration(&envelope.connector),
+        expectations: messages.count(),
+        messages: (0..messages.count()).map(message).collect(),
+        incompatible: passed_over.map(|i| PassedOver { object: i.object, id: i.id.clone(), why: i.why }).collect(),
+    }
+}
+
+fn say(shown: &Shown, talk: &Talk) {
+    let name = airpouch::text::harmless(&shown.connector.name);
+    talk.result(&format!("connector {} ({name}), {}", shown.connector.id, count(shown.expectations as u64, "message")));
+    if !shown.messages.is_empty() {
+        talk.result("message   nb_deps   object");
+    }
+    for message in &shown.messages {
+        let sequence = grouped(message.action_sequence as u64);
+        talk.result(&format!("{sequence:>7}   {:>7}   {}", message.x_opencti_seq, message.id));
+    }
+    if !shown.incompatible.is_empty() {
+        talk.result(&format!("passed over: {}", count(shown.incompatible.len() as u64, "incompatible object")));
+    }
+    for object in &shown.incompatible {
+        talk.result(&format!("  {} (object {}): {}", object.id, object.object, object.why));
+    }
+}

@@ -1,0 +1,174 @@
+//! A JSON value as it stands in its text: it keeps the order of keys and the text of numbers, and nothing that a
+//! key says can make it anything else.
+
+use super::{Event, Scanner, Text};
+
+/// The text of one JSON value, without white space around it, taken from a text that a [`Scanner`] has passed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Value<'a>(&'a str);
+
+/// What a value is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind<'a> {
+    /// `null`
+    Null,
+    /// `true` or `false`
+    Bool(bool),
+    /// A number, as it was written.
+    Number(&'a str),
+    /// A string.
+    Text(Text<'a>),
+    /// A list; [`Value::elements`] has its values.
+    List,
+    /// An object; [`Value::members`] has its keys and values.
+    Object,
+}
+
+impl<'a> Value<'a> {
+    /// `null`
+    pub const NULL: Value<'static> = Value("null");
+
+    /// The value whose whole text this is, as a scanner has passed it.
+    pub(crate) const fn of(text: &'a str) -> Self {
+        Self(text)
+    }
+
+    /// Reads a text that is one JSON value, with white space around it.
+    ///
+    /// # Errors
+    /// As [`Scanner::next`].
+    pub fn read(text: &'a str) -> Result<Self, super::JsonError> {
+        let mut scanner = Scanner::new(text);
+        let first = scanner.next()?;
+        let value = scanner.value_of(first)?;
+        scanner.next().map(|_| value)
+    }
+
+    /// Its text.
+    pub fn text(self) -> &'a str {
+        self.0
+    }
+
+    /// What it is.
+    pub fn kind(self) -> Kind<'a> {
+        match Scanner::new(self.0).next() {
+            Ok(Event::String(text)) => Kind::Text(text),
+            Ok(Event::Number(digits)) => Kind::Number(digits),
+            Ok(Event::Bool(flag)) => Kind::Bool(flag),
+            Ok(Event::ArrayStart) => Kind::List,
+            Ok(Event::ObjectStart) => Kind::Object,
+            _ => Kind::Null,
+        }
+    }
+
+    /// The values of a list, in order; none for any other value.
+    pub fn elements(self) -> impl Iterator<Item = Value<'a>> {
+        let mut scanner = Scanner::new(self.0);
+        let is_list = scanner.next() == Ok(Event::ArrayStart);
+        std::iter::from_fn(move || match scanner.next() {
+            Ok(Event::ArrayEnd | Event::End) | Err(_) => None,
+            Ok(first) if is_list => scanner.value_of(first).ok(),
+            Ok(_) => None,
+        })
+    }
+
+    /// The keys and values of an object, in order; none for any other value. Keys may repeat.
+    pub fn members(self) -> impl Iterator<Item = (Text<'a>, Value<'a>)> {
+        let mut scanner = Scanner::new(self.0);
+        let _ = scanner.next();
+        std::iter::from_fn(move || {
+            let Ok(Event::Key(key)) = scanner.next() else { return None };
+            let first = scanner.next().ok()?;
+            Some((key, scanner.value_of(first).ok()?))
+        })
+    }
+
+    /// The last member with this key.
+    pub fn get(self, key: &str) -> Option<Value<'a>> {
+        self.members().filter(|(name, _)| name.decoded().as_ref() == key.as_bytes()).last().map(|(_, value)| value)
+    }
+
+    /// Whether Python takes it for true: not null, false, zero or empty.
+    pub fn is_true(self) -> bool {
+        match self.kind() {
+            Kind::Null => false,
+            Kind::Bool(flag) => flag,
+            Kind::Number(digits) => digits.parse::<f64>().is_ok_and(|number| number != 0.0),
+            Kind::Text(text) => !text.raw().is_empty(),
+            Kind::List => self.elements().next().is_some(),
+            Kind::Object => self.members().next().is_some(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod a_value {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn value(text: &str) -> Value<'_> {
+        Value::read(text).unwrap()
+    }
+
+    #[test]
+    fn is_what_its_text_is_whatever_its_keys_say() {
+        let number = value(r#" {"$serde_json::private::Number":"7"} "#);
+        assert_eq!((number.kind(), number.text()), (Kind::Object, r#"{"$serde_json::private::Number":"7"}"#));
+        let raw = value(r#"{"$serde_json::private::RawValue":"{\"a\": 7}"}"#);
+        assert!(matches!(raw.members().next().unwrap().1.kind(), Kind::Text(_)));
+        assert_eq!(value("1E5").kind(), Kind::Number("1E5"));
+    }
+
+    #[test]
+    fn has_its_members_in_their_order() {
+        let keys: Vec<_> =
+            value(r#"{"b":1,"a":{"c":[2]},"b":3}"#).members().map(|(k, v)| (k.raw().to_owned(), v.text())).collect();
+        assert_eq!(keys, [("b".to_owned(), "1"), ("a".to_owned(), r#"{"c":[2]}"#), ("b".to_owned(), "3")]);
+        assert_eq!(value(r#"{"b":1,"\u0062":3}"#).get("b").unwrap().text(), "3");
+        assert!(value("[1]").members().next().is_none() && value("{\"a\":1}").elements().next().is_none());
+    }
+
+    #[test]
+    fn is_true_where_python_says_so() {
+        let truths = |texts: &[&str]| texts.iter().map(|text| value(text).is_true()).collect::<Vec<_>>();
+        assert_eq!(truths(&["null", "false", "0", "-0.0", "0e9", "1e-400", r#""""#, "[]", "{}"]), [false; 9]);
+        assert_eq!(truths(&["true", "1", "1e400", r#""0""#, "[null]", r#"{"":0}"#]), [true; 6]);
+    }
+
+    fn json() -> impl Strategy<Value = String> {
+        let leaf = prop_oneof![
+            Just("null".to_owned()),
+            Just("true".to_owned()),
+            "-?(0|[1-9][0-9]{0,20})(\\.[0-9]{1,9})?([eE][+-]?[0-9]{1,3})?",
+            "\"([a-z ]|\\\\n|\\\\u00e9|\\\\ud800|é){0,6}\"",
+        ];
+        leaf.prop_recursive(4, 40, 5, |inner| {
+            let key = "\"[a-c]{0,2}\"";
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..5).prop_map(|v| format!("[{}]", v.join(" , "))),
+                prop::collection::vec((key, inner), 0..5).prop_map(|members| {
+                    let members: Vec<String> = members.iter().map(|(k, v)| format!("{k} : {v}")).collect();
+                    format!("{{ {} }}", members.join(","))
+                }),
+            ]
+        })
+    }
+
+    fn again(value: Value<'_>) -> String {
+        match value.kind() {
+            Kind::List => format!("[{}]", value.elements().map(again).collect::<Vec<_>>().join(" , ")),
+            Kind::Object => {
+                let members: Vec<_> = value.members().map(|(k, v)| format!("\"{}\" : {}", k.raw(), again(v))).collect();
+                format!("{{ {} }}", members.join(","))
+            }
+            _ => value.text().to_owned(),
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn can_be_put_together_again_from_its_parts(text in json()) {
+            prop_assert_eq!(again(value(&text)), text);
+        }
+    }
+}

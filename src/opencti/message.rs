@@ -1,0 +1,195 @@
+//! What goes into a connector's queue: `QUEUE_BUNDLE` messages, as pycti's `_send_bundle` makes them of the parts of
+//! a bundle. There is no work in them: a work is opened by whoever sends them on.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use super::python;
+use super::split::{Split, Unsplittable};
+use crate::digest::Digest;
+use crate::json::{Event, JsonError, Kind, Scanner, Value};
+
+/// An envelope taken apart: all that its messages say, but for the applicant. It holds places in the envelope's text.
+#[derive(Debug)]
+pub struct Messages {
+    split: Split,
+    /// Where the bundle lies in the envelope.
+    bundle: std::ops::Range<usize>,
+    /// `entities_types` and `update` as they stand in each message.
+    entities_types: String,
+    update: String,
+}
+
+impl Messages {
+    /// Takes an envelope apart.
+    ///
+    /// # Errors
+    /// As [`Split::of`].
+    pub fn of(envelope: &str) -> Result<Self, Unsplittable> {
+        let fields = Fields::read(envelope).map_err(|error| at("", format!("the envelope is no JSON: {error}")))?;
+        let bundle = fields.bundle.ok_or_else(|| at("/bundle", "the envelope has no bundle".into()))?;
+        // pycti sends an empty list for null; the worker drops a message with null there, without a word.
+        let entities_types = match fields.entities_types.filter(|types| types.kind() != Kind::Null) {
+            Some(types) => beside(types, "/entities_types")?,
+            None => "[]".into(),
+        };
+        let update = fields.update.map_or(Ok("false".into()), |update| beside(update, "/update"))?;
+        let split = Split::of(bundle)?;
+        let from = bundle.text().as_ptr() as usize - envelope.as_ptr() as usize;
+        Ok(Self { split, bundle: from..from + bundle.text().len(), entities_types, update })
+    }
+
+    /// The bundle taken apart.
+    pub fn split(&self) -> &Split {
+        &self.split
+    }
+
+    /// How many messages there are.
+    pub fn count(&self) -> usize {
+        self.split.expectations()
+    }
+
+    /// The object of a message: its position in the bundle's `objects`, from 0, and its id, safe to print.
+    pub fn object(&self, envelope: &str, at: usize) -> (usize, String) {
+        let object = self.split.object(at);
+        (object, self.split.shown_id(Value::of(&envelope[self.bundle.clone()]), object))
+    }
+
+    /// Writes the bundle of a message, which goes into it as base64. `envelope` is the one that was taken apart.
+    pub fn write_bundle(&self, out: &mut String, envelope: &str, at: usize, spare_id: &str) {
+        self.split.write_part(out, Value::of(&envelope[self.bundle.clone()]), at, spare_id);
+    }
+
+    /// Writes a message. `applicant` is the user of this platform in whose name it goes.
+    pub fn write(&self, out: &mut String, envelope: &str, at: usize, applicant: Option<&str>, spare_id: &str) {
+        let mut bundle = String::new();
+        self.write_bundle(&mut bundle, envelope, at, spare_id);
+        out.push_str("{\"bundle_type\": \"QUEUE_BUNDLE\", \"applicant_id\": ");
+        match applicant {
+            Some(id) => python::write_str(out, id),
+            None => out.push_str("null"),
+        }
+        out.push_str(", \"action_sequence\": ");
+        out.push_str(&(at + 1).to_string());
+        out.push_str(", \"entities_types\": ");
+        out.push_str(&self.entities_types);
+        out.push_str(", \"content\": \"");
+        STANDARD.encode_string(&bundle, out);
+        out.push_str("\", \"update\": ");
+        out.push_str(&self.update);
+        out.push_str(", \"draft_id\": null, \"no_split\": false}");
+    }
+}
+
+/// The id of a bundle that has none: made of the envelope's digest, so that it is the same at every import.
+pub fn spare_bundle_id(envelope: Digest) -> String {
+    let mut bytes = [0; 16];
+    bytes.copy_from_slice(&envelope.as_bytes()[..16]);
+    // A UUID of version 4 (RFC 9562), as pycti makes them.
+    bytes[6] = bytes[6] & 0x0f | 0x40;
+    bytes[8] = bytes[8] & 0x3f | 0x80;
+    format!("bundle--{}", uuid::Uuid::from_bytes(bytes))
+}
+
+/// The fields of an envelope that go into messages.
+#[derive(Default)]
+struct Fields<'a> {
+    bundle: Option<Value<'a>>,
+    entities_types: Option<Value<'a>>,
+    update: Option<Value<'a>>,
+}
+
+impl<'a> Fields<'a> {
+    fn read(envelope: &'a str) -> Result<Self, JsonError> {
+        let mut fields = Self::default();
+        let mut scanner = Scanner::new(envelope);
+        scanner.next()?;
+        while let Event::Key(key) = scanner.next()? {
+            let first = scanner.next()?;
+            let value = scanner.value_of(first)?;
+            match key.decoded().as_ref() {
+                b"bundle" => fields.bundle = Some(value),
+                b"entities_types" => fields.entities_types = Some(value),
+                b"update" => fields.update = Some(value),
+                _ => {}
+            }
+        }
+        Ok(fields)
+    }
+}
+
+/// A value that goes into a message as it is.
+fn beside(value: Value<'_>, place: &str) -> Result<String, Unsplittable> {
+    let broken = |error: JsonError| at(place, error.to_string());
+    let mut scanner = Scanner::new(value.text());
+    loop {
+        match scanner.next().map_err(broken)? {
+            Event::End => break,
+            Event::Number(digits) => python::check_number(digits)
+                .map_err(|_| at(place, format!("{place} holds a number that Python does not read as it is")))?,
+            _ => {}
+        }
+    }
+    let plain = python::without_duplicate_keys(value.text()).map_err(broken)?;
+    let mut out = String::new();
+    python::write_value(&mut out, Value::of(&plain));
+    Ok(out)
+}
+
+fn at(place: &str, what: String) -> Unsplittable {
+    Unsplittable { what, place: place.into() }
+}
+
+#[cfg(test)]
+mod a_message {
+    use super::*;
+
+    fn messages(envelope: &str) -> Vec<String> {
+        let messages = Messages::of(envelope).unwrap();
+        let write = |at| {
+            let mut out = String::new();
+            messages.write(&mut out, envelope, at, Some("0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10"), "bundle--x");
+            out
+        };
+        (0..messages.count()).map(write).collect()
+    }
+
+    #[test]
+    fn is_what_pycti_would_publish() {
+        let envelope = r#"{"bundle_type":"DIRECTORY_BUNDLE","entities_types":"tool,report","bundle":{"type":"bundle","id":"bundle--1","objects":[{"id":"identity--1","type":"identity"},{"id":"tool--1","type":"tool","created_by_ref":"identity--1"}]},"update":true}"#;
+        let messages = messages(envelope);
+        assert_eq!(messages.len(), 2);
+        let content = "eyJ0eXBlIjogImJ1bmRsZSIsICJpZCI6ICJidW5kbGUtLTEiLCAic3BlY192ZXJzaW9uIjogIjIuMSIsICJ4X29wZW5jdGlfc2VxIjogMSwgIm9iamVjdHMiOiBbeyJpZCI6ICJpZGVudGl0eS0tMSIsICJ0eXBlIjogImlkZW50aXR5IiwgIm5iX2RlcHMiOiAxfV19";
+        assert_eq!(
+            messages[0],
+            format!(
+                r#"{{"bundle_type": "QUEUE_BUNDLE", "applicant_id": "0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10", "action_sequence": 1, "entities_types": "tool,report", "content": "{content}", "update": true, "draft_id": null, "no_split": false}}"#
+            )
+        );
+        assert!(messages[1].contains("\"action_sequence\": 2"));
+    }
+
+    #[test]
+    fn has_a_list_where_the_envelope_has_null() {
+        for types in ["", "\"entities_types\":null,"] {
+            let envelope = format!(r#"{{{types}"bundle":{{"objects":[{{"id":"tool--1","type":"tool"}}]}}}}"#);
+            assert!(messages(&envelope)[0].contains("\"entities_types\": [], "), "{types}");
+            assert!(messages(&envelope)[0].contains("\"update\": false, "));
+        }
+    }
+
+    #[test]
+    fn holds_no_number_that_is_no_json_any_more() {
+        let fault = Messages::of(r#"{"update":[1e400],"bundle":{"objects":[]}}"#).unwrap_err();
+        assert_eq!(fault.place, "/update");
+    }
+
+    #[test]
+    fn of_a_bundle_without_an_id_has_the_same_one_every_time() {
+        let id = spare_bundle_id(Digest::of(b"an envelope"));
+        assert_eq!(id, spare_bundle_id(Digest::of(b"an envelope")));
+        assert_ne!(id, spare_bundle_id(Digest::of(b"another")));
+        let uuid: uuid::Uuid = id.strip_prefix("bundle--").unwrap().parse().unwrap();
+        assert_eq!(uuid.get_version_num(), 4);
+    }
+}

@@ -1,0 +1,313 @@
+//! JSON as Python's `json.dumps` writes what `json.loads` has read: the form of all that pycti sends.
+//!
+//! ASCII alone, `", "` and `": "` between, floats as `repr` has them. Genuine envelopes are of this form already, so
+//! nearly every string and number is copied as it stands.
+
+use std::fmt::Write;
+
+use crate::json::{Event, JsonError, Scanner, Text, Value};
+
+/// Digits of the longest integer that Python reads (`sys.get_int_max_str_digits`).
+pub const DIGITS_MAX: usize = 4300;
+
+/// Why Python would not read a number, or would read another one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum OddNumber {
+    /// An integer of more than [`DIGITS_MAX`] digits: `ValueError`.
+    TooLong,
+    /// A float beyond what a double holds: Python reads `Infinity`, and writes it, which is no JSON.
+    Infinite,
+}
+
+/// Whether Python reads this number as it is.
+///
+/// # Errors
+/// [`OddNumber`]
+pub fn check_number(digits: &str) -> Result<(), OddNumber> {
+    if is_float(digits) {
+        let short = digits.len() < 300 && !digits.contains(['e', 'E']);
+        return if short || float(digits).is_finite() { Ok(()) } else { Err(OddNumber::Infinite) };
+    }
+    let count = digits.strip_prefix('-').unwrap_or(digits).len();
+    if count > DIGITS_MAX { Err(OddNumber::TooLong) } else { Ok(()) }
+}
+
+/// Whether Python makes a float of a number, and not an integer.
+pub fn is_float(digits: &str) -> bool {
+    digits.contains(['.', 'e', 'E'])
+}
+
+/// The double that a number is nearest to.
+pub fn float(digits: &str) -> f64 {
+    digits.parse().unwrap_or(f64::NAN)
+}
+
+/// Writes a value. Objects must have no key twice ([`without_duplicate_keys`]).
+pub fn write_value(out: &mut String, value: Value<'_>) {
+    // The text was read before; a fault can only be the end.
+    let _ = write_events(out, &mut Scanner::new(value.text()));
+}
+
+fn write_events(out: &mut String, scanner: &mut Scanner<'_>) -> Result<(), JsonError> {
+    // A comma stands before all but the first value in a list, and all but the first key of an object.
+    let mut first = true;
+    let mut after_key = true;
+    loop {
+        let event = scanner.next()?;
+        let ends = matches!(event, Event::ObjectEnd | Event::ArrayEnd | Event::End);
+        if !(first || after_key || ends) {
+            out.push_str(", ");
+        }
+        (first, after_key) = (false, false);
+        match event {
+            Event::ObjectStart | Event::ArrayStart => {
+                out.push(if event == Event::ObjectStart { '{' } else { '[' });
+                first = true;
+            }
+            Event::ObjectEnd => out.push('}'),
+            Event::ArrayEnd => out.push(']'),
+            Event::Key(key) => {
+                write_text(out, key);
+                out.push_str(": ");
+                after_key = true;
+            }
+            Event::String(text) => write_text(out, text),
+            Event::Number(digits) => write_number(out, digits),
+            Event::Bool(flag) => out.push_str(if flag { "true" } else { "false" }),
+            Event::Null => out.push_str("null"),
+            Event::End => return Ok(()),
+        }
+        if scanner.depth() == 0 {
+            return Ok(());
+        }
+    }
+}
+
+/// Writes a string of JSON.
+pub fn write_text(out: &mut String, text: Text<'_>) {
+    write_raw(out, text.raw(), text.has_escapes());
+}
+
+/// Writes a string that is no JSON yet.
+pub fn write_str(out: &mut String, text: &str) {
+    out.push('"');
+    text.chars().for_each(|c| write_char(out, c));
+    out.push('"');
+}
+
+fn write_raw(out: &mut String, raw: &str, escaped: bool) {
+    out.push('"');
+    if !escaped && raw.bytes().all(|b| matches!(b, b' '..=b'~')) {
+        out.push_str(raw);
+    } else {
+        let mut rest = raw;
+        while let Some(c) = rest.chars().next() {
+            rest = &rest[c.len_utf8()..];
+            if c == '\\' {
+                rest = write_escape(out, rest);
+            } else {
+                write_char(out, c);
+            }
+        }
+    }
+    out.push('"');
+}
+
+/// Writes the escape whose backslash stood before `rest`, and says what comes after it. Halves of a surrogate pair
+/// are escaped one by one in Python too.
+fn write_escape<'a>(out: &mut String, rest: &'a str) -> &'a str {
+    let (sort, after) = rest.split_at(1);
+    if sort != "u" {
+        out.push_str(if sort == "/" { "" } else { "\\" });
+        out.push_str(sort);
+        return after;
+    }
+    let (hex, after) = after.split_at(4);
+    let unit = u32::from_str_radix(hex, 16).unwrap_or(0xfffd);
+    match char::from_u32(unit) {
+        Some(c) => write_char(out, c),
+        None => write_unit(out, unit as u16),
+    }
+    after
+}
+
+fn write_char(out: &mut String, c: char) {
+    match c {
+        '"' => out.push_str("\\\""),
+        '\\' => out.push_str("\\\\"),
+        '\n' => out.push_str("\\n"),
+        '\r' => out.push_str("\\r"),
+        '\t' => out.push_str("\\t"),
+        '\u{8}' => out.push_str("\\b"),
+        '\u{c}' => out.push_str("\\f"),
+        ' '..='~' => out.push(c),
+        _ => c.encode_utf16(&mut [0; 2]).iter().for_each(|unit| write_unit(out, *unit)),
+    }
+}
+
+fn write_unit(out: &mut String, unit: u16) {
+    let _ = write!(out, "\\u{unit:04x}");
+}
+
+/// Writes a number: integers keep their digits, floats are rounded to doubles.
+fn write_number(out: &mut String, digits: &str) {
+    match digits {
+        "-0" => out.push('0'),
+        _ if is_float(digits) => write_float(out, float(digits)),
+        _ => out.push_str(digits),
+    }
+}
+
+/// Writes a finite double as Python's `repr` does: the shortest digits that make it again, with an exponent below
+/// 1e-4 and from 1e16 on.
+fn write_float(out: &mut String, number: f64) {
+    // Rust's exponent form has the same shortest digits: d.ddde-7.
+    let form = format!("{number:e}");
+    let (mantissa, exponent) = form.split_once('e').unwrap_or((&form, "0"));
+    let exponent: i32 = exponent.parse().unwrap_or(0);
+    if (-4..16).contains(&exponent) {
+        let _ = write!(out, "{number:?}");
+        return;
+    }
+    let sign = if exponent < 0 { '-' } else { '+' };
+    let _ = write!(out, "{mantissa}e{sign}{:02}", exponent.unsigned_abs());
+}
+
+/// The text of a value as Python reads it: of members with one key the last value stands, in the place of the first.
+pub fn without_duplicate_keys(text: &str) -> Result<String, JsonError> {
+    let mut scanner = Scanner::new(text);
+    let mut open: Vec<Open> = Vec::new();
+    loop {
+        let done = match scanner.next()? {
+            Event::End => return Ok(String::new()),
+            Event::ObjectStart => {
+                open.push(Open::Object(Members::default()));
+                continue;
+            }
+            Event::ArrayStart => {
+                open.push(Open::List(Vec::new()));
+                continue;
+            }
+            Event::Key(key) => {
+                if let Some(Open::Object(members)) = open.last_mut() {
+                    members.key(key);
+                }
+                continue;
+            }
+            Event::ObjectEnd | Event::ArrayEnd => open.pop().map(Open::text).unwrap_or_default(),
+            Event::String(text) => format!("\"{}\"", text.raw()),
+            Event::Number(digits) => digits.to_owned(),
+            Event::Bool(flag) => flag.to_string(),
+            Event::Null => "null".to_owned(),
+        };
+        match open.last_mut() {
+            None => return Ok(done),
+            Some(Open::Object(members)) => members.value(done),
+            Some(Open::List(values)) => values.push(done),
+        }
+    }
+}
+
+/// An object or list whose end has not come.
+enum Open {
+    Object(Members),
+    List(Vec<String>),
+}
+
+impl Open {
+    fn text(self) -> String {
+        match self {
+            Self::List(values) => format!("[{}]", values.join(",")),
+            Self::Object(members) => {
+                let members: Vec<String> = members.members.iter().map(|(k, v)| format!("\"{k}\":{v}")).collect();
+                format!("{{{}}}", members.join(","))
+            }
+        }
+    }
+}
+
+#[derive(Default)]
+struct Members {
+    members: Vec<(String, String)>,
+    places: std::collections::HashMap<Vec<u8>, usize>,
+    current: usize,
+}
+
+impl Members {
+    fn key(&mut self, key: Text<'_>) {
+        self.current = *self.places.entry(key.decoded().into_owned()).or_insert(self.members.len());
+        if self.current == self.members.len() {
+            self.members.push((key.raw().to_owned(), String::new()));
+        }
+    }
+
+    fn value(&mut self, value: String) {
+        self.members[self.current].1 = value;
+    }
+}
+
+#[cfg(test)]
+mod as_python_writes {
+    use super::*;
+
+    fn written(text: &str) -> String {
+        let mut out = String::new();
+        write_value(&mut out, Value::read(text).unwrap());
+        out
+    }
+
+    #[test]
+    fn numbers() {
+        let forms = [
+            ("-0", "0"),
+            ("-0.0", "-0.0"),
+            ("1E5", "100000.0"),
+            ("1.10", "1.1"),
+            ("1e15", "1000000000000000.0"),
+            ("1e16", "1e+16"),
+            ("123456789012345678.0", "1.2345678901234568e+17"),
+            ("0.0001", "0.0001"),
+            ("0.00001", "1e-05"),
+            ("5e-324", "5e-324"),
+            ("1e-400", "0.0"),
+            ("1.7976931348623157e308", "1.7976931348623157e+308"),
+            ("9007199254740993.0", "9007199254740992.0"),
+            ("123456789012345678901234567890", "123456789012345678901234567890"),
+        ];
+        for (text, wanted) in forms {
+            assert_eq!(written(text), wanted, "{text}");
+        }
+    }
+
+    #[test]
+    fn strings() {
+        assert_eq!(written(r#""plain ~ /""#), r#""plain ~ /""#);
+        assert_eq!(written(r#""\/\u0041\u00E9\u000a\u0000\u007f""#), r#""/A\u00e9\n\u0000\u007f""#);
+        assert_eq!(written("\"é\u{7f}😀\""), r#""\u00e9\u007f\ud83d\ude00""#);
+        assert_eq!(written(r#""\ud83d\ude00 \ud800 \"\\""#), r#""\ud83d\ude00 \ud800 \"\\""#);
+    }
+
+    #[test]
+    fn lists_and_objects() {
+        assert_eq!(written("{ } "), "{}");
+        assert_eq!(
+            written("{\"a\":[1,2,{\"b\":null}],\n\"c\":[[],{}],\"d\":true}"),
+            r#"{"a": [1, 2, {"b": null}], "c": [[], {}], "d": true}"#
+        );
+    }
+
+    #[test]
+    fn the_last_of_a_key_in_the_place_of_the_first() {
+        let text = r#"{"a":1,"b":{"x":[1],"y":2,"\u0078":{"z":1,"z":[2,{"q":1,"q":2}]}},"a":3}"#;
+        assert_eq!(without_duplicate_keys(text).unwrap(), r#"{"a":3,"b":{"x":{"z":[2,{"q":2}]},"y":2}}"#);
+    }
+
+    #[test]
+    fn what_python_would_not_read() {
+        assert_eq!(check_number(&"9".repeat(4300)), Ok(()));
+        assert_eq!(check_number(&format!("-{}", "9".repeat(4301))), Err(OddNumber::TooLong));
+        assert_eq!(check_number("1e400"), Err(OddNumber::Infinite));
+        assert_eq!(check_number(&format!("{}.0", "9".repeat(400))), Err(OddNumber::Infinite));
+        assert_eq!(check_number("1e308"), Ok(()));
+    }
+}

@@ -1,0 +1,120 @@
+//! When two external references, or two kill chain phases, are one: when pycti's
+//! `external_reference_generate_id` or `kill_chain_phase_generate_id` gives them one id. Those digest the canonical
+//! JSON (RFC 8785) of some of their fields; here its equality alone counts.
+
+use crate::json::{Kind, Value};
+use crate::opencti::python;
+
+/// What is compared, or why pycti raises.
+type Canonical = Result<Vec<u8>, &'static str>;
+
+/// What an external reference is known by: its url, else its source and external id, else nothing.
+pub fn of_external_reference(reference: Value<'_>) -> Result<Option<Vec<u8>>, &'static str> {
+    let field = |name| reference.get(name).filter(|v| v.kind() != Kind::Null);
+    if let Some(url) = field("url") {
+        return canonical(&[url]).map(Some);
+    }
+    match (field("source_name"), field("external_id")) {
+        (Some(source), Some(id)) => canonical(&[source, id]).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// What a kill chain phase is known by: its chain and its name, null where there is none.
+pub fn of_kill_chain_phase(phase: Value<'_>) -> Canonical {
+    let null = Value::NULL;
+    let field = |name| phase.get(name).unwrap_or(null);
+    canonical(&[field("kill_chain_name"), field("phase_name")])
+}
+
+fn canonical(values: &[Value<'_>]) -> Canonical {
+    let mut out = Vec::new();
+    values.iter().try_for_each(|value| write(&mut out, *value)).map(|()| out)
+}
+
+/// Every value begins with a letter for its kind; texts say how long they are.
+fn write(out: &mut Vec<u8>, value: Value<'_>) -> Result<(), &'static str> {
+    match value.kind() {
+        Kind::Null => out.push(b'n'),
+        Kind::Bool(flag) => out.push(if flag { b't' } else { b'f' }),
+        Kind::Number(digits) => {
+            let number = python::float(digits);
+            if !number.is_finite() {
+                return Err("an integer beyond what a double holds");
+            }
+            out.push(b'd');
+            // Minus zero is zero there.
+            out.extend((number + 0.0).to_bits().to_le_bytes());
+        }
+        Kind::Text(text) => write_text(out, text.text().ok_or(HALF)?.as_bytes()),
+        Kind::List => {
+            out.push(b'[');
+            value.elements().try_for_each(|element| write(out, element))?;
+            out.push(b']');
+        }
+        Kind::Object => {
+            let mut members = Vec::new();
+            for (key, value) in value.members() {
+                members.push((key.text().ok_or(HALF)?, value));
+            }
+            members.sort_by(|a, b| a.0.cmp(&b.0));
+            out.push(b'{');
+            for (key, value) in members {
+                write_text(out, key.as_bytes());
+                write(out, value)?;
+            }
+            out.push(b'}');
+        }
+    }
+    Ok(())
+}
+
+const HALF: &str = "half of a surrogate pair";
+
+fn write_text(out: &mut Vec<u8>, text: &[u8]) {
+    out.push(b's');
+    out.extend((text.len() as u64).to_le_bytes());
+    out.extend(text);
+}
+
+#[cfg(test)]
+mod two_references {
+    use super::*;
+
+    fn id(text: &str) -> Result<Option<Vec<u8>>, &'static str> {
+        of_external_reference(Value::read(text).unwrap())
+    }
+
+    #[test]
+    fn are_one_by_their_url_whatever_else_differs() {
+        let one = id(r#"{"url":"https://a","external_id":"1"}"#);
+        assert_eq!(one, id(r#"{"source_name":"x","url":"https:\/\/a"}"#));
+        assert_ne!(one, id(r#"{"url":"https://b"}"#));
+        assert!(id(r#"{"url":""}"#).unwrap().is_some());
+    }
+
+    #[test]
+    fn are_one_by_source_and_id_where_there_is_no_url() {
+        assert_eq!(
+            id(r#"{"source_name":"a","external_id":1}"#),
+            id(r#"{"external_id":1.0,"source_name":"a","url":null}"#)
+        );
+        assert_eq!(id(r#"{"source_name":"a"}"#), Ok(None));
+        assert_eq!(id(r#"{"url":-0.0}"#), id(r#"{"url":0}"#));
+        assert_eq!(id(r#"{"url":{"b":[1],"a":2}}"#), id(r#"{"url":{"a":2.0,"b":[1]}}"#));
+        assert_ne!(id(r#"{"url":["ab"]}"#), id(r#"{"url":["a","b"]}"#));
+    }
+
+    #[test]
+    fn that_pycti_raises_on() {
+        assert!(id(r#"{"url":"\ud800"}"#).is_err() && id(r#"{"url":{"\udfff":1}}"#).is_err());
+        assert!(id(&format!(r#"{{"url":{}}}"#, "9".repeat(310))).is_err());
+    }
+
+    #[test]
+    fn phases_are_compared_with_what_is_missing_as_null() {
+        let phase = |text| of_kill_chain_phase(Value::read(text).unwrap());
+        assert_eq!(phase("{}"), phase(r#"{"phase_name":null}"#));
+        assert_ne!(phase(r#"{"phase_name":"a"}"#), phase(r#"{"kill_chain_name":"a"}"#));
+    }
+}

@@ -1,0 +1,347 @@
+//! The first look at a bundle: where its objects and their members lie, and which ids name them.
+
+use std::ops::Range;
+
+use super::symbols::{Symbols, Unhashable};
+use super::{Count, Unsplittable, fault};
+use crate::json::keys::{Keys, Seen};
+use crate::json::{Event, JsonError, Kind, Scanner, Text, Value};
+use crate::opencti::python::{self, OddNumber};
+use crate::text::harmless;
+
+/// pycti's `OPENCTI_EXTENSION`.
+const OPENCTI_EXTENSION: &str = "extension-definition--ea279b3e-5c71-4632-ac08-831c66a786ba";
+
+/// A piece of the bundle's text, in bytes. An envelope is far smaller than 4 GiB.
+#[derive(Clone, Copy, Debug)]
+pub struct Span {
+    from: u32,
+    to: u32,
+}
+
+impl Span {
+    /// Where a piece lies in the text of which it was taken.
+    pub fn of(text: &str, piece: &str) -> Self {
+        let from = (piece.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
+        Self { from: from as u32, to: (from + piece.len()) as u32 }
+    }
+
+    fn str(self, text: &str) -> &str {
+        &text[self.from as usize..self.to as usize]
+    }
+
+    /// The piece as the value that it is.
+    pub fn value(self, text: &str) -> Value<'_> {
+        Value::of(self.str(text))
+    }
+
+    /// The piece as the inside of a string that it is.
+    pub fn as_text(self, text: &str) -> Text<'_> {
+        Text::between_quotes(self.str(text))
+    }
+}
+
+/// What a key of a STIX object is to pycti's splitter.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    Type,
+    /// Ends in `_refs`.
+    Refs,
+    WhereSightedRefs,
+    MarkingRefs,
+    /// Ends in `_ref`.
+    Ref,
+    SourceRef,
+    TargetRef,
+    SightingOfRef,
+    ExternalReferences,
+    KillChainPhases,
+    Deps,
+    Other,
+}
+
+impl Role {
+    fn of(key: &[u8]) -> Self {
+        match key {
+            b"type" => Self::Type,
+            b"where_sighted_refs" => Self::WhereSightedRefs,
+            b"object_marking_refs" => Self::MarkingRefs,
+            b"source_ref" => Self::SourceRef,
+            b"target_ref" => Self::TargetRef,
+            b"sighting_of_ref" => Self::SightingOfRef,
+            b"external_references" => Self::ExternalReferences,
+            b"kill_chain_phases" => Self::KillChainPhases,
+            b"nb_deps" => Self::Deps,
+            _ if key.ends_with(b"_refs") => Self::Refs,
+            _ if key.ends_with(b"_ref") => Self::Ref,
+            _ => Self::Other,
+        }
+    }
+}
+
+/// One member of a STIX object.
+#[derive(Debug)]
+pub struct Member {
+    pub key: Span,
+    pub role: Role,
+    pub held: Held,
+}
+
+impl Member {
+    /// Whether it is the object's `nb_deps`, which pycti writes over.
+    pub fn is_deps(&self) -> bool {
+        self.role == Role::Deps
+    }
+}
+
+/// What a member holds by now.
+#[derive(Clone, Copy, Debug)]
+pub enum Held {
+    Original(Span),
+    Null,
+    /// A list of ids, by its number.
+    Ids(u32),
+    /// A list of references or phases, by its number.
+    References(u32),
+}
+
+/// A STIX object.
+#[derive(Debug)]
+pub struct Item {
+    first: u32,
+    last: u32,
+    pub id: u32,
+    id_at: Span,
+    /// Its `x_opencti_id` and the id in its OpenCTI extension.
+    pub internal: [Option<u32>; 2],
+    pub deps: Count,
+    pub has_deps_key: bool,
+}
+
+impl Item {
+    /// Where its members lie among all.
+    pub fn members(&self) -> Range<usize> {
+        self.first as usize..self.last as usize
+    }
+
+    /// Its id for people, if it is a text.
+    pub fn shown_id(&self, text: &str) -> Option<String> {
+        match self.id_at.value(text).kind() {
+            Kind::Text(id) => Some(harmless(&id.lossy().chars().take(200).collect::<String>())),
+            _ => None,
+        }
+    }
+}
+
+/// A bundle's objects.
+pub struct Index<'a> {
+    pub id: Option<Span>,
+    pub items: Vec<Item>,
+    pub members: Vec<Member>,
+    pub symbols: Symbols<'a>,
+}
+
+/// Why a bundle is not indexed.
+pub enum Fault {
+    /// A key stands twice in some object.
+    Twice,
+    Unsplittable(Unsplittable),
+}
+
+impl From<JsonError> for Fault {
+    fn from(error: JsonError) -> Self {
+        Self::Unsplittable(Unsplittable { what: format!("is no JSON: {error}"), place: "/bundle".into() })
+    }
+}
+
+impl From<Unsplittable> for Fault {
+    fn from(fault: Unsplittable) -> Self {
+        Self::Unsplittable(fault)
+    }
+}
+
+impl From<Fault> for Unsplittable {
+    fn from(fault: Fault) -> Self {
+        match fault {
+            Fault::Unsplittable(fault) => fault,
+            Fault::Twice => Self { what: "has a key twice".into(), place: "/bundle".into() },
+        }
+    }
+}
+
+/// Reads a bundle: pycti's first loop, in which an object without an id raises, and so on.
+pub fn read(text: &str) -> Result<Index<'_>, Fault> {
+    let mut reader = Reader { text, scanner: Scanner::new(text), keys: Keys::default() };
+    let mut index = Index { id: None, items: Vec::new(), members: Vec::new(), symbols: Symbols::default() };
+    if reader.scanner.next()? != Event::ObjectStart {
+        return Err(of_bundle("the bundle is no object").into());
+    }
+    reader.keys.open();
+    let mut has_objects = false;
+    while let Event::Key(key) = reader.scanner.next()? {
+        reader.key(key)?;
+        let first = reader.scanner.next()?;
+        match key.decoded().as_ref() {
+            b"objects" if first == Event::ArrayStart => {
+                has_objects = true;
+                reader.objects(&mut index)?;
+            }
+            b"objects" => return Err(of_bundle("objects is no list").into()),
+            b"id" => index.id = Some(reader.value(first)?),
+            _ => drop(reader.value(first)?),
+        }
+    }
+    if has_objects { Ok(index) } else { Err(of_bundle("the bundle has no objects").into()) }
+}
+
+fn of_bundle(what: &str) -> Unsplittable {
+    Unsplittable { what: what.into(), place: "/bundle".into() }
+}
+
+struct Reader<'a> {
+    text: &'a str,
+    scanner: Scanner<'a>,
+    keys: Keys<'a>,
+}
+
+impl<'a> Reader<'a> {
+    fn objects(&mut self, index: &mut Index<'a>) -> Result<(), Fault> {
+        loop {
+            let at = index.items.len();
+            match self.scanner.next()? {
+                Event::ObjectStart => {
+                    let item = self.object(index, at)?;
+                    index.items.push(item);
+                }
+                Event::ArrayEnd => return Ok(()),
+                _ => return Err(fault(self.text, at, None, "", "is no object").into()),
+            }
+        }
+    }
+
+    fn object(&mut self, index: &mut Index<'a>, at: usize) -> Result<Item, Fault> {
+        self.keys.open();
+        let first = index.members.len() as u32;
+        let (mut id, mut opencti_id, mut extensions, mut has_deps_key) = (None, None, None, false);
+        while let Event::Key(key) = self.scanner.next()? {
+            self.key(key)?;
+            let begins = self.scanner.next()?;
+            let value = self.value(begins)?;
+            let name = key.decoded();
+            match name.as_ref() {
+                b"id" => id = Some(value),
+                b"x_opencti_id" => opencti_id = Some(value),
+                b"extensions" => extensions = Some(value),
+                _ => {}
+            }
+            let role = Role::of(&name);
+            has_deps_key |= role == Role::Deps;
+            index.members.push(Member { key: Span::of(self.text, key.raw()), role, held: Held::Original(value) });
+        }
+        self.keys.close();
+        let text = self.text;
+        let Some(id_at) = id else { return Err(fault(text, at, None, "", "has no id").into()) };
+        let mut symbol = |span: Span, key: &str| {
+            let number = index.symbols.of_value(text, span.value(text));
+            number.map_err(|Unhashable| {
+                fault(text, at, None, key, &format!("has a list or an object in {key}, where an id belongs"))
+            })
+        };
+        let id = symbol(id_at, "id")?;
+        let opencti_id = opencti_id.filter(|span| span.value(text).is_true());
+        let internal = [
+            opencti_id.map(|span| symbol(span, "x_opencti_id")).transpose()?,
+            extension_id(text, extensions, at)?.map(|span| symbol(span, "extensions")).transpose()?,
+        ];
+        let last = index.members.len() as u32;
+        Ok(Item { first, last, id, id_at, internal, deps: Count::NONE, has_deps_key })
+    }
+
+    fn key(&mut self, key: Text<'a>) -> Result<(), Fault> {
+        if self.keys.take(key) == Seen::New { Ok(()) } else { Err(Fault::Twice) }
+    }
+
+    /// The rest of a value, in which keys and numbers are looked at.
+    fn value(&mut self, first: Event<'a>) -> Result<Span, Fault> {
+        let from = self.scanner.start_of(first);
+        match first {
+            Event::Number(digits) => self.number(digits)?,
+            Event::ObjectStart | Event::ArrayStart => {
+                let outside = self.scanner.depth() - 1;
+                if first == Event::ObjectStart {
+                    self.keys.open();
+                }
+                while self.scanner.depth() > outside {
+                    match self.scanner.next()? {
+                        Event::Key(key) => self.key(key)?,
+                        Event::ObjectStart => self.keys.open(),
+                        Event::ObjectEnd => self.keys.close(),
+                        Event::Number(digits) => self.number(digits)?,
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+        Ok(Span { from: from as u32, to: self.scanner.offset() as u32 })
+    }
+
+    fn number(&self, digits: &str) -> Result<(), Fault> {
+        check_number(digits, self.scanner.offset()).map_err(Fault::from)
+    }
+}
+
+fn check_number(digits: &str, offset: usize) -> Result<(), Unsplittable> {
+    let what = match python::check_number(digits) {
+        Ok(()) => return Ok(()),
+        Err(OddNumber::TooLong) => format!("a number of {} digits, which Python refuses", digits.len()),
+        Err(OddNumber::Infinite) => {
+            let shown: String = digits.chars().take(40).collect();
+            format!("the number {shown}, which Python takes for Infinity; that is no JSON any more")
+        }
+    };
+    Err(Unsplittable { what: format!("the bundle has {what}"), place: format!("/bundle, before its byte {offset}") })
+}
+
+/// Refuses what Python does not even read, wherever it stands.
+pub fn refuse_long_numbers(text: &str) -> Result<(), Unsplittable> {
+    let mut scanner = Scanner::new(text);
+    loop {
+        match scanner.next().map_err(|error| Unsplittable::from(Fault::from(error)))? {
+            Event::Number(digits) if python::check_number(digits) == Err(OddNumber::TooLong) => {
+                return check_number(digits, scanner.offset());
+            }
+            Event::End => return Ok(()),
+            _ => {}
+        }
+    }
+}
+
+/// Whether a key stands twice in some object.
+pub fn has_twice(text: &str) -> bool {
+    let (mut scanner, mut keys) = (Scanner::new(text), Keys::default());
+    loop {
+        match scanner.next() {
+            Ok(Event::ObjectStart) => keys.open(),
+            Ok(Event::ObjectEnd) => keys.close(),
+            Ok(Event::Key(key)) if keys.take(key) != Seen::New => return true,
+            Ok(Event::End) | Err(_) => return false,
+            Ok(_) => {}
+        }
+    }
+}
+
+/// The id in the OpenCTI extension, if there is one that Python takes for true.
+fn extension_id(text: &str, extensions: Option<Span>, at: usize) -> Result<Option<Span>, Unsplittable> {
+    let is_true = |value: &Value<'_>| value.is_true();
+    let raises = |what| fault(text, at, None, "extensions", what);
+    let Some(extensions) = extensions.map(|span| span.value(text)).filter(is_true) else { return Ok(None) };
+    if extensions.kind() != Kind::Object {
+        return Err(raises("has extensions that are no object"));
+    }
+    let Some(extension) = extensions.get(OPENCTI_EXTENSION).filter(is_true) else { return Ok(None) };
+    if extension.kind() != Kind::Object {
+        return Err(raises("has an OpenCTI extension that is no object"));
+    }
+    Ok(extension.get("id").filter(is_true).map(|id| Span::of(text, id.text())))
+}

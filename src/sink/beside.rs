@@ -1,0 +1,149 @@
+//! What a sink does beside the thread that decides: writing files, and keeping the disk busy.
+
+use std::fs::File;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::Path;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
+use std::sync::{Arc, Mutex};
+
+use crate::disk;
+use crate::error::{Error, Result};
+
+/// Something to write; what it says is gathered by [`Writers::wait`].
+pub type Job = Box<dyn FnOnce() -> Result<bool> + Send>;
+
+/// Envelopes that wait for a writer, at most; each may be large.
+const JOBS_WAITING: usize = 4;
+
+/// Threads that write; none of them if only one thread is wanted, so that a test can stop that one at each of its
+/// system calls.
+pub struct Writers {
+    jobs: Option<SyncSender<Job>>,
+    done: Receiver<Result<bool>>,
+    finished: Sender<Result<bool>>,
+    waiting: usize,
+}
+
+impl Writers {
+    /// Starts so many threads, four at most.
+    pub fn new(threads: usize) -> Self {
+        let (finished, done) = channel();
+        let jobs = (threads > 1).then(|| {
+            let (sender, receiver) = sync_channel::<Job>(JOBS_WAITING);
+            let receiver = Arc::new(Mutex::new(receiver));
+            for _ in 0..threads.min(4) {
+                let (receiver, finished) = (Arc::clone(&receiver), finished.clone());
+                std::thread::spawn(move || {
+                    loop {
+                        let job = receiver.lock().expect("no thread panics with it").recv();
+                        let Ok(job) = job else { return };
+                        // A job that panics must not leave the others waiting for it.
+                        let done = catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| Err(ended()));
+                        if finished.send(done).is_err() {
+                            return;
+                        }
+                    }
+                });
+            }
+            sender
+        });
+        Self { jobs, done, finished, waiting: 0 }
+    }
+
+    /// Gives a job to a thread, or does it here.
+    ///
+    /// # Errors
+    /// The threads have ended.
+    pub fn run(&mut self, job: Job) -> Result<()> {
+        self.waiting += 1;
+        let sent = match &self.jobs {
+            Some(jobs) => jobs.send(job).is_ok(),
+            None => self.finished.send(job()).is_ok(),
+        };
+        if sent { Ok(()) } else { Err(ended()) }
+    }
+
+    /// Waits for all that was given out: whether all of them said `true`.
+    ///
+    /// # Errors
+    /// The first error of a job.
+    pub fn wait(&mut self) -> Result<bool> {
+        let mut all = Ok(true);
+        for _ in 0..std::mem::take(&mut self.waiting) {
+            let done = self.done.recv().map_err(|_| ended())?;
+            all = match (all, done) {
+                (Ok(a), Ok(b)) => Ok(a && b),
+                (Err(e), _) | (_, Err(e)) => Err(e),
+            };
+        }
+        all
+    }
+}
+
+fn ended() -> Error {
+    Error::failed("the threads that write to the destination have ended")
+}
+
+/// Keeps the disk busy while a group is being staged, so that little is left to wait for at its end. What counts is
+/// the sync at the end; this one only begins earlier.
+pub struct Flusher {
+    dir: Arc<Flushed>,
+    ask: Option<SyncSender<()>>,
+    since: usize,
+}
+
+/// One descriptor for all syncs: the kernel tells a write error once for each.
+struct Flushed {
+    dir: File,
+    failed: Mutex<Option<io::Error>>,
+}
+
+/// Bytes after which the disk is set to work.
+const FLUSH_EVERY: usize = 16 << 20;
+
+impl Flusher {
+    /// Keeps the directory open.
+    ///
+    /// # Errors
+    /// It cannot be opened.
+    pub fn new(path: &Path, threads: usize) -> Result<Self> {
+        let dir = File::open(path).map_err(|e| Error::io("open the destination", path, &e))?;
+        let dir = Arc::new(Flushed { dir, failed: Mutex::new(None) });
+        let ask = (threads > 1).then(|| {
+            let (ask, asked) = sync_channel(1);
+            let dir = Arc::clone(&dir);
+            std::thread::spawn(move || {
+                while asked.recv().is_ok() {
+                    let mut failed = dir.failed.lock().expect("no thread panics with it");
+                    if let Err(e) = disk::sync_all_of(&dir.dir) {
+                        *failed = Some(e);
+                    }
+                }
+            });
+            ask
+        });
+        Ok(Self { dir, ask, since: 0 })
+    }
+
+    /// So many bytes more are to be written.
+    pub fn written(&mut self, bytes: usize) {
+        self.since += bytes;
+        if let Some(ask) = self.ask.as_ref().filter(|_| self.since >= FLUSH_EVERY) {
+            // One that is asked already will do.
+            let _ = ask.try_send(());
+            self.since = 0;
+        }
+    }
+
+    /// Waits until all is on the disk.
+    ///
+    /// # Errors
+    /// The system refused, now or beside.
+    pub fn sync(&mut self, path: &Path) -> Result<()> {
+        self.since = 0;
+        let mut failed = self.dir.failed.lock().expect("no thread panics with it");
+        let synced = disk::sync_all_of(&self.dir.dir);
+        failed.take().map_or(synced, Err).map_err(|e| Error::io("sync the file system", path, &e))
+    }
+}

@@ -1,0 +1,271 @@
+//! `spool:`: the messages for the queues of a broker, as files: `PATH/<connector id>/connector.json`, which is the
+//! connector's registration, and beside it `<number, 12 digits>.json`, each the body of one `QUEUE_BUNDLE` message.
+//!
+//! Numbers are given once and rise over all connectors, so that each connector's messages, and all of them together,
+//! have the order of delivery. They and the bytes are fixed before the ledger notes them, so that a crash repeats
+//! nothing: a file that is still `.partial` gets its name in the next run, and one that is gone had it.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::io;
+use std::ops::RangeInclusive;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::beside::{Flusher, Writers};
+use super::{Deliverable, Delivery, Examined, Examiner, Placing, Sink, registration};
+use crate::disk;
+use crate::error::{Error, Result};
+use crate::opencti::message::{Messages, spare_bundle_id};
+
+/// The file with a connector's registration.
+const REGISTRATION: &str = "connector.json";
+/// Digits of a message's number.
+const DIGITS: usize = 12;
+
+/// A directory of messages. It must be airpouch's alone.
+pub struct Spool {
+    path: PathBuf,
+    group: Vec<Placing>,
+    files: usize,
+    /// The last number that was given out.
+    last: i64,
+    /// What stands in each connector's registration, as far as it was looked at.
+    registered: BTreeMap<String, Vec<u8>>,
+    writers: Writers,
+    flusher: Flusher,
+}
+
+impl Spool {
+    /// Opens the directory, or makes it if its parent is there. `last` is the number that the ledger kept; `threads`
+    /// write at a time.
+    ///
+    /// # Errors
+    /// It is not there and cannot be made; the system refused.
+    pub fn open(path: &Path, last: i64, threads: usize) -> Result<Self> {
+        make_directory(path)?;
+        Ok(Self {
+            path: path.to_owned(),
+            group: Vec::new(),
+            files: 0,
+            last,
+            registered: BTreeMap::new(),
+            writers: Writers::new(threads),
+            flusher: Flusher::new(path, threads)?,
+        })
+    }
+
+    /// Looks through the spool once: what a crash left and the ledger does not know goes, and no number that is there
+    /// is given out again, also if the ledger is new.
+    fn sweep(&mut self, known: &[Placing]) -> Result<()> {
+        let read = |path: &Path| fs::read_dir(path).map_err(|e| Error::io("read the spool", path, &e));
+        let known: Vec<(String, RangeInclusive<i64>)> = known.iter().filter_map(|p| numbers_of(&p.name)).collect();
+        for connector in read(&self.path)?.flatten().filter(|e| e.path().is_dir()) {
+            let id = connector.file_name().to_string_lossy().into_owned();
+            for entry in read(&connector.path())?.flatten() {
+                let name = entry.file_name();
+                let Some((number, partial)) = name.to_str().and_then(number_of) else { continue };
+                if !partial {
+                    self.last = self.last.max(number);
+                } else if !known.iter().any(|(of, numbers)| *of == id && numbers.contains(&number)) {
+                    disk::remove_file(&entry.path())
+                        .map_err(|e| Error::io("remove what a broken run left", &entry.path(), &e))?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Writes a connector's registration, unless it is there.
+    fn register(&mut self, connector: &crate::envelope::Connector) -> Result<()> {
+        let dir = self.path.join(&connector.id);
+        let text = serde_json::to_vec(&registration(connector))
+            .map_err(|e| Error::failed(format!("a connector cannot be written as JSON: {e}")).at(&dir))?;
+        if self.registered.get(&connector.id) == Some(&text) {
+            return Ok(());
+        }
+        make_directory(&dir)?;
+        if fs::read(dir.join(REGISTRATION)).ok().as_ref() != Some(&text) {
+            disk::write_over_unsynced(&dir, REGISTRATION, &text)?;
+        }
+        self.registered.insert(connector.id.clone(), text);
+        Ok(())
+    }
+
+    /// Gives the messages of an envelope their names, in order. One that has it has it since the run before.
+    fn place(&self, placing: &Placing) -> Result<()> {
+        let Some((connector, numbers)) = numbers_of(&placing.name) else { return Ok(()) };
+        let dir = self.path.join(connector);
+        for number in numbers {
+            let (partial, target) = (dir.join(partial(number)), dir.join(name(number)));
+            match disk::rename_new(&partial, &target) {
+                Ok(()) => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                    return Err(Error::failed(
+                        "another file lies under this name in the spool; it was not overwritten",
+                    )
+                    .at(&target)
+                    .advise("the spool must be airpouch's alone; move that file away"));
+                }
+                Err(e) => return Err(Error::io("give a message its name", &target, &e)),
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes the names of a group durable, by directory.
+    fn sync(&self, group: &[Placing]) -> Result<()> {
+        let mut connectors: Vec<String> = group.iter().filter_map(|p| numbers_of(&p.name)).map(|(id, _)| id).collect();
+        connectors.sort_unstable();
+        connectors.dedup();
+        for connector in connectors {
+            match self.path.join(connector) {
+                dir if dir.is_dir() => drop(disk::sync_dir(&dir)?),
+                // Taken away with all its messages since they were noted.
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Sink for Spool {
+    fn recover(&mut self, placing: Vec<Placing>) -> Result<Delivery> {
+        self.sweep(&placing)?;
+        for placing in &placing {
+            self.place(placing)?;
+            self.last = self.last.max(placing.mark);
+        }
+        self.sync(&placing)?;
+        Ok(Delivery(placing))
+    }
+
+    fn examiner(&self) -> Examiner {
+        Examiner::Splitting
+    }
+
+    fn stage(&mut self, deliverable: Deliverable) -> Result<()> {
+        let Deliverable { sha256, bytes, examined, connector, batch, ordinal, applicant, .. } = deliverable;
+        let Examined::Messages(messages) = examined else {
+            return Err(Error::failed("an envelope came to the spool that was not taken apart"));
+        };
+        self.register(&connector)?;
+        let (first, count) = (self.last + 1, messages.count());
+        self.last += count as i64;
+        self.files += count;
+        self.flusher.written(bytes.len() * 2);
+        let name = format!("{}/{first:0DIGITS$}-{:0DIGITS$}", connector.id, self.last);
+        self.group.push(Placing { sha256, batch, ordinal, name, mark: self.last, applicant: applicant.clone() });
+        let (dir, spare_id) = (self.path.join(&connector.id), spare_bundle_id(sha256));
+        let job = Arc::new(Writing { dir, bytes, messages, first, applicant, spare_id });
+        self.writers.run(Box::new(move || job.run()))
+    }
+
+    fn staged(&self) -> usize {
+        self.files
+    }
+
+    fn prepare(&mut self) -> Result<Vec<Placing>> {
+        self.writers.wait()?;
+        if !self.group.is_empty() {
+            self.flusher.sync(&self.path)?;
+        }
+        Ok(self.group.clone())
+    }
+
+    fn settle(&mut self) -> Result<Delivery> {
+        self.files = 0;
+        let group = std::mem::take(&mut self.group);
+        group.iter().try_for_each(|placing| self.place(placing))?;
+        self.sync(&group)?;
+        Ok(Delivery(group))
+    }
+
+    fn high_water(&self) -> i64 {
+        self.last
+    }
+
+    /// A spool may be emptied, or taken away whole; any directory is as good.
+    fn mark(&self) -> &str {
+        ""
+    }
+}
+
+/// An envelope whose messages are to be written.
+struct Writing {
+    dir: PathBuf,
+    bytes: Vec<u8>,
+    messages: Box<Messages>,
+    first: i64,
+    applicant: Option<String>,
+    spare_id: String,
+}
+
+impl Writing {
+    fn run(&self) -> Result<bool> {
+        let envelope = std::str::from_utf8(&self.bytes).unwrap_or_default();
+        let mut message = String::new();
+        for at in 0..self.messages.count() {
+            message.clear();
+            self.messages.write(&mut message, envelope, at, self.applicant.as_deref(), &self.spare_id);
+            let path = self.dir.join(partial(self.first + at as i64));
+            disk::uninterrupted(|| fs::write(&path, &message))
+                .map_err(|e| Error::io("write to the spool", &path, &e))?;
+        }
+        Ok(true)
+    }
+}
+
+fn name(number: i64) -> String {
+    format!("{number:0DIGITS$}.json")
+}
+
+fn partial(number: i64) -> String {
+    format!("{number:0DIGITS$}.json.partial")
+}
+
+/// The number that a file bears, and whether it is still partial.
+fn number_of(name: &str) -> Option<(i64, bool)> {
+    let (stem, partial) = match name.strip_suffix(".partial") {
+        Some(stem) => (stem, true),
+        None => (name, false),
+    };
+    let digits = stem.strip_suffix(".json")?;
+    let is_ours = digits.len() >= DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
+    is_ours.then(|| digits.parse().ok()).flatten().map(|number| (number, partial))
+}
+
+/// The connector and the numbers that a placing names: `<connector id>/<first>-<last>`.
+fn numbers_of(placing: &str) -> Option<(String, RangeInclusive<i64>)> {
+    let (connector, numbers) = placing.split_once('/')?;
+    let (first, last) = numbers.split_once('-')?;
+    Some((connector.to_owned(), first.parse().ok()?..=last.parse().ok()?))
+}
+
+fn make_directory(path: &Path) -> Result<()> {
+    if path.is_dir() {
+        return Ok(());
+    }
+    disk::uninterrupted(|| fs::create_dir(path)).map_err(|e| {
+        Error::io("make a directory of the spool", path, &e).advise("its parent directory must be there and writable")
+    })?;
+    match path.parent() {
+        Some(parent) => disk::sync_dir(parent).map(drop),
+        None => Ok(()),
+    }
+}
+
+#[cfg(test)]
+mod names {
+    use super::*;
+
+    #[test]
+    fn say_numbers_and_back() {
+        assert_eq!(number_of(&name(7)), Some((7, false)));
+        assert_eq!(number_of(&partial(1_234_567_890_123)), Some((1_234_567_890_123, true)));
+        assert_eq!(number_of("connector.json"), None);
+        assert_eq!(number_of("7.json"), None);
+        assert_eq!(numbers_of("feed/000000000003-000000000009"), Some(("feed".into(), 3..=9)));
+    }
+}

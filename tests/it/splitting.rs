@@ -1,0 +1,121 @@
+//! Bundles come apart as OpenCTI's own client has them: `fixtures/split` holds what pycti made of each bundle there.
+
+use std::fs;
+use std::path::PathBuf;
+
+use airpouch::json::Value;
+use airpouch::opencti::split::{Split, Unsplittable};
+
+use crate::support::World;
+
+const SPARE_ID: &str = "bundle--00000000-0000-4000-8000-000000000000";
+
+fn parts(bundle: &str) -> Result<Vec<String>, Unsplittable> {
+    let value = Value::read(bundle).unwrap();
+    let split = Split::of(value)?;
+    let part = |at| {
+        let mut out = String::new();
+        split.write_part(&mut out, value, at, SPARE_ID);
+        out
+    };
+    Ok((0..split.expectations()).map(part).collect())
+}
+
+fn fixtures() -> Vec<(String, PathBuf)> {
+    let dir = fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/fixtures/split")).unwrap();
+    let mut all: Vec<_> = dir
+        .map(|entry| entry.unwrap().path())
+        .filter(|path| path.extension().is_some_and(|e| e == "json"))
+        .map(|path| (path.file_stem().unwrap().to_string_lossy().into_owned(), path))
+        .collect();
+    all.sort();
+    all
+}
+
+#[test]
+fn each_trap_of_the_splitter_springs_as_it_does_there() {
+    let all = fixtures();
+    assert!(all.len() >= 60, "{} fixtures", all.len());
+    for (name, path) in all {
+        let ours = parts(&fs::read_to_string(&path).unwrap());
+        if name.starts_with("raises-") || name.starts_with("ours-") {
+            let fault = ours.expect_err(&name);
+            assert!(fault.place.starts_with("/bundle"), "{name}: {fault:?}");
+            continue;
+        }
+        let theirs = fs::read_to_string(path.with_extension("parts")).unwrap();
+        let theirs: Vec<&str> = theirs.lines().collect();
+        assert_eq!(ours.expect(&name), theirs, "{name}");
+    }
+}
+
+#[test]
+fn a_fault_names_the_object_and_the_key() {
+    let fault = |name: &str| {
+        let path = format!("{}/fixtures/split/{name}.json", env!("CARGO_MANIFEST_DIR"));
+        parts(&fs::read_to_string(path).unwrap()).unwrap_err()
+    };
+    let element = fault("raises-element-is-null");
+    assert_eq!(element.place, "/bundle/objects/0/object_refs/1");
+    assert!(element.what.contains("report--00000001") && element.what.contains("null in object_refs"), "{element}");
+    assert_eq!(fault("raises-object-without-id").place, "/bundle/objects/1");
+    assert_eq!(fault("raises-extension-is-a-text").place, "/bundle/objects/0/extensions");
+    assert_eq!(fault("raises-relationship-without-source").place, "/bundle/objects/0/source_ref");
+    assert_eq!(fault("raises-sighting-with-null").place, "/bundle/objects/0/where_sighted_refs");
+    assert_eq!(fault("ours-marking-is-a-text").place, "/bundle/objects/0/object_marking_refs");
+}
+
+#[test]
+fn a_chain_of_twenty_thousand_needs_no_deep_stack() {
+    let link = |n: usize| format!(r#"{{"type":"malware","id":"malware--{n}","x_ref":"malware--{}"}}"#, n + 1);
+    let chain: Vec<String> = (0..20_000).map(link).collect();
+    let bundle = format!(r#"{{"id":"bundle--1","objects":[{}]}}"#, chain.join(","));
+    let parts = std::thread::Builder::new().stack_size(256 << 10).spawn(move || parts(&bundle)).unwrap();
+    let parts = parts.join().unwrap().unwrap();
+    assert_eq!(parts.len(), 20_000);
+    assert!(parts[0].contains("malware--19999") && parts[19_999].contains("\"nb_deps\": 20000"));
+}
+
+#[test]
+fn nine_hundred_levels_need_no_deep_stack() {
+    let deep = format!("{}1{}", "[{\"a\":".repeat(450), "}]".repeat(450));
+    let bundle = format!(
+        r#"{{"id":"bundle--1","objects":[{{"type":"note","id":"note--1","external_references":[{{"url":{deep}}}],"deep":{deep}}}]}}"#
+    );
+    let parts = std::thread::Builder::new().stack_size(512 << 10).spawn(move || parts(&bundle)).unwrap();
+    assert_eq!(parts.join().unwrap().unwrap().len(), 1);
+}
+
+#[test]
+fn a_dense_web_is_not_walked_again_and_again() {
+    // Every object refers to all others: pycti takes seconds for this, by the square of references.
+    let ids: Vec<String> = (0..1_500).map(|n| format!("\"malware--{n}\"")).collect();
+    let list = ids.join(",");
+    let objects: Vec<String> =
+        ids.iter().map(|id| format!(r#"{{"type":"malware","id":{id},"x_refs":[{list}]}}"#)).collect();
+    let bundle = format!(r#"{{"id":"bundle--1","objects":[{}]}}"#, objects.join(","));
+    assert_eq!(parts(&bundle).unwrap().len(), 1_500);
+}
+
+#[test]
+fn an_operator_sees_what_would_become_of_an_envelope() {
+    let world = World::new();
+    let envelope = r#"{"bundle_type":"DIRECTORY_BUNDLE","applicant_id":null,"connector":{"id":"feed","name":"Feed","type":"EXTERNAL_IMPORT","scope":"tool, report","auto":false},"bundle":{"id":"bundle--1","objects":[{"type":"report","id":"report--1","object_refs":["tool--1"]},{"type":"tool","id":"tool--1"},{"type":"x-foo","id":"x-foo--1"},{"type":"sighting","id":"sighting--1"}]}}"#;
+    fs::write(world.path("e.json"), envelope).unwrap();
+    let run = world.run(["split", "e.json"]).exits(0);
+    let run = run.says("connector feed (Feed), 2 messages").says("tool--1").says("passed over: 2 incompatible objects");
+    run.says("x-foo--1 (object 2): its id is of a type that the platform does not know")
+        .says("sighting--1 (object 3): its sighting_of_ref is missing or null");
+    let report = world.run(["split", "e.json", "--json"]).exits(0).json()["report"].clone();
+    assert_eq!(report["expectations"], 2);
+    assert_eq!(report["messages"][1]["x_opencti_seq"], "2");
+    assert_eq!(report["connector"]["scope"], serde_json::json!(["tool", "report"]));
+    assert_eq!(report["incompatible"][0]["object"], 2);
+    let bundles = world.run(["split", "e.json", "--bundles"]).exits(0).stdout;
+    let first = r#"{"type": "bundle", "id": "bundle--1", "spec_version": "2.1", "x_opencti_seq": 1, "objects": [{"type": "tool", "id": "tool--1", "nb_deps": 1}]}"#;
+    assert_eq!(bundles.lines().next(), Some(first));
+    fs::write(world.path("bad.json"), envelope.replace("[\"tool--1\"]", "[7]")).unwrap();
+    world.run(["split", "bad.json"]).exits(1).says("a number in object_refs").says("/bundle/objects/0/object_refs/0");
+    fs::write(world.path("none.json"), "{}").unwrap();
+    world.run(["split", "none.json"]).exits(1).says("this is no envelope");
+}
