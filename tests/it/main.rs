@@ -1,6 +1,7 @@
 //! One program with all tests of the built binary and of what it leaves on disk.
 
 mod splitting;
+mod spool;
 mod support;
 
 mod attack;

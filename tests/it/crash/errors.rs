@@ -24,7 +24,7 @@ const CALLS: [&str; 11] = [
 ];
 
 /// Points of each verb, at the least.
-const LEAST: [(&str, usize); 4] = [("keygen", 50), ("pack", 200), ("carry", 200), ("import", 400)];
+const LEAST: [(&str, usize); 5] = [("keygen", 50), ("pack", 200), ("carry", 200), ("import", 400), ("spool", 400)];
 
 /// Which numbers of a call are tried. SQLite's own writes are many and alike: in the short form each is tried with one
 /// error, and all errors come round.
@@ -109,6 +109,11 @@ fn a_stick_that_refuses_is_told_and_the_next_carry_heals_it() {
 #[test]
 fn a_disk_that_refuses_costs_import_no_envelope() {
     refuse_everywhere("import", &Import::new(Extent::asked_for()));
+}
+
+#[test]
+fn nothing_is_lost_and_no_message_repeated_when_an_import_to_a_spool_meets_errors() {
+    refuse_everywhere("spool", &Spool::new(Extent::asked_for()));
 }
 
 /// The threads that write what is delivered have no screen of their own: what they meet stops the run all the same.

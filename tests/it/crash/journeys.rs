@@ -2,14 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use airpouch::digest::Digest;
 use airpouch::trust::{PrivateKey, PublicKey};
 
 use super::scene::*;
-use crate::support::{Run, files};
+use crate::support::{Run, envelope_with, files};
+use serde_json::json;
 
 /// How much there is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -335,6 +336,7 @@ impl Journey for Carry {
 /// import, from a medium to a directory that the stock connector eats from.
 pub struct Import {
     scene: Scene,
+    to: &'static str,
     threads: &'static str,
     fates: BTreeMap<String, Fate>,
 }
@@ -363,7 +365,7 @@ impl Import {
         scene.run(&["carry", "medium", "--site", "exporter"]).exits(0);
         fs::remove_dir_all(scene.path("exporter")).unwrap();
         scene.save();
-        Self { scene, threads: "1", fates }
+        Self { scene, to: "dir:out", threads: "1", fates }
     }
 
     fn of(&self, fate: Fate) -> Vec<String> {
@@ -374,7 +376,7 @@ impl Import {
         let mapped = mapped();
         let mut words = vec!["import"];
         words.extend(medium);
-        words.extend(["--to", "dir:out", "--trust", "trust", "--site", "importer", "--threads", self.threads]);
+        words.extend(["--to", self.to, "--trust", "trust", "--site", "importer", "--threads", self.threads]);
         words.extend(["--applicant", &mapped]);
         self.scene.command(&words)
     }
@@ -443,6 +445,114 @@ impl Journey for Import {
         let held = [self.of(Fate::Held), self.of(Fate::HeldOfNothing)].concat();
         aside_is(&self.scene.path("importer/held"), &held);
         aside_is(&self.scene.path("importer/quarantine"), &self.of(Fate::Quarantined));
+    }
+}
+
+/// import, from a medium to a spool from which a broker's side takes all that has its name.
+pub struct Spool {
+    import: Import,
+    /// What every message says, in the order of a run that nothing disturbs.
+    expected: Vec<String>,
+}
+
+/// The messages that were taken: number, connector and body.
+#[derive(Debug, Default, Clone)]
+pub struct Taken(Vec<(String, String, String)>);
+
+impl Taken {
+    fn take(&mut self, spool: &Path) {
+        let mut all = Vec::new();
+        for connector in fs::read_dir(spool).into_iter().flatten().map(|e| e.unwrap().path()) {
+            for name in names_ending(&connector, ".json").into_iter().filter(|n| n != "connector.json") {
+                let body = fs::read_to_string(connector.join(&name)).unwrap();
+                fs::remove_file(connector.join(&name)).unwrap();
+                all.push((name, connector.file_name().unwrap().to_string_lossy().into_owned(), body));
+            }
+        }
+        all.sort();
+        self.0.extend(all);
+    }
+
+    fn bodies(&self) -> Vec<String> {
+        self.0.iter().map(|(_, connector, body)| format!("{connector} {body}")).collect()
+    }
+
+    #[track_caller]
+    fn is_in_order(&self) {
+        assert!(self.0.windows(2).all(|two| two[0].0 < two[1].0), "a number came twice, or too late: {:#?}", self.0);
+    }
+}
+
+impl Spool {
+    pub fn new(extent: Extent) -> Self {
+        let scene = Scene::new();
+        let mut fates = put_envelopes(&scene.world, extent.envelopes(), extent.padding());
+        // One of another connector that comes apart in three.
+        let bundle = json!({"type": "bundle", "id": "bundle--3", "objects": [
+            {"type": "report", "id": "report--1", "object_refs": ["tool--1", "x-foo--1"]},
+            {"type": "tool", "id": "tool--1", "created_by_ref": "identity--1"},
+            {"type": "identity", "id": "identity--1"}, {"type": "x-foo", "id": "x-foo--1"}]});
+        let connector = json!({"id": "second", "name": "Second Feed", "type": "EXTERNAL_IMPORT", "scope": null});
+        let bytes = envelope_with("0001b", json!({"bundle": bundle, "connector": connector}));
+        scene.world.put("0001b.json", &bytes);
+        fates.insert(Digest::of(&bytes).to_string(), Fate::Delivered);
+        scene.run(&extent.pack()).exits(0);
+        let import = Import { to: "spool:spool", ..Import::carried(scene, fates) };
+        crate::support::finish(&mut import.first()).exits(3);
+        let mut taken = Taken::default();
+        taken.take(&import.scene.path("spool"));
+        import.scene.set_back();
+        Self { expected: taken.bodies(), import }
+    }
+}
+
+impl Journey for Spool {
+    type Memory = Taken;
+
+    fn scene(&self) -> &Scene {
+        &self.import.scene
+    }
+
+    fn first(&self) -> Command {
+        self.import.first()
+    }
+
+    fn stopped(&self, memory: &mut Taken) {
+        memory.take(&self.scene().path("spool"));
+        memory.is_in_order();
+    }
+
+    fn again(&self, _: &mut Taken) -> Command {
+        self.import.again(&mut Eaten::default())
+    }
+
+    fn healed(&self, mut memory: Taken, run: Run) {
+        assert!(matches!(run.status, Some(0 | 3)), "{run:#?}");
+        self.stopped(&mut memory);
+        self.done(&memory);
+        no_partials(&self.scene().path("importer"));
+        no_partials(&self.scene().path("spool"));
+        if self.scene().path("gone").is_dir() {
+            fs::rename(self.scene().path("gone"), self.scene().path("medium")).unwrap();
+        }
+        let third = crate::support::finish(&mut self.first()).exits(0);
+        assert_eq!(third.said(), "", "a run with nothing to do");
+        self.stopped(&mut memory);
+        self.done(&memory);
+    }
+
+    fn owns_up(&self, run: &Run) -> bool {
+        self.import.owns_up(run)
+    }
+
+    /// Each message came once, and in its order, and each connector is registered.
+    fn done(&self, memory: &Taken) {
+        assert_eq!(memory.bodies(), self.expected);
+        let registered = fs::read_to_string(self.scene().path("spool/second/connector.json")).unwrap();
+        assert!(registered.contains("\"name\":\"Second Feed\""), "{registered}");
+        let held = [self.import.of(Fate::Held), self.import.of(Fate::HeldOfNothing)].concat();
+        aside_is(&self.scene().path("importer/held"), &held);
+        aside_is(&self.scene().path("importer/quarantine"), &self.import.of(Fate::Quarantined));
     }
 }
 

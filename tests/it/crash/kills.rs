@@ -5,8 +5,15 @@ use super::strace::{Blow, Ended, Fault, calls_of, points_of, with_fault};
 use crate::support::finish;
 
 /// Points to stop at, at the least; so an empty sweep fails.
-const LEAST: [(&str, usize); 6] =
-    [("keygen", 12), ("first pack", 150), ("pack", 50), ("carry", 60), ("import", 240), ("release", 40)];
+const LEAST: [(&str, usize); 7] = [
+    ("keygen", 12),
+    ("first pack", 150),
+    ("pack", 50),
+    ("carry", 60),
+    ("import", 240),
+    ("spool", 240),
+    ("release", 40),
+];
 
 /// What the four verbs have together, as TESTING.md asks.
 const LEAST_IN_ALL: usize = 500;
@@ -143,6 +150,12 @@ fn every_envelope_is_delivered_once_when_import_is_killed() {
     let must =
         ["openat", "write", "pwrite64", "fsync", "syncfs", "renameat2", "mkdir", "unlink", "ftruncate", "utimensat"];
     stop_everywhere("import", &Import::new(Extent::asked_for()), &must);
+}
+
+#[test]
+fn every_message_is_spooled_once_and_in_order_when_import_is_killed() {
+    let must = ["openat", "write", "pwrite64", "fsync", "syncfs", "renameat2", "mkdir", "unlink", "ftruncate"];
+    stop_everywhere("spool", &Spool::new(Extent::asked_for()), &must);
 }
 
 #[test]

@@ -5,7 +5,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::process::Command;
 
-use super::journeys::{Carry, Extent, Import, Journey, Pack};
+use super::journeys::{Carry, Extent, Import, Journey, Pack, Spool};
 use super::scene::{Scene, names_ending};
 use super::strace::{Call, calls_of};
 use crate::support::finish;
@@ -49,6 +49,8 @@ fn no_socket_is_opened_on_the_whole_way() {
     opens_no_socket(&watched(&verify, 0));
     opens_no_socket(&watched(&import.first(), 3));
     opens_no_socket(&watched(&import.first(), 0));
+    let spool = Spool::new(Extent::Short);
+    opens_no_socket(&watched(&spool.first(), 3));
     // The list of names is a list of names that strace knows.
     let seen = watched(Command::new("openssl").args(["s_client", "-connect", "127.0.0.1:9"]), 1);
     assert!(seen.iter().any(|c| c.name == "socket"), "a socket would have been seen");
