@@ -161,6 +161,7 @@ impl std::error::Error for JsonError {}
 /// Strict: no byte order mark, comments, trailing commas, NaN or Infinity; no controls in strings; nothing
 /// after the value. Escapes of lone surrogates and numbers of any size are JSON and pass. Keys may repeat:
 /// whether they may is for the caller to say.
+#[derive(Clone)]
 pub struct Scanner<'a> {
     text: &'a str,
     at: usize,
@@ -190,6 +191,11 @@ impl<'a> Scanner<'a> {
     /// The byte behind the last event: behind its last byte, and for a key behind its colon.
     pub fn offset(&self) -> usize {
         self.at
+    }
+
+    /// The text that is read.
+    pub fn text(&self) -> &'a str {
+        self.text
     }
 
     /// How many objects and lists are open.

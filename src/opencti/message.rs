@@ -7,14 +7,12 @@ use base64::engine::general_purpose::STANDARD;
 use super::python;
 use super::split::{Split, Unsplittable};
 use crate::digest::Digest;
-use crate::json::{Event, JsonError, Kind, Scanner, Value};
+use crate::json::{Event, JsonError, Scanner, Value};
 
 /// An envelope taken apart: all that its messages say, but for the applicant. It holds places in the envelope's text.
 #[derive(Debug)]
 pub struct Messages {
     split: Split,
-    /// Where the bundle lies in the envelope.
-    bundle: std::ops::Range<usize>,
     /// `entities_types` and `update` as they stand in each message.
     entities_types: String,
     update: String,
@@ -26,17 +24,25 @@ impl Messages {
     /// # Errors
     /// As [`Split::of`].
     pub fn of(envelope: &str) -> Result<Self, Unsplittable> {
-        let fields = Fields::read(envelope).map_err(|error| at("", format!("the envelope is no JSON: {error}")))?;
-        let bundle = fields.bundle.ok_or_else(|| at("/bundle", "the envelope has no bundle".into()))?;
+        let broken = |error: JsonError| at("", format!("the envelope is no JSON: {error}"));
+        let mut scanner = Scanner::new(envelope);
+        scanner.next().map_err(broken)?;
         // pycti sends an empty list for null; the worker drops a message with null there, without a word.
-        let entities_types = match fields.entities_types.filter(|types| types.kind() != Kind::Null) {
-            Some(types) => beside(types, "/entities_types")?,
-            None => "[]".into(),
-        };
-        let update = fields.update.map_or(Ok("false".into()), |update| beside(update, "/update"))?;
-        let split = Split::of(bundle)?;
-        let from = bundle.text().as_ptr() as usize - envelope.as_ptr() as usize;
-        Ok(Self { split, bundle: from..from + bundle.text().len(), entities_types, update })
+        let (mut split, mut entities_types, mut update) = (None, "[]".to_owned(), "false".to_owned());
+        while let Event::Key(key) = scanner.next().map_err(broken)? {
+            let first = scanner.next().map_err(broken)?;
+            match (key.decoded().as_ref(), first) {
+                (b"bundle", _) => split = Some(Split::read(&mut scanner, first)?),
+                (b"entities_types", Event::Null) => {}
+                (b"entities_types", _) => {
+                    entities_types = beside(scanner.value_of(first).map_err(broken)?, "/entities_types")?;
+                }
+                (b"update", _) => update = beside(scanner.value_of(first).map_err(broken)?, "/update")?,
+                _ => scanner.skip(first).map_err(broken)?,
+            }
+        }
+        let split = split.ok_or_else(|| at("/bundle", "the envelope has no bundle".into()))?;
+        Ok(Self { split, entities_types, update })
     }
 
     /// The bundle taken apart.
@@ -52,12 +58,12 @@ impl Messages {
     /// The object of a message: its position in the bundle's `objects`, from 0, and its id, safe to print.
     pub fn object(&self, envelope: &str, at: usize) -> (usize, String) {
         let object = self.split.object(at);
-        (object, self.split.shown_id(Value::of(&envelope[self.bundle.clone()]), object))
+        (object, self.split.shown_id(envelope, object))
     }
 
     /// Writes the bundle of a message, which goes into it as base64. `envelope` is the one that was taken apart.
     pub fn write_bundle(&self, out: &mut String, envelope: &str, at: usize, spare_id: &str) {
-        self.split.write_part(out, Value::of(&envelope[self.bundle.clone()]), at, spare_id);
+        self.split.write_part(out, envelope, at, spare_id);
     }
 
     /// Writes a message. `applicant` is the user of this platform in whose name it goes.
@@ -89,33 +95,6 @@ pub fn spare_bundle_id(envelope: Digest) -> String {
     bytes[6] = bytes[6] & 0x0f | 0x40;
     bytes[8] = bytes[8] & 0x3f | 0x80;
     format!("bundle--{}", uuid::Uuid::from_bytes(bytes))
-}
-
-/// The fields of an envelope that go into messages.
-#[derive(Default)]
-struct Fields<'a> {
-    bundle: Option<Value<'a>>,
-    entities_types: Option<Value<'a>>,
-    update: Option<Value<'a>>,
-}
-
-impl<'a> Fields<'a> {
-    fn read(envelope: &'a str) -> Result<Self, JsonError> {
-        let mut fields = Self::default();
-        let mut scanner = Scanner::new(envelope);
-        scanner.next()?;
-        while let Event::Key(key) = scanner.next()? {
-            let first = scanner.next()?;
-            let value = scanner.value_of(first)?;
-            match key.decoded().as_ref() {
-                b"bundle" => fields.bundle = Some(value),
-                b"entities_types" => fields.entities_types = Some(value),
-                b"update" => fields.update = Some(value),
-                _ => {}
-            }
-        }
-        Ok(fields)
-    }
 }
 
 /// A value that goes into a message as it is.

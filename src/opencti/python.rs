@@ -97,20 +97,38 @@ pub fn write_str(out: &mut String, text: &str) {
 
 fn write_raw(out: &mut String, raw: &str, escaped: bool) {
     out.push('"');
-    if !escaped && raw.bytes().all(|b| matches!(b, b' '..=b'~')) {
-        out.push_str(raw);
-    } else {
-        let mut rest = raw;
-        while let Some(c) = rest.chars().next() {
-            rest = &rest[c.len_utf8()..];
-            if c == '\\' {
-                rest = write_escape(out, rest);
-            } else {
-                write_char(out, c);
-            }
+    let mut rest = raw;
+    loop {
+        let plain = if escaped { plain_in_escaped(rest.as_bytes()) } else { plain(rest.as_bytes()) };
+        out.push_str(&rest[..plain]);
+        rest = &rest[plain..];
+        let Some(c) = rest.chars().next() else { break };
+        rest = &rest[c.len_utf8()..];
+        if c == '\\' {
+            rest = write_escape(out, rest);
+        } else {
+            write_char(out, c);
         }
     }
     out.push('"');
+}
+
+/// How many bytes are printable ASCII, which stands for itself; thirty-two at a time, which compilers make vectors of.
+fn plain(bytes: &[u8]) -> usize {
+    let printable = |b: &u8| matches!(b, b' '..=b'~');
+    let mut passed = 0;
+    for chunk in bytes.as_chunks::<32>().0 {
+        if !chunk.iter().fold(true, |all, b| all & printable(b)) {
+            break;
+        }
+        passed += 32;
+    }
+    passed + bytes[passed..].iter().take_while(|b| printable(b)).count()
+}
+
+/// The same up to the first backslash.
+fn plain_in_escaped(bytes: &[u8]) -> usize {
+    bytes.iter().take_while(|b| matches!(b, b' '..=b'~') && **b != b'\\').count()
 }
 
 /// Writes the escape whose backslash stood before `rest`, and says what comes after it. Halves of a surrogate pair

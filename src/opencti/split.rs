@@ -14,7 +14,7 @@ mod symbols;
 use std::fmt::Write;
 
 use super::python;
-use crate::json::Value;
+use crate::json::{Event, Scanner};
 use crate::text::harmless;
 pub use count::Count;
 use enlist::Enlisted;
@@ -59,23 +59,37 @@ pub struct Split {
 }
 
 impl Split {
-    /// Takes a bundle apart.
+    /// Takes a bundle apart that stands alone in its text.
+    ///
+    /// # Errors
+    /// As [`Split::read`].
+    pub fn of(bundle: &str) -> Result<Self, Unsplittable> {
+        let mut scanner = Scanner::new(bundle);
+        let first = scanner.next().map_err(index::Fault::from)?;
+        Self::read(&mut scanner, first)
+    }
+
+    /// Takes a bundle apart whose first event was the scanner's last one, and leaves the scanner behind it.
     ///
     /// # Errors
     /// Where pycti raises, and where it would take the text of a marking apart into letters.
-    pub fn of(bundle: Value<'_>) -> Result<Self, Unsplittable> {
-        let text = bundle.text();
-        let fault = match index::read(text) {
-            Ok(index) => return Self::from_index(text, index),
+    pub fn read<'a>(scanner: &mut Scanner<'a>, first: Event<'a>) -> Result<Self, Unsplittable> {
+        let mut ahead = scanner.clone();
+        let fault = match index::read(&mut ahead, first) {
+            Ok(index) => {
+                *scanner = ahead;
+                return Self::from_index(scanner.text(), index);
+            }
             Err(fault) => fault,
         };
+        let text = scanner.value_of(first).map_err(index::Fault::from)?.text();
         if matches!(fault, index::Fault::Unsplittable(_)) && !index::has_twice(text) {
             return Err(fault.into());
         }
         // What is wrong may stand under a key that comes again: Python reads all of it, and keeps the last.
         index::refuse_long_numbers(text)?;
         let plain = python::without_duplicate_keys(text).map_err(index::Fault::from)?;
-        let mut split = Self::from_index(&plain, index::read(&plain)?)?;
+        let mut split = Self::of(&plain)?;
         split.instead = Some(plain);
         Ok(split)
     }
@@ -113,16 +127,16 @@ impl Split {
         self.emitted[part] as usize
     }
 
-    /// The id of an object, safe to print; nothing where it is no text.
-    pub fn shown_id(&self, bundle: Value<'_>, object: usize) -> String {
-        let text = self.instead.as_deref().unwrap_or(bundle.text());
+    /// The id of an object in the text that was read, safe to print; nothing where it is no text.
+    pub fn shown_id(&self, text: &str, object: usize) -> String {
+        let text = self.instead.as_deref().unwrap_or(text);
         self.items[object].shown_id(text).unwrap_or_default()
     }
 
-    /// Writes a part: a bundle of one object, as pycti's `stix2_create_bundle` makes it. `bundle` is the one that was
-    /// taken apart; `spare_id` is its id if it has none, for which pycti makes up a random one.
-    pub fn write_part(&self, out: &mut String, bundle: Value<'_>, part: usize, spare_id: &str) {
-        let text = self.instead.as_deref().unwrap_or(bundle.text());
+    /// Writes a part: a bundle of one object, as pycti's `stix2_create_bundle` makes it. `text` is the whole that was
+    /// read; `spare_id` is its id if it has none, for which pycti makes up a random one.
+    pub fn write_part(&self, out: &mut String, text: &str, part: usize, spare_id: &str) {
+        let text = self.instead.as_deref().unwrap_or(text);
         out.push_str("{\"type\": \"bundle\", \"id\": ");
         match self.id {
             Some(span) => python::write_value(out, span.value(text)),

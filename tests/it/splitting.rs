@@ -3,7 +3,6 @@
 use std::fs;
 use std::path::PathBuf;
 
-use airpouch::json::Value;
 use airpouch::opencti::split::{Split, Unsplittable};
 
 use crate::support::World;
@@ -11,11 +10,10 @@ use crate::support::World;
 const SPARE_ID: &str = "bundle--00000000-0000-4000-8000-000000000000";
 
 fn parts(bundle: &str) -> Result<Vec<String>, Unsplittable> {
-    let value = Value::read(bundle).unwrap();
-    let split = Split::of(value)?;
+    let split = Split::of(bundle)?;
     let part = |at| {
         let mut out = String::new();
-        split.write_part(&mut out, value, at, SPARE_ID);
+        split.write_part(&mut out, bundle, at, SPARE_ID);
         out
     };
     Ok((0..split.expectations()).map(part).collect())

@@ -6,7 +6,6 @@
 mod generate;
 mod reference;
 
-use airpouch::json::Value;
 use airpouch::opencti::split::{Split, Unsplittable};
 use reference::{Answer, Pycti};
 
@@ -14,11 +13,10 @@ use reference::{Answer, Pycti};
 const SPARE_ID: &str = "bundle--00000000-0000-4000-8000-000000000000";
 
 fn ours(bundle: &str) -> Result<(Vec<String>, Vec<String>), Unsplittable> {
-    let value = Value::read(bundle).unwrap();
-    let split = Split::of(value)?;
+    let split = Split::of(bundle)?;
     let part = |at| {
         let mut out = String::new();
-        split.write_part(&mut out, value, at, SPARE_ID);
+        split.write_part(&mut out, bundle, at, SPARE_ID);
         out
     };
     let parts = (0..split.expectations()).map(part).collect();

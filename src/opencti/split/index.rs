@@ -169,11 +169,12 @@ impl From<Fault> for Unsplittable {
     }
 }
 
-/// Reads a bundle: pycti's first loop, in which an object without an id raises, and so on.
-pub fn read(text: &str) -> Result<Index<'_>, Fault> {
-    let mut reader = Reader { text, scanner: Scanner::new(text), keys: Keys::default() };
+/// Reads a bundle whose first event was the scanner's last one: pycti's first loop, in which an object without an id
+/// raises, and so on. Places count from the beginning of the scanner's text.
+pub fn read<'a>(scanner: &mut Scanner<'a>, first: Event<'a>) -> Result<Index<'a>, Fault> {
+    let mut reader = Reader { text: scanner.text(), scanner, keys: Keys::default() };
     let mut index = Index { id: None, items: Vec::new(), members: Vec::new(), symbols: Symbols::default() };
-    if reader.scanner.next()? != Event::ObjectStart {
+    if first != Event::ObjectStart {
         return Err(of_bundle("the bundle is no object").into());
     }
     reader.keys.open();
@@ -198,13 +199,13 @@ fn of_bundle(what: &str) -> Unsplittable {
     Unsplittable { what: what.into(), place: "/bundle".into() }
 }
 
-struct Reader<'a> {
+struct Reader<'s, 'a> {
     text: &'a str,
-    scanner: Scanner<'a>,
+    scanner: &'s mut Scanner<'a>,
     keys: Keys<'a>,
 }
 
-impl<'a> Reader<'a> {
+impl<'a> Reader<'_, 'a> {
     fn objects(&mut self, index: &mut Index<'a>) -> Result<(), Fault> {
         loop {
             let at = index.items.len();
@@ -300,7 +301,7 @@ fn check_number(digits: &str, offset: usize) -> Result<(), Unsplittable> {
             format!("the number {shown}, which Python takes for Infinity; that is no JSON any more")
         }
     };
-    Err(Unsplittable { what: format!("the bundle has {what}"), place: format!("/bundle, before its byte {offset}") })
+    Err(Unsplittable { what: format!("the bundle has {what}"), place: format!("/bundle, before byte {offset}") })
 }
 
 /// Refuses what Python does not even read, wherever it stands.
