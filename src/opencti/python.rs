@@ -176,19 +176,40 @@ fn write_number(out: &mut String, digits: &str) {
     }
 }
 
-/// Writes a finite double as Python's `repr` does: the shortest digits that make it again, with an exponent below
-/// 1e-4 and from 1e16 on.
+/// Writes a finite double as Python's `repr` does: the shortest digits that make it again, the nearer ones where there
+/// are several, and of two that are as near the even one; with an exponent below 1e-4 and from 1e16 on.
 fn write_float(out: &mut String, number: f64) {
-    // Rust's exponent form has the same shortest digits: d.ddde-7.
-    let form = format!("{number:e}");
+    // Rust's shortest digits (d.ddde-7) are Python's, but of two that are as near it takes the larger. As many digits,
+    // rounded half to even, are the ones wanted, unless they make another number.
+    let shortest = format!("{number:e}");
+    let digits = shortest.bytes().take_while(|b| *b != b'e').filter(u8::is_ascii_digit).count();
+    let even = format!("{number:.*e}", digits.saturating_sub(1));
+    let form = if even.parse() == Ok(number) { even } else { shortest };
     let (mantissa, exponent) = form.split_once('e').unwrap_or((&form, "0"));
     let exponent: i32 = exponent.parse().unwrap_or(0);
-    if (-4..16).contains(&exponent) {
-        let _ = write!(out, "{number:?}");
+    if !(-4..16).contains(&exponent) {
+        let sign = if exponent < 0 { '-' } else { '+' };
+        let _ = write!(out, "{mantissa}e{sign}{:02}", exponent.unsigned_abs());
         return;
     }
-    let sign = if exponent < 0 { '-' } else { '+' };
-    let _ = write!(out, "{mantissa}e{sign}{:02}", exponent.unsigned_abs());
+    let (minus, mantissa) = mantissa.strip_prefix('-').map_or(("", mantissa), |rest| ("-", rest));
+    let digits: String = mantissa.chars().filter(|c| *c != '.').collect();
+    out.push_str(minus);
+    match usize::try_from(exponent) {
+        Err(_) => {
+            // 0.000ddd
+            out.push_str("0.");
+            out.extend(std::iter::repeat_n('0', exponent.unsigned_abs() as usize - 1));
+            out.push_str(&digits);
+        }
+        Ok(exponent) if digits.len() > exponent + 1 => {
+            let (whole, fraction) = digits.split_at(exponent + 1);
+            let _ = write!(out, "{whole}.{fraction}");
+        }
+        Ok(exponent) => {
+            let _ = write!(out, "{digits:0<width$}.0", width = exponent + 1);
+        }
+    }
 }
 
 /// The text of a value as Python reads it: of members with one key the last value stands, in the place of the first.
@@ -290,6 +311,14 @@ mod as_python_writes {
             ("1e-400", "0.0"),
             ("1.7976931348623157e308", "1.7976931348623157e+308"),
             ("9007199254740993.0", "9007199254740992.0"),
+            // Two decimals are as near, and the even one is Python's.
+            ("-1751765045260255.25", "-1751765045260255.2"),
+            ("1751765045260255.75", "1751765045260255.8"),
+            ("0.5", "0.5"),
+            ("-12.0", "-12.0"),
+            ("120", "120"),
+            ("120.0", "120.0"),
+            ("0.00012345", "0.00012345"),
             ("123456789012345678901234567890", "123456789012345678901234567890"),
         ];
         for (text, wanted) in forms {

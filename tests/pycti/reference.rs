@@ -88,5 +88,5 @@ fn read(line: &str) -> Answer {
         return Answer::Raises(what.to_owned());
     }
     let parts = answer["parts"].as_array().unwrap().iter().map(|p| p.as_str().unwrap().to_owned()).collect();
-    Answer::Split { parts, incompatible: answer["incompatible"].as_array().unwrap().len() }
+    Answer::Split { parts, incompatible: answer["incompatible"].as_u64().unwrap() as usize }
 }
