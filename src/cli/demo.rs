@@ -60,7 +60,7 @@ struct Demo {
 
 impl Demo {
     fn prepare(&self) -> Result<()> {
-        for dir in ["internet/out", "internet/keys", "stick", "restricted/trust", "restricted/in"] {
+        for dir in ["internet/out", "internet/keys", "stick", "restricted/trust"] {
             let path = self.dir.join(dir);
             fs::create_dir_all(&path).map_err(|e| Error::io("make a directory", &path, &e))?;
         }
@@ -141,7 +141,7 @@ impl Demo {
         let import = [
             "import",
             "--to",
-            "dir:restricted/in",
+            "spool:restricted/spool",
             "--trust",
             "restricted/trust",
             "--site",
@@ -158,8 +158,14 @@ impl Demo {
         let mut mapped = import.to_vec();
         mapped.extend(["--applicant", &analyst, "--applicant", &feeds, "--unmapped", &nobody]);
         self.airpouch(&mapped, 0)?;
-        self.tell("The stock diode-import connector reads them from here, in this order:");
-        self.shell("ls -ltr restricted/in")?;
+        self.tell("The bundles came apart as OpenCTI's own client takes them apart. Each connector has its registration and its\nmessages, numbered in the order of delivery, ready for the broker; they bear the ids that the applicants have here:");
+        self.shell("ls restricted/spool && ls restricted/spool/83552c6f-ff81-520c-be98-ce896fea1212")?;
+        self.tools(
+            &["jq", "base64"],
+            "cd restricted/spool && jq -r .content $(ls */0*.json | tail -n 1) | base64 -d | jq .",
+        )?;
+        self.tell("What becomes of one envelope can be seen beforehand, on either side:");
+        self.airpouch(&["split", "internet/out/threat_reports-20261125-012047-1795569647.5.json"], 0)?;
         self.tell("The same stick again: everything was delivered before, so there is nothing to do.");
         let mut again = mapped.clone();
         again.insert(1, "stick");

@@ -66,7 +66,9 @@ impl Split {
     pub fn of(bundle: &str) -> Result<Self, Unsplittable> {
         let mut scanner = Scanner::new(bundle);
         let first = scanner.next().map_err(index::Fault::from)?;
-        Self::read(&mut scanner, first)
+        let split = Self::read(&mut scanner, first)?;
+        scanner.next().map_err(index::Fault::from)?;
+        Ok(split)
     }
 
     /// Takes a bundle apart whose first event was the scanner's last one, and leaves the scanner behind it.

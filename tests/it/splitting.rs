@@ -3,6 +3,8 @@
 use std::fs;
 use std::path::PathBuf;
 
+use airpouch::json::Value;
+use airpouch::opencti::python::write_value;
 use airpouch::opencti::split::{Split, Unsplittable};
 
 use crate::support::World;
@@ -93,6 +95,78 @@ fn a_dense_web_is_not_walked_again_and_again() {
         ids.iter().map(|id| format!(r#"{{"type":"malware","id":{id},"x_refs":[{list}]}}"#)).collect();
     let bundle = format!(r#"{{"id":"bundle--1","objects":[{}]}}"#, objects.join(","));
     assert_eq!(parts(&bundle).unwrap().len(), 1_500);
+}
+
+/// `AIRPOUCH_MANGLED` says how many, for hours of it.
+#[test]
+fn a_mangled_bundle_comes_apart_into_json_or_not_at_all() {
+    let count = std::env::var("AIRPOUCH_MANGLED").map_or(500_000, |text| text.parse().unwrap());
+    let bundles: Vec<Vec<u8>> = fixtures().iter().map(|(_, path)| fs::read(path).unwrap()).collect();
+    let bundles: Vec<Vec<u8>> = bundles.into_iter().filter(|b| b.len() < 4_000).collect();
+    let mut seed = 7_u64;
+    let mut below = |n: usize| {
+        seed = seed.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (seed >> 33) as usize % n
+    };
+    let (mut read, mut apart) = (0, 0);
+    for _ in 0..count {
+        let mut bundle = bundles[below(bundles.len())].clone();
+        for _ in 0..1 + below(3) {
+            mangle(&mut bundle, &bundles[below(bundles.len())], &mut below);
+        }
+        let Ok(text) = String::from_utf8(bundle) else { continue };
+        let is_json = Value::read(&text).is_ok();
+        assert!(is_json || serde_json::from_str::<serde_json::Value>(&text).is_err(), "{text}");
+        let parts = parts(&text);
+        assert!(is_json || parts.is_err(), "{text}");
+        read += usize::from(is_json);
+        for part in parts.into_iter().flatten() {
+            apart += 1;
+            let mut again = String::new();
+            write_value(&mut again, Value::read(&part).expect("a part is JSON"));
+            assert_eq!(again, part, "{text}");
+            assert!(part.is_ascii(), "{text}");
+        }
+    }
+    assert!(read * 10 > count && apart > read, "{read} of {count} are JSON, in {apart} parts: nothing was tried");
+}
+
+fn mangle(bundle: &mut Vec<u8>, other: &[u8], below: &mut impl FnMut(usize) -> usize) {
+    const WORDS: [&str; 16] = [
+        "null",
+        "{}",
+        "[]",
+        "\"\"",
+        "1e400",
+        "-0",
+        "\\ud800",
+        ",",
+        ":",
+        "\"id\":",
+        "\"nb_deps\":",
+        "[[",
+        "true",
+        "\\",
+        "\"",
+        "}",
+    ];
+    let at = below(bundle.len().max(1)).min(bundle.len());
+    let end = (at + 1 + below(40)).min(bundle.len());
+    match below(5) {
+        0 => drop(bundle.drain(at..end)),
+        1 => drop(bundle.splice(at..at, WORDS[below(WORDS.len())].bytes())),
+        2 => {
+            let piece = bundle[at..end].to_vec();
+            bundle.splice(at..at, piece);
+        }
+        3 => {
+            let from = below(other.len());
+            let piece = other[from..(from + 40).min(other.len())].to_vec();
+            bundle.splice(at..end, piece);
+        }
+        _ if at < end => bundle[at] = b"0{}[]\",:eE-x"[below(12)],
+        _ => {}
+    }
 }
 
 #[test]
