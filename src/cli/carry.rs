@@ -7,6 +7,7 @@ use airpouch::report::{BatchLine, CarryReport, ExitStatus, Proof, fold, status_o
 use airpouch::site::{Role, Site};
 use airpouch::stream::StreamId;
 use airpouch::text::{count, size};
+use clap::builder::BoolishValueParser;
 
 use super::settings::{self, Settings};
 use super::terminal::Talk;
@@ -46,10 +47,10 @@ pub struct Args {
 #[derive(clap::Args, Debug)]
 pub struct CarryArgs {
     /// Refuse a directory where nothing is mounted
-    #[arg(long, env = "AIRPOUCH_REQUIRE_MOUNT")]
+    #[arg(long, env = "AIRPOUCH_REQUIRE_MOUNT", value_parser = BoolishValueParser::new())]
     require_mount: bool,
     /// The medium is a drop folder that empties itself: read nothing back, repeat nothing
-    #[arg(long, env = "AIRPOUCH_DIODE")]
+    #[arg(long, env = "AIRPOUCH_DIODE", value_parser = BoolishValueParser::new())]
     diode: bool,
     /// Send this batch again, whatever was carried; STREAM:N for one of an earlier stream
     #[arg(long, value_name = "N", value_parser = parse_resend)]
@@ -58,7 +59,7 @@ pub struct CarryArgs {
     #[arg(long, value_name = "N", env = "AIRPOUCH_OVERLAP", conflicts_with = "no_overlap")]
     overlap: Option<u32>,
     /// Repeat nothing
-    #[arg(long, env = "AIRPOUCH_NO_OVERLAP")]
+    #[arg(long, env = "AIRPOUCH_NO_OVERLAP", value_parser = BoolishValueParser::new())]
     no_overlap: bool,
 }
 

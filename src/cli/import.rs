@@ -10,6 +10,7 @@ use airpouch::report::{ExitStatus, ImportReport, Outcome, fold, status_of};
 use airpouch::sink::Destination;
 use airpouch::site::{Role, Site};
 use airpouch::text::{count, grouped, harmless, size};
+use clap::builder::BoolishValueParser;
 
 use super::settings::{self, Settings};
 use super::terminal::Talk;
@@ -72,7 +73,7 @@ pub struct Args {
     #[arg(long, value_name = "N", env = "AIRPOUCH_THREADS")]
     threads: Option<usize>,
     /// Trust keys that are published with airpouch's sources; for tests only
-    #[arg(long, env = "AIRPOUCH_TEST_KEYS")]
+    #[arg(long, env = "AIRPOUCH_TEST_KEYS", value_parser = BoolishValueParser::new())]
     test_keys: bool,
     /// Print one JSON document
     #[arg(long)]

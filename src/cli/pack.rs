@@ -8,6 +8,7 @@ use airpouch::report::{CarryReport, ExitStatus, PackReport, fold, status_of};
 use airpouch::site::Role;
 use airpouch::text::{count, grouped, size};
 use airpouch::trust::PrivateKey;
+use clap::builder::BoolishValueParser;
 use serde::Serialize;
 
 use super::carry::{self, CarryArgs};
@@ -42,10 +43,10 @@ pub struct Args {
     #[arg(long, value_name = "NAME", env = "AIRPOUCH_ZONE")]
     zone: Option<String>,
     /// Look into directories below SOURCE too
-    #[arg(long, env = "AIRPOUCH_RECURSIVE")]
+    #[arg(long, env = "AIRPOUCH_RECURSIVE", value_parser = BoolishValueParser::new())]
     recursive: bool,
     /// Make a batch even if there is nothing new, so that silence can be told from loss
-    #[arg(long, env = "AIRPOUCH_HEARTBEAT")]
+    #[arg(long, env = "AIRPOUCH_HEARTBEAT", value_parser = BoolishValueParser::new())]
     heartbeat: bool,
     /// Promise the next batch or heartbeat within this time, such as 24h
     #[arg(long, value_name = "TIME", env = "AIRPOUCH_PROMISE")]
@@ -60,7 +61,7 @@ pub struct Args {
     #[arg(long, value_name = "N", env = "AIRPOUCH_THREADS")]
     threads: Option<usize>,
     /// Take keys that are published with airpouch's sources; for tests only
-    #[arg(long, env = "AIRPOUCH_TEST_KEYS")]
+    #[arg(long, env = "AIRPOUCH_TEST_KEYS", value_parser = BoolishValueParser::new())]
     test_keys: bool,
     #[command(flatten)]
     carry: CarryArgs,

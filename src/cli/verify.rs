@@ -6,6 +6,7 @@ use airpouch::report::{ExitStatus, VerifyReport, status_of};
 use airpouch::site::Site;
 use airpouch::text::{count, size};
 use airpouch::verify::{VerifyOptions, verify};
+use clap::builder::BoolishValueParser;
 
 use super::terminal::Talk;
 use super::{keys, settings};
@@ -34,7 +35,7 @@ pub struct Args {
     #[arg(long, value_name = "N", env = "AIRPOUCH_THREADS")]
     threads: Option<usize>,
     /// Trust keys that are published with airpouch's sources; for tests only
-    #[arg(long, env = "AIRPOUCH_TEST_KEYS")]
+    #[arg(long, env = "AIRPOUCH_TEST_KEYS", value_parser = BoolishValueParser::new())]
     test_keys: bool,
     /// Print one JSON document
     #[arg(long)]

@@ -175,6 +175,10 @@ pub fn advice(code: &str, sha256: crate::digest::Digest) -> String {
             "have the connector write without validate_before_import; or deliver it to dir:, by a site of its own"
                 .into()
         }
+        "empty" | "zeros" | "too-large" | "byte-order-mark" | "utf-16" | "not-utf-8" | "cut-off" | "not-json"
+        | "too-deep" | "not-an-object" | "missing-field" | "wrong-type" | "connector-id" | "bundle-type" => {
+            "no destination can take it; ask the exporter's side how it came to be packed".into()
+        }
         "unsplittable" => "mend it at the feed: OpenCTI's own client would stop at it for good".into(),
         _ => format!("if it may cross all the same: airpouch quarantine release {} --reason TEXT", sha256.short()),
     }

@@ -179,6 +179,12 @@ fn a_flag_goes_over_the_environment_and_that_over_the_file() {
     assert_eq!(promise(&[], &[]), 3600);
     assert_eq!(promise(&[("AIRPOUCH_PROMISE", "2h")], &[]), 7200);
     assert_eq!(promise(&[("AIRPOUCH_PROMISE", "2h")], &["--promise", "3h"]), 10_800);
+    // Yes and no as people write them.
+    for word in ["1", "yes", "on", "true"] {
+        let mut command = world.command();
+        command.args(["pack", "--site", "site"]).env("AIRPOUCH_HEARTBEAT", word);
+        finish(&mut command).exits(0).says("packed batch");
+    }
     // The site itself too, and the destination of an import.
     let mut command = world.command();
     finish(command.args(["carry", "medium"]).env("AIRPOUCH_SITE", "site")).exits(0).says("SAFE TO REMOVE");
