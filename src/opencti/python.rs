@@ -3,7 +3,9 @@
 //! ASCII alone, `", "` and `": "` between, floats as `repr` has them. Genuine envelopes are of this form already, so
 //! nearly every string and number is copied as it stands.
 
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
+use std::ops::Range;
 
 use crate::json::{Event, JsonError, Scanner, Text, Value};
 
@@ -213,75 +215,82 @@ fn write_float(out: &mut String, number: f64) {
 }
 
 /// The text of a value as Python reads it: of members with one key the last value stands, in the place of the first.
+///
+/// # Errors
+/// As [`Scanner::next`].
 pub fn without_duplicate_keys(text: &str) -> Result<String, JsonError> {
-    let mut scanner = Scanner::new(text);
-    let mut open: Vec<Open> = Vec::new();
-    loop {
-        let done = match scanner.next()? {
-            Event::End => return Ok(String::new()),
-            Event::ObjectStart => {
-                open.push(Open::Object(Members::default()));
-                continue;
+    let edits = edits(text)?;
+    let mut out = String::with_capacity(text.len());
+    // What is still to be copied, the next piece last; each piece is copied once at most.
+    let whole = 0..text.len();
+    let mut pieces = vec![whole];
+    while let Some(piece) = pieces.pop() {
+        match edits.range(piece.clone()).next() {
+            None => out.push_str(&text[piece]),
+            Some((at, edit)) => {
+                out.push_str(&text[piece.start..*at]);
+                pieces.push(edit.end..piece.end);
+                pieces.extend(edit.instead.clone());
             }
-            Event::ArrayStart => {
-                open.push(Open::List(Vec::new()));
+        }
+    }
+    Ok(out)
+}
+
+/// A piece of a text that goes, and the piece that comes in its place.
+struct Edit {
+    end: usize,
+    instead: Option<Range<usize>>,
+}
+
+/// What has to be done to a text so that no key stands twice in an object, by where it begins.
+fn edits(text: &str) -> Result<BTreeMap<usize, Edit>, JsonError> {
+    let (mut edits, mut scanner, mut open) = (BTreeMap::new(), Scanner::new(text), Vec::<Open>::new());
+    loop {
+        let event = scanner.next()?;
+        let from = match event {
+            Event::End => return Ok(edits),
+            Event::ObjectStart | Event::ArrayStart => {
+                let is_object = event == Event::ObjectStart;
+                open.push(Open { is_object, from: scanner.start_of(event), ..Open::default() });
                 continue;
             }
             Event::Key(key) => {
-                if let Some(Open::Object(members)) = open.last_mut() {
-                    members.key(key);
+                if let Some(object) = open.last_mut() {
+                    object.key = key.decoded().into_owned();
                 }
                 continue;
             }
-            Event::ObjectEnd | Event::ArrayEnd => open.pop().map(Open::text).unwrap_or_default(),
-            Event::String(text) => format!("\"{}\"", text.raw()),
-            Event::Number(digits) => digits.to_owned(),
-            Event::Bool(flag) => flag.to_string(),
-            Event::Null => "null".to_owned(),
+            Event::ObjectEnd | Event::ArrayEnd => open.pop().map_or(0, |ended| ended.from),
+            scalar => scanner.start_of(scalar),
         };
-        match open.last_mut() {
-            None => return Ok(done),
-            Some(Open::Object(members)) => members.value(done),
-            Some(Open::List(values)) => values.push(done),
+        if let Some(outer) = open.last_mut().filter(|outer| outer.is_object) {
+            outer.value(from..scanner.offset(), &mut edits);
         }
     }
 }
 
 /// An object or list whose end has not come.
-enum Open {
-    Object(Members),
-    List(Vec<String>),
+#[derive(Default)]
+struct Open {
+    is_object: bool,
+    from: usize,
+    key: Vec<u8>,
+    /// The first value of each key.
+    first: HashMap<Vec<u8>, Range<usize>>,
+    /// Where the member before has ended.
+    before: usize,
 }
 
 impl Open {
-    fn text(self) -> String {
-        match self {
-            Self::List(values) => format!("[{}]", values.join(",")),
-            Self::Object(members) => {
-                let members: Vec<String> = members.members.iter().map(|(k, v)| format!("\"{k}\":{v}")).collect();
-                format!("{{{}}}", members.join(","))
-            }
+    fn value(&mut self, value: Range<usize>, edits: &mut BTreeMap<usize, Edit>) {
+        let before = std::mem::replace(&mut self.before, value.end);
+        if let Some(first) = self.first.get(&self.key) {
+            edits.insert(before, Edit { end: value.end, instead: None });
+            edits.insert(first.start, Edit { end: first.end, instead: Some(value) });
+        } else {
+            self.first.insert(std::mem::take(&mut self.key), value);
         }
-    }
-}
-
-#[derive(Default)]
-struct Members {
-    members: Vec<(String, String)>,
-    places: std::collections::HashMap<Vec<u8>, usize>,
-    current: usize,
-}
-
-impl Members {
-    fn key(&mut self, key: Text<'_>) {
-        self.current = *self.places.entry(key.decoded().into_owned()).or_insert(self.members.len());
-        if self.current == self.members.len() {
-            self.members.push((key.raw().to_owned(), String::new()));
-        }
-    }
-
-    fn value(&mut self, value: String) {
-        self.members[self.current].1 = value;
     }
 }
 
@@ -347,6 +356,11 @@ mod as_python_writes {
     fn the_last_of_a_key_in_the_place_of_the_first() {
         let text = r#"{"a":1,"b":{"x":[1],"y":2,"\u0078":{"z":1,"z":[2,{"q":1,"q":2}]}},"a":3}"#;
         assert_eq!(without_duplicate_keys(text).unwrap(), r#"{"a":3,"b":{"x":{"z":[2,{"q":2}]},"y":2}}"#);
+        let spaced = "{ \"a\" : [1,1] , \"a\" : {\"b\":1, \"b\" : 2} , \"a\":\t{\"b\":3,\"b\":[4,4]} , \"c\" : 5 }";
+        assert_eq!(without_duplicate_keys(spaced).unwrap(), "{ \"a\" : {\"b\":[4,4]} , \"c\" : 5 }");
+        for plain in ["[1,1,[],[]]", "{}", " 7 ", r#"{"a":{"a":{"a":1}}}"#] {
+            assert_eq!(without_duplicate_keys(plain).unwrap(), plain);
+        }
     }
 
     #[test]

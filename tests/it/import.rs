@@ -723,9 +723,11 @@ fn what_cannot_be_a_destination_is_said_and_a_password_is_not_repeated() {
     send(&world, &["a.json"]);
     for (to, word) in [
         ("dir:", "is no destination"),
-        ("out", "write dir:PATH"),
+        ("out", "write dir:PATH or spool:PATH"),
         ("ftp://x", "is no destination"),
-        ("spool:x", "this release"),
+        ("spool:", "is no destination"),
+        ("amqp://broker", "this release"),
+        ("opencti+https://platform", "this release"),
     ] {
         world.import(&["--to", to]).exits(2).says(word);
     }
