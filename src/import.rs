@@ -144,6 +144,11 @@ fn target(ledger: &Ledger, options: &ImportOptions) -> Result<Target> {
     let same = known.is(&options.to) || is_one_directory(&known, &options.to);
     match options.other_destination {
         OtherDestination::New if !same => Ok(Target::New),
+        OtherDestination::Same if known.kind != options.to.kind() => Err(Error::usage(format!(
+            "this site delivers to {}:; {} is no other address of that",
+            known.kind, options.to
+        ))
+        .advise("another platform: --new-destination")),
         OtherDestination::Same => Ok(Target::Same),
         _ if same => Ok(Target::Known(known)),
         _ => Err(Error::usage(format!(
@@ -330,20 +335,32 @@ fn deliver_all(
     observer: &dyn Observer,
     report: &mut ImportReport,
 ) -> Result<()> {
-    let high_water = ledger.meta("high_water")?.and_then(|t| t.parse().ok()).unwrap_or(0);
-    let mark = if let Target::Known(row) = &target { Some(row.mark.as_str()) } else { None };
+    let high_water = ledger.meta(&format!("high_water_{}", options.to.kind()))?;
+    let high_water = high_water.and_then(|t| t.parse().ok()).unwrap_or(0);
+    let known = if let Target::Known(row) = &target { Some(row) } else { None };
+    let mark = known.map(|row| row.mark.as_str());
+    let unfinished = known.map_or(Ok(false), |row| ledger.placings(row.id).map(|p| !p.is_empty()))?;
     let mut sink: Box<dyn Sink> = match &options.to {
         Destination::Directory(path) => Box::new(Directory::open(path, high_water, mark, options.threads)?),
-        Destination::Spool(path) => Box::new(Spool::open(path, high_water, options.threads)?),
+        Destination::Spool(path) => {
+            Box::new(Spool::open(path, high_water, mark.filter(|_| unfinished), options.threads)?)
+        }
     };
     // Only now: a destination that was never reached is not known.
     let destination = match target {
-        Target::Known(row) => row,
+        Target::Known(row) => {
+            if row.mark != sink.mark() {
+                ledger.move_destination(&options.to, sink.mark())?;
+            }
+            row
+        }
         Target::First => ledger.begin_destination(&options.to, sink.mark(), false, &options.at)?,
         Target::New => ledger.begin_destination(&options.to, sink.mark(), true, &options.at)?,
         Target::Same => {
             ledger.move_destination(&options.to, sink.mark())?;
-            ledger.destination()?.ok_or_else(|| Error::failed("the destination is not in the ledger"))?
+            let row = ledger.destination()?.ok_or_else(|| Error::failed("the destination is not in the ledger"))?;
+            deliver_unfinished_again(ledger, row.id, report)?;
+            row
         }
     };
     let delivery = sink.recover(ledger.placings(destination.id)?)?;
@@ -359,6 +376,17 @@ fn deliver_all(
         for row in rows.iter().filter(|r| r.manifest.stream == stream) {
             delivering.batch(row, observer)?;
         }
+    }
+    Ok(())
+}
+
+/// A run was cut off on its way to the old address, and nobody knows how far it came: what it was placing goes again.
+fn deliver_unfinished_again(ledger: &Ledger, destination: i64, report: &mut ImportReport) -> Result<()> {
+    let unfinished = ledger.placings(destination)?.len() as u64;
+    if unfinished > 0 {
+        ledger.forget_placings(destination)?;
+        let what = format!("the last run was cut off; {} may come a second time", count(unfinished, "envelope"));
+        report.findings.push(Finding::new(Weight::Warning, "delivered-again", what));
     }
     Ok(())
 }

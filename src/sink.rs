@@ -6,6 +6,7 @@
 
 mod beside;
 pub mod directory;
+mod mark;
 pub mod spool;
 
 use std::fmt;

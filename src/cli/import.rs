@@ -164,6 +164,13 @@ fn applicants_of(named: &[String], unmapped: Option<&str>, set: &Settings) -> Re
             }
         },
     };
+    let map: BTreeMap<_, _> =
+        map.into_iter().map(|(from, to)| (from.trim().to_owned(), to.trim().to_owned())).collect();
+    if let Some(to) = map.values().chain(&default).find(|to| !to.bytes().all(|b| b.is_ascii_graphic())) {
+        return Err(Error::usage(format!("{:?} is no id of an OpenCTI user", harmless(to))).advise(
+            "open the user in OpenCTI: its id stands in the address, such as 0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10",
+        ));
+    }
     Ok(Applicants { map, default })
 }
 

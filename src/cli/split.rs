@@ -18,7 +18,8 @@ use super::terminal::Talk;
 ///
 /// Takes the bundle in FILE apart as OpenCTI's own client does before it publishes one, and as import does for queues:
 /// one message for each object, dependencies first. Shows the messages in their order, how many other objects each one
-/// depends on, which objects are incompatible and so passed over, and why. Nothing is sent and nothing is written.
+/// depends on, which objects are incompatible and so passed over, and why. Nothing is sent and nothing is written. Whether
+/// the policy lets it pass, and in whose name it goes, is for import to say.
 #[derive(clap::Args, Debug)]
 #[command(
     args_override_self = true,
@@ -72,7 +73,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let messages = Messages::of(text).map_err(|fault| {
         Error::failed(format!("this envelope cannot be taken apart: {}", fault.what))
             .at_place(&format!("{} {}", args.file.display(), fault.place))
-            .advise("mend it at the feed: OpenCTI's own client would stop at it for good")
+            .advise("mend it at the feed: OpenCTI's own client would stop at it, or spoil it")
     })?;
     let sha256 = Digest::of(&bytes);
     if args.bundles {

@@ -161,7 +161,8 @@ pub fn advice(code: &str, sha256: crate::digest::Digest) -> String {
             "map it: airpouch applicants lists the lines to paste; then import again, without a medium".into()
         }
         "connector-type" => {
-            "allow its type in policy.toml (connector_types), then import again, without a medium".into()
+            "if the platform knows its type, allow it in policy.toml (connector_types), then import again, without a medium"
+                .into()
         }
         "connector-not-listed" | "connector-paused" => {
             "let it pass in policy.toml ([connectors]), then import again, without a medium".into()
@@ -179,7 +180,7 @@ pub fn advice(code: &str, sha256: crate::digest::Digest) -> String {
         | "too-deep" | "not-an-object" | "missing-field" | "wrong-type" | "connector-id" | "bundle-type" => {
             "no destination can take it; ask the exporter's side how it came to be packed".into()
         }
-        "unsplittable" => "mend it at the feed: OpenCTI's own client would stop at it for good".into(),
+        "unsplittable" => "mend it at the feed: OpenCTI's own client would stop at it, or spoil it".into(),
         _ => format!("if it may cross all the same: airpouch quarantine release {} --reason TEXT", sha256.short()),
     }
 }

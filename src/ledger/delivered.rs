@@ -427,6 +427,15 @@ impl Ledger {
         work().map_err(|e| lost(&e))
     }
 
+    /// Forgets what a crash left between noting and settling: it is delivered again.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn forget_placings(&self, destination: i64) -> Result<()> {
+        let deleted = self.connection.execute("DELETE FROM placing WHERE destination = ?1", [destination]);
+        deleted.map(|_| ()).map_err(|e| lost(&e))
+    }
+
     /// What a crash left between noting and settling.
     ///
     /// # Errors
@@ -462,12 +471,15 @@ impl Ledger {
                 change
                     .prepare_cached("INSERT OR REPLACE INTO delivered VALUES (?1, ?2, ?3, ?4, ?5)")?
                     .execute(params![destination, p.sha256.as_bytes(), p.batch, p.ordinal as i64, p.applicant])?;
-                change.prepare_cached("DELETE FROM placing WHERE name = ?1")?.execute([&p.name])?;
+                change
+                    .prepare_cached("DELETE FROM placing WHERE destination = ?1 AND name = ?2")?
+                    .execute(params![destination, p.name])?;
                 change.prepare_cached("DELETE FROM set_aside WHERE sha256 = ?1")?.execute([p.sha256.as_bytes()])?;
             }
             change.execute(
-                "INSERT INTO meta VALUES ('high_water', ?1) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                [high_water.to_string()],
+                "INSERT INTO meta SELECT 'high_water_' || kind, ?2 FROM destination WHERE id = ?1
+                 ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                params![destination, high_water.to_string()],
             )?;
             change.commit()
         };

@@ -17,7 +17,7 @@ CREATE TABLE delivered (
 -- What is being given its name in a directory: after a crash, a `.partial` that is gone was placed.
 CREATE TABLE placing (
     destination INTEGER NOT NULL, sha256 BLOB NOT NULL, batch INTEGER NOT NULL, ordinal INTEGER NOT NULL, name TEXT NOT NULL,
-    mark INTEGER NOT NULL, applicant TEXT, PRIMARY KEY (name)) STRICT, WITHOUT ROWID;
+    mark INTEGER NOT NULL, applicant TEXT, PRIMARY KEY (destination, name)) STRICT, WITHOUT ROWID;
 CREATE TABLE set_aside (
     sha256 BLOB PRIMARY KEY, kind TEXT NOT NULL CHECK (kind IN ('held', 'quarantined', 'released')), code TEXT NOT NULL, what TEXT NOT NULL,
     place TEXT NOT NULL, batch INTEGER NOT NULL, ordinal INTEGER NOT NULL, name TEXT NOT NULL, connector TEXT NOT NULL,

@@ -8,6 +8,10 @@ use super::python;
 use super::split::{Split, Unsplittable};
 use crate::digest::Digest;
 use crate::json::{Event, JsonError, Scanner, Value};
+use crate::text::size;
+
+/// Bytes that an envelope may repeat in its messages, beside four times its own size.
+const REPEATED_MAX: u64 = 64 << 20;
 
 /// An envelope taken apart: all that its messages say, but for the applicant. It holds places in the envelope's text.
 #[derive(Debug)]
@@ -42,6 +46,12 @@ impl Messages {
             }
         }
         let split = split.ok_or_else(|| at("/bundle", "the envelope has no bundle".into()))?;
+        // These stand in every message, and may be as long as they like in one envelope.
+        let repeated = (split.id_bytes() + entities_types.len() + update.len()) as u64 * split.expectations() as u64;
+        if repeated > REPEATED_MAX + 4 * envelope.len() as u64 {
+            let what = format!("its bundle's id, entities_types and update would make {} of messages", size(repeated));
+            return Err(at("/bundle", what));
+        }
         Ok(Self { split, entities_types, update })
     }
 
@@ -155,6 +165,17 @@ mod a_message {
             assert!(messages(&envelope)[0].contains("\"entities_types\": [], "), "{types}");
             assert!(messages(&envelope)[0].contains("\"update\": false, "));
         }
+    }
+
+    #[test]
+    fn is_not_made_a_thousand_times_as_large_as_its_envelope() {
+        let objects: Vec<String> = (0..3_000).map(|n| format!(r#"{{"id":"tool--{n}","type":"tool"}}"#)).collect();
+        let envelope = |types: usize| {
+            let (types, objects) = ("x".repeat(types), objects.join(","));
+            format!(r#"{{"entities_types":"{types}","bundle":{{"objects":[{objects}]}}}}"#)
+        };
+        assert!(Messages::of(&envelope(1_000)).is_ok());
+        assert!(Messages::of(&envelope(100_000)).unwrap_err().what.contains("of messages"));
     }
 
     #[test]

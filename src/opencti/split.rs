@@ -91,7 +91,9 @@ impl Split {
         // What is wrong may stand under a key that comes again: Python reads all of it, and keeps the last.
         index::refuse_long_numbers(text)?;
         let plain = python::without_duplicate_keys(text).map_err(index::Fault::from)?;
-        let mut split = Self::of(&plain)?;
+        let mut again = Scanner::new(&plain);
+        let first = again.next().map_err(index::Fault::from)?;
+        let mut split = Self::from_index(&plain, index::read(&mut again, first)?)?;
         split.instead = Some(plain);
         Ok(split)
     }
@@ -102,7 +104,7 @@ impl Split {
             enlist::enlist(text, index)?;
         // Python's sort is stable too.
         emitted.sort_by(|a, b| items[*a as usize].deps.cmp(&items[*b as usize].deps));
-        if let Some(most) = emitted.last().filter(|at| items[**at as usize].deps.digits() > python::DIGITS_MAX) {
+        if let Some(most) = emitted.last().filter(|at| !items[**at as usize].deps.is_written()) {
             let item = Some(&items[*most as usize]);
             return Err(fault(text, *most as usize, item, "", "depends on more others than Python writes in digits"));
         }
@@ -112,6 +114,11 @@ impl Split {
     /// How many parts there are: what pycti reports as expectations.
     pub fn expectations(&self) -> usize {
         self.emitted.len()
+    }
+
+    /// Bytes of the bundle's own id, which stands in every part.
+    pub fn id_bytes(&self) -> usize {
+        self.id.map_or(0, Span::length)
     }
 
     /// The objects that are passed over, in the order in which pycti comes to them.

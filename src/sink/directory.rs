@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
 use super::beside::{Flusher, Writers};
+use super::mark;
 use super::{Deliverable, Delivery, Examiner, Placing, Sink};
 use crate::disk;
 use crate::error::{Error, Result};
@@ -20,9 +21,6 @@ use crate::error::{Error, Result};
 const STEP_NANOS: i64 = 1_000;
 /// FAT keeps even seconds only.
 const COARSE_STEP_NANOS: i64 = 2_000_000_000;
-/// The hidden file by which a destination is known again: a share that is not mounted is another directory.
-const MARKER: &str = ".airpouch";
-
 /// A directory that the stock connector reads. It must be airpouch's alone: another writer's file with a
 /// later mtime would make the connector pass over ours.
 pub struct Directory {
@@ -41,18 +39,9 @@ impl Directory {
     /// # Errors
     /// It is not there, or another one lies in its place; the system refused.
     pub fn open(path: &Path, last_mtime: i64, mark: Option<&str>, threads: usize) -> Result<Self> {
-        let found = fs::read_to_string(path.join(MARKER)).ok().map(|text| text.trim().to_owned());
-        let mark = match (mark, found) {
-            (Some(known), Some(found)) if known == found => found,
-            (Some(_), _) => {
-                return Err(Error::failed(
-                    "this is not the directory to which this site delivered before; is its share mounted?",
-                )
-                .at(path)
-                .advise("mount it; if it was moved or emptied on purpose, say --same-destination once"));
-            }
-            (None, Some(found)) if !found.is_empty() => found,
-            (None, _) => mark_directory(path)?,
+        let mark = match mark {
+            Some(known) => mark::expect(path, known)?,
+            None => mark::find_or_make(path)?,
         };
         let (seconds, nanos) = disk::now();
         let now = seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(nanos));
@@ -212,21 +201,6 @@ impl Sink for Directory {
     fn mark(&self) -> &str {
         &self.mark
     }
-}
-
-fn mark_directory(path: &Path) -> Result<String> {
-    if !path.is_dir() {
-        disk::uninterrupted(|| fs::create_dir(path)).map_err(|e| {
-            Error::io("make the destination", path, &e)
-                .advise("its parent directory must be there; is the share mounted?")
-        })?;
-        if let Some(parent) = path.parent() {
-            disk::sync_dir(parent)?;
-        }
-    }
-    let mark: String = disk::random::<16>()?.iter().map(|b| format!("{b:02x}")).collect();
-    disk::write_over(path, MARKER, format!("{mark}\n").as_bytes())?;
-    Ok(mark)
 }
 
 /// `<16 hex>-<8 digits>-<8 digits>.json`, with eight hex digits more where two batches bear one number.

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use super::beside::{Flusher, Writers};
+use super::mark;
 use super::{Deliverable, Delivery, Examined, Examiner, Placing, Sink, registration};
 use crate::disk;
 use crate::error::{Error, Result};
@@ -22,10 +23,12 @@ use crate::opencti::message::{Messages, spare_bundle_id};
 const REGISTRATION: &str = "connector.json";
 /// Digits of a message's number.
 const DIGITS: usize = 12;
+const NUMBER_MAX: i64 = 999_999_999_999;
 
 /// A directory of messages. It must be airpouch's alone.
 pub struct Spool {
     path: PathBuf,
+    mark: String,
     group: Vec<Placing>,
     files: usize,
     /// The last number that was given out.
@@ -38,14 +41,19 @@ pub struct Spool {
 
 impl Spool {
     /// Opens the directory, or makes it if its parent is there. `last` is the number that the ledger kept; `threads`
-    /// write at a time.
+    /// write at a time. With a `mark` it must be that very directory: what a crash left there is to be finished.
+    /// Without one any directory is as good, for a spool may be taken away whole.
     ///
     /// # Errors
-    /// It is not there and cannot be made; the system refused.
-    pub fn open(path: &Path, last: i64, threads: usize) -> Result<Self> {
-        make_directory(path)?;
+    /// It is another one, or cannot be made; the system refused.
+    pub fn open(path: &Path, last: i64, mark: Option<&str>, threads: usize) -> Result<Self> {
+        let mark = match mark {
+            Some(known) => mark::expect(path, known)?,
+            None => mark::find_or_make(path)?,
+        };
         Ok(Self {
             path: path.to_owned(),
+            mark,
             group: Vec::new(),
             files: 0,
             last,
@@ -60,19 +68,29 @@ impl Spool {
     fn sweep(&mut self, known: &[Placing]) -> Result<()> {
         let read = |path: &Path| fs::read_dir(path).map_err(|e| Error::io("read the spool", path, &e));
         let known: Vec<(String, RangeInclusive<i64>)> = known.iter().filter_map(|p| numbers_of(&p.name)).collect();
-        for connector in read(&self.path)?.flatten().filter(|e| e.path().is_dir()) {
+        let fault = |e: &io::Error| Error::io("read the spool", &self.path, e);
+        let mut last = self.last;
+        for connector in read(&self.path)? {
+            let connector = connector.map_err(|e| fault(&e))?;
             let id = connector.file_name().to_string_lossy().into_owned();
-            for entry in read(&connector.path())?.flatten() {
+            // Others' directories are not looked into, such as lost+found; nor is a link followed.
+            let is_ours = id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+            if !is_ours || !connector.file_type().is_ok_and(|t| t.is_dir()) {
+                continue;
+            }
+            for entry in read(&connector.path())? {
+                let entry = entry.map_err(|e| fault(&e))?;
                 let name = entry.file_name();
                 let Some((number, partial)) = name.to_str().and_then(number_of) else { continue };
                 if !partial {
-                    self.last = self.last.max(number);
+                    last = last.max(number);
                 } else if !known.iter().any(|(of, numbers)| *of == id && numbers.contains(&number)) {
                     disk::remove_file(&entry.path())
                         .map_err(|e| Error::io("remove what a broken run left", &entry.path(), &e))?;
                 }
             }
         }
+        self.last = last;
         Ok(())
     }
 
@@ -92,15 +110,18 @@ impl Spool {
         Ok(())
     }
 
-    /// Gives the messages of an envelope their names, in order. One that has it has it since the run before.
-    fn place(&self, placing: &Placing) -> Result<()> {
-        let Some((connector, numbers)) = numbers_of(&placing.name) else { return Ok(()) };
+    /// Gives the messages of an envelope their names, in order. After a crash one whose partial file is gone has had its
+    /// name in the run before; else it must be there, for it was written just now.
+    fn place(&self, placing: &Placing, after_crash: bool) -> Result<()> {
+        let Some((connector, numbers)) = numbers_of(&placing.name) else {
+            return Err(Error::failed("the ledger notes something for this spool that no spool has").at(&self.path));
+        };
         let dir = self.path.join(connector);
         for number in numbers {
             let (partial, target) = (dir.join(partial(number)), dir.join(name(number)));
             match disk::rename_new(&partial, &target) {
                 Ok(()) => {}
-                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound && after_crash => {}
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
                     return Err(Error::failed(
                         "another file lies under this name in the spool; it was not overwritten",
@@ -134,7 +155,7 @@ impl Sink for Spool {
     fn recover(&mut self, placing: Vec<Placing>) -> Result<Delivery> {
         self.sweep(&placing)?;
         for placing in &placing {
-            self.place(placing)?;
+            self.place(placing, true)?;
             self.last = self.last.max(placing.mark);
         }
         self.sync(&placing)?;
@@ -153,6 +174,11 @@ impl Sink for Spool {
         self.register(&connector)?;
         let (first, count) = (self.last + 1, messages.count());
         self.last += count as i64;
+        if self.last > NUMBER_MAX {
+            return Err(Error::failed("the spool has given out its last number")
+                .at(&self.path)
+                .advise("deliver to a new one: --new-destination"));
+        }
         self.files += count;
         self.flusher.written(bytes.len() * 2);
         let name = format!("{}/{first:0DIGITS$}-{:0DIGITS$}", connector.id, self.last);
@@ -177,7 +203,7 @@ impl Sink for Spool {
     fn settle(&mut self) -> Result<Delivery> {
         self.files = 0;
         let group = std::mem::take(&mut self.group);
-        group.iter().try_for_each(|placing| self.place(placing))?;
+        group.iter().try_for_each(|placing| self.place(placing, false))?;
         self.sync(&group)?;
         Ok(Delivery(group))
     }
@@ -186,9 +212,8 @@ impl Sink for Spool {
         self.last
     }
 
-    /// A spool may be emptied, or taken away whole; any directory is as good.
     fn mark(&self) -> &str {
-        ""
+        &self.mark
     }
 }
 
@@ -232,7 +257,7 @@ fn number_of(name: &str) -> Option<(i64, bool)> {
         None => (name, false),
     };
     let digits = stem.strip_suffix(".json")?;
-    let is_ours = digits.len() >= DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
+    let is_ours = digits.len() == DIGITS && digits.bytes().all(|b| b.is_ascii_digit());
     is_ours.then(|| digits.parse().ok()).flatten().map(|number| (number, partial))
 }
 
@@ -244,12 +269,17 @@ fn numbers_of(placing: &str) -> Option<(String, RangeInclusive<i64>)> {
 }
 
 fn make_directory(path: &Path) -> Result<()> {
-    if path.is_dir() {
-        return Ok(());
+    match path.symlink_metadata() {
+        Ok(there) if there.is_dir() => return Ok(()),
+        Ok(_) => {
+            return Err(Error::failed("something else than a directory lies where this connector's messages belong")
+                .at(path)
+                .advise("the spool must be airpouch's alone; move that away"));
+        }
+        Err(_) => {}
     }
-    disk::uninterrupted(|| fs::create_dir(path)).map_err(|e| {
-        Error::io("make a directory of the spool", path, &e).advise("its parent directory must be there and writable")
-    })?;
+    disk::uninterrupted(|| fs::create_dir(path))
+        .map_err(|e| Error::io("make a directory of the spool", path, &e).advise("the spool must be writable"))?;
     match path.parent() {
         Some(parent) => disk::sync_dir(parent).map(drop),
         None => Ok(()),
@@ -263,7 +293,8 @@ mod names {
     #[test]
     fn say_numbers_and_back() {
         assert_eq!(number_of(&name(7)), Some((7, false)));
-        assert_eq!(number_of(&partial(1_234_567_890_123)), Some((1_234_567_890_123, true)));
+        assert_eq!(number_of(&partial(NUMBER_MAX)), Some((NUMBER_MAX, true)));
+        assert_eq!(number_of("9223372036854775807.json"), None, "another's");
         assert_eq!(number_of("connector.json"), None);
         assert_eq!(number_of("7.json"), None);
         assert_eq!(numbers_of("feed/000000000003-000000000009"), Some(("feed".into(), 3..=9)));

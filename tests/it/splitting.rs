@@ -87,6 +87,26 @@ fn nine_hundred_levels_need_no_deep_stack() {
 }
 
 #[test]
+fn an_object_of_too_many_keys_is_refused_at_once() {
+    let keys: Vec<String> = (0..65_600).map(|n| format!("\"k{n}\":0")).collect();
+    let bundle = format!(r#"{{"objects":[{{"id":"tool--1","type":"tool",{}}}]}}"#, keys.join(","));
+    assert!(parts(&bundle).unwrap_err().what.contains("more than 65536 keys"));
+}
+
+#[test]
+fn a_chain_of_doublings_is_refused_without_counting_for_ever() {
+    let link = |n: usize| {
+        format!(
+            r#"{{"type":"a","id":"i{n}","a_refs":["i{0}","j{0}"]}},{{"type":"a","id":"j{n}","a_refs":["i{0}","j{0}"]}}"#,
+            n + 1
+        )
+    };
+    let chain: Vec<String> = (0..30_000).map(link).collect();
+    let bundle = format!(r#"{{"id":"bundle--1","objects":[{}]}}"#, chain.join(","));
+    assert!(parts(&bundle).unwrap_err().what.contains("more others than Python writes"));
+}
+
+#[test]
 fn a_dense_web_is_not_walked_again_and_again() {
     // Every object refers to all others: pycti takes seconds for this, by the square of references.
     let ids: Vec<String> = (0..1_500).map(|n| format!("\"malware--{n}\"")).collect();

@@ -198,3 +198,48 @@ fn many_threads_make_the_same_spool() {
     assert_eq!(messages(&world, FEED), one);
     assert_eq!(one.len(), 80);
 }
+
+#[test]
+fn strangers_in_the_spool_stop_nothing() {
+    let world = World::new();
+    world.made("a.json");
+    fs::create_dir_all(world.path("spool/lost+found")).unwrap();
+    fs::write(world.path("spool/lost+found/000000000003.json.partial"), "not ours").unwrap();
+    fs::create_dir_all(world.path("spool/x")).unwrap();
+    fs::write(world.path("spool/x/9223372036854775807.json"), "{}").unwrap();
+    send(&world).exits(0);
+    assert!(world.path("spool/lost+found/000000000003.json.partial").exists());
+    assert_eq!(messages(&world, FEED).into_keys().collect::<Vec<_>>(), ["000000000001.json"]);
+    // A link or a file where a connector's directory belongs is neither followed nor written over.
+    fs::remove_dir_all(world.path("spool").join(FEED)).unwrap();
+    std::os::unix::fs::symlink(world.path("medium"), world.path("spool").join(FEED)).unwrap();
+    world.made("b.json");
+    send(&world).exits(1).says("something else than a directory").says("move that away");
+    fs::remove_file(world.path("spool").join(FEED)).unwrap();
+    import(&world, &[]).exits(0).says("delivered 1 envelope");
+}
+
+#[test]
+fn numbers_do_not_go_on_from_the_times_of_a_directory() {
+    let world = World::new();
+    world.made("a.json");
+    world.send(&[]).exits(0);
+    import(&world, &["medium", "--to", "dir:out"]).exits(0);
+    import(&world, &["--same-destination"]).exits(2).says("no other address of that");
+    import(&world, &["--new-destination"]).exits(0).says("delivered 1 envelope");
+    assert_eq!(messages(&world, FEED).into_keys().collect::<Vec<_>>(), ["000000000001.json"]);
+}
+
+#[test]
+fn an_id_that_no_user_can_have_goes_into_no_message() {
+    let world = World::new();
+    world.made("a.json");
+    world.send(&[]).exits(0);
+    import(&world, &["medium", "--unmapped", "default=a b"]).exits(2).says("is no id of an OpenCTI user");
+    fs::create_dir_all(world.path("importer")).unwrap();
+    fs::write(world.path("importer/airpouch.toml"), format!("[applicants]\n\"{APPLICANT}\" = \" {HERE}\\n\"\n"))
+        .unwrap();
+    let words = ["import", "medium", "--to", "spool:spool", "--trust", "trust", "--site", "importer"];
+    world.run(words).exits(0);
+    assert_eq!(messages(&world, FEED)["000000000001.json"]["applicant_id"], HERE);
+}

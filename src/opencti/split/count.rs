@@ -6,6 +6,8 @@ use std::fmt;
 
 use num_bigint::BigUint;
 
+use crate::opencti::python::DIGITS_MAX;
+
 /// How many dependencies an object has: its `nb_deps`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Count {
@@ -13,7 +15,12 @@ pub enum Count {
     Few(u64),
     /// More than 2^64.
     Many(BigUint),
+    /// More digits than Python writes; how many more does not matter, for nothing is made of it.
+    TooMany,
 }
+
+/// Bits of the longest integer that Python writes in decimal, and some: 4,300 digits.
+const BITS_MAX: u64 = 14_290;
 
 impl Count {
     /// What an object has that refers to nothing: itself.
@@ -23,20 +30,26 @@ impl Count {
 
     /// Counts these too.
     pub fn add(&mut self, more: &Self) {
-        *self = match (&*self, more) {
+        let sum = match (&*self, more) {
+            (Self::TooMany, _) | (_, Self::TooMany) => Self::TooMany,
             (Self::Few(a), Self::Few(b)) => {
                 a.checked_add(*b).map_or_else(|| Self::Many(BigUint::from(*a) + *b), Self::Few)
             }
             (Self::Many(a), Self::Few(b)) | (Self::Few(b), Self::Many(a)) => Self::Many(a + *b),
             (Self::Many(a), Self::Many(b)) => Self::Many(a + b),
         };
+        *self = match sum {
+            Self::Many(many) if many.bits() > BITS_MAX => Self::TooMany,
+            sum => sum,
+        };
     }
 
-    /// Digits in decimal; Python writes no integer of more than `python::DIGITS_MAX`.
-    pub fn digits(&self) -> usize {
+    /// Whether Python writes it in decimal: not beyond [`DIGITS_MAX`] digits.
+    pub fn is_written(&self) -> bool {
         match self {
-            Self::Few(few) => few.to_string().len(),
-            Self::Many(many) => many.to_string().len(),
+            Self::Few(_) => true,
+            Self::Many(many) => many.to_string().len() <= DIGITS_MAX,
+            Self::TooMany => false,
         }
     }
 }
@@ -46,6 +59,7 @@ impl fmt::Display for Count {
         match self {
             Self::Few(few) => few.fmt(f),
             Self::Many(many) => many.fmt(f),
+            Self::TooMany => f.write_str("too many"),
         }
     }
 }
@@ -60,9 +74,10 @@ impl Ord for Count {
     fn cmp(&self, other: &Self) -> Ordering {
         match (self, other) {
             (Self::Few(a), Self::Few(b)) => a.cmp(b),
-            (Self::Few(_), Self::Many(_)) => Ordering::Less,
-            (Self::Many(_), Self::Few(_)) => Ordering::Greater,
             (Self::Many(a), Self::Many(b)) => a.cmp(b),
+            (Self::TooMany, Self::TooMany) => Ordering::Equal,
+            (Self::Few(_), _) | (_, Self::TooMany) => Ordering::Less,
+            (_, Self::Few(_)) | (Self::TooMany, _) => Ordering::Greater,
         }
     }
 }
@@ -81,7 +96,23 @@ mod a_count {
         count.add(&half);
         count.add(&Count::Few(5));
         assert_eq!(count.to_string(), "36893488147419103237");
-        assert_eq!((count.digits(), Count::NONE.digits()), (20, 1));
+        assert!(count.is_written() && Count::NONE.is_written());
         assert!(count > half);
+    }
+
+    #[test]
+    fn ends_where_python_writes_no_more() {
+        let mut count = Count::ONE;
+        for _ in 0..14_284 {
+            count.add(&count.clone());
+        }
+        assert!(count.is_written(), "2^14284 has 4,300 digits");
+        count.add(&count.clone());
+        assert!(!count.is_written());
+        for _ in 0..100_000 {
+            count.add(&count.clone());
+        }
+        assert_eq!(count, Count::TooMany);
+        assert!(count > Count::Few(u64::MAX) && Count::ONE < count);
     }
 }

@@ -2,7 +2,8 @@
 //! `external_reference_generate_id` or `kill_chain_phase_generate_id` gives them one id. Those digest the canonical
 //! JSON (RFC 8785) of some of their fields; here its equality alone counts.
 
-use crate::json::{Kind, Value};
+use crate::digest::Digest;
+use crate::json::{Event, Kind, Scanner, Value};
 use crate::opencti::python;
 
 /// What is compared, or why pycti raises.
@@ -32,41 +33,76 @@ fn canonical(values: &[Value<'_>]) -> Canonical {
     values.iter().try_for_each(|value| write(&mut out, *value)).map(|()| out)
 }
 
-/// Every value begins with a letter for its kind; texts say how long they are.
+/// Every value begins with a letter for its kind; texts say how long they are; what is in a list or an object is
+/// digested when it ends, so that it is gone through once, however deep it lies.
 fn write(out: &mut Vec<u8>, value: Value<'_>) -> Result<(), &'static str> {
-    match value.kind() {
-        Kind::Null => out.push(b'n'),
-        Kind::Bool(flag) => out.push(if flag { b't' } else { b'f' }),
-        Kind::Number(digits) => {
-            let number = python::float(digits);
-            if !number.is_finite() {
-                return Err("an integer beyond what a double holds");
+    let (mut scanner, mut open) = (Scanner::new(value.text()), Vec::new());
+    loop {
+        let mut done = Vec::new();
+        // The text was read before; a fault can only be its end.
+        match scanner.next().unwrap_or(Event::End) {
+            Event::End => return Ok(()),
+            Event::ObjectStart => {
+                open.push(Open::Object(Vec::new(), String::new()));
+                continue;
             }
-            out.push(b'd');
-            // Minus zero is zero there.
-            out.extend((number + 0.0).to_bits().to_le_bytes());
+            Event::ArrayStart => {
+                open.push(Open::List(Vec::new()));
+                continue;
+            }
+            Event::Key(name) => {
+                if let Some(Open::Object(_, key)) = open.last_mut() {
+                    *key = name.text().ok_or(HALF)?.into_owned();
+                }
+                continue;
+            }
+            Event::ObjectEnd | Event::ArrayEnd => done.extend(open.pop().map(Open::closed).unwrap_or_default()),
+            Event::Null => done.push(b'n'),
+            Event::Bool(flag) => done.push(if flag { b't' } else { b'f' }),
+            Event::Number(digits) => {
+                let number = python::float(digits);
+                if !number.is_finite() {
+                    return Err("an integer beyond what a double holds");
+                }
+                done.push(b'd');
+                // Minus zero is zero there.
+                done.extend((number + 0.0).to_bits().to_le_bytes());
+            }
+            Event::String(text) => write_text(&mut done, text.text().ok_or(HALF)?.as_bytes()),
         }
-        Kind::Text(text) => write_text(out, text.text().ok_or(HALF)?.as_bytes()),
-        Kind::List => {
-            out.push(b'[');
-            value.elements().try_for_each(|element| write(out, element))?;
-            out.push(b']');
-        }
-        Kind::Object => {
-            let mut members = Vec::new();
-            for (key, value) in value.members() {
-                members.push((key.text().ok_or(HALF)?, value));
+        match open.last_mut() {
+            None => {
+                out.extend(done);
+                return Ok(());
             }
-            members.sort_by(|a, b| a.0.cmp(&b.0));
-            out.push(b'{');
-            for (key, value) in members {
-                write_text(out, key.as_bytes());
-                write(out, value)?;
-            }
-            out.push(b'}');
+            Some(Open::List(values)) => values.extend(done),
+            Some(Open::Object(members, key)) => members.push((std::mem::take(key), done)),
         }
     }
-    Ok(())
+}
+
+/// A list or an object whose end has not come.
+enum Open {
+    List(Vec<u8>),
+    Object(Vec<(String, Vec<u8>)>, String),
+}
+
+impl Open {
+    fn closed(self) -> Vec<u8> {
+        let (letter, inside) = match self {
+            Self::List(values) => (b'l', values),
+            Self::Object(mut members, _) => {
+                members.sort_by(|a, b| a.0.cmp(&b.0));
+                let mut inside = Vec::new();
+                for (key, value) in members {
+                    write_text(&mut inside, key.as_bytes());
+                    inside.extend(value);
+                }
+                (b'o', inside)
+            }
+        };
+        [&[letter], Digest::of(&inside).as_bytes().as_slice()].concat()
+    }
 }
 
 const HALF: &str = "half of a surrogate pair";

@@ -6,6 +6,7 @@ use super::symbols::{Symbols, Unhashable};
 use super::{Count, Unsplittable, fault};
 use crate::json::keys::{Keys, Seen};
 use crate::json::{Event, JsonError, Kind, Scanner, Text, Value};
+use crate::limits::KEYS_MAX;
 use crate::opencti::python::{self, OddNumber};
 use crate::text::harmless;
 
@@ -24,6 +25,11 @@ impl Span {
     pub fn of(text: &str, piece: &str) -> Self {
         let from = (piece.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
         Self { from: from as u32, to: (from + piece.len()) as u32 }
+    }
+
+    /// How many bytes it has.
+    pub fn length(self) -> usize {
+        (self.to - self.from) as usize
     }
 
     fn str(self, text: &str) -> &str {
@@ -259,7 +265,11 @@ impl<'a> Reader<'_, 'a> {
     }
 
     fn key(&mut self, key: Text<'a>) -> Result<(), Fault> {
-        if self.keys.take(key) == Seen::New { Ok(()) } else { Err(Fault::Twice) }
+        match self.keys.take(key) {
+            Seen::New => Ok(()),
+            Seen::Twice => Err(Fault::Twice),
+            Seen::TooMany => Err(of_bundle(&format!("an object of it has more than {KEYS_MAX} keys")).into()),
+        }
     }
 
     /// The rest of a value, in which keys and numbers are looked at.
@@ -325,7 +335,7 @@ pub fn has_twice(text: &str) -> bool {
         match scanner.next() {
             Ok(Event::ObjectStart) => keys.open(),
             Ok(Event::ObjectEnd) => keys.close(),
-            Ok(Event::Key(key)) if keys.take(key) != Seen::New => return true,
+            Ok(Event::Key(key)) if keys.take(key) == Seen::Twice => return true,
             Ok(Event::End) | Err(_) => return false,
             Ok(_) => {}
         }

@@ -159,6 +159,32 @@ fn every_message_is_spooled_once_and_in_order_when_import_is_killed() {
 }
 
 #[test]
+fn a_spool_that_is_not_mounted_after_a_kill_is_not_taken_for_delivered() {
+    let journey = Spool::new(Extent::Short);
+    let (spool, away) = (journey.scene().path("spool"), journey.scene().path("away"));
+    for nth in 1..60 {
+        journey.scene().set_back();
+        let Ended::Killed = with_fault(&journey.first(), Fault { call: "renameat2", nth, blow: Blow::Kill }) else {
+            break;
+        };
+        if super::scene::ledger_rows::<String>(&journey.scene().path("importer"), "SELECT name FROM placing").is_empty()
+        {
+            continue;
+        }
+        let mut memory = <Spool as Journey>::Memory::default();
+        std::fs::rename(&spool, &away).unwrap();
+        std::fs::create_dir(&spool).unwrap();
+        finish(&mut journey.again(&mut memory)).exits(1).says("is its share mounted");
+        std::fs::remove_dir(&spool).unwrap();
+        std::fs::rename(&away, &spool).unwrap();
+        let again = finish(&mut journey.again(&mut memory));
+        journey.healed(memory, again);
+        return;
+    }
+    panic!("no kill came between the ledger's note and the first name");
+}
+
+#[test]
 fn what_was_held_is_delivered_once_when_the_import_that_frees_it_is_killed() {
     let must = ["openat", "write", "pwrite64", "fsync", "unlink", "utimensat"];
     stop_everywhere("release", &Release::new(Extent::asked_for()), &must);
