@@ -57,6 +57,10 @@ pub const KEYS_MAX: usize = 65_536;
 /// Bytes of one key in a bundle.
 pub const KEY_LENGTH_MAX: usize = 4_096;
 
+/// References that are followed in one bundle, repeated ones too: an envelope full of relationships has not two million.
+/// Each takes some 170 bytes while a bundle is taken apart, as few as 8 in the envelope.
+pub const REFERENCES_MAX: usize = 3_000_000;
+
 /// Bytes of an object's id or type.
 pub const ID_LENGTH_MAX: usize = 1_024;
 
@@ -75,5 +79,6 @@ pub const SIGNATURES_MAX: usize = 32;
 /// Bytes of a PEM key file, `trust.toml` or `policy.toml`.
 pub const SETTINGS_FILE_MAX: u64 = 1 << 20;
 
-/// Envelopes placed between two commits by the sink `dir:`.
+/// Files placed between two commits: envelopes by the sink `dir:`, messages by `spool:`, where one envelope more may go
+/// beyond it.
 pub const PLACING_GROUP: usize = 1_000;

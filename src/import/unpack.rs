@@ -26,6 +26,14 @@ pub struct UnpackedEnvelope {
     pub examined: Option<Result<Examined, Unfit>>,
 }
 
+impl UnpackedEnvelope {
+    /// Bytes that it takes, roughly: one taken apart takes more.
+    fn weight(&self) -> usize {
+        let apart = matches!(self.examined, Some(Ok(Examined::Messages(_))));
+        self.bytes.len() * if apart { 3 } else { 1 }
+    }
+}
+
 /// Hands over a batch's envelopes in order until `each` fails or a volume does.
 ///
 /// # Errors
@@ -126,7 +134,7 @@ impl Queue {
     /// `false` if nobody takes any more.
     fn put(&self, envelope: UnpackedEnvelope) -> bool {
         let mut state = self.state.lock().expect("no thread panics with it");
-        let size = envelope.bytes.len();
+        let size = envelope.weight();
         while !state.stopped && state.bytes > 0 && state.bytes + size > WAITING_BYTES {
             state = self.changed.wait(state).expect("no thread panics with it");
         }
@@ -140,7 +148,7 @@ impl Queue {
         let mut state = self.state.lock().expect("no thread panics with it");
         loop {
             if let Some(envelope) = state.waiting.pop_front() {
-                state.bytes -= envelope.bytes.len();
+                state.bytes -= envelope.weight();
                 self.changed.notify_all();
                 return Some(envelope);
             }

@@ -19,28 +19,35 @@ const JOBS_WAITING: usize = 4;
 /// Threads that write; none of them if only one thread is wanted, so that a test can stop that one at each of its
 /// system calls.
 pub struct Writers {
-    jobs: Option<SyncSender<Job>>,
-    done: Receiver<Result<bool>>,
-    finished: Sender<Result<bool>>,
+    jobs: Option<SyncSender<(usize, Job)>>,
+    done: Receiver<(usize, Result<bool>)>,
+    finished: Sender<(usize, Result<bool>)>,
+    /// Jobs given out and not gathered, and their bytes.
     waiting: usize,
+    bytes: usize,
+    /// What the gathered ones said together.
+    all: Result<bool>,
 }
+
+/// Bytes of envelopes that are with the writers at a time; a larger one is there alone.
+const BYTES_WAITING: usize = 32 << 20;
 
 impl Writers {
     /// Starts so many threads, four at most.
     pub fn new(threads: usize) -> Self {
         let (finished, done) = channel();
         let jobs = (threads > 1).then(|| {
-            let (sender, receiver) = sync_channel::<Job>(JOBS_WAITING);
+            let (sender, receiver) = sync_channel::<(usize, Job)>(JOBS_WAITING);
             let receiver = Arc::new(Mutex::new(receiver));
             for _ in 0..threads.min(4) {
                 let (receiver, finished) = (Arc::clone(&receiver), finished.clone());
                 std::thread::spawn(move || {
                     loop {
                         let job = receiver.lock().expect("no thread panics with it").recv();
-                        let Ok(job) = job else { return };
+                        let Ok((bytes, job)) = job else { return };
                         // A job that panics must not leave the others waiting for it.
                         let done = catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| Err(ended()));
-                        if finished.send(done).is_err() {
+                        if finished.send((bytes, done)).is_err() {
                             return;
                         }
                     }
@@ -48,18 +55,22 @@ impl Writers {
             }
             sender
         });
-        Self { jobs, done, finished, waiting: 0 }
+        Self { jobs, done, finished, waiting: 0, bytes: 0, all: Ok(true) }
     }
 
-    /// Gives a job to a thread, or does it here.
+    /// Gives a job to a thread, or does it here. It holds so many bytes until it is done.
     ///
     /// # Errors
     /// The threads have ended.
-    pub fn run(&mut self, job: Job) -> Result<()> {
+    pub fn run(&mut self, bytes: usize, job: Job) -> Result<()> {
+        while self.waiting > 0 && self.bytes + bytes > BYTES_WAITING {
+            self.gather()?;
+        }
         self.waiting += 1;
+        self.bytes += bytes;
         let sent = match &self.jobs {
-            Some(jobs) => jobs.send(job).is_ok(),
-            None => self.finished.send(job()).is_ok(),
+            Some(jobs) => jobs.send((bytes, job)).is_ok(),
+            None => self.finished.send((bytes, job())).is_ok(),
         };
         if sent { Ok(()) } else { Err(ended()) }
     }
@@ -69,15 +80,23 @@ impl Writers {
     /// # Errors
     /// The first error of a job.
     pub fn wait(&mut self) -> Result<bool> {
-        let mut all = Ok(true);
-        for _ in 0..std::mem::take(&mut self.waiting) {
-            let done = self.done.recv().map_err(|_| ended())?;
-            all = match (all, done) {
-                (Ok(a), Ok(b)) => Ok(a && b),
-                (Err(e), _) | (_, Err(e)) => Err(e),
-            };
+        while self.waiting > 0 {
+            self.gather()?;
         }
-        all
+        std::mem::replace(&mut self.all, Ok(true))
+    }
+
+    /// Waits for one job.
+    fn gather(&mut self) -> Result<()> {
+        let (bytes, done) = self.done.recv().map_err(|_| ended())?;
+        self.waiting -= 1;
+        self.bytes -= bytes;
+        let before = std::mem::replace(&mut self.all, Ok(true));
+        self.all = match (before, done) {
+            (Ok(a), Ok(b)) => Ok(a && b),
+            (Err(e), _) | (_, Err(e)) => Err(e),
+        };
+        Ok(())
     }
 }
 

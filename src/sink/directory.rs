@@ -166,7 +166,7 @@ impl Sink for Directory {
         let mtime = self.last_mtime;
         self.flusher.written(bytes.len());
         let path = self.partial(&name);
-        self.writers.run(Box::new(move || write(&path, &bytes, mtime)))?;
+        self.writers.run(bytes.len(), Box::new(move || write(&path, &bytes, mtime)))?;
         self.group.push(Placing { sha256, batch, ordinal, name, mark: mtime, applicant });
         Ok(())
     }

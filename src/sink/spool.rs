@@ -184,8 +184,9 @@ impl Sink for Spool {
         let name = format!("{}/{first:0DIGITS$}-{:0DIGITS$}", connector.id, self.last);
         self.group.push(Placing { sha256, batch, ordinal, name, mark: self.last, applicant: applicant.clone() });
         let (dir, spare_id) = (self.path.join(&connector.id), spare_bundle_id(sha256));
+        let size = bytes.len() * 3;
         let job = Arc::new(Writing { dir, bytes, messages, first, applicant, spare_id });
-        self.writers.run(Box::new(move || job.run()))
+        self.writers.run(size, Box::new(move || job.run()))
     }
 
     fn staged(&self) -> usize {

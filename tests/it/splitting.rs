@@ -94,6 +94,15 @@ fn an_object_of_too_many_keys_is_refused_at_once() {
 }
 
 #[test]
+fn a_bundle_of_nothing_but_references_is_bounded() {
+    let ids: Vec<String> = (0..3_000_100).map(|n| format!("\"{n:x}\"")).collect();
+    for refs in [format!("[{}]", ids.join(",")), format!("\"{}\"", "a".repeat(3_000_100))] {
+        let bundle = format!(r#"{{"objects":[{{"id":"tool--1","type":"tool","x_refs":{refs}}}]}}"#);
+        assert!(parts(&bundle).unwrap_err().what.contains("more than 3000000 references"));
+    }
+}
+
+#[test]
 fn a_chain_of_doublings_is_refused_without_counting_for_ever() {
     let link = |n: usize| {
         format!(

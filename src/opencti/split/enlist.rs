@@ -9,6 +9,7 @@ use super::index::{Held, Index, Item, Member, Role, Span};
 use super::symbols::{Support, SymbolText, Symbols};
 use super::{Count, Incompatible, Unsplittable, fault, identity};
 use crate::json::{Kind, Value};
+use crate::limits::REFERENCES_MAX;
 
 /// What became of the objects.
 pub struct Enlisted {
@@ -45,6 +46,8 @@ struct Enlisting<'a> {
     on_the_way: Vec<u32>,
     /// `cache_refs`: which id was found to refer to which.
     referred: HashSet<(u32, u32)>,
+    /// References met so far, of all sorts.
+    met: usize,
     lists: Vec<Vec<u32>>,
     references: Vec<Vec<Span>>,
     emitted: Vec<u32>,
@@ -111,6 +114,7 @@ impl<'a> Enlisting<'a> {
             done: vec![None; ids],
             on_the_way: vec![0; ids],
             referred: HashSet::new(),
+            met: 0,
             lists: Vec::new(),
             references: Vec::new(),
             emitted: Vec::new(),
@@ -240,10 +244,12 @@ impl<'a> Enlisting<'a> {
     /// over which pycti does not go.
     fn elements(&mut self, item: u32, member: usize, refs: Value<'a>) -> Result<Option<Vec<Element>>, Unsplittable> {
         let text = self.text;
-        let elements = match refs.kind() {
+        let room = REFERENCES_MAX - self.met + 1;
+        let elements: Vec<Element> = match refs.kind() {
             Kind::Null => return Ok(None),
             Kind::List => refs
                 .elements()
+                .take(room)
                 .map(|element| match element.kind() {
                     Kind::Text(id) => Element::Id(self.symbols.of_text(text, id)),
                     Kind::Null => Element::Odd("null"),
@@ -257,15 +263,28 @@ impl<'a> Enlisting<'a> {
                 let what = "has a text in object_marking_refs, where a list belongs: its marking would be lost";
                 return Err(self.fault(item, "object_marking_refs", what));
             }
+            Kind::Text(letters) if letters.raw().len() >= room => return self.meet(item, room).map(|()| None),
             Kind::Text(letters) => self.symbols.of_characters(letters).into_iter().map(Element::Id).collect(),
-            Kind::Object => refs.members().map(|(key, _)| Element::Id(self.symbols.of_text(text, key))).collect(),
+            Kind::Object => {
+                refs.members().take(room).map(|(key, _)| Element::Id(self.symbols.of_text(text, key))).collect()
+            }
             Kind::Number(_) | Kind::Bool(_) => {
                 let key = self.key(member);
                 return Err(self.fault(item, &key, &format!("has neither list nor null in {key}")));
             }
         };
         self.make_places();
+        self.meet(item, elements.len())?;
         Ok(Some(elements))
+    }
+
+    /// So many references more: a bound, for each takes memory.
+    fn meet(&mut self, item: u32, more: usize) -> Result<(), Unsplittable> {
+        self.met += more;
+        if self.met > REFERENCES_MAX {
+            return Err(self.fault(item, "", &format!("is in a bundle of more than {REFERENCES_MAX} references")));
+        }
+        Ok(())
     }
 
     /// New symbols name no object.
@@ -306,6 +325,7 @@ impl<'a> Enlisting<'a> {
             Kind::Text(target) => {
                 let target = self.symbols.of_text(self.text, target);
                 self.make_places();
+                self.meet(item, 1)?;
                 if self.is_kept(id, target) {
                     return Ok(Some(target));
                 }
@@ -354,6 +374,7 @@ impl<'a> Enlisting<'a> {
                 kept.push(Span::of(self.text, reference.text()));
             }
             count += 1;
+            self.meet(visit.item, 1)?;
         }
         if kept.len() < count || !is_list {
             self.members[visit.member].held = Held::References(self.references.len() as u32);

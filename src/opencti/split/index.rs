@@ -6,7 +6,7 @@ use super::symbols::{Symbols, Unhashable};
 use super::{Count, Unsplittable, fault};
 use crate::json::keys::{Keys, Seen};
 use crate::json::{Event, JsonError, Kind, Scanner, Text, Value};
-use crate::limits::KEYS_MAX;
+use crate::limits::{KEYS_MAX, OBJECTS_MAX};
 use crate::opencti::python::{self, OddNumber};
 use crate::text::harmless;
 
@@ -216,6 +216,9 @@ impl<'a> Reader<'_, 'a> {
         loop {
             let at = index.items.len();
             match self.scanner.next()? {
+                Event::ObjectStart if at as u64 == OBJECTS_MAX => {
+                    return Err(of_bundle(&format!("the bundle has more than {OBJECTS_MAX} objects")).into());
+                }
                 Event::ObjectStart => {
                     let item = self.object(index, at)?;
                     index.items.push(item);
