@@ -7,5 +7,6 @@ pub mod split;
 mod types;
 
 pub use types::{
-    FURTHER_INTERNAL_TYPES, INTERNAL_TYPES, SUPPORTED_TYPES, is_internal, is_supported, is_supported_id, type_of_id,
+    FURTHER_INTERNAL_TYPES, INTERNAL_TYPES, OPENCTI_EXTENSION, SUPPORTED_TYPES, is_internal, is_supported,
+    is_supported_id, type_of_id,
 };

@@ -1,9 +1,7 @@
 //! What the keys of a bundle mean to the pass over it.
 
 use crate::json::Text;
-
-/// pycti's `OPENCTI_EXTENSION`, where its splitter looks for an internal id.
-const OPENCTI_EXTENSION: &str = "extension-definition--ea279b3e-5c71-4632-ac08-831c66a786ba";
+use crate::opencti::OPENCTI_EXTENSION;
 
 /// What a key means to us, wherever it stands. The role of its object says whether it counts.
 #[derive(Clone, Copy, Default, PartialEq)]

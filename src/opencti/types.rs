@@ -125,6 +125,9 @@ pub const INTERNAL_TYPES: &[&str] = &[
 /// in `get_internal_helper`, `pir` (priority intelligence requirements) is added to the splitter by hand.
 pub const FURTHER_INTERNAL_TYPES: &[&str] = &["internalfile", "pir"];
 
+/// pycti's `OPENCTI_EXTENSION`, where its splitter looks for an internal id.
+pub const OPENCTI_EXTENSION: &str = "extension-definition--ea279b3e-5c71-4632-ac08-831c66a786ba";
+
 /// Whether pycti's splitter knows this type. Case matters, as it does there.
 pub fn is_supported(type_: &str) -> bool {
     let Some(first) = type_.bytes().next() else {

@@ -10,7 +10,6 @@ use std::fs;
 use std::io;
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
 use super::beside::{Flusher, Writers};
 use super::mark;
@@ -114,7 +113,9 @@ impl Spool {
     /// name in the run before; else it must be there, for it was written just now.
     fn place(&self, placing: &Placing, after_crash: bool) -> Result<()> {
         let Some((connector, numbers)) = numbers_of(&placing.name) else {
-            return Err(Error::failed("the ledger notes something for this spool that no spool has").at(&self.path));
+            return Err(Error::failed("the ledger notes something for this spool that no spool has")
+                .at(&self.path)
+                .advise("the ledger was changed by something else; bring it back from a backup"));
         };
         let dir = self.path.join(connector);
         for number in numbers {
@@ -129,7 +130,11 @@ impl Spool {
                     .at(&target)
                     .advise("the spool must be airpouch's alone; move that file away"));
                 }
-                Err(e) => return Err(Error::io("give a message its name", &target, &e)),
+                Err(e) => {
+                    return Err(Error::io("give a message its name", &target, &e).advise(
+                        "nothing else may touch the spool; see that its file system is there, then import again",
+                    ));
+                }
             }
         }
         Ok(())
@@ -185,7 +190,7 @@ impl Sink for Spool {
         self.group.push(Placing { sha256, batch, ordinal, name, mark: self.last, applicant: applicant.clone() });
         let (dir, spare_id) = (self.path.join(&connector.id), spare_bundle_id(sha256));
         let size = bytes.len() * 3;
-        let job = Arc::new(Writing { dir, bytes, messages, first, applicant, spare_id });
+        let job = Writing { dir, bytes, messages, first, applicant, spare_id };
         self.writers.run(size, Box::new(move || job.run()))
     }
 

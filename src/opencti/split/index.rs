@@ -7,11 +7,9 @@ use super::{Count, Unsplittable, fault};
 use crate::json::keys::{Keys, Seen};
 use crate::json::{Event, JsonError, Kind, Scanner, Text, Value};
 use crate::limits::{KEYS_MAX, OBJECTS_MAX};
+use crate::opencti::OPENCTI_EXTENSION;
 use crate::opencti::python::{self, OddNumber};
 use crate::text::harmless;
-
-/// pycti's `OPENCTI_EXTENSION`.
-const OPENCTI_EXTENSION: &str = "extension-definition--ea279b3e-5c71-4632-ac08-831c66a786ba";
 
 /// A piece of the bundle's text, in bytes. An envelope is far smaller than 4 GiB.
 #[derive(Clone, Copy, Debug)]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use super::index::Span;
 use crate::json::{Kind, Text, Value};
-use crate::opencti::{is_supported, python};
+use crate::opencti::{is_supported_id, python};
 
 /// How an id is written.
 #[derive(Debug)]
@@ -98,8 +98,8 @@ impl<'a> Symbols<'a> {
 }
 
 fn support(id: &[u8]) -> Support {
-    let Some(dashes) = id.windows(2).position(|pair| pair == b"--") else { return Support::Yes };
-    if std::str::from_utf8(&id[..dashes]).is_ok_and(is_supported) { Support::Yes } else { Support::No }
+    // Half of a surrogate pair stands in no type, whatever takes its place here.
+    if is_supported_id(&String::from_utf8_lossy(id)) { Support::Yes } else { Support::No }
 }
 
 /// One text for all numbers that Python takes for equal.

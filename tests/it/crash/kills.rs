@@ -184,6 +184,31 @@ fn a_spool_that_is_not_mounted_after_a_kill_is_not_taken_for_delivered() {
     panic!("no kill came between the ledger's note and the first name");
 }
 
+/// Nobody knows how far the run came that was cut off: what it was about to name comes again, and nothing is missing.
+#[test]
+fn what_a_kill_left_unfinished_is_delivered_again_at_another_address() {
+    let journey = Import::new(Extent::Short);
+    let out = journey.scene().path("out");
+    for nth in 1..60 {
+        journey.scene().set_back();
+        let Ended::Killed = with_fault(&journey.first(), Fault { call: "renameat2", nth, blow: Blow::Kill }) else {
+            break;
+        };
+        if super::scene::ledger_rows::<String>(&journey.scene().path("importer"), "SELECT name FROM placing").is_empty()
+        {
+            continue;
+        }
+        std::fs::remove_dir_all(&out).unwrap();
+        let mut memory = <Import as Journey>::Memory::default();
+        finish(&mut journey.again(&mut memory)).exits(1).says("is its share mounted");
+        finish(journey.again(&mut memory).arg("--same-destination")).says("may come a second time");
+        memory.eat(&out);
+        journey.done(&memory);
+        return;
+    }
+    panic!("no kill came between the ledger's note and the first name");
+}
+
 #[test]
 fn what_was_held_is_delivered_once_when_the_import_that_frees_it_is_killed() {
     let must = ["openat", "write", "pwrite64", "fsync", "unlink", "utimensat"];
