@@ -1,6 +1,8 @@
 //! Bundles that are full of traps: a few ids for many objects, so that they meet, and every oddity that pycti's splitter
 //! has a way of its own with. The same number makes the same bundle.
 
+use crate::random::split_mix;
+
 const EXTENSION: &str = "extension-definition--ea279b3e-5c71-4632-ac08-831c66a786ba";
 
 /// The text of one bundle.
@@ -52,13 +54,8 @@ impl Maker {
         maker
     }
 
-    /// splitmix64.
     fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        split_mix(&mut self.state)
     }
 
     fn below(&mut self, n: u64) -> u64 {

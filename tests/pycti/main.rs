@@ -4,6 +4,7 @@
 //! many made-up bundles are split (100,000 if it says nothing), `AIRPOUCH_SEED` where they begin.
 
 mod generate;
+mod random;
 mod reference;
 mod traps;
 

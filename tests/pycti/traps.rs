@@ -4,6 +4,8 @@
 //! Each bundle is valid JSON on one line. In seven of ten nothing is put that a splitter has to refuse; each of the
 //! others has one or two such faults.
 
+use crate::random::split_mix;
+
 /// Text in UTF-16, as only this can hold half a surrogate pair.
 type Text = Vec<u16>;
 /// A member of an object: its key, and its value as JSON.
@@ -121,13 +123,8 @@ impl Maker {
         maker
     }
 
-    /// splitmix64.
     fn next(&mut self) -> u64 {
-        self.state = self.state.wrapping_add(0x9e37_79b9_7f4a_7c15);
-        let mut z = self.state;
-        z = (z ^ (z >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-        z = (z ^ (z >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-        z ^ (z >> 31)
+        split_mix(&mut self.state)
     }
 
     fn below(&mut self, n: usize) -> usize {
