@@ -1,0 +1,6 @@
+//! Beside a broker and a platform: what is delivered to them, and what happens when they or the wire fail.
+//!
+//! Needs what `tests/run` starts; it names it in the environment.
+
+mod rig;
+mod support;
