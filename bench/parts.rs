@@ -12,7 +12,7 @@ use std::time::Instant;
 
 use airpouch::digest::Digest;
 use airpouch::envelope::Envelope;
-use airpouch::opencti::message::Messages;
+use airpouch::opencti::message::{Addressee, Messages};
 
 const ROUNDS: usize = 7;
 
@@ -79,10 +79,11 @@ fn split(envelope: &[u8]) -> Messages {
 fn written(envelope: &[u8], whole: bool) -> usize {
     let (messages, text) = (split(envelope), std::str::from_utf8(envelope).unwrap());
     let (mut out, mut bytes) = (String::new(), 0);
+    let to = Addressee { applicant: Some("0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10"), ..Addressee::default() };
     for at in 0..messages.count() {
         out.clear();
         match whole {
-            true => messages.write(&mut out, text, at, Some("0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10"), "bundle--1"),
+            true => messages.write(&mut out, text, at, &to, "bundle--1"),
             false => messages.write_bundle(&mut out, text, at, "bundle--1"),
         }
         bytes += out.len();

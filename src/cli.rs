@@ -8,6 +8,7 @@ mod keygen;
 mod keys;
 mod pack;
 mod quarantine;
+mod reach;
 mod settings;
 mod split;
 mod status;

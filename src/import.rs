@@ -19,6 +19,7 @@ use std::path::Path;
 
 use crate::digest::Digest;
 use crate::disk;
+use crate::envelope::Connector;
 use crate::error::{Error, Result};
 use crate::ledger::Ledger;
 use crate::ledger::delivered::{DestinationRow, IncomingRow, State};
@@ -27,8 +28,10 @@ use crate::report::{DeliveredBatch, Finding, Head, ImportReport, Observer, Weigh
 use crate::shelf::PartFault;
 use crate::shelf::kept::KeptShelf;
 use crate::sink::directory::Directory;
+use crate::sink::platform::Platform;
+use crate::sink::queues::Queues;
 use crate::sink::spool::Spool;
-use crate::sink::{Destination, Sink};
+use crate::sink::{Destination, Reach, Sink};
 use crate::site::Site;
 use crate::stream::{Link, Missing, StreamId};
 use crate::text::{count, size};
@@ -64,6 +67,10 @@ pub struct ImportOptions {
     pub zone: String,
     /// Where to deliver.
     pub to: Destination,
+    /// How that is reached.
+    pub reach: Reach,
+    /// Connectors that have another id here, from the id there.
+    pub connectors: BTreeMap<String, String>,
     /// What another destination than the known one means.
     pub other_destination: OtherDestination,
     /// What may cross.
@@ -80,6 +87,17 @@ pub struct ImportOptions {
     pub threads: usize,
     /// The time, for the record.
     pub at: String,
+}
+
+impl ImportOptions {
+    /// A connector as it is to be known here. The stock connector takes envelopes as they are.
+    fn connector_here(&self, connector: &Connector) -> Connector {
+        let mut here = connector.clone();
+        if let Some(id) = self.connectors.get(&connector.id).filter(|_| self.to.takes_messages()) {
+            here.id.clone_from(id);
+        }
+        here
+    }
 }
 
 /// Imports from a medium, or goes on from the inbox. The report holds what was done, also if the run stops.
@@ -152,9 +170,8 @@ fn target(ledger: &Ledger, options: &ImportOptions) -> Result<Target> {
         OtherDestination::Same => Ok(Target::Same),
         _ if same => Ok(Target::Known(known)),
         _ => Err(Error::usage(format!(
-            "this site delivers to the destination {}:{}; now {} is named",
-            known.kind,
-            crate::text::harmless(&known.address),
+            "this site delivers to the destination {}; now {} is named",
+            Destination::shown(&known.kind, &known.address),
             options.to
         ))
         .advise(
@@ -166,7 +183,8 @@ fn target(ledger: &Ledger, options: &ImportOptions) -> Result<Target> {
 /// Whether two paths lead to one directory, such as `site/../in` and `in`.
 fn is_one_directory(known: &DestinationRow, to: &Destination) -> bool {
     let real = |path: &Path| path.canonicalize().ok();
-    known.kind == to.kind() && real(to.path()).is_some_and(|here| real(Path::new(&known.address)) == Some(here))
+    let here = to.path().filter(|_| known.kind == to.kind()).and_then(real);
+    here.is_some_and(|here| real(Path::new(&known.address)) == Some(here))
 }
 
 fn reopen(ledger: &Ledger, only: Option<&[Digest]>) -> Result<()> {
@@ -320,7 +338,7 @@ fn report_incomplete(site: &Site, ledger: &Ledger, said: &[Digest], report: &mut
 fn has_work(ledger: &Ledger, target: &Target) -> Result<bool> {
     let unfinished = match target {
         Target::New | Target::Same => return Ok(true),
-        Target::Known(row) => !ledger.placings(row.id)?.is_empty(),
+        Target::Known(row) => !ledger.placings(row.id)?.is_empty() || !ledger.open_works(row.id)?.is_empty(),
         Target::First => false,
     };
     let set_aside = || Ok(ledger.set_aside()?.iter().any(|a| a.kind != "quarantined"));
@@ -345,6 +363,15 @@ fn deliver_all(
         Destination::Spool(path) => {
             Box::new(Spool::open(path, high_water, mark.filter(|_| unfinished), options.threads)?)
         }
+        Destination::Broker(address) => {
+            Box::new(Queues::broker(address, options.reach.clone(), high_water, observer)?)
+        }
+        Destination::Platform(address) => {
+            let platform = Platform::open(address, &options.reach, observer)?;
+            let works = known.map_or(Ok(Vec::new()), |row| ledger.open_works(row.id))?;
+            let ours = known.map_or(Ok(BTreeSet::new()), |row| ledger.registered(row.id))?;
+            Box::new(Queues::platform(platform, options.reach.clone(), high_water, works, ours, observer))
+        }
     };
     // Only now: a destination that was never reached is not known.
     let destination = match target {
@@ -364,11 +391,19 @@ fn deliver_all(
         }
     };
     let delivery = sink.recover(ledger.placings(destination.id)?)?;
-    if !delivery.0.is_empty() {
-        report.outcome.delivered += delivery.0.len() as u64;
-        ledger.settle(destination.id, &delivery, sink.high_water())?;
-    }
+    report.outcome.delivered += delivery.placed.len() as u64;
+    ledger.settle(destination.id, &delivery, sink.high_water())?;
+    deliver_unfinished_again(ledger, destination.id, report)?;
     let mut delivering = Delivering::new(site, ledger, sink.as_mut(), destination.id, options, report);
+    let delivered = deliver_each(&mut delivering, observer);
+    // A work must not stay open because its run has failed; what cannot be told now is told in the next run.
+    let failed = delivered.as_ref().err().map(|error| error.what.clone());
+    let closed = delivering.close_works(failed.as_deref());
+    delivered.and(closed)
+}
+
+/// What waits, then each batch of each stream.
+fn deliver_each(delivering: &mut Delivering<'_>, observer: &dyn Observer) -> Result<()> {
     delivering.retry_set_aside()?;
     let rows = delivering.admitted()?;
     let streams: BTreeSet<StreamId> = rows.iter().map(|r| r.manifest.stream).collect();

@@ -1,5 +1,7 @@
 //! What OpenCTI expects: the facts about its importer (pycti), its broker and its interface that others rest on.
 
+pub mod api;
+pub mod broker;
 pub mod message;
 pub mod python;
 pub mod registration;

@@ -5,107 +5,62 @@
 //! ledger notes what is about to appear; [`Sink::settle`] makes it appear and says what was delivered.
 
 mod beside;
+mod destination;
 pub mod directory;
 mod mark;
+pub mod platform;
+pub mod queues;
+pub mod rabbitmq;
 pub mod spool;
+mod works;
 
-use std::fmt;
-use std::path::{Path, PathBuf};
-
+use crate::batch::index::Mtime;
 use crate::digest::Digest;
 use crate::envelope::{Code, Connector, Envelope, Scope};
-use crate::error::{Error, Result};
-use crate::opencti::message::Messages;
+use crate::error::Result;
+use crate::opencti::message::{Addressee, Messages};
 use crate::opencti::registration::{CONNECTOR_TYPES, NAME_MIN, Registration, scope_of_text};
-use crate::text::harmless;
+use crate::report::{Finding, Observer};
+use crate::stream::StreamId;
+use crate::text::{harmless, size};
 
-/// What `--to` names: kind and address, never a secret.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Destination {
-    /// `dir:PATH`: envelope files for the stock diode-import connector.
-    Directory(PathBuf),
-    /// `spool:PATH`: messages for the queues of a broker, by connector.
-    Spool(PathBuf),
-}
+pub use destination::{BrokerOverrides, Destination, PlatformAddress, Reach, WorkPer};
+pub use works::OpenWork;
 
-impl Destination {
-    /// Reads `--to`.
-    ///
-    /// # Errors
-    /// An unknown kind, no address, or a secret in it; the secret is not repeated.
-    pub fn parse(text: &str) -> Result<Self> {
-        let (kind, address) = text.split_once(':').unwrap_or(("", text));
-        let lower = kind.to_ascii_lowercase();
-        let has_secret = address.split_once("//").is_some_and(|(_, rest)| {
-            rest.split(['/', '?', '#'])
-                .next()
-                .and_then(|authority| authority.rsplit_once('@'))
-                .is_some_and(|(user, _)| user.contains(':'))
-        });
-        if has_secret {
-            return Err(Error::usage("a password stands in the destination; it would show in every list of processes")
-                .advise("take it out and give it by a file: --amqp-password-file FILE, --token-file FILE"));
-        }
-        match lower.as_str() {
-            "dir" | "spool" if !address.is_empty() => {
-                let path = std::path::absolute(address).map_err(|e| Error::io("find", Path::new(address), &e))?;
-                // Without a slash at its end, so that one directory has one address.
-                let path = path.components().collect();
-                Ok(if lower == "dir" { Self::Directory(path) } else { Self::Spool(path) })
-            }
-            "amqp" | "amqps" | "opencti+http" | "opencti+https" => {
-                Err(Error::usage(format!("this release does not deliver to {lower}: yet"))
-                    .advise("deliver to spool:PATH, or to dir:PATH, which the stock diode-import connector reads"))
-            }
-            _ => {
-                Err(Error::usage(format!("{:?} is no destination", harmless(text)))
-                    .advise("write dir:PATH or spool:PATH"))
-            }
-        }
-    }
-
-    /// The word for its kind.
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Directory(_) => "dir",
-            Self::Spool(_) => "spool",
-        }
-    }
-
-    /// Its address.
-    pub fn address(&self) -> String {
-        self.path().to_string_lossy().into_owned()
-    }
-
-    /// The directory that it is.
-    pub fn path(&self) -> &Path {
-        match self {
-            Self::Directory(path) | Self::Spool(path) => path,
-        }
-    }
-}
-
-impl fmt::Display for Destination {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}:{}", self.kind(), harmless(&self.address()))
-    }
+/// Where an envelope came from, for names and reasons.
+#[derive(Debug, Clone)]
+pub struct Origin {
+    /// The ledger's number of its batch.
+    pub batch: i64,
+    /// The stream of its batch.
+    pub stream: StreamId,
+    /// The number of its batch.
+    pub sequence: u64,
+    /// Its position in the index, from 1.
+    pub ordinal: usize,
+    /// Its name in the source directory.
+    pub name: String,
+    /// Its digest, as it crossed.
+    pub sha256: Digest,
+    /// When the connector wrote it; not known of what was set aside by an older airpouch.
+    pub mtime: Option<Mtime>,
+    /// The id of the connector that wrote it.
+    pub connector: String,
+    /// That connector's name.
+    pub connector_name: String,
 }
 
 /// An envelope that is to be delivered, and where it came from.
 #[derive(Debug)]
 pub struct Deliverable {
-    /// Its digest, as it crossed.
-    pub sha256: Digest,
+    /// Where it came from.
+    pub origin: Origin,
     /// The bytes to deliver: as they crossed, or with just an applicant put in.
     pub bytes: Vec<u8>,
     /// What the sink's examiner has made of it.
     pub examined: Examined,
-    /// The connector that wrote it.
+    /// The connector that wrote it, as it is to be known here.
     pub connector: Connector,
-    /// The ledger's number of its batch.
-    pub batch: i64,
-    /// Its position in the index, from 1.
-    pub ordinal: usize,
     /// A name that is unique to it and portable: `<stream 16>-<sequence 8>-<ordinal 8>`.
     pub name: String,
     /// In whose name it goes.
@@ -130,9 +85,44 @@ pub struct Placing {
     pub applicant: Option<String>,
 }
 
+impl Placing {
+    fn of(origin: &Origin, name: String, mark: i64, applicant: Option<String>) -> Self {
+        Self { sha256: origin.sha256, batch: origin.batch, ordinal: origin.ordinal, name, mark, applicant }
+    }
+}
+
 /// What a sink vouches for: these were delivered. Only this can be recorded as such.
+#[derive(Debug, Default)]
+pub struct Delivery {
+    /// Delivered.
+    pub(crate) placed: Vec<Placing>,
+    /// Not delivered, and why; they never will be as they are.
+    pub(crate) refused: Vec<Refused>,
+}
+
+impl Delivery {
+    /// These were delivered.
+    pub(crate) fn of(placed: Vec<Placing>) -> Self {
+        Self { placed, refused: Vec::new() }
+    }
+}
+
+/// An envelope that the destination itself does not take.
 #[derive(Debug)]
-pub struct Delivery(pub(crate) Vec<Placing>);
+pub struct Refused {
+    /// What was noted of it.
+    pub placing: Placing,
+    /// Where it came from.
+    pub origin: Origin,
+    /// Its bytes.
+    pub bytes: Vec<u8>,
+    /// One word for programs.
+    pub code: &'static str,
+    /// What is the matter.
+    pub what: String,
+    /// Where, as a JSON pointer.
+    pub place: String,
+}
 
 /// What a sink cannot take, whatever the policy says.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -174,7 +164,12 @@ pub enum Examiner {
     /// For the stock diode-import connector, which takes envelopes whole.
     Whole,
     /// For queues, into which the parts of a bundle go.
-    Splitting,
+    Splitting {
+        /// Whether what wants validation can go into a draft.
+        drafts: bool,
+        /// The largest message in bytes, where that is known.
+        max_message: Option<u64>,
+    },
 }
 
 impl Examiner {
@@ -185,13 +180,15 @@ impl Examiner {
     pub fn examine(self, bytes: &[u8], envelope: &Envelope) -> std::result::Result<Examined, Unfit> {
         match self {
             Self::Whole => whole(envelope).map(|()| Examined::Whole),
-            Self::Splitting => split(bytes, envelope).map(|messages| Examined::Messages(Box::new(messages))),
+            Self::Splitting { drafts, max_message } => {
+                split(bytes, envelope, drafts, max_message).map(|messages| Examined::Messages(Box::new(messages)))
+            }
         }
     }
 
     /// Whether applicants are mapped here, and not by whoever reads the sink.
     pub fn maps_applicants(self) -> bool {
-        self == Self::Splitting
+        self != Self::Whole
     }
 }
 
@@ -216,9 +213,14 @@ fn whole(envelope: &Envelope) -> std::result::Result<(), Unfit> {
     Ok(())
 }
 
-fn split(bytes: &[u8], envelope: &Envelope) -> std::result::Result<Messages, Unfit> {
+fn split(
+    bytes: &[u8],
+    envelope: &Envelope,
+    drafts: bool,
+    max_message: Option<u64>,
+) -> std::result::Result<Messages, Unfit> {
     registrable(&envelope.connector)?;
-    if envelope.connector.validate_before_import == Some(true) {
+    if envelope.connector.validate_before_import == Some(true) && !drafts {
         let what = "its connector wants each import validated by a person, which takes a draft on the platform";
         return Err(Unfit::Hold {
             code: "validate-before-import",
@@ -233,7 +235,34 @@ fn split(bytes: &[u8], envelope: &Envelope) -> std::result::Result<Messages, Unf
         what: fault.what,
         place: fault.place,
     })?;
-    Ok(messages)
+    match max_message {
+        Some(max) => small_enough(text, &messages, max).map(|()| messages),
+        None => Ok(messages),
+    }
+}
+
+/// What applicant, work and draft take in a message.
+const ADDRESS_BYTES: u64 = 256;
+
+/// Whether each message of an envelope is one that the broker takes. Only of large ones they are made to be measured:
+/// base64 and Python's escapes make four bytes of one at most.
+fn small_enough(text: &str, messages: &Messages, max: u64) -> std::result::Result<(), Unfit> {
+    if text.len() as u64 * 5 + 4_096 < max {
+        return Ok(());
+    }
+    let mut message = String::new();
+    for at in 0..messages.count() {
+        message.clear();
+        messages.write(&mut message, text, at, &Addressee::default(), "bundle--00000000-0000-4000-8000-000000000000");
+        let bytes = message.len() as u64 + ADDRESS_BYTES;
+        if bytes > max {
+            let (object, id) = messages.object(text, at);
+            let what = format!("the message for {id} would have {}; the broker takes {} at most", size(bytes), size(max));
+            let place = format!("/bundle/objects/{object}");
+            return Err(Unfit::Quarantine { code: "message-too-large", what, place });
+        }
+    }
+    Ok(())
 }
 
 /// What the platform would refuse to register.
@@ -262,7 +291,8 @@ pub fn registration(connector: &Connector) -> Registration {
 
 /// A place of delivery.
 pub trait Sink {
-    /// Finishes what a crash left between `prepare` and `settle`.
+    /// Finishes what a crash left between `prepare` and `settle`, where the sink can tell how far that came. What is
+    /// not in the answer is delivered again.
     ///
     /// # Errors
     /// The sink is not there, or the system refused.
@@ -271,14 +301,22 @@ pub trait Sink {
     /// How this sink looks at envelopes.
     fn examiner(&self) -> Examiner;
 
+    /// Whether what this connector wrote is taken there at all, now that the destination is asked.
+    ///
+    /// # Errors
+    /// The destination cannot be asked.
+    fn admits(&mut self, _connector: &Connector) -> Result<Option<Unfit>> {
+        Ok(None)
+    }
+
     /// Takes an envelope into the group, unseen.
     ///
     /// # Errors
     /// The system refused.
     fn stage(&mut self, deliverable: Deliverable) -> Result<()>;
 
-    /// Files staged and not settled.
-    fn staged(&self) -> usize;
+    /// Whether the group is large enough.
+    fn is_full(&self) -> bool;
 
     /// Makes the group durable and fixes all that will be seen of it.
     ///
@@ -286,15 +324,44 @@ pub trait Sink {
     /// The system refused; then nothing of the group was seen.
     fn prepare(&mut self) -> Result<Vec<Placing>>;
 
-    /// Makes the group appear, in order.
+    /// Makes the group appear, in order, and says of which envelopes it is known by now that they have; with `all`, of
+    /// all that were prepared. `delivery` holds what is known also where this fails.
     ///
     /// # Errors
     /// The system refused; [`Sink::recover`] finishes it later.
-    fn settle(&mut self) -> Result<Delivery>;
+    fn settle(&mut self, all: bool, delivery: &mut Delivery) -> Result<()>;
+
+    /// Works that were opened since this was asked for last.
+    fn opened(&mut self) -> Vec<OpenWork> {
+        Vec::new()
+    }
+
+    /// Connectors that were registered since this was asked for last: id and name.
+    fn registered(&mut self) -> Vec<(String, String)> {
+        Vec::new()
+    }
+
+    /// Closes the works that are open, in error if the run has failed and why; says which were closed.
+    ///
+    /// # Errors
+    /// The destination cannot be told.
+    fn close_works(&mut self, _failed: Option<&str>) -> Result<Vec<String>> {
+        Ok(Vec::new())
+    }
+
+    /// What is to be reported of the destination, since this was asked for last.
+    fn findings(&mut self) -> Vec<Finding> {
+        Vec::new()
+    }
 
     /// What the ledger is to keep for the next run: the last [`Placing::mark`] that was given out.
     fn high_water(&self) -> i64;
 
     /// By what the destination is known again.
     fn mark(&self) -> &str;
+}
+
+/// Tells the words of a place at once.
+fn tell(observer: &dyn Observer, words: Vec<String>) {
+    words.iter().for_each(|word| observer.say(word));
 }

@@ -97,7 +97,8 @@ impl Mtime {
         self.seconds
     }
 
-    fn parse(text: &str) -> Option<Self> {
+    /// Reads what [`fmt::Display`] writes, and nothing else.
+    pub fn parse(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
         let shape = b"0000-00-00T00:00:00.000000000Z";
         let fits = bytes.len() == shape.len()

@@ -15,7 +15,7 @@ use clap::builder::BoolishValueParser;
 use super::settings::{self, Settings};
 use super::terminal::Talk;
 use super::verify::policy_file;
-use super::{applicants, keys};
+use super::{applicants, keys, reach};
 
 /// How long delivered batches stay in the inbox.
 const KEEP: &str = "30d";
@@ -27,13 +27,14 @@ const KEEP: &str = "30d";
 #[derive(clap::Args, Debug)]
 #[command(
     args_override_self = true,
-    after_help = "Example:\n  airpouch import /media/stick --to spool:/var/spool/airpouch --trust /etc/airpouch/trust\n  airpouch import --applicant 7c9e6679-7425-40de-944b-e07fc1f90ae7=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10\n  airpouch import /media/stick       with to and trust in airpouch.toml, from cron"
+    after_help = "Example:\n  airpouch import /media/stick --to opencti+https://cti.example --token-file /etc/airpouch/token\n  airpouch import /media/stick --to spool:/var/spool/airpouch --trust /etc/airpouch/trust\n  airpouch import --applicant 7c9e6679-7425-40de-944b-e07fc1f90ae7=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10\n  airpouch import /media/stick       with to and trust in airpouch.toml, from cron"
 )]
 pub struct Args {
     /// The directory where the medium is mounted; none: go on from the inbox
     medium: Option<PathBuf>,
-    /// Where to deliver: spool:PATH, messages for the queues of a broker, by connector; or dir:PATH, envelopes for the
-    /// stock diode-import connector 6.9.10 or newer (or `to` in airpouch.toml)
+    /// Where to deliver: opencti+https://HOST, the platform, with its broker; amqps://HOST, a broker alone; spool:PATH,
+    /// messages for the queues of a broker, by connector; or dir:PATH, envelopes for the stock diode-import connector
+    /// 6.9.10 or newer (or `to` in airpouch.toml)
     #[arg(long, value_name = "SINK", env = "AIRPOUCH_TO")]
     to: Option<String>,
     /// The directory with the exporter's public keys, and trust.toml [default: trust/ in the site]
@@ -78,13 +79,15 @@ pub struct Args {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    reach: reach::Args,
 }
 
 pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
     let set = settings::load(&site)?;
     let to = args.to.as_ref().or(set.to.as_ref()).ok_or_else(|| {
-        Error::usage("no destination is named").advise("--to spool:PATH or dir:PATH, or `to = \"…\"` in airpouch.toml")
+        Error::usage("no destination is named").advise("--to opencti+https://HOST, amqps://HOST, spool:PATH or dir:PATH; or `to = \"…\"` in airpouch.toml")
     })?;
     let options = options(args, &set, &site, Destination::parse(to)?)?;
     let trust = args.trust.clone().or(set.trust.clone()).unwrap_or_else(|| site.trust());
@@ -134,6 +137,8 @@ fn options(args: &Args, set: &Settings, site: &Site, to: Destination) -> Result<
     Ok(ImportOptions {
         zone: settings::zone(args.zone.as_deref(), set)?,
         to,
+        reach: args.reach.reach(set)?,
+        connectors: settings::connectors(set)?,
         other_destination,
         policy,
         applicants: applicants_of(&args.applicant, args.unmapped.as_deref(), set)?,

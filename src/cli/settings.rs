@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use airpouch::error::{Error, Result};
 use airpouch::site::Site;
 use airpouch::stream::is_zone;
-use airpouch::text::{parse_duration, parse_size};
+use airpouch::text::{harmless, parse_duration, parse_size};
 use serde::Deserialize;
 use time::OffsetDateTime;
 
@@ -39,6 +39,25 @@ pub struct Settings {
     pub unmapped: Option<String>,
     pub keep: Option<String>,
     pub test_keys: Option<bool>,
+    pub token_file: Option<PathBuf>,
+    pub amqp_password_file: Option<PathBuf>,
+    pub ca_file: Option<PathBuf>,
+    pub amqp_host: Option<String>,
+    pub amqp_port: Option<u16>,
+    pub amqp_vhost: Option<String>,
+    pub amqp_user: Option<String>,
+    pub amqp_tls: Option<bool>,
+    pub queue_prefix: Option<String>,
+    pub queue_type: Option<String>,
+    pub queue_limit: Option<u32>,
+    pub max_message_size: Option<Amount>,
+    pub patience: Option<String>,
+    pub plaintext: Option<bool>,
+    pub works: Option<String>,
+    pub proxy: Option<String>,
+    /// Connectors that have another id here, from the id there.
+    #[serde(default)]
+    pub connectors: BTreeMap<String, String>,
     #[serde(default)]
     pub applicants: BTreeMap<String, String>,
 }
@@ -104,7 +123,7 @@ pub fn load(site: &Site) -> Result<Settings> {
         let line = e.span().map_or(0, |s| text[..s.start.min(text.len())].matches('\n').count() + 1);
         Error::usage(format!("line {line}: {what}"))
             .at(&path)
-            .advise("its keys are the long options with _ for -, source, medium, to, and [applicants]")
+            .advise("its keys are the long options with _ for -, source, medium, to, [applicants] and [connectors]")
     })?;
     set.count_paths_from(site.root());
     Ok(set)
@@ -113,7 +132,16 @@ pub fn load(site: &Site) -> Result<Settings> {
 impl Settings {
     /// Paths in the file count from where the file lies, not from where cron happens to run.
     fn count_paths_from(&mut self, root: &Path) {
-        let paths = [&mut self.source, &mut self.medium, &mut self.passphrase_file, &mut self.trust, &mut self.policy];
+        let paths = [
+            &mut self.source,
+            &mut self.medium,
+            &mut self.passphrase_file,
+            &mut self.trust,
+            &mut self.policy,
+            &mut self.token_file,
+            &mut self.amqp_password_file,
+            &mut self.ca_file,
+        ];
         for path in paths.into_iter().flatten() {
             *path = root.join(&path);
         }
@@ -130,6 +158,18 @@ impl Settings {
     }
 }
 
+/// The connectors that have another id here.
+pub fn connectors(settings: &Settings) -> Result<BTreeMap<String, String>> {
+    let is_id = |id: &String| {
+        (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    };
+    match settings.connectors.values().find(|id| !is_id(id)) {
+        Some(id) => Err(Error::usage(format!("{:?} is no id of a connector", harmless(id)))
+            .advise("[connectors] in airpouch.toml gives \"ID THERE\" = \"ID HERE\", such as a new UUID")),
+        None => Ok(settings.connectors.clone()),
+    }
+}
+
 /// The zone to use: named, else set, else the usual one.
 pub fn zone(named: Option<&str>, settings: &Settings) -> Result<String> {
     let zone = named.or(settings.zone.as_deref()).unwrap_or(DEFAULT_ZONE);
@@ -142,7 +182,7 @@ pub fn check_zone(zone: &str) -> Result<()> {
     if is_zone(zone) {
         return Ok(());
     }
-    Err(Error::usage(format!("{:?} is no zone", airpouch::text::harmless(zone)))
+    Err(Error::usage(format!("{:?} is no zone", harmless(zone)))
         .advise("a zone has 1 to 64 of a-z, 0-9 and -"))
 }
 

@@ -40,6 +40,17 @@ pub enum Decision {
     Quarantine(Objection),
 }
 
+impl Decision {
+    /// What becomes of an envelope that the destination cannot take.
+    pub fn of_unfit(unfit: Unfit) -> Self {
+        match unfit {
+            Unfit::Empty => Self::Empty(0),
+            Unfit::Hold { code, what, place } => Self::Hold(Objection { code, what, place }),
+            Unfit::Quarantine { code, what, place } => Self::Quarantine(Objection { code, what, place }),
+        }
+    }
+}
+
 /// What is known of an envelope.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Known {
@@ -110,9 +121,7 @@ pub fn decide(
             Decision::Empty(messages.split().incompatible().len() as u64)
         }
         Ok(examined) => in_whose_name(bytes, envelope, examined, rules),
-        Err(Unfit::Empty) => Decision::Empty(0),
-        Err(Unfit::Hold { code, what, place }) => Decision::Hold(Objection { code, what, place }),
-        Err(Unfit::Quarantine { code, what, place }) => Decision::Quarantine(Objection { code, what, place }),
+        Err(unfit) => Decision::of_unfit(unfit),
     }
 }
 
@@ -173,9 +182,18 @@ pub fn advice(code: &str, sha256: crate::digest::Digest) -> String {
         }
         "connector-name" => "give the connector a longer name at the feed; the platform would refuse this one".into(),
         "validate-before-import" => {
-            "have the connector write without validate_before_import; or deliver it to dir:, by a site of its own"
+            "deliver through a platform of 6.4 or newer (opencti+https://), with works; or have the connector write without it"
                 .into()
         }
+        "connector-exists" => {
+            "if it is the same feed: import --take-over, once; else give this one another id here: [connectors] in airpouch.toml"
+                .into()
+        }
+        "not-registered" => "mend what the platform says, or the connector at the feed; then import again, without a medium".into(),
+        "message-too-large" | "message-refused" => format!(
+            "raise max_message_size of the broker (and --max-message-size), then: airpouch quarantine release {} --reason TEXT",
+            sha256.short()
+        ),
         "empty" | "zeros" | "too-large" | "byte-order-mark" | "utf-16" | "not-utf-8" | "cut-off" | "not-json"
         | "too-deep" | "not-an-object" | "missing-field" | "wrong-type" | "connector-id" | "bundle-type" => {
             "no destination can take it; ask the exporter's side how it came to be packed".into()

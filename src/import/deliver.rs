@@ -14,7 +14,7 @@ use crate::disk;
 use crate::envelope::{Envelope, NotAnEnvelope};
 use crate::error::{Error, Result};
 use crate::ledger::Ledger;
-use crate::ledger::delivered::{AsideRow, Group, IncomingRow, State};
+use crate::ledger::delivered::{Aside, AsideRow, Group, IncomingRow, State};
 use crate::limits::PLACING_GROUP;
 use crate::pack::batch_line;
 use crate::policy::Objection;
@@ -23,7 +23,7 @@ use crate::set_aside::{self, BatchPlace, ConnectorName, Kind, Reason};
 use crate::shelf::PartFault;
 use crate::shelf::check::read_index;
 use crate::shelf::kept::KeptShelf;
-use crate::sink::{Deliverable, Examined, Sink, Unfit};
+use crate::sink::{Deliverable, Delivery, Examined, Origin, Refused, Sink, Unfit};
 use crate::site::Site;
 use crate::stream::StreamId;
 use crate::text::harmless;
@@ -60,17 +60,6 @@ pub struct Delivering<'a> {
     in_run: HashSet<Digest>,
     /// The digest of the batch in work, where another one bears its number.
     forked: Option<Digest>,
-}
-
-/// Where an envelope came from, for names and reasons.
-struct Origin<'a> {
-    row_id: i64,
-    stream: StreamId,
-    sequence: u64,
-    ordinal: usize,
-    name: &'a str,
-    sha256: Digest,
-    connector: ConnectorName,
 }
 
 impl<'a> Delivering<'a> {
@@ -110,23 +99,26 @@ impl<'a> Delivering<'a> {
                 Err(cause) => self.lost_from_site(&row, cause)?,
             }
         }
-        self.commit()
+        self.commit(true)?;
+        self.close_works(None)
     }
 
     fn one_set_aside(&mut self, row: &AsideRow, kind: Kind, known: Known, bytes: Vec<u8>) -> Result<()> {
         let Some(stream) = StreamId::parse(&row.stream) else { return Ok(()) };
         self.forked = self.ledger.shares_its_number(row.batch)?;
         let origin = Origin {
-            row_id: row.batch,
+            batch: row.batch,
             stream,
             sequence: row.sequence,
             ordinal: row.ordinal,
-            name: &row.name,
+            name: row.name.clone(),
             sha256: row.sha256,
-            connector: ConnectorName { id: row.connector.clone(), name: row.connector_name.clone() },
+            mtime: row.mtime,
+            connector: row.connector.clone(),
+            connector_name: row.connector_name.clone(),
         };
         let parsed = Envelope::parse(&bytes);
-        match self.decide(&bytes, &parsed, None, known, false) {
+        match self.decide(&bytes, &parsed, None, known, false)? {
             decision @ Decision::Deliver { .. } => {
                 self.released.push((kind, row.sha256));
                 self.report.released += 1;
@@ -187,12 +179,13 @@ impl<'a> Delivering<'a> {
             observer.advance(envelope.bytes.len() as u64);
             self.envelope(row, &index, envelope)
         });
-        let fault = fault.and_then(|fault| self.commit().map(|()| fault));
+        let fault = fault.and_then(|fault| self.commit(true).map(|()| fault));
         observer.end();
         if let Some((name, fault)) = fault? {
             return self.spoiled(row, &name, &fault);
         }
         self.ledger.set_done(row.id, disk::now().0)?;
+        self.close_works(None)?;
         self.report.delivered_batches.push(DeliveredBatch {
             batch: batch_line(&row.manifest, row.sha256),
             late: row.late && row.done_at.is_none(),
@@ -220,35 +213,41 @@ impl<'a> Delivering<'a> {
         let UnpackedEnvelope { ordinal, bytes, parsed, examined } = envelope;
         let line = &index.lines[ordinal - 1];
         let known = self.known(line.sha256)?;
-        let decision = self.decide(&bytes, &parsed, examined, known, self.options.redeliver);
         // What waits was tried at the beginning of this run; that it still waits is no news.
         if known == Known::Held {
             return Ok(());
         }
+        let decision = self.decide(&bytes, &parsed, examined, known, self.options.redeliver)?;
         let entry = &row.manifest.connectors[line.connector];
         let origin = Origin {
-            row_id: row.id,
+            batch: row.id,
             stream: row.manifest.stream,
             sequence: row.manifest.sequence.get(),
             ordinal,
-            name: &line.name,
+            name: line.name.clone(),
             sha256: line.sha256,
-            connector: ConnectorName { id: entry.id.clone(), name: entry.name.clone() },
+            mtime: Some(line.mtime),
+            connector: entry.id.clone(),
+            connector_name: entry.name.clone(),
         };
         self.carry_out(&origin, bytes, &parsed, decision)
     }
 
+    /// Decides, and asks the destination about the connector of what is to go there.
     fn decide(
-        &self,
+        &mut self,
         bytes: &[u8],
         parsed: &Parsed,
         examined: Option<std::result::Result<Examined, Unfit>>,
         known: Known,
         redeliver: bool,
-    ) -> Decision {
+    ) -> Result<Decision> {
         let (policy, applicants) = (&self.options.policy, &self.options.applicants);
         let rules = Rules { policy, applicants, examiner: self.sink.examiner() };
-        decide(bytes, parsed, examined, known, redeliver, rules)
+        let decision = decide(bytes, parsed, examined, known, redeliver, rules);
+        let (Decision::Deliver { .. }, Ok(envelope)) = (&decision, parsed) else { return Ok(decision) };
+        let unfit = self.sink.admits(&self.options.connector_here(&envelope.connector))?;
+        Ok(unfit.map_or(decision, Decision::of_unfit))
     }
 
     fn known(&self, sha256: Digest) -> Result<Known> {
@@ -264,14 +263,14 @@ impl<'a> Delivering<'a> {
         })
     }
 
-    fn carry_out(&mut self, origin: &Origin<'_>, bytes: Vec<u8>, parsed: &Parsed, decision: Decision) -> Result<()> {
+    fn carry_out(&mut self, origin: &Origin, bytes: Vec<u8>, parsed: &Parsed, decision: Decision) -> Result<()> {
         match decision {
             Decision::AlreadyDelivered => self.report.outcome.already_delivered += 1,
             Decision::AsBefore => {}
             Decision::Empty(incompatible) => {
                 self.report.incompatible += incompatible;
                 self.report.outcome.empty += 1;
-                self.group.empty.push((origin.sha256, origin.row_id, origin.ordinal));
+                self.group.empty.push((origin.sha256, origin.batch, origin.ordinal));
             }
             Decision::Deliver { examined, instead, applicant } => {
                 let Ok(envelope) = parsed else { return Ok(()) };
@@ -281,12 +280,10 @@ impl<'a> Delivering<'a> {
                 }
                 self.in_run.insert(origin.sha256);
                 self.sink.stage(Deliverable {
-                    sha256: origin.sha256,
+                    origin: origin.clone(),
                     bytes: instead.unwrap_or(bytes),
                     examined,
-                    connector: envelope.connector.clone(),
-                    batch: origin.row_id,
-                    ordinal: origin.ordinal,
+                    connector: self.options.connector_here(&envelope.connector),
                     name: self.name(origin),
                     applicant,
                 })?;
@@ -300,15 +297,14 @@ impl<'a> Delivering<'a> {
                 self.put_aside(Kind::Quarantined, origin, &bytes, parsed, objection)?;
             }
         }
-        let kept = self.group.aside.len() + self.group.empty.len();
-        if self.sink.staged().max(kept) >= PLACING_GROUP {
-            self.commit()?;
+        if self.sink.is_full() || self.group.aside.len() + self.group.empty.len() >= PLACING_GROUP {
+            self.commit(false)?;
         }
         Ok(())
     }
 
     /// A portable name that no other envelope has, also where two batches bear one number.
-    fn name(&self, origin: &Origin<'_>) -> String {
+    fn name(&self, origin: &Origin) -> String {
         let name = format!("{}-{:08}-{:08}", origin.stream.prefix(), origin.sequence, origin.ordinal);
         self.forked.map_or_else(|| name.clone(), |sha256| format!("{name}-{}", sha256.short()))
     }
@@ -316,7 +312,7 @@ impl<'a> Delivering<'a> {
     fn put_aside(
         &mut self,
         kind: Kind,
-        origin: &Origin<'_>,
+        origin: &Origin,
         bytes: &[u8],
         parsed: &Parsed,
         objection: Objection,
@@ -327,41 +323,78 @@ impl<'a> Delivering<'a> {
             place: objection.place,
             advice: decide::advice(objection.code, origin.sha256),
             batch: BatchPlace { stream: origin.stream, sequence: origin.sequence, ordinal: origin.ordinal },
-            connector: origin.connector.clone(),
-            name: origin.name.to_owned(),
+            connector: ConnectorName { id: origin.connector.clone(), name: origin.connector_name.clone() },
+            name: origin.name.clone(),
             sha256: origin.sha256,
         };
         set_aside::put(self.site, kind, bytes, &reason)?;
         let finding = Finding::new(Weight::Incomplete, objection.code, format!("{}: {}", kind.word(), reason.what));
-        let place = format!("{} (envelope {} of batch {})", harmless(origin.name), origin.ordinal, origin.sequence);
+        let place = format!("{} (envelope {} of batch {})", harmless(&origin.name), origin.ordinal, origin.sequence);
         self.report.findings.push(finding.at(place).advise(reason.advice.clone()));
         self.in_run.insert(origin.sha256);
         let applicant = parsed.as_ref().ok().and_then(|e| e.applicant.clone());
-        self.group.aside.push((kind, reason, origin.row_id, applicant));
+        self.group.aside.push(Aside { kind, reason, batch: origin.batch, applicant, mtime: origin.mtime });
         Ok(())
     }
 
-    /// Durable, noted, seen, recorded: in this order.
-    pub fn commit(&mut self) -> Result<()> {
-        self.group.placing = self.sink.prepare()?;
+    /// Durable, noted, seen, recorded: in this order. With `all` it waits until the destination has everything.
+    pub fn commit(&mut self, all: bool) -> Result<()> {
+        let prepared = self.sink.prepare();
+        // What was opened or registered is noted in any case, for it is there.
+        self.ledger.note_opened(self.destination, &self.sink.opened(), &self.sink.registered())?;
+        self.report.findings.append(&mut self.sink.findings());
+        self.group.placing = prepared?;
         let group = std::mem::take(&mut self.group);
+        self.note(&group)?;
+        let mut delivery = Delivery::default();
+        let settled = self.sink.settle(all, &mut delivery);
+        self.ledger.note_opened(self.destination, &self.sink.opened(), &[])?;
+        self.record(delivery)?;
+        settled?;
+        if all {
+            for (kind, sha256) in std::mem::take(&mut self.released) {
+                set_aside::remove(self.site, kind, sha256)?;
+            }
+            if !self.options.redeliver {
+                self.in_run.clear();
+            }
+        }
+        Ok(())
+    }
+
+    fn note(&mut self, group: &Group) -> Result<()> {
         if !group.aside.is_empty() {
             disk::sync_file_system(self.site.root())?;
         }
         if !(group.aside.is_empty() && group.empty.is_empty() && group.placing.is_empty()) {
-            self.ledger.note_group(self.destination, &group)?;
-        }
-        if !group.placing.is_empty() {
-            let delivery = self.sink.settle()?;
-            self.report.outcome.delivered += delivery.0.len() as u64;
-            self.ledger.settle(self.destination, &delivery, self.sink.high_water())?;
-        }
-        for (kind, sha256) in std::mem::take(&mut self.released) {
-            set_aside::remove(self.site, kind, sha256)?;
-        }
-        if !self.options.redeliver {
-            self.in_run.clear();
+            self.ledger.note_group(self.destination, group)?;
         }
         Ok(())
+    }
+
+    /// Records what the sink settled. What it does not take is set aside.
+    fn record(&mut self, delivery: Delivery) -> Result<()> {
+        if delivery.placed.is_empty() && delivery.refused.is_empty() {
+            return Ok(());
+        }
+        self.report.outcome.delivered += delivery.placed.len() as u64;
+        self.ledger.settle(self.destination, &delivery, self.sink.high_water())?;
+        for refused in delivery.refused {
+            let Refused { origin, bytes, code, what, place, .. } = refused;
+            let parsed = Envelope::parse(&bytes);
+            // It may have been held before; then it lies there no more, but here.
+            self.released.retain(|(kind, sha256)| *kind == Kind::Held || *sha256 != origin.sha256);
+            self.report.outcome.quarantined += 1;
+            self.put_aside(Kind::Quarantined, &origin, &bytes, &parsed, Objection { code, what, place })?;
+        }
+        let group = std::mem::take(&mut self.group);
+        self.note(&group)
+    }
+
+    /// Closes the works that are open, in error if the run has failed, and why.
+    pub fn close_works(&mut self, failed: Option<&str>) -> Result<()> {
+        let closed = self.sink.close_works(failed);
+        self.report.findings.append(&mut self.sink.findings());
+        self.ledger.forget_works(&closed?)
     }
 }

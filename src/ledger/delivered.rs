@@ -1,15 +1,17 @@
 //! The importer's memory: batches and where they stand, what was delivered where, what was set aside.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 
 use rusqlite::{OptionalExtension, params};
 
 use super::{Ledger, digest_of, lost};
+use crate::batch::index::Mtime;
 use crate::batch::manifest::Manifest;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::set_aside::{Kind, Reason};
-use crate::sink::{Delivery, Destination, Placing};
+use crate::sink::{Delivery, Destination, OpenWork, Placing};
 use crate::stream::{Position, StreamId};
 
 /// How far a batch has come on this side.
@@ -94,6 +96,8 @@ pub struct AsideRow {
     pub connector_name: String,
     /// Applicant in the internet zone.
     pub applicant: Option<String>,
+    /// When the connector wrote it; an older airpouch did not keep that.
+    pub mtime: Option<Mtime>,
 }
 
 /// A destination that the ledger knows.
@@ -116,11 +120,26 @@ impl DestinationRow {
     }
 }
 
+/// An envelope that is newly set aside.
+#[derive(Debug)]
+pub struct Aside {
+    /// How.
+    pub kind: Kind,
+    /// Why.
+    pub reason: Reason,
+    /// The ledger's number of its batch.
+    pub batch: i64,
+    /// The applicant that it names.
+    pub applicant: Option<String>,
+    /// When the connector wrote it.
+    pub mtime: Option<Mtime>,
+}
+
 /// One group's worth of decisions, committed together.
 #[derive(Debug, Default)]
 pub struct Group {
-    /// Envelopes newly set aside, with the applicant that they name.
-    pub aside: Vec<(Kind, Reason, i64, Option<String>)>,
+    /// Envelopes newly set aside.
+    pub aside: Vec<Aside>,
     /// Envelopes with nothing to deliver: digest, batch, ordinal.
     pub empty: Vec<(Digest, i64, usize)>,
     /// Envelopes about to appear in the sink.
@@ -325,6 +344,68 @@ impl Ledger {
             .map_err(|e| lost(&e))
     }
 
+    /// Works that are open at a destination.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn open_works(&self, destination: i64) -> Result<Vec<OpenWork>> {
+        let sql = "SELECT id, batch, connector, envelope FROM work WHERE destination = ?1 ORDER BY rowid";
+        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map([destination], |r| {
+            let envelope = r.get::<_, Option<Vec<u8>>>(3)?.and_then(|bytes| Digest::from_bytes(&bytes));
+            Ok(OpenWork { id: r.get(0)?, batch: r.get(1)?, connector: r.get(2)?, envelope })
+        });
+        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+    }
+
+    /// Notes works that were opened, and connectors that were registered, before anything rests on them.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn note_opened(&mut self, destination: i64, works: &[OpenWork], registered: &[(String, String)]) -> Result<()> {
+        if works.is_empty() && registered.is_empty() {
+            return Ok(());
+        }
+        let mut work = || -> rusqlite::Result<()> {
+            let change = self.connection.transaction()?;
+            for work in works {
+                let envelope = work.envelope.as_ref().map(|e| e.as_bytes().to_vec());
+                change
+                    .prepare_cached("INSERT OR REPLACE INTO work VALUES (?1, ?2, ?3, ?4, ?5)")?
+                    .execute(params![work.id, destination, work.batch, work.connector, envelope])?;
+            }
+            for (id, name) in registered {
+                change
+                    .prepare_cached("INSERT OR REPLACE INTO registered VALUES (?1, ?2, ?3)")?
+                    .execute(params![destination, id, name])?;
+            }
+            change.commit()
+        };
+        work().map_err(|e| lost(&e))
+    }
+
+    /// Forgets works that were closed, or are gone.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn forget_works(&self, ids: &[String]) -> Result<()> {
+        for id in ids {
+            self.connection.execute("DELETE FROM work WHERE id = ?1", [id]).map_err(|e| lost(&e))?;
+        }
+        Ok(())
+    }
+
+    /// The connectors that this site has registered at a destination.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn registered(&self, destination: i64) -> Result<BTreeSet<String>> {
+        let sql = "SELECT connector FROM registered WHERE destination = ?1";
+        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map([destination], |r| r.get(0));
+        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+    }
+
     /// The destination that this site delivers to; none before the first delivery.
     ///
     /// # Errors
@@ -392,10 +473,10 @@ impl Ledger {
     pub fn note_group(&mut self, destination: i64, group: &Group) -> Result<()> {
         let mut work = || -> rusqlite::Result<()> {
             let change = self.connection.transaction()?;
-            for (kind, reason, batch, applicant) in &group.aside {
+            for Aside { kind, reason, batch, applicant, mtime } in &group.aside {
                 change
                     .prepare_cached(
-                        "INSERT OR REPLACE INTO set_aside VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL)",
+                        "INSERT OR REPLACE INTO set_aside VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, NULL, ?12)",
                     )?
                     .execute(params![
                         reason.sha256.as_bytes(),
@@ -409,6 +490,7 @@ impl Ledger {
                         reason.connector.id,
                         reason.connector.name,
                         applicant,
+                        mtime.map(|m| m.to_string()),
                     ])?;
             }
             for (sha256, batch, ordinal) in &group.empty {
@@ -463,7 +545,7 @@ impl Ledger {
     /// # Errors
     /// SQLite refused.
     pub fn settle(&mut self, destination: i64, delivery: &Delivery, high_water: i64) -> Result<()> {
-        let mut sorted: Vec<&Placing> = delivery.0.iter().collect();
+        let mut sorted: Vec<&Placing> = delivery.placed.iter().collect();
         sorted.sort_unstable_by_key(|p| p.sha256);
         let mut work = || -> rusqlite::Result<()> {
             let change = self.connection.transaction()?;
@@ -475,6 +557,11 @@ impl Ledger {
                     .prepare_cached("DELETE FROM placing WHERE destination = ?1 AND name = ?2")?
                     .execute(params![destination, p.name])?;
                 change.prepare_cached("DELETE FROM set_aside WHERE sha256 = ?1")?.execute([p.sha256.as_bytes()])?;
+            }
+            for refused in &delivery.refused {
+                change
+                    .prepare_cached("DELETE FROM placing WHERE destination = ?1 AND name = ?2")?
+                    .execute(params![destination, refused.placing.name])?;
             }
             change.execute(
                 "INSERT INTO meta SELECT 'high_water_' || kind, ?2 FROM destination WHERE id = ?1
@@ -491,7 +578,7 @@ impl Ledger {
     /// # Errors
     /// SQLite refused.
     pub fn set_aside(&self) -> Result<Vec<AsideRow>> {
-        let sql = "SELECT a.sha256, a.kind, a.code, a.what, a.place, a.batch, b.stream, b.sequence, a.ordinal, a.name, a.connector, a.connector_name, a.applicant
+        let sql = "SELECT a.sha256, a.kind, a.code, a.what, a.place, a.batch, b.stream, b.sequence, a.ordinal, a.name, a.connector, a.connector_name, a.applicant, a.mtime
                    FROM set_aside a JOIN batch b ON b.id = a.batch ORDER BY b.stream, b.sequence, a.ordinal";
         let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
         let rows = query.query_map([], |r| {
@@ -509,6 +596,7 @@ impl Ledger {
                 connector: r.get(10)?,
                 connector_name: r.get(11)?,
                 applicant: r.get(12)?,
+                mtime: r.get::<_, Option<String>>(13)?.and_then(|text| Mtime::parse(&text)),
             })
         });
         rows.and_then(Iterator::collect).map_err(|e| lost(&e))

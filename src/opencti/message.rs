@@ -13,6 +13,17 @@ use crate::text::size;
 /// Bytes that an envelope may repeat in its messages, beside four times its own size.
 const REPEATED_MAX: u64 = 64 << 20;
 
+/// To whom a message goes, and how: what an envelope does not say by itself.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Addressee<'a> {
+    /// The user of this platform in whose name it goes.
+    pub applicant: Option<&'a str>,
+    /// The work that it is a part of. Workers pass over a message whose work is gone.
+    pub work: Option<&'a str>,
+    /// The draft that it goes into.
+    pub draft: Option<&'a str>,
+}
+
 /// An envelope taken apart: all that its messages say, but for the applicant. It holds places in the envelope's text.
 #[derive(Debug)]
 pub struct Messages {
@@ -76,15 +87,12 @@ impl Messages {
         self.split.write_part(out, envelope, at, spare_id);
     }
 
-    /// Writes a message. `applicant` is the user of this platform in whose name it goes.
-    pub fn write(&self, out: &mut String, envelope: &str, at: usize, applicant: Option<&str>, spare_id: &str) {
+    /// Writes a message, its keys in pycti's order.
+    pub fn write(&self, out: &mut String, envelope: &str, at: usize, to: &Addressee<'_>, spare_id: &str) {
         let mut bundle = String::new();
         self.write_bundle(&mut bundle, envelope, at, spare_id);
         out.push_str("{\"bundle_type\": \"QUEUE_BUNDLE\", \"applicant_id\": ");
-        match applicant {
-            Some(id) => python::write_str(out, id),
-            None => out.push_str("null"),
-        }
+        write_text_or_null(out, to.applicant);
         out.push_str(", \"action_sequence\": ");
         out.push_str(&(at + 1).to_string());
         out.push_str(", \"entities_types\": ");
@@ -93,8 +101,34 @@ impl Messages {
         STANDARD.encode_string(&bundle, out);
         out.push_str("\", \"update\": ");
         out.push_str(&self.update);
-        out.push_str(", \"draft_id\": null, \"no_split\": false}");
+        out.push_str(", \"draft_id\": ");
+        write_text_or_null(out, to.draft);
+        out.push_str(", \"no_split\": false}");
+        if let Some(work) = to.work {
+            out.pop();
+            write_work(out, work);
+        }
     }
+}
+
+fn write_text_or_null(out: &mut String, text: Option<&str>) {
+    match text {
+        Some(text) => python::write_str(out, text),
+        None => out.push_str("null"),
+    }
+}
+
+/// A message that has no work, with one: last, as pycti puts it.
+pub fn with_work(message: &str, work: &str) -> String {
+    let mut out = message.strip_suffix('}').unwrap_or(message).to_owned();
+    write_work(&mut out, work);
+    out
+}
+
+fn write_work(out: &mut String, work: &str) {
+    out.push_str(", \"work_id\": ");
+    python::write_str(out, work);
+    out.push('}');
 }
 
 /// The id of a bundle that has none: made of the envelope's digest, so that it is the same at every import.
@@ -137,7 +171,8 @@ mod a_message {
         let messages = Messages::of(envelope).unwrap();
         let write = |at| {
             let mut out = String::new();
-            messages.write(&mut out, envelope, at, Some("0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10"), "bundle--x");
+            let to = Addressee { applicant: Some("0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10"), ..Addressee::default() };
+            messages.write(&mut out, envelope, at, &to, "bundle--x");
             out
         };
         (0..messages.count()).map(write).collect()

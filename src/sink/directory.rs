@@ -16,6 +16,7 @@ use super::mark;
 use super::{Deliverable, Delivery, Examiner, Placing, Sink};
 use crate::disk;
 use crate::error::{Error, Result};
+use crate::limits::PLACING_GROUP;
 
 /// The connector compares mtimes as doubles, which are 238 ns apart in this century.
 const STEP_NANOS: i64 = 1_000;
@@ -152,7 +153,7 @@ impl Sink for Directory {
             self.last_mtime = self.last_mtime.max(placing.mark);
         }
         disk::sync_dir(&self.path)?;
-        Ok(Delivery(placing))
+        Ok(Delivery::of(placing))
     }
 
     fn examiner(&self) -> Examiner {
@@ -160,19 +161,19 @@ impl Sink for Directory {
     }
 
     fn stage(&mut self, deliverable: Deliverable) -> Result<()> {
-        let Deliverable { sha256, bytes, batch, ordinal, name, applicant, .. } = deliverable;
+        let Deliverable { origin, bytes, name, applicant, .. } = deliverable;
         let name = format!("{name}.json");
         self.last_mtime += STEP_NANOS;
         let mtime = self.last_mtime;
         self.flusher.written(bytes.len());
         let path = self.partial(&name);
         self.writers.run(bytes.len(), Box::new(move || write(&path, &bytes, mtime)))?;
-        self.group.push(Placing { sha256, batch, ordinal, name, mark: mtime, applicant });
+        self.group.push(Placing::of(&origin, name, mtime, applicant));
         Ok(())
     }
 
-    fn staged(&self) -> usize {
-        self.group.len()
+    fn is_full(&self) -> bool {
+        self.group.len() >= PLACING_GROUP
     }
 
     fn prepare(&mut self) -> Result<Vec<Placing>> {
@@ -186,12 +187,16 @@ impl Sink for Directory {
         Ok(self.group.clone())
     }
 
-    fn settle(&mut self) -> Result<Delivery> {
+    fn settle(&mut self, _all: bool, delivery: &mut Delivery) -> Result<()> {
+        if self.group.is_empty() {
+            return Ok(());
+        }
         for placing in &self.group {
             self.place(&placing.name)?;
         }
         disk::sync_dir(&self.path)?;
-        Ok(Delivery(std::mem::take(&mut self.group)))
+        delivery.placed.append(&mut self.group);
+        Ok(())
     }
 
     fn high_water(&self) -> i64 {

@@ -16,7 +16,8 @@ use super::mark;
 use super::{Deliverable, Delivery, Examined, Examiner, Placing, Sink, registration};
 use crate::disk;
 use crate::error::{Error, Result};
-use crate::opencti::message::{Messages, spare_bundle_id};
+use crate::limits::PLACING_GROUP;
+use crate::opencti::message::{Addressee, Messages, spare_bundle_id};
 
 /// The file with a connector's registration.
 const REGISTRATION: &str = "connector.json";
@@ -164,15 +165,15 @@ impl Sink for Spool {
             self.last = self.last.max(placing.mark);
         }
         self.sync(&placing)?;
-        Ok(Delivery(placing))
+        Ok(Delivery::of(placing))
     }
 
     fn examiner(&self) -> Examiner {
-        Examiner::Splitting
+        Examiner::Splitting { drafts: false, max_message: None }
     }
 
     fn stage(&mut self, deliverable: Deliverable) -> Result<()> {
-        let Deliverable { sha256, bytes, examined, connector, batch, ordinal, applicant, .. } = deliverable;
+        let Deliverable { origin, bytes, examined, connector, applicant, .. } = deliverable;
         let Examined::Messages(messages) = examined else {
             return Err(Error::failed("an envelope came to the spool that was not taken apart"));
         };
@@ -187,15 +188,15 @@ impl Sink for Spool {
         self.files += count;
         self.flusher.written(bytes.len() * 2);
         let name = format!("{}/{first:0DIGITS$}-{:0DIGITS$}", connector.id, self.last);
-        self.group.push(Placing { sha256, batch, ordinal, name, mark: self.last, applicant: applicant.clone() });
-        let (dir, spare_id) = (self.path.join(&connector.id), spare_bundle_id(sha256));
+        self.group.push(Placing::of(&origin, name, self.last, applicant.clone()));
+        let (dir, spare_id) = (self.path.join(&connector.id), spare_bundle_id(origin.sha256));
         let size = bytes.len() * 3;
         let job = Writing { dir, bytes, messages, first, applicant, spare_id };
         self.writers.run(size, Box::new(move || job.run()))
     }
 
-    fn staged(&self) -> usize {
-        self.files
+    fn is_full(&self) -> bool {
+        self.files >= PLACING_GROUP
     }
 
     fn prepare(&mut self) -> Result<Vec<Placing>> {
@@ -206,12 +207,16 @@ impl Sink for Spool {
         Ok(self.group.clone())
     }
 
-    fn settle(&mut self) -> Result<Delivery> {
+    fn settle(&mut self, _all: bool, delivery: &mut Delivery) -> Result<()> {
+        if self.group.is_empty() {
+            return Ok(());
+        }
         self.files = 0;
         let group = std::mem::take(&mut self.group);
         group.iter().try_for_each(|placing| self.place(placing, false))?;
         self.sync(&group)?;
-        Ok(Delivery(group))
+        delivery.placed.extend(group);
+        Ok(())
     }
 
     fn high_water(&self) -> i64 {
@@ -237,9 +242,10 @@ impl Writing {
     fn run(&self) -> Result<bool> {
         let envelope = std::str::from_utf8(&self.bytes).unwrap_or_default();
         let mut message = String::new();
+        let addressee = Addressee { applicant: self.applicant.as_deref(), ..Addressee::default() };
         for at in 0..self.messages.count() {
             message.clear();
-            self.messages.write(&mut message, envelope, at, self.applicant.as_deref(), &self.spare_id);
+            self.messages.write(&mut message, envelope, at, &addressee, &self.spare_id);
             let path = self.dir.join(partial(self.first + at as i64));
             disk::uninterrupted(|| fs::write(&path, &message))
                 .map_err(|e| Error::io("write to the spool", &path, &e))?;

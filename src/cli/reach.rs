@@ -1,0 +1,161 @@
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use airpouch::error::{Error, Result};
+use airpouch::opencti::broker::QueueType;
+use airpouch::sink::{BrokerOverrides, Reach, WorkPer, platform};
+use airpouch::text::{harmless, parse_size};
+use clap::builder::BoolishValueParser;
+use zeroize::Zeroizing;
+
+use super::settings::{self, Settings};
+
+/// The largest file with a token or a password.
+const SECRET_MAX: u64 = 64 << 10;
+
+/// How a broker and a platform are reached. Secrets come from files, or from systemd's credentials `token` and
+/// `amqp-password`.
+#[derive(clap::Args, Debug)]
+#[command(next_help_heading = "Broker and platform")]
+pub struct Args {
+    /// The file with the platform's token of airpouch's user
+    #[arg(long, value_name = "FILE", env = "AIRPOUCH_TOKEN_FILE")]
+    token_file: Option<PathBuf>,
+    /// The file with the broker's password; not needed where the platform tells it
+    #[arg(long, value_name = "FILE", env = "AIRPOUCH_AMQP_PASSWORD_FILE")]
+    amqp_password_file: Option<PathBuf>,
+    /// The file with the certificate of a private authority (PEM), for platform and broker
+    #[arg(long, value_name = "FILE", env = "AIRPOUCH_CA_FILE")]
+    ca_file: Option<PathBuf>,
+    /// The broker's host, where the platform tells one that cannot be reached from here
+    #[arg(long, value_name = "HOST", env = "AIRPOUCH_AMQP_HOST")]
+    amqp_host: Option<String>,
+    /// The broker's port, likewise
+    #[arg(long, value_name = "PORT", env = "AIRPOUCH_AMQP_PORT")]
+    amqp_port: Option<u16>,
+    /// The broker's virtual host, likewise
+    #[arg(long, value_name = "NAME", env = "AIRPOUCH_AMQP_VHOST")]
+    amqp_vhost: Option<String>,
+    /// The broker's user, likewise
+    #[arg(long, value_name = "NAME", env = "AIRPOUCH_AMQP_USER")]
+    amqp_user: Option<String>,
+    /// Whether the broker is reached by TLS, likewise
+    #[arg(long, value_name = "BOOL", env = "AIRPOUCH_AMQP_TLS", num_args = 0..=1, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    amqp_tls: Option<bool>,
+    /// The platform's rabbitmq:queue_prefix, for amqp(s)://
+    #[arg(long, value_name = "PREFIX", env = "AIRPOUCH_QUEUE_PREFIX")]
+    queue_prefix: Option<String>,
+    /// The platform's rabbitmq:queue_type, for queues that amqp(s):// has to make [default: classic]
+    #[arg(long, value_name = "TYPE", env = "AIRPOUCH_QUEUE_TYPE", value_parser = ["classic", "quorum"])]
+    queue_type: Option<String>,
+    /// Messages in a queue above which airpouch waits for the workers; 0: none [default: 100000]
+    #[arg(long, value_name = "N", env = "AIRPOUCH_QUEUE_LIMIT")]
+    queue_limit: Option<u32>,
+    /// The largest message that the broker takes, such as 16MiB; an envelope with a larger one is quarantined whole
+    /// [default: as the broker answers]
+    #[arg(long, value_name = "SIZE", env = "AIRPOUCH_MAX_MESSAGE_SIZE")]
+    max_message_size: Option<String>,
+    /// How long to wait while nothing gets better: an alarm, a queue that is too long, a platform that is down
+    /// [default: 45s]
+    #[arg(long, value_name = "TIME", env = "AIRPOUCH_PATIENCE")]
+    patience: Option<String>,
+    /// Let token, password and messages go over a network without TLS
+    #[arg(long, env = "AIRPOUCH_PLAINTEXT", value_parser = BoolishValueParser::new())]
+    plaintext: bool,
+    /// Take over connectors that exist on the platform under another name
+    #[arg(long)]
+    take_over: bool,
+    /// Works to open on the platform: one for each batch and connector, for each envelope, or none [default: batch]
+    #[arg(long, value_name = "PER", env = "AIRPOUCH_WORKS", value_parser = ["batch", "envelope", "none"])]
+    works: Option<String>,
+    /// A proxy to the platform; none is used that is not named here
+    #[arg(long, value_name = "URL", env = "AIRPOUCH_PROXY")]
+    proxy: Option<String>,
+}
+
+impl Args {
+    /// What was typed over what is set.
+    pub fn reach(&self, set: &Settings) -> Result<Reach> {
+        let token_file = self.token_file.as_ref().or(set.token_file.as_ref());
+        let password_file = self.amqp_password_file.as_ref().or(set.amqp_password_file.as_ref());
+        let patience = self.patience.as_deref().or(set.patience.as_deref());
+        let usual = Reach::default();
+        Ok(Reach {
+            token: secret(token_file, "token", "token")?,
+            amqp_password: secret(password_file, "amqp-password", "password")?,
+            ca: self.ca_file.as_ref().or(set.ca_file.as_ref()).map(|path| authority(path)).transpose()?,
+            overrides: BrokerOverrides {
+                host: self.amqp_host.clone().or_else(|| set.amqp_host.clone()),
+                port: self.amqp_port.or(set.amqp_port),
+                vhost: self.amqp_vhost.clone().or_else(|| set.amqp_vhost.clone()),
+                user: self.amqp_user.clone().or_else(|| set.amqp_user.clone()),
+                tls: self.amqp_tls.or(set.amqp_tls),
+            },
+            queue_prefix: self.queue_prefix.clone().or_else(|| set.queue_prefix.clone()).unwrap_or_default(),
+            queue_type: self.queue_type(set)?,
+            queue_limit: self.queue_limit.or(set.queue_limit).unwrap_or(usual.queue_limit),
+            max_message: self.max_message(set)?,
+            patience: patience.map(settings::duration).transpose()?.map_or(usual.patience, Duration::from_secs),
+            plaintext: self.plaintext || set.plaintext.unwrap_or(false),
+            take_over: self.take_over,
+            work_per: self.work_per(set)?,
+            proxy: self.proxy.clone().or_else(|| set.proxy.clone()),
+        })
+    }
+
+    fn queue_type(&self, set: &Settings) -> Result<QueueType> {
+        match self.queue_type.as_deref().or(set.queue_type.as_deref()) {
+            None | Some("classic") => Ok(QueueType::Classic),
+            Some("quorum") => Ok(QueueType::Quorum),
+            Some(other) => Err(not_one_of("queue_type", other, "\"classic\" or \"quorum\"")),
+        }
+    }
+
+    fn work_per(&self, set: &Settings) -> Result<WorkPer> {
+        match self.works.as_deref().or(set.works.as_deref()) {
+            None | Some("batch") => Ok(WorkPer::Batch),
+            Some("envelope") => Ok(WorkPer::Envelope),
+            Some("none") => Ok(WorkPer::None),
+            Some(other) => Err(not_one_of("works", other, "\"batch\", \"envelope\" or \"none\"")),
+        }
+    }
+
+    fn max_message(&self, set: &Settings) -> Result<Option<u64>> {
+        match (&self.max_message_size, &set.max_message_size) {
+            (Some(text), _) => parse_size(text).map(Some).map_err(Error::usage),
+            (None, Some(amount)) => amount.bytes().map(Some),
+            (None, None) => Ok(None),
+        }
+    }
+}
+
+fn not_one_of(key: &str, value: &str, choice: &str) -> Error {
+    Error::usage(format!("{:?} is no value for {key}", harmless(value))).advise(format!("{key} is {choice}"))
+}
+
+/// The secret in a file, or in systemd's credential of that name; the first line, without its end.
+fn secret(file: Option<&PathBuf>, credential: &str, what: &str) -> Result<Option<Zeroizing<String>>> {
+    let of_systemd = || {
+        let path = PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?).join(credential);
+        path.is_file().then_some(path)
+    };
+    let Some(path) = file.cloned().or_else(of_systemd) else { return Ok(None) };
+    let bytes = airpouch::disk::read_bounded_following(&path, SECRET_MAX)
+        .map_err(|e| Error::io(&format!("read the file with the {what}"), &path, &e))?;
+    let bytes = Zeroizing::new(bytes);
+    let text = std::str::from_utf8(&bytes).ok().and_then(|t| t.lines().next()).map(str::trim);
+    match text {
+        Some(text) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') => {
+            Ok(Some(Zeroizing::new(text.to_owned())))
+        }
+        _ => Err(Error::usage(format!("this file holds no {what}")).at(&path).advise("one line of plain text belongs there")),
+    }
+}
+
+fn authority(path: &Path) -> Result<String> {
+    let bytes = airpouch::disk::read_bounded_following(path, airpouch::limits::SETTINGS_FILE_MAX)
+        .map_err(|e| Error::io("read the authority's certificate", path, &e))?;
+    let text = String::from_utf8(bytes).map_err(|_| Error::usage("the file of --ca-file is no PEM").at(path))?;
+    platform::certificates(&text).map_err(|e| e.at(path))?;
+    Ok(text)
+}

@@ -1,0 +1,300 @@
+//! Where to deliver: what `--to` names, and how it is reached.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use url::Url;
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Result};
+use crate::opencti::broker::{BrokerAddress, QueueType, is_loopback};
+use crate::text::harmless;
+
+/// What `--to` names: kind and address, never a secret.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Destination {
+    /// `dir:PATH`: envelope files for the stock diode-import connector.
+    Directory(PathBuf),
+    /// `spool:PATH`: messages for the queues of a broker, by connector.
+    Spool(PathBuf),
+    /// `amqp://…`, `amqps://…`: the queues of a broker.
+    Broker(BrokerAddress),
+    /// `opencti+https://…`: the queues of a broker, through the platform that it belongs to.
+    Platform(PlatformAddress),
+}
+
+/// Where a platform is: `https://HOST[:PORT][/BASE]`, without a slash at its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlatformAddress {
+    url: String,
+    host: String,
+    tls: bool,
+}
+
+impl PlatformAddress {
+    /// Where questions go.
+    pub fn graphql(&self) -> String {
+        format!("{}/graphql", self.url)
+    }
+
+    /// Whether it is reached by TLS, or is this very machine.
+    pub fn is_private(&self) -> bool {
+        self.tls || is_loopback(&self.host)
+    }
+
+    /// Whether it is reached by TLS.
+    pub fn is_tls(&self) -> bool {
+        self.tls
+    }
+
+    fn parse(text: &str) -> Result<Self> {
+        let wrong = |what: &str| {
+            Error::usage(format!("{:?} is no address of a platform: {what}", harmless(text)))
+                .advise("write opencti+https://HOST or opencti+https://HOST/BASE, without /graphql")
+        };
+        let url = text.strip_prefix("opencti+").unwrap_or(text);
+        let url = Url::parse(url).map_err(|e| wrong(&e.to_string()))?;
+        let host = url.host_str().filter(|h| !h.is_empty()).ok_or_else(|| wrong("it names no host"))?.to_owned();
+        if url.query().is_some() || url.fragment().is_some() || !url.username().is_empty() {
+            return Err(wrong("it takes no user, no ? and no #"));
+        }
+        let base = url.path().trim_end_matches('/');
+        let base = base.strip_suffix("/graphql").unwrap_or(base);
+        let port = url.port().map_or_else(String::new, |p| format!(":{p}"));
+        Ok(Self { url: format!("{}://{host}{port}{base}", url.scheme()), host, tls: url.scheme() == "https" })
+    }
+}
+
+impl fmt::Display for PlatformAddress {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.url)
+    }
+}
+
+impl Destination {
+    /// Reads `--to`.
+    ///
+    /// # Errors
+    /// An unknown kind, no address, or a secret in it; the secret is not repeated.
+    pub fn parse(text: &str) -> Result<Self> {
+        let (kind, address) = text.split_once(':').unwrap_or(("", text));
+        let lower = kind.to_ascii_lowercase();
+        let has_secret = address.split_once("//").is_some_and(|(_, rest)| {
+            rest.split(['/', '?', '#'])
+                .next()
+                .and_then(|authority| authority.rsplit_once('@'))
+                .is_some_and(|(user, _)| user.contains(':'))
+        });
+        if has_secret {
+            return Err(Error::usage("a password stands in the destination; it would show in every list of processes")
+                .advise("take it out and give it by a file: --amqp-password-file FILE, --token-file FILE"));
+        }
+        let whole = format!("{lower}:{address}");
+        match lower.as_str() {
+            "dir" | "spool" if !address.is_empty() => {
+                let path = std::path::absolute(address).map_err(|e| Error::io("find", Path::new(address), &e))?;
+                // Without a slash at its end, so that one directory has one address.
+                let path = path.components().collect();
+                Ok(if lower == "dir" { Self::Directory(path) } else { Self::Spool(path) })
+            }
+            "amqp" | "amqps" => BrokerAddress::parse(&whole).map(Self::Broker).map_err(|what| {
+                Error::usage(format!("{:?} is no address of a broker: {what}", harmless(text)))
+                    .advise("write amqp://HOST, amqps://USER@HOST:PORT or amqps://HOST/VHOST")
+            }),
+            "opencti+http" | "opencti+https" => PlatformAddress::parse(&whole).map(Self::Platform),
+            _ => Err(Error::usage(format!("{:?} is no destination", harmless(text)))
+                .advise("write dir:PATH, spool:PATH, amqps://HOST or opencti+https://HOST")),
+        }
+    }
+
+    /// The word for its kind.
+    pub fn kind(&self) -> &'static str {
+        match self {
+            Self::Directory(_) => "dir",
+            Self::Spool(_) => "spool",
+            Self::Broker(_) => "amqp",
+            Self::Platform(_) => "opencti",
+        }
+    }
+
+    /// Its address.
+    pub fn address(&self) -> String {
+        match self {
+            Self::Directory(path) | Self::Spool(path) => path.to_string_lossy().into_owned(),
+            Self::Broker(address) => address.to_string(),
+            Self::Platform(address) => address.to_string(),
+        }
+    }
+
+    /// The directory that it is, if it is one.
+    pub fn path(&self) -> Option<&Path> {
+        match self {
+            Self::Directory(path) | Self::Spool(path) => Some(path),
+            Self::Broker(_) | Self::Platform(_) => None,
+        }
+    }
+
+    /// Whether messages, and not envelopes, are delivered there.
+    pub fn takes_messages(&self) -> bool {
+        !matches!(self, Self::Directory(_))
+    }
+
+    /// A destination as people write it, of its kind and address.
+    pub fn shown(kind: &str, address: &str) -> String {
+        match kind {
+            "amqp" => harmless(address),
+            "opencti" => format!("opencti+{}", harmless(address)),
+            _ => format!("{kind}:{}", harmless(address)),
+        }
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&Self::shown(self.kind(), &self.address()))
+    }
+}
+
+/// How works are opened on the platform.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum WorkPer {
+    /// One for each batch and connector.
+    #[default]
+    Batch,
+    /// One for each envelope, as the stock diode-import connector does it.
+    Envelope,
+    /// None: messages without a work.
+    None,
+}
+
+/// What is known better than the platform tells, or is not in the address.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct BrokerOverrides {
+    /// `--amqp-host`
+    pub host: Option<String>,
+    /// `--amqp-port`
+    pub port: Option<u16>,
+    /// `--amqp-vhost`
+    pub vhost: Option<String>,
+    /// `--amqp-user`
+    pub user: Option<String>,
+    /// `--amqp-tls`
+    pub tls: Option<bool>,
+}
+
+impl BrokerOverrides {
+    /// The address with what is known better.
+    pub fn over(&self, told: &BrokerAddress) -> BrokerAddress {
+        let told = told.clone();
+        BrokerAddress {
+            tls: self.tls.unwrap_or(told.tls),
+            host: self.host.clone().unwrap_or(told.host),
+            port: self.port.unwrap_or(told.port),
+            vhost: self.vhost.clone().unwrap_or(told.vhost),
+            user: self.user.clone().or(told.user),
+        }
+    }
+}
+
+/// How broker and platform are reached, and what is asked of them.
+#[derive(Clone)]
+pub struct Reach {
+    /// The platform's token.
+    pub token: Option<Zeroizing<String>>,
+    /// The broker's password.
+    pub amqp_password: Option<Zeroizing<String>>,
+    /// Certificates (PEM) of a private authority.
+    pub ca: Option<String>,
+    /// What goes over the address of the broker.
+    pub overrides: BrokerOverrides,
+    /// `rabbitmq:queue_prefix` of the platform, where queues are declared by airpouch.
+    pub queue_prefix: String,
+    /// `rabbitmq:queue_type` of the platform, where queues are declared by airpouch.
+    pub queue_type: QueueType,
+    /// Messages in a queue above which airpouch waits; 0 for none.
+    pub queue_limit: u32,
+    /// The largest message that the broker takes, in bytes, where that is known.
+    pub max_message: Option<u64>,
+    /// How long to wait while nothing gets better.
+    pub patience: Duration,
+    /// Whether anything may go over a network without TLS.
+    pub plaintext: bool,
+    /// Whether connectors that exist over there under another name are taken over.
+    pub take_over: bool,
+    /// How works are opened.
+    pub work_per: WorkPer,
+    /// A proxy to the platform, only if it is named.
+    pub proxy: Option<String>,
+}
+
+impl Default for Reach {
+    fn default() -> Self {
+        Self {
+            token: None,
+            amqp_password: None,
+            ca: None,
+            overrides: BrokerOverrides::default(),
+            queue_prefix: String::new(),
+            queue_type: QueueType::Classic,
+            queue_limit: 100_000,
+            max_message: None,
+            patience: Duration::from_secs(45),
+            plaintext: false,
+            take_over: false,
+            work_per: WorkPer::Batch,
+            proxy: None,
+        }
+    }
+}
+
+impl Reach {
+    /// Whether a broker may be talked to as its address says.
+    ///
+    /// # Errors
+    /// It may not: everything would go in plain text over a network.
+    pub fn permits(&self, broker: &BrokerAddress) -> Result<()> {
+        if broker.tls || broker.is_loopback() || self.plaintext {
+            return Ok(());
+        }
+        Err(Error::usage("messages and the broker's password would go over a network without TLS")
+            .at_place(&broker.to_string())
+            .advise("use amqps:// (with a platform: --amqp-tls); if that network is to be trusted: --plaintext"))
+    }
+}
+
+#[cfg(test)]
+mod a_destination {
+    use super::*;
+
+    #[test]
+    fn is_shown_as_it_is_written() {
+        for (text, shown) in [
+            ("opencti+https://cti.example/", "opencti+https://cti.example"),
+            ("opencti+http://127.0.0.1:4000/base/graphql", "opencti+http://127.0.0.1:4000/base"),
+            ("amqp://guest@[::1]", "amqp://[::1]:5672/%2F"),
+            ("AMQPS://host/cti", "amqps://host:5671/cti"),
+            ("spool:/var/spool/x/", "spool:/var/spool/x"),
+        ] {
+            assert_eq!(Destination::parse(text).unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn with_a_user_or_without_a_host_is_none() {
+        for text in ["opencti+https://user@host", "opencti+https://", "opencti+ftp://h", "amqp:", "host", "dir:"] {
+            assert!(Destination::parse(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn beyond_this_machine_wants_tls() {
+        let reach = Reach::default();
+        let address = |text: &str| BrokerAddress::parse(text).unwrap();
+        assert!(reach.permits(&address("amqp://rabbitmq")).is_err());
+        assert!(reach.permits(&address("amqps://rabbitmq")).is_ok());
+        assert!(reach.permits(&address("amqp://127.0.0.1")).is_ok());
+        let overrides = BrokerOverrides { tls: Some(true), port: Some(5671), ..BrokerOverrides::default() };
+        assert_eq!(overrides.over(&address("amqp://rabbitmq/cti")).to_string(), "amqps://rabbitmq:5671/cti");
+    }
+}

@@ -1,0 +1,385 @@
+//! The platform, over HTTP: asks what `opencti/api.rs` has as values, waits out what passes, and says what does not.
+
+use std::sync::Once;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use zeroize::Zeroizing;
+
+use super::destination::{PlatformAddress, Reach};
+use crate::error::{Error, Result};
+use crate::opencti::api::{self, KnownConnector, Me, NoAnswer, OLDEST, Question, Registered, Reply, Version};
+use crate::opencti::registration::Registration;
+use crate::report::Observer;
+use crate::text::{duration, harmless};
+
+/// The largest answer that is read.
+const ANSWER_MAX: u64 = 1 << 20;
+/// How long a connection may take.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// How long an answer may take: a loaded platform takes its time.
+const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// How long a platform that is not there at all is tried when nothing was begun yet.
+const FIRST_TRIES: Duration = Duration::from_secs(3);
+
+/// An answer, and whether the question may have been heard more than once.
+pub struct Answer {
+    data: Value,
+    doubtful: bool,
+}
+
+/// Why there is none.
+enum Fault {
+    Stop(Error),
+    Refused(String),
+    WorkGone,
+}
+
+/// What became of a wish about a work.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Told {
+    /// It was heard.
+    Heard,
+    /// It was heard once or more often.
+    Doubtful,
+    /// The work is gone.
+    Gone,
+}
+
+/// A platform that has answered.
+pub struct Platform<'a> {
+    agent: ureq::Agent,
+    address: PlatformAddress,
+    token: Zeroizing<String>,
+    patience: Duration,
+    proxy: Option<String>,
+    observer: &'a dyn Observer,
+    version: Version,
+    me: Option<Me>,
+}
+
+/// One crypto provider for all TLS in the program; rustls panics where none is chosen.
+pub(super) fn choose_crypto() {
+    static ONCE: Once = Once::new();
+    // It fails only where another part of the program was first, and there is none.
+    ONCE.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
+}
+
+impl<'a> Platform<'a> {
+    /// Asks the platform who it is and who we are.
+    ///
+    /// # Errors
+    /// It is not there, is no platform, is too old, or does not know the token.
+    pub fn open(address: &PlatformAddress, reach: &Reach, observer: &'a dyn Observer) -> Result<Self> {
+        if !address.is_private() && !reach.plaintext {
+            return Err(Error::usage("the token and all messages about works would go over a network without TLS")
+                .at_place(&address.to_string())
+                .advise("use opencti+https://; if that network is to be trusted: --plaintext"));
+        }
+        let token = reach.token.clone().ok_or_else(|| {
+            Error::usage("no token for the platform is given")
+                .advise("--token-file FILE, with the token of airpouch's user in that OpenCTI")
+        })?;
+        choose_crypto();
+        let mut platform = Self {
+            agent: agent(address, reach)?,
+            address: address.clone(),
+            token,
+            patience: reach.patience,
+            proxy: reach.proxy.clone(),
+            observer,
+            version: OLDEST,
+            me: None,
+        };
+        platform.greet()?;
+        Ok(platform)
+    }
+
+    fn greet(&mut self) -> Result<()> {
+        let about = self.ask_within(&Question::about(), FIRST_TRIES).map_err(|fault| self.stop("about", fault))?;
+        let told = about.data["about"]["version"].as_str().unwrap_or_default().to_owned();
+        self.version = match Version::parse(&told) {
+            Some(version) if version < OLDEST => {
+                return Err(self.failed(
+                    format!("the platform is {}, older than {OLDEST}, the oldest that airpouch speaks with", harmless(&told)),
+                    "update it, then import again; until then spool:PATH keeps the messages",
+                ));
+            }
+            // A platform between two versions is asked for the least.
+            found => found.unwrap_or(OLDEST),
+        };
+        match self.ask(&Question::me()) {
+            Ok(answer) => self.me = Me::read(&answer.data),
+            Err(Fault::Refused(_)) => {}
+            Err(fault) => return Err(self.stop("me", fault)),
+        }
+        match &self.me {
+            Some(me) if !me.may("CONNECTORAPI") => Err(self.failed(
+                format!("the token's user {} may not register connectors (CONNECTORAPI)", harmless(&me.name)),
+                "put that user into the group Connectors, or give it the role Connector",
+            )),
+            _ => Ok(()),
+        }
+    }
+
+    /// Waits no more for what does not get better: the run has failed already.
+    pub fn hurry(&mut self) {
+        self.patience = self.patience.min(FIRST_TRIES);
+    }
+
+    /// Its version.
+    pub fn version(&self) -> Version {
+        self.version
+    }
+
+    /// The user that the token belongs to, if the platform says.
+    pub fn me(&self) -> Option<&Me> {
+        self.me.as_ref()
+    }
+
+    /// A connector that it has, if it lets us look.
+    ///
+    /// # Errors
+    /// The platform is in trouble.
+    pub fn known(&self, id: &str) -> Result<Option<KnownConnector>> {
+        if self.me.as_ref().is_some_and(|me| !me.may("MODULES") && me.may("KNOWLEDGE")) {
+            return Ok(None);
+        }
+        match self.ask(&Question::connector(id)) {
+            Ok(answer) => Ok(api::known_connector(&answer.data)),
+            Err(Fault::Refused(_)) => Ok(None),
+            Err(fault) => Err(self.stop("connector", fault)),
+        }
+    }
+
+    /// Registers a connector. The inner error is the platform's word against this one.
+    ///
+    /// # Errors
+    /// The platform is in trouble, or lets us register none.
+    pub fn register(&self, connector: &Registration) -> Result<std::result::Result<Registered, String>> {
+        match self.ask(&Question::register(connector, self.version)) {
+            Ok(answer) => match api::registered(&answer.data) {
+                Some(registered) => Ok(Ok(registered)),
+                None => Ok(Err("it answers with no broker and no queue".into())),
+            },
+            Err(Fault::Refused(words)) => Ok(Err(words)),
+            Err(fault) => Err(self.stop("registerConnector", fault)),
+        }
+    }
+
+    /// Opens a work, and says its id.
+    ///
+    /// # Errors
+    /// The platform is in trouble, or refuses.
+    pub fn add_work(&self, connector: &str, name: &str, several_parts: bool) -> Result<String> {
+        let question = Question::add_work(connector, name, several_parts, self.version);
+        let answer = self.ask(&question).map_err(|fault| self.stop("workAdd", fault))?;
+        let id = answer.data["workAdd"]["id"].as_str().map(str::to_owned);
+        id.ok_or_else(|| self.failed("the platform opened a work and told no id".to_owned(), "look at its log"))
+    }
+
+    /// Says that so many messages more will come.
+    ///
+    /// # Errors
+    /// The platform is in trouble, or refuses.
+    pub fn expect(&self, work: &str, messages: usize) -> Result<Told> {
+        self.tell(&Question::add_expectations(work, messages))
+    }
+
+    /// Says that a work is at its end.
+    ///
+    /// # Errors
+    /// The platform is in trouble, or refuses.
+    pub fn close(&self, work: &str, message: &str, in_error: bool) -> Result<Told> {
+        self.tell(&Question::to_processed(work, message, in_error))
+    }
+
+    /// Makes a draft for a work, and says its id.
+    ///
+    /// # Errors
+    /// The platform is in trouble, or refuses.
+    pub fn add_draft(&self, work: &str) -> Result<String> {
+        let question = Question::add_draft(&format!("{work}.json"));
+        let answer = self.ask(&question).map_err(|fault| self.stop("draftWorkspaceAdd", fault))?;
+        let Some(draft) = answer.data["draftWorkspaceAdd"]["id"].as_str() else {
+            return Err(self.failed("the platform made a draft and told no id".to_owned(), "look at its log"));
+        };
+        if self.version.knows_draft_contexts() {
+            self.tell(&Question::add_draft_context(work, draft))?;
+        }
+        Ok(draft.to_owned())
+    }
+
+    /// Whether a work is still there.
+    ///
+    /// # Errors
+    /// The platform is in trouble, or refuses.
+    pub fn is_alive(&self, work: &str) -> Result<bool> {
+        match self.ask(&Question::is_work_alive(work, self.version)) {
+            Ok(answer) if self.version.knows_is_work_alive() => {
+                Ok(answer.data["isWorkAlive"].as_bool().unwrap_or(false))
+            }
+            Ok(answer) => Ok(answer.data["work"].is_object()),
+            Err(Fault::WorkGone) => Ok(false),
+            Err(fault) => Err(self.stop("isWorkAlive", fault)),
+        }
+    }
+
+    fn tell(&self, question: &Question) -> Result<Told> {
+        match self.ask(question) {
+            Ok(answer) if answer.doubtful => Ok(Told::Doubtful),
+            Ok(_) => Ok(Told::Heard),
+            Err(Fault::WorkGone) => Ok(Told::Gone),
+            Err(fault) => Err(self.stop(question.name, fault)),
+        }
+    }
+
+    fn ask(&self, question: &Question) -> std::result::Result<Answer, Fault> {
+        self.ask_within(question, self.patience)
+    }
+
+    /// Asks until there is an answer, or it is known that there will be none. `absent` is how long a platform is tried
+    /// that does not even take a connection.
+    fn ask_within(&self, question: &Question, absent: Duration) -> std::result::Result<Answer, Fault> {
+        let (began, mut pause, mut doubtful) = (Instant::now(), Duration::from_millis(500), false);
+        loop {
+            let (what, after, is_absent) = match self.once(question) {
+                Ok(data) => return Ok(Answer { data, doubtful }),
+                Err((NoAnswer::Later { what, after, doubtful: heard }, is_absent)) => {
+                    doubtful |= heard;
+                    (what, after, is_absent)
+                }
+                Err((NoAnswer::WorkGone, _)) => return Err(Fault::WorkGone),
+                Err((NoAnswer::Refused(words), _)) => return Err(Fault::Refused(words)),
+                Err((NoAnswer::Never { what, advice }, _)) => return Err(Fault::Stop(self.failed(what, &advice))),
+            };
+            let limit = if is_absent { absent.min(self.patience) } else { self.patience };
+            let wait = after.map_or(pause, Duration::from_secs);
+            if began.elapsed() + wait > limit {
+                let waited = duration(began.elapsed().as_secs());
+                let what = format!("{what} ({}); tried for {waited}", question.name);
+                return Err(Fault::Stop(
+                    self.failed(what, "nothing is lost: when the platform answers, import again, without a medium"),
+                ));
+            }
+            if pause > Duration::from_secs(1) && pause <= Duration::from_secs(2) {
+                self.observer.say(&format!("the platform: {what}; trying again, for {} at most", duration(limit.as_secs())));
+            }
+            std::thread::sleep(wait);
+            pause = (pause * 2).min(Duration::from_secs(8));
+        }
+    }
+
+    /// Asks once. The second value is whether there was nobody to ask.
+    fn once(&self, question: &Question) -> std::result::Result<Value, (NoAnswer, bool)> {
+        let mut bearer = Zeroizing::new(String::from("Bearer "));
+        bearer.push_str(&self.token);
+        let sent = self
+            .agent
+            .post(self.address.graphql())
+            .header("authorization", bearer.as_str())
+            .header("content-type", "application/json")
+            .header("accept", "application/json")
+            .send(question.body().as_slice());
+        let mut response = sent.map_err(|e| self.unreached(&e))?;
+        let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
+        let mut reply = Reply {
+            status: response.status().as_u16(),
+            content_type: header("content-type").unwrap_or_default(),
+            location: header("location"),
+            retry_after: header("retry-after").and_then(|t| t.parse().ok()),
+            body: Vec::new(),
+        };
+        reply.body =
+            response.body_mut().with_config().limit(ANSWER_MAX).read_to_vec().map_err(|e| self.unreached(&e))?;
+        api::data(question, &reply).map_err(|no_answer| (no_answer, false))
+    }
+
+    /// There is no answer at all.
+    fn unreached(&self, error: &ureq::Error) -> (NoAnswer, bool) {
+        let through = self.proxy.as_ref().map_or_else(String::new, |p| format!(" through the proxy {}", harmless(p)));
+        let words = match error {
+            ureq::Error::Io(cause) => crate::error::reason(cause),
+            other => other.to_string(),
+        };
+        if words.contains("certificate") {
+            let advice = "if a private authority signed it: --ca-file FILE, with that authority's certificate";
+            return (NoAnswer::never(format!("the platform's certificate is not trusted: {}", harmless(&words)), advice), false);
+        }
+        let absent = match error {
+            ureq::Error::Io(cause) => cause.kind() == std::io::ErrorKind::ConnectionRefused,
+            ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
+            _ => false,
+        };
+        match error {
+            ureq::Error::BodyExceedsLimit(_) => {
+                (NoAnswer::never("its answer is longer than any platform's", "is that OpenCTI's address?"), false)
+            }
+            _ => (NoAnswer::later(format!("cannot reach it{through}: {}", harmless(&words)), !absent), absent),
+        }
+    }
+
+    fn stop(&self, asked: &str, fault: Fault) -> Error {
+        match fault {
+            Fault::Stop(error) => error,
+            Fault::Refused(words) => self.failed(
+                format!("the platform refuses {asked}: {words}"),
+                "its words say why; a platform older or newer than airpouch may ask for other things",
+            ),
+            Fault::WorkGone => self.failed(format!("the work is gone ({asked})"), "import again, without a medium"),
+        }
+    }
+
+    fn failed(&self, what: String, advice: &str) -> Error {
+        Error::failed(what).at_place(&self.address.graphql()).advise(advice)
+    }
+}
+
+/// An agent that goes nowhere by itself: no proxy that was not asked for, no redirect, no plain text where TLS is wanted.
+fn agent(address: &PlatformAddress, reach: &Reach) -> Result<ureq::Agent> {
+    let proxy = match &reach.proxy {
+        None => None,
+        Some(url) => Some(ureq::Proxy::new(url).map_err(|_| {
+            Error::usage(format!("{:?} is no address of a proxy", harmless(url))).advise("write http://HOST:PORT")
+        })?),
+    };
+    let mut tls = TlsConfig::builder();
+    tls = match &reach.ca {
+        Some(pem) => tls.root_certs(RootCerts::new_with_certs(&certificates(pem)?)),
+        None => tls.root_certs(RootCerts::PlatformVerifier),
+    };
+    let config = ureq::Agent::config_builder()
+        .proxy(proxy)
+        .max_redirects(0)
+        .max_redirects_will_error(false)
+        .http_status_as_error(false)
+        .https_only(address.is_tls())
+        .user_agent(concat!("airpouch/", env!("CARGO_PKG_VERSION")))
+        .timeout_connect(Some(CONNECT_MAX))
+        .timeout_recv_response(Some(ANSWER_WITHIN))
+        .timeout_recv_body(Some(ANSWER_WITHIN))
+        .tls_config(tls.build())
+        .build();
+    Ok(config.new_agent())
+}
+
+/// The certificates in a PEM text.
+///
+/// # Errors
+/// There is none, or one that is broken.
+pub fn certificates(pem: &str) -> Result<Vec<Certificate<'static>>> {
+    let mut found = Vec::new();
+    for item in parse_pem(pem.as_bytes()) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => found.push(certificate),
+            Ok(_) => {}
+            Err(_) => return Err(Error::usage("the file of --ca-file is no PEM")),
+        }
+    }
+    if found.is_empty() {
+        return Err(Error::usage("the file of --ca-file holds no certificate")
+            .advise("give the certificate of the authority in PEM: -----BEGIN CERTIFICATE-----"));
+    }
+    Ok(found)
+}

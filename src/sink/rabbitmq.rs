@@ -1,0 +1,265 @@
+//! RabbitMQ: messages go out in windows over several channels, and each is said to be there only when the broker has
+//! confirmed it.
+//!
+//! ```text
+//!   the sink ──Command──> service thread: its own runtime, one connection, four lanes
+//!            <──Event────   lane: waiting ──publish──> flying ──confirm──> done
+//! ```
+//!
+//! A *lane* is one channel: what goes through it stays in order. This is the only room with async code in it; the
+//! service has a thread of its own, so that heartbeats go on while others split bundles or wait for a disk.
+//!
+//! What goes wrong is of three kinds. *Trouble* passes: the connection breaks, an alarm blocks publishers, a queue is
+//! gone; it is said once and waited for. A *poison* message is refused by itself: the broker closes a fresh channel
+//! over it twice, while another message passes. Everything else ends the service.
+
+mod lane;
+mod service;
+
+use std::sync::Arc;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::mpsc::error::TrySendError;
+use zeroize::Zeroizing;
+
+use crate::error::{Error, Result};
+use crate::opencti::broker::{BrokerAddress, QueueType, Route, Topology};
+
+use service::Service;
+
+/// Lanes, each a channel: four of them made one and a half times the messages of one.
+pub const LANES: usize = 4;
+
+/// Where the broker is and who is there.
+#[derive(Clone)]
+pub struct Login {
+    /// Its address.
+    pub address: BrokerAddress,
+    /// The user.
+    pub user: String,
+    /// The user's password.
+    pub password: Zeroizing<String>,
+    /// Certificates (PEM) that are trusted beside the system's.
+    pub ca: Option<String>,
+}
+
+/// A message for a connector's queue.
+#[derive(Debug)]
+pub struct Message {
+    /// The lane in which it stays behind those before it.
+    pub lane: usize,
+    /// Where it goes.
+    pub route: Arc<Route>,
+    /// `message_id`: the same each time that it is sent.
+    pub id: String,
+    /// The body.
+    pub body: Vec<u8>,
+    /// What it is a part of; a refusal hits all of that.
+    pub part_of: u64,
+}
+
+/// What became of messages.
+#[derive(Debug)]
+pub enum Outcome {
+    /// The broker has one, and wrote it down.
+    Confirmed {
+        /// What it is a part of.
+        part_of: u64,
+    },
+    /// The broker does not take one.
+    Refused {
+        /// What it is a part of; the rest of that is not sent any more.
+        part_of: u64,
+        /// The id of the message.
+        id: String,
+        /// The broker's words.
+        words: String,
+    },
+}
+
+/// A look at a queue, or the making of one.
+#[derive(Debug)]
+enum Question {
+    /// How many messages wait in a queue, if it is there.
+    Waiting(String),
+    /// Makes what is missing of exchanges, queues and bindings.
+    Declare(Box<Topology>, QueueType),
+}
+
+enum Command {
+    Publish(Message),
+    Ask(Question, SyncSender<std::result::Result<Option<u32>, String>>),
+}
+
+enum Event {
+    Outcome(Outcome),
+    /// A word that cannot wait.
+    Word(String),
+    /// The end, and why; the second text is what to do.
+    Failed(String, String),
+}
+
+/// A connection to a broker, with blocking methods.
+pub struct Broker {
+    commands: Option<tokio::sync::mpsc::Sender<Command>>,
+    events: Receiver<Event>,
+    thread: Option<JoinHandle<()>>,
+    place: String,
+    words: Vec<String>,
+    outcomes: Vec<Outcome>,
+}
+
+impl Broker {
+    /// Connects. Later trouble is waited for, `patience` long without any progress; now there is none to be had.
+    ///
+    /// # Errors
+    /// The broker is not there, or does not let this user in.
+    pub fn connect(login: Login, patience: Duration) -> Result<Self> {
+        let place = login.address.to_string();
+        let (commands, received) = tokio::sync::mpsc::channel(256);
+        let (sender, events) = std::sync::mpsc::channel();
+        let (ready, is_ready) = sync_channel(1);
+        let thread = std::thread::Builder::new()
+            .name("broker".into())
+            .spawn(move || service::run(Service::new(login, patience, received, sender), &ready))
+            .map_err(|e| Error::failed(format!("cannot start a thread: {e}")))?;
+        let broker = Self {
+            commands: Some(commands),
+            events,
+            thread: Some(thread),
+            place,
+            words: Vec::new(),
+            outcomes: Vec::new(),
+        };
+        match is_ready.recv() {
+            Ok(Ok(())) => Ok(broker),
+            Ok(Err((what, advice))) => Err(broker.error(what, advice)),
+            Err(_) => Err(broker.error("the thread for the broker has ended".into(), String::new())),
+        }
+    }
+
+    /// How many messages wait in a queue; `None` if there is no such queue.
+    ///
+    /// # Errors
+    /// The broker does not say.
+    pub fn waiting(&mut self, queue: &str) -> Result<Option<u32>> {
+        self.ask(Question::Waiting(queue.to_owned()))
+    }
+
+    /// Makes what is missing of a connector's exchanges, queues and bindings.
+    ///
+    /// # Errors
+    /// The broker does not let this user.
+    pub fn declare(&mut self, topology: &Topology, queue_type: QueueType) -> Result<()> {
+        self.ask(Question::Declare(Box::new(topology.clone()), queue_type)).map(drop)
+    }
+
+    /// Gives a message to its lane, and waits while the window is full.
+    ///
+    /// # Errors
+    /// The service has ended, and why.
+    pub fn publish(&mut self, message: Message) -> Result<()> {
+        self.send(Command::Publish(message))
+    }
+
+    /// What became of messages since this was asked for last; waits until something is known or happens.
+    ///
+    /// # Errors
+    /// The service has ended, and why.
+    pub fn outcomes(&mut self, wait: bool) -> Result<Vec<Outcome>> {
+        self.gather(Duration::ZERO)?;
+        if wait && self.outcomes.is_empty() && self.words.is_empty() {
+            self.gather(Duration::from_secs(1))?;
+        }
+        Ok(std::mem::take(&mut self.outcomes))
+    }
+
+    /// Whether the service has ended.
+    pub fn is_over(&self) -> bool {
+        self.commands.is_none()
+    }
+
+    /// Words of the service that a person should read at once.
+    pub fn words(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.words)
+    }
+
+    fn ask(&mut self, question: Question) -> Result<Option<u32>> {
+        let (reply, answer) = sync_channel(1);
+        self.send(Command::Ask(question, reply))?;
+        loop {
+            match answer.recv_timeout(Duration::from_millis(200)) {
+                Ok(Ok(found)) => return Ok(found),
+                Ok(Err(what)) => {
+                    return Err(self.error(what, "look at the user's permissions: airpouch check says more".into()));
+                }
+                Err(RecvTimeoutError::Timeout) => self.gather(Duration::ZERO)?,
+                Err(RecvTimeoutError::Disconnected) => {
+                    self.gather(Duration::from_secs(1))?;
+                    return Err(self.ended());
+                }
+            }
+        }
+    }
+
+    /// The channel to the service is bounded; while it is full, what the service says is taken.
+    fn send(&mut self, command: Command) -> Result<()> {
+        let mut command = command;
+        loop {
+            let Some(commands) = &self.commands else { return Err(self.ended()) };
+            match commands.try_send(command) {
+                Ok(()) => return Ok(()),
+                Err(TrySendError::Full(back)) => {
+                    command = back;
+                    self.gather(Duration::from_millis(50))?;
+                }
+                Err(TrySendError::Closed(_)) => {
+                    self.gather(Duration::from_secs(1))?;
+                    return Err(self.ended());
+                }
+            }
+        }
+    }
+
+    /// Takes what the service has said, and waits so long for the first of it.
+    fn gather(&mut self, wait: Duration) -> Result<()> {
+        let first = match wait {
+            Duration::ZERO => self.events.try_recv().ok(),
+            wait => self.events.recv_timeout(wait).ok(),
+        };
+        let mut next = first;
+        while let Some(event) = next {
+            match event {
+                Event::Outcome(outcome) => self.outcomes.push(outcome),
+                Event::Word(word) => self.words.push(word),
+                Event::Failed(what, advice) => {
+                    self.commands = None;
+                    return Err(self.error(what, advice));
+                }
+            }
+            next = self.events.try_recv().ok();
+        }
+        Ok(())
+    }
+
+    fn ended(&self) -> Error {
+        self.error("the connection to the broker has ended".into(), "import again; nothing is lost".into())
+    }
+
+    fn error(&self, what: String, advice: String) -> Error {
+        let error = Error::failed(what).at_place(&self.place);
+        if advice.is_empty() { error } else { error.advise(advice) }
+    }
+}
+
+impl Drop for Broker {
+    fn drop(&mut self) {
+        // The service ends when nobody can ask it any more, and closes the connection in good order.
+        self.commands = None;
+        if let Some(thread) = self.thread.take() {
+            drop(thread.join());
+        }
+    }
+}

@@ -1,0 +1,214 @@
+//! A lane: one channel, with what waits for it and what is on its way through it.
+
+use std::collections::VecDeque;
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+use std::time::Instant;
+
+use lapin::options::BasicPublishOptions;
+use lapin::types::ShortString;
+use lapin::{BasicProperties, Channel, Confirmation};
+
+use super::Message;
+
+/// Messages on their way in one lane: enough that the broker never waits for us.
+const WINDOW: usize = 2_000;
+
+type Landing = Pin<Box<dyn Future<Output = lapin::Result<Confirmation>> + Send>>;
+
+/// A message on its way.
+struct Flying {
+    message: Arc<Message>,
+    landing: Landing,
+}
+
+/// A message with how often a fresh channel was closed over it.
+struct Waiting {
+    message: Arc<Message>,
+    refusals: u8,
+}
+
+/// One channel, with what waits for it and what is on its way.
+#[derive(Default)]
+pub struct Lane {
+    /// The channel, while it is open.
+    pub channel: Option<Arc<Channel>>,
+    waiting: VecDeque<Waiting>,
+    flying: VecDeque<Flying>,
+    /// What came back, or was not taken; it goes again once nothing is on its way any more.
+    back: Vec<Arc<Message>>,
+    /// So many go one by one, since one of them closed the channel.
+    careful: usize,
+    /// How often the message that goes now has closed a channel of its own.
+    refusals: u8,
+    /// Nothing goes before that.
+    pub paused_until: Option<Instant>,
+    /// Messages that were refused twice, until another one has passed.
+    suspects: Vec<Suspect>,
+}
+
+/// A message that was refused twice.
+pub struct Suspect {
+    /// It.
+    pub message: Arc<Message>,
+    /// The broker's words.
+    pub words: String,
+}
+
+/// So many are refused in a row and none has passed: then it is not the messages.
+const SUSPECTS_MAX: usize = 16;
+
+impl Lane {
+    /// Puts a message at the end, unless it belongs to what is suspected. Says whether it did.
+    pub fn push(&mut self, message: Message) -> bool {
+        if self.suspects.iter().any(|s| s.message.part_of == message.part_of) {
+            return false;
+        }
+        self.waiting.push_back(Waiting { message: Arc::new(message), refusals: 0 });
+        true
+    }
+
+    /// Whether anything is on its way.
+    pub fn is_flying(&self) -> bool {
+        !self.flying.is_empty()
+    }
+
+    /// Whether it has nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.waiting.is_empty() && self.flying.is_empty() && self.back.is_empty()
+    }
+
+    /// Whether only suspects are left, so that nothing of ours can show whether others pass.
+    pub fn has_only_suspects(&self) -> bool {
+        !self.suspects.is_empty() && self.is_empty()
+    }
+
+    /// Whether so many were refused in a row that it cannot be the messages.
+    pub fn suspects_all(&self) -> bool {
+        self.suspects.len() > SUSPECTS_MAX
+    }
+
+    /// Sends what the window has room for.
+    pub fn fly(&mut self, now: Instant) {
+        let Some(channel) = self.channel.clone() else { return };
+        if !self.back.is_empty() || self.paused_until.is_some_and(|until| until > now) {
+            return;
+        }
+        let window = if self.careful > 0 { 1 } else { WINDOW };
+        while self.flying.len() < window
+            && let Some(next) = self.waiting.pop_front()
+        {
+            self.refusals = next.refusals;
+            let mut landing = publish(Arc::clone(&channel), Arc::clone(&next.message));
+            // The first look at it hands the message to the connection; later ones ask for the confirm.
+            drop(landing.as_mut().poll(&mut Context::from_waker(Waker::noop())));
+            self.flying.push_back(Flying { message: next.message, landing });
+        }
+    }
+
+    /// Asks for the outcome of what was sent first.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<lapin::Result<Confirmation>> {
+        match self.flying.front_mut() {
+            Some(front) => front.landing.as_mut().poll(cx),
+            None => Poll::Pending,
+        }
+    }
+
+    /// What was sent first is there. What was suspected is known now to be refused by itself.
+    pub fn confirmed(&mut self) -> (Arc<Message>, Vec<Suspect>) {
+        let front = self.flying.pop_front().expect("it was asked for");
+        self.careful = self.careful.saturating_sub(1);
+        self.refusals = 0;
+        self.paused_until = None;
+        (front.message, std::mem::take(&mut self.suspects))
+    }
+
+    /// What was sent first came back. Says whether nothing is on its way any more, so that it can go again.
+    pub fn came_back(&mut self) -> Arc<Message> {
+        let front = self.flying.pop_front().expect("it was asked for");
+        self.back.push(Arc::clone(&front.message));
+        front.message
+    }
+
+    /// Puts what came back to the front again, once nothing is on its way.
+    pub fn turn_round(&mut self, until: Instant) -> bool {
+        if self.back.is_empty() || !self.flying.is_empty() {
+            return false;
+        }
+        for message in self.back.drain(..).rev() {
+            self.waiting.push_front(Waiting { message, refusals: 0 });
+        }
+        self.paused_until = Some(until);
+        true
+    }
+
+    /// The channel is gone: what was on its way goes again, in its order.
+    pub fn lost(&mut self) {
+        self.channel = None;
+        for flying in self.flying.drain(..).rev() {
+            self.waiting.push_front(Waiting { message: flying.message, refusals: 0 });
+        }
+        for message in self.back.drain(..).rev() {
+            self.waiting.push_front(Waiting { message, refusals: 0 });
+        }
+    }
+
+    /// The broker closed the channel over a message: which, is seen by sending one by one. Returns what is not sent any
+    /// more, since it is suspected or a part of the same.
+    pub fn closed_over_one(&mut self, words: &str) -> Vec<Arc<Message>> {
+        let (alone, refusals) = (self.careful > 0, self.refusals + 1);
+        self.lost();
+        self.refusals = 0;
+        if !alone {
+            self.careful = self.waiting.len();
+            return Vec::new();
+        }
+        if refusals < 2 {
+            if let Some(first) = self.waiting.front_mut() {
+                first.refusals = refusals;
+            }
+            return Vec::new();
+        }
+        let Some(Waiting { message, .. }) = self.waiting.pop_front() else { return Vec::new() };
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        let (of_it, others): (VecDeque<_>, VecDeque<_>) = waiting.partition(|w| w.message.part_of == message.part_of);
+        self.waiting = others;
+        let mut dropped: Vec<Arc<Message>> = of_it.into_iter().map(|w| w.message).collect();
+        dropped.push(Arc::clone(&message));
+        self.careful = self.careful.saturating_sub(dropped.len()).max(1);
+        self.suspects.push(Suspect { message, words: words.to_owned() });
+        dropped
+    }
+
+    /// Takes the suspects: something else has shown whether messages pass.
+    pub fn take_suspects(&mut self) -> Vec<Suspect> {
+        self.careful = 0;
+        std::mem::take(&mut self.suspects)
+    }
+}
+
+/// Sends a message, and says what the broker says of it.
+fn publish(channel: Arc<Channel>, message: Arc<Message>) -> Landing {
+    Box::pin(async move {
+        let properties = BasicProperties::default()
+            .with_delivery_mode(2)
+            .with_content_encoding("utf-8".into())
+            .with_message_id(ShortString::from(message.id.as_str()));
+        let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+        let route = &message.route;
+        let (exchange, key) = (route.exchange.as_str().into(), route.routing_key.as_str().into());
+        channel.basic_publish(exchange, key, options, &message.body, properties).await?.await
+    })
+}
+
+/// Sends a message that no queue wants, to see whether the broker takes any: it comes back, and leaves nothing there.
+pub async fn probe(channel: &Channel, key: &str) -> bool {
+    let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
+    let sent = channel.basic_publish("".into(), ShortString::from(key), options, b"", BasicProperties::default()).await;
+    match sent {
+        Ok(confirm) => matches!(confirm.await, Ok(Confirmation::Ack(Some(_)))),
+        Err(_) => false,
+    }
+}

@@ -1,0 +1,523 @@
+//! The service: one connection and its lanes, driven by one thread.
+
+use std::future::{Future, poll_fn};
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::sync::mpsc::{Sender, SyncSender};
+use std::task::Poll;
+use std::time::{Duration, Instant};
+
+use futures_core::Stream;
+use lapin::options::{ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::protocol::AMQPErrorKind;
+use lapin::tcp::OwnedTLSConfig;
+use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
+use lapin::{Channel, Confirmation, Connection, ConnectionProperties, ErrorKind, ExchangeKind};
+use tokio::sync::mpsc::Receiver;
+use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
+
+use super::lane::{Lane, Suspect, probe};
+use super::{Command, Event, LANES, Login, Message, Outcome, Question};
+use crate::opencti::broker::{Binding, QueueType, Topology};
+use crate::text::{duration, harmless};
+
+/// Bytes of messages that wait or are on their way; a larger one is there alone.
+const HELD_BYTES_MAX: usize = 32 << 20;
+/// Messages that wait or are on their way.
+const HELD_MAX: usize = 8_000;
+/// Seconds between heartbeats, as pycti asks for them.
+const HEARTBEAT: u16 = 10;
+/// How long one try to connect may take.
+const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// How often what is in trouble is looked at again.
+const LOOK_AGAIN: Duration = Duration::from_millis(500);
+
+/// What ends the service, and what to do.
+type End = (String, String);
+
+/// Something that passes, if one waits.
+struct Trouble {
+    since: Instant,
+    what: String,
+}
+
+struct Link {
+    connection: Connection,
+    events: Pin<Box<dyn Stream<Item = lapin::Event> + Send>>,
+    /// The channel on which questions are asked.
+    asking: Option<Channel>,
+}
+
+/// One connection and its lanes.
+pub struct Service {
+    login: Login,
+    patience: Duration,
+    commands: Receiver<Command>,
+    events: Sender<Event>,
+    link: Option<Link>,
+    lanes: [Lane; LANES],
+    held: usize,
+    held_bytes: usize,
+    trouble: Option<Trouble>,
+    /// What is refused: the rest of it is not sent.
+    refused: Vec<u64>,
+    /// When something was confirmed last, or there was nothing to confirm.
+    progress: Instant,
+}
+
+/// What happens next.
+enum Turn {
+    Landed(usize, lapin::Result<Confirmation>),
+    Told(lapin::Event),
+    Asked(Option<Command>),
+    Tick,
+}
+
+/// Drives the service until nobody can ask it any more. Tells whether it could connect at all.
+pub fn run(mut service: Service, ready: &SyncSender<Result<(), End>>) {
+    let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(e) => return drop(ready.send(Err((format!("cannot start a runtime: {e}"), String::new())))),
+    };
+    runtime.block_on(async {
+        match service.connect().await {
+            Ok(()) => drop(ready.send(Ok(()))),
+            Err(what) => {
+                let advice = service.advice(&what);
+                return drop(ready.send(Err((what, advice))));
+            }
+        }
+        if let Err((what, advice)) = service.serve().await {
+            drop(service.events.send(Event::Failed(what, advice)));
+        }
+        if let Some(link) = service.link.take() {
+            drop(timeout(Duration::from_secs(2), link.connection.close(200, "OK".into())).await);
+        }
+    });
+    // What is still on its way through a dead connection must not hold the program.
+    runtime.shutdown_timeout(Duration::from_millis(100));
+}
+
+impl Service {
+    pub(super) fn new(login: Login, patience: Duration, commands: Receiver<Command>, events: Sender<Event>) -> Self {
+        Self {
+            login,
+            patience,
+            commands,
+            events,
+            link: None,
+            lanes: Default::default(),
+            held: 0,
+            held_bytes: 0,
+            trouble: None,
+            refused: Vec::new(),
+            progress: Instant::now(),
+        }
+    }
+
+    async fn serve(&mut self) -> Result<(), End> {
+        let mut tick = interval(LOOK_AGAIN);
+        tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            self.connect_again().await?;
+            let now = Instant::now();
+            self.lanes.iter_mut().for_each(|lane| lane.fly(now));
+            match self.turn(&mut tick).await {
+                Turn::Landed(at, Ok(confirmation)) => self.landed(at, confirmation),
+                Turn::Landed(at, Err(error)) => self.failed(at, &error).await?,
+                Turn::Told(event) => self.told(event),
+                Turn::Asked(Some(Command::Publish(message))) => self.take(message),
+                Turn::Asked(Some(Command::Ask(question, reply))) => {
+                    let answer = self.answer(question).await;
+                    drop(reply.send(answer));
+                }
+                Turn::Asked(None) => return Ok(()),
+                Turn::Tick => self.look().await?,
+            }
+        }
+    }
+
+    /// Whatever comes first: an outcome, an event of the connection, a command if there is room for it, or time.
+    async fn turn(&mut self, tick: &mut Interval) -> Turn {
+        let has_room = self.held == 0 || (self.held < HELD_MAX && self.held_bytes < HELD_BYTES_MAX);
+        let (lanes, commands, link) = (&mut self.lanes, &mut self.commands, &mut self.link);
+        poll_fn(|cx| {
+            for (at, lane) in lanes.iter_mut().enumerate() {
+                if let Poll::Ready(landed) = lane.poll(cx) {
+                    return Poll::Ready(Turn::Landed(at, landed));
+                }
+            }
+            if let Some(link) = link
+                && let Poll::Ready(Some(event)) = link.events.as_mut().poll_next(cx)
+            {
+                return Poll::Ready(Turn::Told(event));
+            }
+            if has_room && let Poll::Ready(command) = commands.poll_recv(cx) {
+                return Poll::Ready(Turn::Asked(command));
+            }
+            pin!(tick.tick()).as_mut().poll(cx).map(|_| Turn::Tick)
+        })
+        .await
+    }
+
+    fn take(&mut self, message: Message) {
+        if self.refused.contains(&message.part_of) {
+            return;
+        }
+        if self.held == 0 {
+            self.progress = Instant::now();
+        }
+        let (bytes, lane) = (message.body.len(), message.lane % LANES);
+        if self.lanes[lane].push(message) {
+            self.held += 1;
+            self.held_bytes += bytes;
+        }
+    }
+
+    fn landed(&mut self, at: usize, confirmation: Confirmation) {
+        let until = Instant::now() + LOOK_AGAIN;
+        match confirmation {
+            Confirmation::Ack(None) | Confirmation::NotRequested => {
+                let (message, suspects) = self.lanes[at].confirmed();
+                self.released(&[message.as_ref()]);
+                self.progress = Instant::now();
+                self.trouble = None;
+                drop(self.events.send(Event::Outcome(Outcome::Confirmed { part_of: message.part_of })));
+                suspects.into_iter().for_each(|suspect| self.refuse(suspect));
+            }
+            // Acknowledged, and in no queue: it came back.
+            Confirmation::Ack(Some(_)) => {
+                let queue = self.lanes[at].came_back().route.queue.clone();
+                self.trouble(&format!("messages for {queue} come back: the queue was deleted, or is not bound any more"));
+            }
+            Confirmation::Nack(_) => {
+                let queue = self.lanes[at].came_back().route.queue.clone();
+                self.trouble(&format!("the broker does not take messages for {queue} (nack): the queue may be full"));
+            }
+        }
+        self.lanes[at].turn_round(until);
+    }
+
+    /// A message did not get through: the connection is gone, or its channel.
+    async fn failed(&mut self, at: usize, error: &lapin::Error) -> Result<(), End> {
+        let alive = self.link.as_ref().is_some_and(|link| link.connection.status().connected());
+        let words = words_of(error);
+        match code_of(error) {
+            Some((403, _)) => {
+                let advice = "give the broker's user write permission for OpenCTI's exchanges";
+                return Err((format!("the broker lets this user not publish: {words}"), advice.into()));
+            }
+            Some((406, true)) if alive => {
+                let dropped = self.lanes[at].closed_over_one(&words);
+                let dropped: Vec<&Message> = dropped.iter().map(Arc::as_ref).collect();
+                self.released(&dropped);
+                if self.lanes[at].suspects_all() {
+                    return Err(all_refused(&words));
+                }
+            }
+            Some((_, true)) if alive => {
+                self.lanes[at].lost();
+                self.lanes[at].paused_until = Some(Instant::now() + LOOK_AGAIN);
+                self.trouble(&format!("the broker closed a channel: {words}"));
+            }
+            _ => return self.disconnected(&words),
+        }
+        self.open_lane(at).await
+    }
+
+    async fn open_lane(&mut self, at: usize) -> Result<(), End> {
+        let Some(link) = &self.link else { return Ok(()) };
+        match timeout(CONNECT_MAX, open_channel(&link.connection)).await {
+            Ok(Ok(channel)) => self.lanes[at].channel = Some(Arc::new(channel)),
+            Ok(Err(error)) => return self.disconnected(&words_of(&error)),
+            Err(_) => return self.disconnected("it does not open a channel"),
+        }
+        if self.lanes[at].has_only_suspects() {
+            return self.probe(at).await;
+        }
+        Ok(())
+    }
+
+    /// Nothing else is there that could pass: a message that nobody wants shows whether the broker takes any.
+    async fn probe(&mut self, at: usize) -> Result<(), End> {
+        let Some(channel) = self.lanes[at].channel.clone() else { return Ok(()) };
+        let key = "airpouch: is anything taken?";
+        let passes = timeout(CONNECT_MAX, probe(&channel, key)).await.unwrap_or(false);
+        let suspects = self.lanes[at].take_suspects();
+        match suspects.first() {
+            Some(first) if !passes => Err(all_refused(&first.words)),
+            _ => {
+                suspects.into_iter().for_each(|suspect| self.refuse(suspect));
+                Ok(())
+            }
+        }
+    }
+
+    fn refuse(&mut self, suspect: Suspect) {
+        let Suspect { message, words } = suspect;
+        self.refused.push(message.part_of);
+        let (part_of, id) = (message.part_of, message.id.clone());
+        drop(self.events.send(Event::Outcome(Outcome::Refused { part_of, id, words })));
+    }
+
+    fn released(&mut self, messages: &[&Message]) {
+        self.held -= messages.len();
+        self.held_bytes -= messages.iter().map(|m| m.body.len()).sum::<usize>();
+    }
+
+    fn told(&mut self, event: lapin::Event) {
+        match event {
+            lapin::Event::ConnectionBlocked(reason) => {
+                self.trouble(&format!("the broker blocks publishers, it has raised an alarm: {}", harmless(&reason)));
+            }
+            lapin::Event::ConnectionUnblocked => {
+                self.trouble = None;
+                self.progress = Instant::now();
+                self.say("the broker takes messages again");
+            }
+            // What an error does to messages is heard from them.
+            _ => {}
+        }
+    }
+
+    /// Whether what is in trouble is better, or has lasted too long.
+    async fn look(&mut self) -> Result<(), End> {
+        if self.link.as_ref().is_some_and(|link| !link.connection.status().connected()) {
+            return self.disconnected("it is gone");
+        }
+        for at in 0..LANES {
+            if self.lanes[at].channel.is_none() && self.link.is_some() {
+                self.open_lane(at).await?;
+            }
+        }
+        self.give_up()
+    }
+
+    /// Ends the service if trouble has lasted too long, or nothing was confirmed for so long.
+    fn give_up(&self) -> Result<(), End> {
+        let advice = "nothing is lost: when that is mended, import again, without a medium";
+        let waited = duration(self.patience.as_secs());
+        match &self.trouble {
+            Some(trouble) if trouble.since.elapsed() > self.patience => {
+                Err((format!("{}; gave up after {waited}", trouble.what), advice.into()))
+            }
+            None if self.lanes.iter().any(Lane::is_flying) && self.progress.elapsed() > self.patience => {
+                Err((format!("the broker has confirmed nothing for {waited}"), advice.into()))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn disconnected(&mut self, words: &str) -> Result<(), End> {
+        self.link = None;
+        self.lanes.iter_mut().for_each(Lane::lost);
+        self.trouble(&format!("the connection to the broker broke: {words}"));
+        self.give_up()
+    }
+
+    /// Notes trouble, and says it once.
+    fn trouble(&mut self, what: &str) {
+        if self.trouble.is_none() {
+            let line = format!("{what}; waiting, for {} at most", duration(self.patience.as_secs()));
+            self.say(&line);
+            self.trouble = Some(Trouble { since: Instant::now(), what: what.to_owned() });
+        }
+    }
+
+    fn say(&self, line: &str) {
+        drop(self.events.send(Event::Word(line.to_owned())));
+    }
+
+    async fn connect_again(&mut self) -> Result<(), End> {
+        let mut pause = Duration::from_millis(200);
+        while self.link.is_none() {
+            if self.commands.is_closed() && self.commands.is_empty() {
+                return Err(("the run has ended".into(), String::new()));
+            }
+            match self.connect().await {
+                Ok(()) => self.progress = Instant::now(),
+                Err(_) => self.give_up()?,
+            }
+            if self.link.is_none() {
+                sleep(pause).await;
+                pause = (pause * 2).min(Duration::from_secs(2));
+            }
+        }
+        Ok(())
+    }
+
+    async fn connect(&mut self) -> Result<(), String> {
+        let tried = timeout(CONNECT_MAX, open(&self.login)).await;
+        let (connection, channels) = match tried {
+            Ok(Ok(opened)) => opened,
+            Ok(Err(error)) => return Err(connecting(&error)),
+            Err(_) => return Err(format!("the broker does not answer within {}", duration(CONNECT_MAX.as_secs()))),
+        };
+        for (lane, channel) in self.lanes.iter_mut().zip(channels) {
+            lane.channel = Some(Arc::new(channel));
+        }
+        let events = Box::pin(connection.events_listener());
+        self.link = Some(Link { connection, events, asking: None });
+        Ok(())
+    }
+
+    fn advice(&self, what: &str) -> String {
+        match what {
+            _ if what.contains("certificate") => {
+                "if a private authority signed it: --ca-file FILE, with that authority's certificate".into()
+            }
+            _ if what.contains("ACCESS_REFUSED") || what.contains("not let") => {
+                "name the user in the address (amqp://USER@HOST) or with --amqp-user, the password with --amqp-password-file FILE".into()
+            }
+            _ => "is it up, and is that its address? --amqp-host, --amqp-port and their like go over what the platform tells".into(),
+        }
+    }
+
+    async fn answer(&mut self, question: Question) -> Result<Option<u32>, String> {
+        let Some(link) = &mut self.link else { return Err("there is no connection".into()) };
+        let asked = timeout(self.patience.max(CONNECT_MAX), link.answer(question)).await;
+        let waited = || match &self.trouble {
+            Some(trouble) => trouble.what.clone(),
+            None => "the broker does not answer a question".to_owned(),
+        };
+        asked.map_err(|_| waited())?.map_err(|e| format!("the broker says no: {}", words_of(&e)))
+    }
+}
+
+impl Link {
+    async fn channel(&mut self) -> lapin::Result<Channel> {
+        if let Some(channel) = self.asking.as_ref().filter(|c| c.status().connected()) {
+            return Ok(channel.clone());
+        }
+        let channel = self.connection.create_channel().await?;
+        self.asking = Some(channel.clone());
+        Ok(channel)
+    }
+
+    async fn answer(&mut self, question: Question) -> lapin::Result<Option<u32>> {
+        match question {
+            Question::Waiting(queue) => self.waiting(&queue).await,
+            Question::Declare(topology, queue_type) => self.declare(&topology, queue_type).await.map(|()| None),
+        }
+    }
+
+    async fn waiting(&mut self, queue: &str) -> lapin::Result<Option<u32>> {
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let found = self.channel().await?.queue_declare(ShortString::from(queue), options, FieldTable::default()).await;
+        match found {
+            Ok(queue) => Ok(Some(queue.message_count())),
+            Err(error) if code_of(&error) == Some((404, true)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Looks first: what is there is left as the platform declared it.
+    async fn declare(&mut self, topology: &Topology, queue_type: QueueType) -> lapin::Result<()> {
+        for binding in [&topology.push, &topology.listen] {
+            let Binding { exchange, queue, routing_key } = binding;
+            let exchange = ShortString::from(exchange.as_str());
+            let kind = ExchangeKind::Direct;
+            let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+            let found =
+                self.channel().await?.exchange_declare(exchange.clone(), kind.clone(), passive, FieldTable::default()).await;
+            match found {
+                Ok(()) => {}
+                Err(error) if code_of(&error) == Some((404, true)) => {
+                    let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+                    let channel = self.channel().await?;
+                    channel.exchange_declare(exchange.clone(), kind, durable, FieldTable::default()).await?;
+                }
+                Err(error) => return Err(error),
+            }
+            if self.waiting(queue).await?.is_none() {
+                let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+                let (queue, key) = (ShortString::from(queue.as_str()), ShortString::from(routing_key.as_str()));
+                let channel = self.channel().await?;
+                channel.queue_declare(queue.clone(), durable, arguments(topology, queue_type)).await?;
+                channel.queue_bind(queue, exchange, key, QueueBindOptions::default(), FieldTable::default()).await?;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A queue's arguments, as the platform gives them.
+fn arguments(topology: &Topology, queue_type: QueueType) -> FieldTable {
+    let text = |text: &str| AMQPValue::LongString(LongString::from(text));
+    let connector = &topology.connector;
+    let mut config = FieldTable::default();
+    config.insert("id".into(), text(&connector.id));
+    config.insert("type".into(), text(&connector.kind));
+    let scope: Vec<AMQPValue> = connector.scope.iter().map(|part| text(part)).collect();
+    config.insert("scope".into(), AMQPValue::FieldArray(scope.into()));
+    let mut arguments = FieldTable::default();
+    arguments.insert("name".into(), text(&connector.name));
+    arguments.insert("config".into(), AMQPValue::FieldTable(config));
+    arguments.insert("x-queue-type".into(), text(queue_type.word()));
+    arguments
+}
+
+async fn open(login: &Login) -> lapin::Result<(Connection, Vec<Channel>)> {
+    let address = &login.address;
+    let host = if address.host.contains(':') { format!("[{}]", address.host) } else { address.host.clone() };
+    let uri = AMQPUri {
+        scheme: if address.tls { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
+        authority: AMQPAuthority {
+            userinfo: AMQPUserInfo { username: login.user.clone(), password: login.password.to_string() },
+            host,
+            port: address.port,
+        },
+        vhost: address.vhost.clone(),
+        query: AMQPQueryString { heartbeat: Some(HEARTBEAT), ..AMQPQueryString::default() },
+    };
+    let properties = ConnectionProperties::default().with_connection_name("airpouch".into());
+    let tls = OwnedTLSConfig { cert_chain: login.ca.clone(), identity: None };
+    let runtime = lapin::runtime::default_runtime()?;
+    let connection = Connection::connect_uri_with_config(uri, properties, tls, runtime).await?;
+    let mut channels = Vec::new();
+    for _ in 0..LANES {
+        channels.push(open_channel(&connection).await?);
+    }
+    Ok((connection, channels))
+}
+
+async fn open_channel(connection: &Connection) -> lapin::Result<Channel> {
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok(channel)
+}
+
+/// The broker's reply code, and whether it closes a channel only.
+fn code_of(error: &lapin::Error) -> Option<(u16, bool)> {
+    match error.kind() {
+        ErrorKind::ProtocolError(said) => Some((said.get_id(), matches!(said.kind(), AMQPErrorKind::Soft(_)))),
+        _ => None,
+    }
+}
+
+/// The broker's own words, or the system's.
+fn words_of(error: &lapin::Error) -> String {
+    harmless(&match error.kind() {
+        ErrorKind::ProtocolError(said) => said.get_message().to_string(),
+        ErrorKind::IOError(cause) => crate::error::reason(cause),
+        ErrorKind::MissingHeartbeatError => "it gave no sign of life".to_owned(),
+        _ => error.to_string(),
+    })
+}
+
+fn all_refused(words: &str) -> End {
+    let advice = "look at the broker's max_message_size; nothing is lost, import again when that is mended";
+    (format!("the broker refuses every message: {words}"), advice.into())
+}
+
+/// Why there is no connection.
+fn connecting(error: &lapin::Error) -> String {
+    let words = words_of(error);
+    match code_of(error) {
+        Some((403, _)) => format!("the broker does not let this user in: {words}"),
+        Some((530, _)) => format!("the broker does not let this user into the virtual host: {words}"),
+        _ if words.contains("certificate") => format!("the broker's certificate is not trusted: {words}"),
+        _ => format!("cannot reach the broker: {words}"),
+    }
+}
