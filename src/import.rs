@@ -30,6 +30,7 @@ use crate::shelf::kept::KeptShelf;
 use crate::sink::directory::Directory;
 use crate::sink::platform::Platform;
 use crate::sink::queues::Queues;
+use crate::sink::queues::gate::Gate;
 use crate::sink::spool::Spool;
 use crate::sink::{Destination, Reach, Sink};
 use crate::site::Site;
@@ -364,13 +365,15 @@ fn deliver_all(
             Box::new(Spool::open(path, high_water, mark.filter(|_| unfinished), options.threads)?)
         }
         Destination::Broker(address) => {
-            Box::new(Queues::broker(address, options.reach.clone(), high_water, observer)?)
+            let gate = Gate::to_broker(address, options.reach.clone(), observer)?;
+            Box::new(Queues::new(gate, high_water, Vec::new()))
         }
         Destination::Platform(address) => {
             let platform = Platform::open(address, &options.reach, observer)?;
             let works = known.map_or(Ok(Vec::new()), |row| ledger.open_works(row.id))?;
             let ours = known.map_or(Ok(BTreeSet::new()), |row| ledger.registered(row.id))?;
-            Box::new(Queues::platform(platform, options.reach.clone(), high_water, works, ours, observer))
+            let gate = Gate::through(platform, options.reach.clone(), ours, observer);
+            Box::new(Queues::new(gate, high_water, works))
         }
     };
     // Only now: a destination that was never reached is not known.

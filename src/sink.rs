@@ -257,7 +257,8 @@ fn small_enough(text: &str, messages: &Messages, max: u64) -> std::result::Resul
         let bytes = message.len() as u64 + ADDRESS_BYTES;
         if bytes > max {
             let (object, id) = messages.object(text, at);
-            let what = format!("the message for {id} would have {}; the broker takes {} at most", size(bytes), size(max));
+            let what =
+                format!("the message for {id} would have {}; the broker takes {} at most", size(bytes), size(max));
             let place = format!("/bundle/objects/{object}");
             return Err(Unfit::Quarantine { code: "message-too-large", what, place });
         }

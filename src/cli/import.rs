@@ -87,7 +87,8 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
     let set = settings::load(&site)?;
     let to = args.to.as_ref().or(set.to.as_ref()).ok_or_else(|| {
-        Error::usage("no destination is named").advise("--to opencti+https://HOST, amqps://HOST, spool:PATH or dir:PATH; or `to = \"…\"` in airpouch.toml")
+        Error::usage("no destination is named")
+            .advise("--to opencti+https://HOST, amqps://HOST, spool:PATH or dir:PATH; or `to = \"…\"` in airpouch.toml")
     })?;
     let options = options(args, &set, &site, Destination::parse(to)?)?;
     let trust = args.trust.clone().or(set.trust.clone()).unwrap_or_else(|| site.trust());

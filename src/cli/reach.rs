@@ -148,7 +148,9 @@ fn secret(file: Option<&PathBuf>, credential: &str, what: &str) -> Result<Option
         Some(text) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') => {
             Ok(Some(Zeroizing::new(text.to_owned())))
         }
-        _ => Err(Error::usage(format!("this file holds no {what}")).at(&path).advise("one line of plain text belongs there")),
+        _ => Err(Error::usage(format!("this file holds no {what}"))
+            .at(&path)
+            .advise("one line of plain text belongs there")),
     }
 }
 

@@ -182,8 +182,7 @@ pub fn check_zone(zone: &str) -> Result<()> {
     if is_zone(zone) {
         return Ok(());
     }
-    Err(Error::usage(format!("{:?} is no zone", harmless(zone)))
-        .advise("a zone has 1 to 64 of a-z, 0-9 and -"))
+    Err(Error::usage(format!("{:?} is no zone", harmless(zone))).advise("a zone has 1 to 64 of a-z, 0-9 and -"))
 }
 
 /// The zone of a site that has streams already: its only one, unless one is named.

@@ -366,21 +366,22 @@ impl Ledger {
         if works.is_empty() && registered.is_empty() {
             return Ok(());
         }
-        let mut work = || -> rusqlite::Result<()> {
-            let change = self.connection.transaction()?;
-            for work in works {
-                let envelope = work.envelope.as_ref().map(|e| e.as_bytes().to_vec());
-                change
-                    .prepare_cached("INSERT OR REPLACE INTO work VALUES (?1, ?2, ?3, ?4, ?5)")?
-                    .execute(params![work.id, destination, work.batch, work.connector, envelope])?;
-            }
-            for (id, name) in registered {
-                change
-                    .prepare_cached("INSERT OR REPLACE INTO registered VALUES (?1, ?2, ?3)")?
-                    .execute(params![destination, id, name])?;
-            }
-            change.commit()
-        };
+        let mut work =
+            || -> rusqlite::Result<()> {
+                let change = self.connection.transaction()?;
+                for work in works {
+                    let envelope = work.envelope.as_ref().map(|e| e.as_bytes().to_vec());
+                    change
+                        .prepare_cached("INSERT OR REPLACE INTO work VALUES (?1, ?2, ?3, ?4, ?5)")?
+                        .execute(params![work.id, destination, work.batch, work.connector, envelope])?;
+                }
+                for (id, name) in registered {
+                    change
+                        .prepare_cached("INSERT OR REPLACE INTO registered VALUES (?1, ?2, ?3)")?
+                        .execute(params![destination, id, name])?;
+                }
+                change.commit()
+            };
         work().map_err(|e| lost(&e))
     }
 

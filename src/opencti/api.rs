@@ -165,7 +165,8 @@ impl Question {
 
     /// Makes a draft, in which a person looks at what is imported.
     pub fn add_draft(name: &str) -> Self {
-        let query = "mutation DraftWorkspaceAdd($input: DraftWorkspaceAddInput!) { draftWorkspaceAdd(input: $input) { id } }";
+        let query =
+            "mutation DraftWorkspaceAdd($input: DraftWorkspaceAddInput!) { draftWorkspaceAdd(input: $input) { id } }";
         Self::new("draftWorkspaceAdd", query, json!({ "input": { "name": name, "entity_id": null } }))
     }
 
@@ -290,11 +291,16 @@ fn of_status(reply: &Reply) -> NoAnswer {
         502..=504 => NoAnswer::Later { what, after: reply.retry_after, doubtful: reply.status != 503 },
         300..=399 => {
             let to = reply.location.as_deref().map_or_else(String::new, |l| format!(" to {}", shown(l)));
-            NoAnswer::never(format!("it redirects{to} (status {})", reply.status), "name the address where that leads in --to")
+            NoAnswer::never(
+                format!("it redirects{to} (status {})", reply.status),
+                "name the address where that leads in --to",
+            )
         }
         404 => NoAnswer::never(what, "is the base path missing? --to opencti+https://HOST/BASE, without /graphql"),
         405 => NoAnswer::never(what, "it takes no POST there; is that OpenCTI's address?"),
-        401 | 403 | 407 => NoAnswer::never(what, "something before the platform wants a login; let airpouch pass there"),
+        401 | 403 | 407 => {
+            NoAnswer::never(what, "something before the platform wants a login; let airpouch pass there")
+        }
         413 => NoAnswer::never(what, "something before the platform does not let a question of this size pass"),
         200..=299 => NoAnswer::never(what, "a login page, or another site? name OpenCTI's own address in --to"),
         _ => NoAnswer::later(what, true),
@@ -453,7 +459,8 @@ mod an_answer {
 
     #[test]
     fn says_by_its_code_whether_waiting_helps() {
-        let errors = |code: &str| format!(r#"{{"data":null,"errors":[{{"message":"No.","extensions":{{"code":"{code}"}}}}]}}"#);
+        let errors =
+            |code: &str| format!(r#"{{"data":null,"errors":[{{"message":"No.","extensions":{{"code":"{code}"}}}}]}}"#);
         let of = |code: &str| of(200, "application/json", &errors(code)).unwrap_err();
         assert!(matches!(of("AUTH_REQUIRED"), NoAnswer::Never { .. }));
         assert!(matches!(of("FORBIDDEN_ACCESS"), NoAnswer::Never { .. }));

@@ -216,7 +216,8 @@ mod an_address {
 
     #[test]
     fn that_is_none_is_refused_without_its_password() {
-        for text in ["amqp://", "amqp://user:hunter2@host", "http://host", "amqp://host/a/b", "amqp://host/%zz", "amqp://h?x=1"]
+        for text in
+            ["amqp://", "amqp://user:hunter2@host", "http://host", "amqp://host/a/b", "amqp://host/%zz", "amqp://h?x=1"]
         {
             let said = BrokerAddress::parse(text).unwrap_err();
             assert!(!said.contains("hunter2"), "{said}");
@@ -225,7 +226,9 @@ mod an_address {
 
     #[test]
     fn of_this_machine_is_known() {
-        for (host, is) in [("localhost", true), ("127.0.0.9", true), ("::1", true), ("[::1]", true), ("rabbitmq", false)] {
+        for (host, is) in
+            [("localhost", true), ("127.0.0.9", true), ("::1", true), ("[::1]", true), ("rabbitmq", false)]
+        {
             assert_eq!(is_loopback(host), is, "{host}");
         }
     }

@@ -102,7 +102,10 @@ impl<'a> Platform<'a> {
         self.version = match Version::parse(&told) {
             Some(version) if version < OLDEST => {
                 return Err(self.failed(
-                    format!("the platform is {}, older than {OLDEST}, the oldest that airpouch speaks with", harmless(&told)),
+                    format!(
+                        "the platform is {}, older than {OLDEST}, the oldest that airpouch speaks with",
+                        harmless(&told)
+                    ),
                     "update it, then import again; until then spool:PATH keeps the messages",
                 ));
             }
@@ -264,7 +267,8 @@ impl<'a> Platform<'a> {
                 ));
             }
             if pause > Duration::from_secs(1) && pause <= Duration::from_secs(2) {
-                self.observer.say(&format!("the platform: {what}; trying again, for {} at most", duration(limit.as_secs())));
+                self.observer
+                    .say(&format!("the platform: {what}; trying again, for {} at most", duration(limit.as_secs())));
             }
             std::thread::sleep(wait);
             pause = (pause * 2).min(Duration::from_secs(8));
@@ -305,7 +309,10 @@ impl<'a> Platform<'a> {
         };
         if words.contains("certificate") {
             let advice = "if a private authority signed it: --ca-file FILE, with that authority's certificate";
-            return (NoAnswer::never(format!("the platform's certificate is not trusted: {}", harmless(&words)), advice), false);
+            return (
+                NoAnswer::never(format!("the platform's certificate is not trusted: {}", harmless(&words)), advice),
+                false,
+            );
         }
         let absent = match error {
             ureq::Error::Io(cause) => cause.kind() == std::io::ErrorKind::ConnectionRefused,

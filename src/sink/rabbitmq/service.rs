@@ -189,7 +189,9 @@ impl Service {
             // Acknowledged, and in no queue: it came back.
             Confirmation::Ack(Some(_)) => {
                 let queue = self.lanes[at].came_back().route.queue.clone();
-                self.trouble(&format!("messages for {queue} come back: the queue was deleted, or is not bound any more"));
+                self.trouble(&format!(
+                    "messages for {queue} come back: the queue was deleted, or is not bound any more"
+                ));
             }
             Confirmation::Nack(_) => {
                 let queue = self.lanes[at].came_back().route.queue.clone();
@@ -419,8 +421,11 @@ impl Link {
             let exchange = ShortString::from(exchange.as_str());
             let kind = ExchangeKind::Direct;
             let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
-            let found =
-                self.channel().await?.exchange_declare(exchange.clone(), kind.clone(), passive, FieldTable::default()).await;
+            let found = self
+                .channel()
+                .await?
+                .exchange_declare(exchange.clone(), kind.clone(), passive, FieldTable::default())
+                .await;
             match found {
                 Ok(()) => {}
                 Err(error) if code_of(&error) == Some((404, true)) => {
