@@ -2,7 +2,9 @@
 
 mod applicants;
 mod carry;
+mod check;
 mod demo;
+mod drain;
 mod import;
 mod keygen;
 mod keys;
@@ -34,7 +36,7 @@ Exit status:
 Settings may also stand in airpouch.toml in the site (with _ for -, paths counted from
 the site) and in the environment (AIRPOUCH_ZONE for --zone). An option goes over the
 environment, the environment over the file. Orders for one run (--resend, --redeliver,
---new-destination, --same-destination, --json) are given as options only.";
+--new-destination, --same-destination, --take-over, --json) are given as options only.";
 
 /// Carries OpenCTI knowledge across an air gap: signed, once, in order
 #[derive(Parser, Debug)]
@@ -51,6 +53,8 @@ enum Verb {
     Carry(carry::Args),
     Verify(verify::Args),
     Import(import::Args),
+    Check(check::Args),
+    Drain(drain::Args),
     Split(split::Args),
     Status(status::Args),
     Applicants(applicants::Args),
@@ -79,6 +83,8 @@ impl Verb {
             Self::Carry(a) => a.json,
             Self::Verify(a) => a.json,
             Self::Import(a) => a.json,
+            Self::Check(a) => a.json,
+            Self::Drain(a) => a.json,
             Self::Split(a) => a.json,
             Self::Status(a) => a.json,
             Self::Applicants(a) => a.json,
@@ -95,6 +101,8 @@ impl Verb {
             Self::Carry(args) => carry::run(&args, talk),
             Self::Verify(args) => verify::run(&args, talk),
             Self::Import(args) => import::run(&args, talk),
+            Self::Check(args) => check::run(&args, talk),
+            Self::Drain(args) => drain::run(&args, talk),
             Self::Split(args) => split::run(&args, talk),
             Self::Status(args) => status::run(&args, talk),
             Self::Applicants(args) => applicants::run(&args, talk),

@@ -6,6 +6,7 @@
 //! SOURCE --scan--> envelopes --pack--> OUTBOX (sealed, signed) --carry--> MEDIUM (read back)
 //!                                                                            ~ a person, or a diode
 //! MEDIUM --take--> INBOX --admit--> --unpack--> --decide--> --deliver--> SINK --settle--> LEDGER
+//!                                                     SPOOL --drain--> QUEUES
 //! ```
 //!
 //! *Things* are true about bytes and touch nothing. *Places* are the only rooms that open files, look at
@@ -41,3 +42,5 @@ pub mod pack;
 pub mod carry;
 pub mod verify;
 pub mod import;
+pub mod drain;
+pub mod check;

@@ -275,6 +275,48 @@ pub struct ImportReport {
     pub findings: Vec<Finding>,
 }
 
+/// What `drain` did.
+#[derive(Debug, Default, Serialize)]
+pub struct DrainReport {
+    /// What went to the queues, by connector.
+    pub drained: Vec<Drained>,
+    /// Messages that the broker does not take, put aside in the spool.
+    pub refused: u64,
+    /// Messages that stay in the spool, for their connectors are not taken.
+    pub left: u64,
+    /// What was found.
+    pub findings: Vec<Finding>,
+}
+
+/// What went to one connector's queue.
+#[derive(Debug, Clone, Serialize)]
+pub struct Drained {
+    /// The connector's id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Messages.
+    pub messages: u64,
+}
+
+/// What `check` found.
+#[derive(Debug, Default, Serialize)]
+pub struct CheckReport {
+    /// What is as it should be, or is told for a person to compare.
+    pub facts: Vec<Fact>,
+    /// What was found.
+    pub findings: Vec<Finding>,
+}
+
+/// Something that was looked at.
+#[derive(Debug, Clone, Serialize)]
+pub struct Fact {
+    /// What, in one word.
+    pub about: &'static str,
+    /// How it is.
+    pub is: String,
+}
+
 /// A batch that was delivered.
 #[derive(Debug, Clone, Serialize)]
 pub struct DeliveredBatch {

@@ -12,6 +12,7 @@ pub mod platform;
 pub mod queues;
 pub mod rabbitmq;
 pub mod spool;
+pub mod spooled;
 mod works;
 
 use crate::batch::index::Mtime;

@@ -151,7 +151,7 @@ fn options(args: &Args, set: &Settings, site: &Site, to: Destination) -> Result<
     })
 }
 
-fn applicants_of(named: &[String], unmapped: Option<&str>, set: &Settings) -> Result<Applicants> {
+pub fn applicants_of(named: &[String], unmapped: Option<&str>, set: &Settings) -> Result<Applicants> {
     let mut map: BTreeMap<String, String> = set.applicants.clone();
     for text in named {
         map.extend(parse_mapping(text)?);

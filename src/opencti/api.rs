@@ -111,6 +111,13 @@ impl Question {
         Self::new("connector", query, json!({ "id": id }))
     }
 
+    /// All connectors, with what each is told of the broker.
+    pub fn connectors() -> Self {
+        const QUERY: &str = "query Connectors { connectors { id name config { \
+            connection { host vhost use_ssl port user pass } push push_routing push_exchange } } }";
+        Self::new("connectors", QUERY, json!({}))
+    }
+
     /// Registers a connector.
     pub fn register(connector: &Registration, version: Version) -> Self {
         const QUERY: &str = "mutation RegisterConnector($input: RegisterConnectorInput) { \
@@ -341,7 +348,15 @@ pub struct Registered {
 
 /// Reads the answer to [`Question::register`].
 pub fn registered(data: &Value) -> Option<Registered> {
-    let config = &data["registerConnector"]["config"];
+    of_config(&data["registerConnector"]["config"])
+}
+
+/// Reads of the answer to [`Question::connectors`] what the first connector is told that is told anything.
+pub fn told_to_any(data: &Value) -> Option<Registered> {
+    data["connectors"].as_array()?.iter().find_map(|connector| of_config(&connector["config"]))
+}
+
+fn of_config(config: &Value) -> Option<Registered> {
     let text = |value: &Value| value.as_str().map(str::to_owned);
     let connection = &config["connection"];
     Some(Registered {

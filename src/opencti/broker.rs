@@ -9,7 +9,7 @@ use url::Url;
 use super::registration::Registration;
 
 /// The exchange that workers' queues hang on.
-const PUSH_EXCHANGE: &str = "amqp.worker.exchange";
+pub const PUSH_EXCHANGE: &str = "amqp.worker.exchange";
 /// The exchange that connectors' queues hang on.
 const LISTEN_EXCHANGE: &str = "amqp.connector.exchange";
 

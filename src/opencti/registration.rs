@@ -1,6 +1,6 @@
 //! A connector as the platform registers it (`registerConnector`): what every platform from 6.0 on knows.
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The types that the platform registers a connector of.
 pub const CONNECTOR_TYPES: [&str; 6] = [
@@ -16,7 +16,7 @@ pub const CONNECTOR_TYPES: [&str; 6] = [
 pub const NAME_MIN: usize = 2;
 
 /// The input of `registerConnector`.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Registration {
     /// The connector's id, as in the internet zone.
     pub id: String,

@@ -1,6 +1,7 @@
 //! The hidden file by which a destination is known again: a share that is not mounted is another directory.
 
 use std::fs;
+use std::io;
 use std::path::Path;
 
 use crate::disk;
@@ -12,6 +13,14 @@ const MARKER: &str = ".airpouch";
 pub fn find(path: &Path) -> Option<String> {
     let text = fs::read_to_string(path.join(MARKER)).ok()?;
     Some(text.trim().to_owned()).filter(|mark| !mark.is_empty())
+}
+
+/// The file with the mark, by which a directory can be locked.
+///
+/// # Errors
+/// The system refused.
+pub fn file(path: &Path) -> io::Result<fs::File> {
+    fs::File::open(path.join(MARKER))
 }
 
 /// The mark of a directory that must be this one.

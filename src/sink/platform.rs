@@ -156,6 +156,19 @@ impl<'a> Platform<'a> {
         }
     }
 
+    /// What any connector is told of the broker, if there is one and we may look.
+    ///
+    /// # Errors
+    /// The platform is in trouble.
+    pub fn broker_of_any(&self) -> Result<Option<Registered>> {
+        match self.ask(&Question::connectors()) {
+            Ok(answer) => Ok(api::told_to_any(&answer.data)),
+            Err(Fault::Stop(error)) if error.what.contains("FORBIDDEN_ACCESS") => Ok(None),
+            Err(Fault::Refused(_)) => Ok(None),
+            Err(fault) => Err(self.stop("connectors", fault)),
+        }
+    }
+
     /// Registers a connector. The inner error is the platform's word against this one.
     ///
     /// # Errors

@@ -85,11 +85,11 @@ impl<'a> Queues<'a> {
     fn open_work(&mut self, deliverable: &Deliverable) -> Result<Option<Work>> {
         let Some(subject) = self.subject(deliverable) else { return Ok(None) };
         let Some(platform) = self.gate.platform() else { return Ok(None) };
-        if let Some(work) = self.works.get(&subject) {
-            if !work.from_before || platform.is_alive(&work.id)? {
-                work.from_before = false;
-                return Ok(Some(work.clone()));
-            }
+        if let Some(work) = self.works.get(&subject)
+            && (!work.from_before || platform.is_alive(&work.id)?)
+        {
+            work.from_before = false;
+            return Ok(Some(work.clone()));
         }
         let (origin, name) = (&deliverable.origin, &deliverable.connector.name);
         let called = match subject.envelope {

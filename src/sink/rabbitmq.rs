@@ -84,6 +84,8 @@ pub enum Outcome {
 enum Question {
     /// How many messages wait in a queue, if it is there.
     Waiting(String),
+    /// Whether an exchange takes a message; it goes to no queue.
+    Probe(String),
     /// Makes what is missing of exchanges, queues and bindings.
     Declare(Box<Topology>, QueueType),
 }
@@ -146,6 +148,14 @@ impl Broker {
     /// The broker does not say.
     pub fn waiting(&mut self, queue: &str) -> Result<Option<u32>> {
         self.ask(Question::Waiting(queue.to_owned()))
+    }
+
+    /// Whether an exchange is there and takes messages of this user; what is sent to see it goes to no queue.
+    ///
+    /// # Errors
+    /// The user may not write there, or the broker does not say.
+    pub fn takes(&mut self, exchange: &str) -> Result<bool> {
+        self.ask(Question::Probe(exchange.to_owned())).map(|answer| answer.is_some())
     }
 
     /// Makes what is missing of a connector's exchanges, queues and bindings.

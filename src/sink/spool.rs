@@ -20,7 +20,7 @@ use crate::limits::PLACING_GROUP;
 use crate::opencti::message::{Addressee, Messages, spare_bundle_id};
 
 /// The file with a connector's registration.
-const REGISTRATION: &str = "connector.json";
+pub(super) const REGISTRATION: &str = "connector.json";
 /// Digits of a message's number.
 const DIGITS: usize = 12;
 const NUMBER_MAX: i64 = 999_999_999_999;
@@ -254,7 +254,7 @@ impl Writing {
     }
 }
 
-fn name(number: i64) -> String {
+pub(super) fn name(number: i64) -> String {
     format!("{number:0DIGITS$}.json")
 }
 
@@ -263,7 +263,7 @@ fn partial(number: i64) -> String {
 }
 
 /// The number that a file bears, and whether it is still partial.
-fn number_of(name: &str) -> Option<(i64, bool)> {
+pub(super) fn number_of(name: &str) -> Option<(i64, bool)> {
     let (stem, partial) = match name.strip_suffix(".partial") {
         Some(stem) => (stem, true),
         None => (name, false),

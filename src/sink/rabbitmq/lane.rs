@@ -16,7 +16,19 @@ use super::Message;
 /// Messages on their way in one lane: enough that the broker never waits for us.
 const WINDOW: usize = 2_000;
 
-type Landing = Pin<Box<dyn Future<Output = lapin::Result<Confirmation>> + Send>>;
+/// What became of a message on its way.
+pub enum Landed {
+    /// The broker wrote it down.
+    Confirmed,
+    /// No queue wanted it: it came back.
+    Returned,
+    /// The broker did not want to keep it.
+    Nack,
+    /// Its channel or connection broke, so that nobody knows.
+    Lost(lapin::Error),
+}
+
+type Landing = Pin<Box<dyn Future<Output = Landed> + Send>>;
 
 /// A message on its way.
 struct Flying {
@@ -109,7 +121,7 @@ impl Lane {
     }
 
     /// Asks for the outcome of what was sent first.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<lapin::Result<Confirmation>> {
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Landed> {
         match self.flying.front_mut() {
             Some(front) => front.landing.as_mut().poll(cx),
             None => Poll::Pending,
@@ -199,16 +211,24 @@ fn publish(channel: Arc<Channel>, message: Arc<Message>) -> Landing {
         let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
         let route = &message.route;
         let (exchange, key) = (route.exchange.as_str().into(), route.routing_key.as_str().into());
-        channel.basic_publish(exchange, key, options, &message.body, properties).await?.await
+        let confirmation = match channel.basic_publish(exchange, key, options, &message.body, properties).await {
+            Ok(confirm) => confirm.await,
+            Err(error) => Err(error),
+        };
+        match confirmation {
+            Ok(Confirmation::Ack(None) | Confirmation::NotRequested) => Landed::Confirmed,
+            // Acknowledged, and in no queue.
+            Ok(Confirmation::Ack(Some(_))) => Landed::Returned,
+            Ok(Confirmation::Nack(_)) => Landed::Nack,
+            Err(error) => Landed::Lost(error),
+        }
     })
 }
 
 /// Sends a message that no queue wants, to see whether the broker takes any: it comes back, and leaves nothing there.
-pub async fn probe(channel: &Channel, key: &str) -> bool {
+pub async fn probe(channel: &Channel, exchange: &str) -> lapin::Result<bool> {
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
-    let sent = channel.basic_publish("".into(), ShortString::from(key), options, b"", BasicProperties::default()).await;
-    match sent {
-        Ok(confirm) => matches!(confirm.await, Ok(Confirmation::Ack(Some(_)))),
-        Err(_) => false,
-    }
+    let (exchange, key) = (ShortString::from(exchange), ShortString::from("airpouch: is anything taken?"));
+    let confirm = channel.basic_publish(exchange, key, options, b"", BasicProperties::default()).await?;
+    Ok(matches!(confirm.await?, Confirmation::Ack(_)))
 }

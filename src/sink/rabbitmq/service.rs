@@ -13,11 +13,11 @@ use lapin::protocol::AMQPErrorKind;
 use lapin::tcp::OwnedTLSConfig;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
-use lapin::{Channel, Confirmation, Connection, ConnectionProperties, ErrorKind, ExchangeKind};
+use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, ExchangeKind};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
-use super::lane::{Lane, Suspect, probe};
+use super::lane::{Landed, Lane, Suspect, probe};
 use super::{Command, Event, LANES, Login, Message, Outcome, Question};
 use crate::opencti::broker::{Binding, QueueType, Topology};
 use crate::text::{duration, harmless};
@@ -68,7 +68,7 @@ pub struct Service {
 
 /// What happens next.
 enum Turn {
-    Landed(usize, lapin::Result<Confirmation>),
+    Landed(usize, Landed),
     Told(lapin::Event),
     Asked(Option<Command>),
     Tick,
@@ -124,8 +124,8 @@ impl Service {
             let now = Instant::now();
             self.lanes.iter_mut().for_each(|lane| lane.fly(now));
             match self.turn(&mut tick).await {
-                Turn::Landed(at, Ok(confirmation)) => self.landed(at, confirmation),
-                Turn::Landed(at, Err(error)) => self.failed(at, &error).await?,
+                Turn::Landed(at, Landed::Lost(error)) => self.failed(at, &error).await?,
+                Turn::Landed(at, landed) => self.landed(at, &landed),
                 Turn::Told(event) => self.told(event),
                 Turn::Asked(Some(Command::Publish(message))) => self.take(message),
                 Turn::Asked(Some(Command::Ask(question, reply))) => {
@@ -175,10 +175,10 @@ impl Service {
         }
     }
 
-    fn landed(&mut self, at: usize, confirmation: Confirmation) {
+    fn landed(&mut self, at: usize, landed: &Landed) {
         let until = Instant::now() + LOOK_AGAIN;
-        match confirmation {
-            Confirmation::Ack(None) | Confirmation::NotRequested => {
+        match landed {
+            Landed::Confirmed => {
                 let (message, suspects) = self.lanes[at].confirmed();
                 self.released(&[message.as_ref()]);
                 self.progress = Instant::now();
@@ -186,14 +186,13 @@ impl Service {
                 drop(self.events.send(Event::Outcome(Outcome::Confirmed { part_of: message.part_of })));
                 suspects.into_iter().for_each(|suspect| self.refuse(suspect));
             }
-            // Acknowledged, and in no queue: it came back.
-            Confirmation::Ack(Some(_)) => {
+            Landed::Returned => {
                 let queue = self.lanes[at].came_back().route.queue.clone();
                 self.trouble(&format!(
                     "messages for {queue} come back: the queue was deleted, or is not bound any more"
                 ));
             }
-            Confirmation::Nack(_) => {
+            Landed::Nack | Landed::Lost(_) => {
                 let queue = self.lanes[at].came_back().route.queue.clone();
                 self.trouble(&format!("the broker does not take messages for {queue} (nack): the queue may be full"));
             }
@@ -244,8 +243,7 @@ impl Service {
     /// Nothing else is there that could pass: a message that nobody wants shows whether the broker takes any.
     async fn probe(&mut self, at: usize) -> Result<(), End> {
         let Some(channel) = self.lanes[at].channel.clone() else { return Ok(()) };
-        let key = "airpouch: is anything taken?";
-        let passes = timeout(CONNECT_MAX, probe(&channel, key)).await.unwrap_or(false);
+        let passes = matches!(timeout(CONNECT_MAX, probe(&channel, "")).await, Ok(Ok(true)));
         let suspects = self.lanes[at].take_suspects();
         match suspects.first() {
             Some(first) if !passes => Err(all_refused(&first.words)),
@@ -400,6 +398,11 @@ impl Link {
     async fn answer(&mut self, question: Question) -> lapin::Result<Option<u32>> {
         match question {
             Question::Waiting(queue) => self.waiting(&queue).await,
+            Question::Probe(exchange) => match probe(&open_channel(&self.connection).await?, &exchange).await {
+                Ok(taken) => Ok(taken.then_some(0)),
+                Err(error) if code_of(&error) == Some((404, true)) => Ok(None),
+                Err(error) => Err(error),
+            },
             Question::Declare(topology, queue_type) => self.declare(&topology, queue_type).await.map(|()| None),
         }
     }

@@ -1,0 +1,229 @@
+//! check: looks at the destination before anything is sent there, and changes nothing on it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::envelope::{Connector, Scope};
+use crate::error::Result;
+use crate::import::decide::Applicants;
+use crate::ledger::Ledger;
+use crate::opencti::api::Registered;
+use crate::opencti::broker::{BrokerAddress, PUSH_EXCHANGE, Topology};
+use crate::report::{CheckReport, Fact, Finding, Observer, Weight};
+use crate::sink::platform::Platform;
+use crate::sink::queues::gate::{Collision, collision, login};
+use crate::sink::rabbitmq::Broker;
+use crate::sink::{Destination, Reach, Unfit, registration};
+use crate::text::{count, harmless};
+
+/// What a check looks at.
+pub struct CheckOptions {
+    /// The destination.
+    pub to: Destination,
+    /// How it is reached.
+    pub reach: Reach,
+    /// Connectors that have another id here, from the id there.
+    pub connectors: BTreeMap<String, String>,
+    /// In whose name.
+    pub applicants: Applicants,
+}
+
+/// Checks a destination. `ledger` is the importer's, if there is one yet: it knows connectors and applicants. The report
+/// holds what was seen, also if the check stops.
+///
+/// # Errors
+/// The destination cannot be reached or used at all.
+pub fn check(
+    ledger: Option<&Ledger>,
+    options: &CheckOptions,
+    observer: &dyn Observer,
+    report: &mut CheckReport,
+) -> Result<()> {
+    let came = Came::of(ledger, options)?;
+    fact(report, "destination", options.to.to_string());
+    match &options.to {
+        Destination::Directory(path) | Destination::Spool(path) => {
+            let is = if path.is_dir() { "is there" } else { "will be made, if its parent is there" };
+            fact(report, "directory", is.to_owned());
+        }
+        Destination::Broker(address) => {
+            let address = options.reach.overrides.over(address);
+            let mut broker = broker(&address, None, options, report)?;
+            exchange(&mut broker, &exchange_of(options), report)?;
+            queues(&mut broker, &came, options, report)?;
+        }
+        Destination::Platform(address) => {
+            let platform = Platform::open(address, &options.reach, observer)?;
+            introduce(&platform, report);
+            connectors(&platform, &came, ledger, options, report)?;
+            match platform.broker_of_any()? {
+                Some(told) => broker_of(&told, options, report)?,
+                None => fact(
+                    report,
+                    "broker",
+                    "not looked at: the platform tells where it is when the first connector is registered".to_owned(),
+                ),
+            }
+            fact(
+                report,
+                "worker",
+                "cannot be seen from here: its token needs BYPASS, or all goes in the worker's own name".to_owned(),
+            );
+        }
+    }
+    applicants(&came, options, report);
+    Ok(())
+}
+
+/// What came here so far.
+struct Came {
+    connectors: Vec<Connector>,
+    applicants: BTreeMap<Option<String>, u64>,
+}
+
+impl Came {
+    /// Of all batches in the ledger; the newest definition of each connector.
+    fn of(ledger: Option<&Ledger>, options: &CheckOptions) -> Result<Self> {
+        let (mut connectors, mut applicants) = (BTreeMap::new(), BTreeMap::new());
+        for row in ledger.map_or(Ok(Vec::new()), Ledger::incoming_all)? {
+            for entry in &row.manifest.connectors {
+                let id = options.connectors.get(&entry.id).unwrap_or(&entry.id).clone();
+                let (name, kind, scope) = (entry.name.clone(), entry.kind.clone(), Scope::None);
+                let connector = Connector { id, name, kind, scope, auto: None, validate_before_import: None };
+                connectors.insert(connector.id.clone(), connector);
+            }
+            for entry in &row.manifest.applicants {
+                *applicants.entry(entry.id.clone()).or_default() += entry.envelopes;
+            }
+        }
+        Ok(Self { connectors: connectors.into_values().collect(), applicants })
+    }
+}
+
+fn fact(report: &mut CheckReport, about: &'static str, is: String) {
+    report.facts.push(Fact { about, is });
+}
+
+fn introduce(platform: &Platform<'_>, report: &mut CheckReport) {
+    let version = platform.version();
+    fact(report, "platform", format!("OpenCTI {version}"));
+    let left_out = version.left_out();
+    if !left_out.is_empty() {
+        fact(report, "left out", left_out.join("; "));
+    }
+    let Some(me) = platform.me() else {
+        return fact(report, "user", "the platform does not say whose token this is".to_owned());
+    };
+    fact(report, "user", format!("{} ({})", harmless(&me.name), harmless(&me.id)));
+    for (capability, what_for) in me.lacks(version.knows_drafts()) {
+        let what = format!("the token's user lacks {capability}, {what_for}");
+        let advice = "put that user into the group Connectors, or give it the role Connector";
+        report.findings.push(Finding::new(Weight::Warning, "capability", what).advise(advice));
+    }
+}
+
+/// Connectors that came, and that the platform has already.
+fn connectors(
+    platform: &Platform<'_>,
+    came: &Came,
+    ledger: Option<&Ledger>,
+    options: &CheckOptions,
+    report: &mut CheckReport,
+) -> Result<()> {
+    let known = ledger.map_or(Ok(None), Ledger::destination)?.filter(|row| row.is(&options.to));
+    let ours = match (ledger, known) {
+        (Some(ledger), Some(row)) => ledger.registered(row.id)?,
+        _ => BTreeSet::new(),
+    };
+    fact(report, "connectors", format!("{} came here so far", count(came.connectors.len() as u64, "connector")));
+    for connector in came.connectors.iter().filter(|c| !ours.contains(&c.id)) {
+        match collision(platform, &registration(connector))? {
+            Some(Collision::Name(Unfit::Hold { code, what, .. })) => {
+                let advice = "if it is the same feed: import --take-over, once; else give this one another id here: [connectors] in airpouch.toml";
+                report
+                    .findings
+                    .push(Finding::new(Weight::Incomplete, code, what).at(connector.id.clone()).advise(advice));
+            }
+            Some(Collision::Active(finding)) => report.findings.push(finding),
+            _ => {}
+        }
+    }
+    Ok(())
+}
+
+fn broker_of(told: &Registered, options: &CheckOptions, report: &mut CheckReport) -> Result<()> {
+    let address = options.reach.overrides.over(&told.broker);
+    let mut broker = broker(&address, Some(&told.password), options, report)?;
+    exchange(&mut broker, &told.route.exchange, report)
+}
+
+fn broker(
+    address: &BrokerAddress,
+    told: Option<&str>,
+    options: &CheckOptions,
+    report: &mut CheckReport,
+) -> Result<Broker> {
+    let broker = Broker::connect(login(&options.reach, address, told)?, options.reach.patience)?;
+    let user = address.user.as_deref().unwrap_or("guest");
+    fact(report, "broker", format!("{address} lets {} in", harmless(user)));
+    Ok(broker)
+}
+
+fn exchange_of(options: &CheckOptions) -> String {
+    match options.reach.queue_prefix.as_str() {
+        "" => PUSH_EXCHANGE.to_owned(),
+        prefix => format!("{prefix}_{PUSH_EXCHANGE}"),
+    }
+}
+
+fn exchange(broker: &mut Broker, exchange: &str, report: &mut CheckReport) -> Result<()> {
+    match broker.takes(exchange)? {
+        true => fact(report, "exchange", format!("{exchange} takes messages")),
+        false => {
+            let what = format!("the broker has no exchange {exchange}, so no OpenCTI uses it yet");
+            let advice = "is that the platform's broker, virtual host and --queue-prefix?";
+            report.findings.push(Finding::new(Weight::Warning, "no-exchange", what).advise(advice));
+        }
+    }
+    Ok(())
+}
+
+/// Where no platform is asked, the queues themselves show which connectors it knows.
+fn queues(broker: &mut Broker, came: &Came, options: &CheckOptions, report: &mut CheckReport) -> Result<()> {
+    for connector in &came.connectors {
+        let topology = Topology::of(registration(connector), &options.reach.queue_prefix);
+        let queue = topology.push.queue;
+        match broker.waiting(&queue)? {
+            Some(waiting) => fact(report, "queue", format!("{queue}: {} wait", count(u64::from(waiting), "message"))),
+            None => {
+                let what = format!(
+                    "there is no queue {queue}; it will be made, and workers read only those of registered connectors"
+                );
+                let advice = "register the connector there, or deliver through the platform: opencti+https://HOST";
+                report.findings.push(Finding::new(Weight::Warning, "no-queue", what).advise(advice));
+            }
+        }
+    }
+    Ok(())
+}
+
+fn applicants(came: &Came, options: &CheckOptions, report: &mut CheckReport) {
+    let Applicants { map, default } = &options.applicants;
+    for (id, envelopes) in &came.applicants {
+        let mapped = id.as_ref().is_some_and(|id| map.contains_key(id));
+        if !mapped && default.is_none() {
+            let who = id.as_deref().map_or_else(|| "no applicant at all".to_owned(), harmless);
+            let what = format!("{who} is mapped to nobody here ({} named it)", count(*envelopes, "envelope"));
+            let finding = Finding::new(Weight::Incomplete, "applicant", what);
+            report.findings.push(finding.advise("airpouch applicants lists the lines for airpouch.toml"));
+        }
+    }
+    let mapped: BTreeSet<&String> = map.values().chain(default).collect();
+    if !mapped.is_empty() {
+        let shown: Vec<String> = mapped.iter().map(|id| harmless(id)).collect();
+        fact(
+            report,
+            "applicants",
+            format!("envelopes go in the names of {}; compare with the users over there", shown.join(", ")),
+        );
+    }
+}

@@ -1,0 +1,64 @@
+use std::path::PathBuf;
+
+use airpouch::check::{CheckOptions, check};
+use airpouch::error::{Error, Result};
+use airpouch::ledger::Ledger;
+use airpouch::report::{CheckReport, ExitStatus, fold, status_of};
+use airpouch::sink::Destination;
+
+use super::import::applicants_of;
+use super::terminal::Talk;
+use super::{reach, settings};
+
+/// Look at a destination before anything is delivered there
+///
+/// Asks the platform for its version, the token's user and what it may, for connectors that exist there already, and the
+/// broker whether it lets us in and takes messages; says which applicants are mapped to nobody. It changes nothing there.
+#[derive(clap::Args, Debug)]
+#[command(
+    args_override_self = true,
+    after_help = "Example:\n  airpouch check --to opencti+https://cti.example --token-file /etc/airpouch/token\n  airpouch check        with to and token_file in airpouch.toml"
+)]
+pub struct Args {
+    /// The destination, as for import (or `to` in airpouch.toml)
+    #[arg(long, value_name = "SINK", env = "AIRPOUCH_TO")]
+    to: Option<String>,
+    /// The importer's site, which knows what came so far
+    #[arg(long, value_name = "DIR", env = "AIRPOUCH_SITE")]
+    site: Option<PathBuf>,
+    /// Who an applicant of the other side is here; also FROM:TO,FROM:TO as OpenCTI has it
+    #[arg(long, value_name = "FROM=TO", env = "AIRPOUCH_APPLICANT")]
+    applicant: Vec<String>,
+    /// What to do about applicants that are not mapped: hold, or default=ID [default: hold]
+    #[arg(long, value_name = "RULE", env = "AIRPOUCH_UNMAPPED")]
+    unmapped: Option<String>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    reach: reach::Args,
+}
+
+pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
+    let site = settings::site(args.site.as_deref())?;
+    let set = settings::load(&site)?;
+    let to = args.to.as_ref().or(set.to.as_ref()).ok_or_else(|| {
+        Error::usage("no destination is named")
+            .advise("--to opencti+https://HOST or amqps://HOST; or `to = \"…\"` in airpouch.toml")
+    })?;
+    let options = CheckOptions {
+        to: Destination::parse(to)?,
+        reach: args.reach.reach(&set)?,
+        connectors: settings::connectors(&set)?,
+        applicants: applicants_of(&args.applicant, args.unmapped.as_deref(), &set)?,
+    };
+    let ledger = if site.exists() { Some(Ledger::look(&site)?) } else { None };
+    let mut report = CheckReport::default();
+    let ended = check(ledger.as_ref(), &options, talk, &mut report);
+    fold(&mut report.findings);
+    for fact in &report.facts {
+        talk.result(&format!("{}: {}", fact.about, fact.is));
+    }
+    talk.findings(&report.findings);
+    Ok(talk.end_of("check", status_of(&report.findings), &report, ended))
+}

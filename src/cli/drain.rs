@@ -1,0 +1,55 @@
+use std::path::PathBuf;
+
+use airpouch::drain::drain;
+use airpouch::error::Result;
+use airpouch::report::{DrainReport, ExitStatus, fold, status_of};
+use airpouch::sink::Destination;
+use airpouch::text::{count, harmless};
+
+use super::terminal::Talk;
+use super::{reach, settings};
+
+/// Move the messages of a spool to the queues of a broker
+///
+/// Sends what import --to spool:PATH has written, in its order, and takes each message out of the spool once the broker
+/// has it. Connectors are registered and works opened only now. What is cut off goes on where it stopped.
+#[derive(clap::Args, Debug)]
+#[command(
+    args_override_self = true,
+    after_help = "Example:\n  airpouch drain /var/spool/airpouch --to opencti+https://cti.example --token-file /etc/airpouch/token\n  airpouch drain /var/spool/airpouch --to amqps://airpouch@rabbitmq.example --amqp-password-file /etc/airpouch/amqp"
+)]
+pub struct Args {
+    /// The spool: the PATH of import --to spool:PATH
+    spool: PathBuf,
+    /// Where to: opencti+https://HOST, or amqps://HOST
+    #[arg(long, value_name = "SINK")]
+    to: String,
+    /// The importer's site, for its airpouch.toml
+    #[arg(long, value_name = "DIR", env = "AIRPOUCH_SITE")]
+    site: Option<PathBuf>,
+    /// Print one JSON document
+    #[arg(long)]
+    pub json: bool,
+    #[command(flatten)]
+    reach: reach::Args,
+}
+
+pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
+    let set = settings::load(&settings::site(args.site.as_deref())?)?;
+    let (to, reach) = (Destination::parse(&args.to)?, args.reach.reach(&set)?);
+    let mut report = DrainReport::default();
+    let ended = drain(&args.spool, &to, &reach, talk, &mut report);
+    fold(&mut report.findings);
+    for drained in &report.drained {
+        let messages = count(drained.messages, "message");
+        talk.result(&format!("drained {messages} of {} to {to}", harmless(&drained.name)));
+    }
+    if report.left > 0 {
+        talk.result(&format!("{} stay in the spool", count(report.left, "message")));
+    }
+    talk.findings(&report.findings);
+    if report.drained.is_empty() && report.findings.is_empty() && ended.is_ok() && talk.is_terminal() {
+        talk.note("nothing to do");
+    }
+    Ok(talk.end_of("drain", status_of(&report.findings), &report, ended))
+}

@@ -1,0 +1,268 @@
+//! drain: the messages of a spool to the queues, in their order, and out of the spool once the broker has them.
+//!
+//! A group of messages is sent, confirmed, its works are looked for once more, and only then its files go. A crash
+//! anywhere repeats that group at most, with the same message ids. Works are opened only now: a message that waits in
+//! a spool must not rest on one that may be cleared meanwhile.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::PathBuf;
+
+use crate::error::{Error, Result};
+use crate::opencti::message::with_work;
+use crate::report::{DrainReport, Drained, Finding, Observer, Weight};
+use crate::sink::platform::Platform;
+use crate::sink::queues::gate::{Gate, lane_of};
+use crate::sink::rabbitmq::{Message, Outcome};
+use crate::sink::spooled::{Listing, Memory, Spooled};
+use crate::sink::{Destination, Reach, Unfit, WorkPer};
+use crate::text::{count, harmless};
+
+/// Messages of one group: what a crash repeats at most.
+const GROUP_MESSAGES: usize = 2_000;
+/// How often a group is sent again because its works were cleared.
+const CLEARED_MAX: usize = 3;
+
+/// Moves a spool on. The report holds what was done, also if the run stops.
+///
+/// # Errors
+/// The spool or the destination is not there; the system refused.
+pub fn drain(
+    path: &std::path::Path,
+    to: &Destination,
+    reach: &Reach,
+    observer: &dyn Observer,
+    report: &mut DrainReport,
+) -> Result<()> {
+    let spool = Spooled::open(path)?;
+    let memory = spool.memory()?;
+    let listing = spool.list()?;
+    if listing.messages.is_empty() && memory.works.is_empty() {
+        return Ok(());
+    }
+    let ours: BTreeSet<String> = memory.registered.iter().cloned().collect();
+    let gate = match to {
+        Destination::Broker(address) => Gate::to_broker(address, reach.clone(), observer)?,
+        Destination::Platform(address) => {
+            Gate::through(Platform::open(address, reach, observer)?, reach.clone(), ours, observer)
+        }
+        Destination::Directory(_) | Destination::Spool(_) => {
+            return Err(Error::usage(format!("a spool is not drained to {to}"))
+                .advise("name a broker or a platform: --to amqps://HOST or opencti+https://HOST"));
+        }
+    };
+    let known = memory.works.clone();
+    let mut draining = Draining { spool, gate, memory, left_open: known, sent: BTreeMap::new(), report };
+    let drained = draining.all(listing);
+    draining.report.findings.append(&mut draining.gate.findings);
+    let failed = drained.as_ref().err().map(|error| error.what.clone());
+    let closed = draining.close_works(failed.as_deref());
+    drained.and(closed)
+}
+
+struct Draining<'a> {
+    spool: Spooled,
+    gate: Gate<'a>,
+    memory: Memory,
+    /// Works that the drain before this one left open, and nobody has looked yet whether they are there.
+    left_open: BTreeMap<String, String>,
+    /// Messages that went to a connector's queue in this run.
+    sent: BTreeMap<String, usize>,
+    report: &'a mut DrainReport,
+}
+
+/// A message with its number, its connector and its body.
+type Waiting = (i64, String, String);
+
+impl Draining<'_> {
+    fn all(&mut self, listing: Listing) -> Result<()> {
+        let mut passed = BTreeSet::new();
+        for (id, connector) in &listing.connectors {
+            let unfit = self.gate.admits(connector)?;
+            match unfit {
+                None => drop(passed.insert(id.clone())),
+                Some(Unfit::Hold { code, what, .. } | Unfit::Quarantine { code, what, .. }) => {
+                    let advice = "if it is the same feed: drain --take-over, once; its messages stay in the spool";
+                    let finding = Finding::new(Weight::Incomplete, code, what).at(harmless(id)).advise(advice);
+                    self.report.findings.push(finding);
+                }
+                Some(Unfit::Empty) => {}
+            }
+            self.note_registered()?;
+        }
+        let (going, left): (Vec<_>, Vec<_>) = listing.messages.into_iter().partition(|(_, id)| passed.contains(id));
+        self.report.left = left.len() as u64;
+        let drained = going.chunks(GROUP_MESSAGES).try_for_each(|group| self.group(group));
+        for (id, connector) in &listing.connectors {
+            if let Some(messages) = self.sent.get(id) {
+                let (id, name, messages) = (id.clone(), connector.name.clone(), *messages as u64);
+                self.report.drained.push(Drained { id, name, messages });
+            }
+        }
+        drained
+    }
+
+    fn note_registered(&mut self) -> Result<()> {
+        let registered = std::mem::take(&mut self.gate.registered);
+        if registered.is_empty() {
+            return Ok(());
+        }
+        let known: BTreeSet<String> =
+            self.memory.registered.drain(..).chain(registered.into_iter().map(|(id, _)| id)).collect();
+        self.memory.registered = known.into_iter().collect();
+        self.spool.remember(&self.memory)
+    }
+
+    /// Sends a group, and takes it out of the spool once it is in the queues.
+    fn group(&mut self, group: &[(i64, String)]) -> Result<()> {
+        let connectors: BTreeSet<&String> = group.iter().map(|(_, id)| id).collect();
+        for connector in &connectors {
+            self.gate.wait_for_room(connector)?;
+        }
+        let mut waiting = Vec::new();
+        for (number, connector) in group {
+            if let Some(body) = self.spool.read(connector, *number)? {
+                waiting.push((*number, connector.clone(), body));
+            }
+        }
+        for _ in 0..CLEARED_MAX {
+            self.open_works(&waiting)?;
+            let refused = self.send(&waiting)?;
+            waiting.retain(|(number, ..)| !refused.contains(number));
+            let gone = self.gone_works(&waiting)?;
+            let (again, there): (Vec<Waiting>, Vec<Waiting>) =
+                waiting.into_iter().partition(|(_, connector, _)| gone.contains(connector));
+            let there: Vec<(i64, String)> =
+                there.into_iter().map(|(number, connector, _)| (number, connector)).collect();
+            self.spool.remove(&there)?;
+            for (_, connector) in there {
+                *self.sent.entry(connector).or_default() += 1;
+            }
+            if again.is_empty() {
+                return Ok(());
+            }
+            self.gate.observer.say("works were cleared on the platform while their messages were sent; those go again");
+            waiting = again;
+        }
+        Err(Error::failed("works are cleared on the platform as fast as they are opened")
+            .advise("leave them alone while airpouch drains, or say --works none; then drain again"))
+    }
+
+    /// One work for each connector; how many messages come is told before they do.
+    fn open_works(&mut self, waiting: &[Waiting]) -> Result<()> {
+        if self.gate.reach.work_per == WorkPer::None || self.gate.platform().is_none() {
+            return Ok(());
+        }
+        let mut sums: BTreeMap<&String, usize> = BTreeMap::new();
+        waiting.iter().for_each(|(_, connector, _)| *sums.entry(connector).or_default() += 1);
+        for (connector, messages) in sums {
+            let work = self.work(connector)?;
+            if let Some(platform) = self.gate.platform() {
+                platform.expect(&work, messages)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn work(&mut self, connector: &str) -> Result<String> {
+        let Some(platform) = self.gate.platform() else { return Ok(String::new()) };
+        let looked_for = self.left_open.remove(connector).is_none();
+        if let Some(work) = self.memory.works.get(connector)
+            && (looked_for || platform.is_alive(work)?)
+        {
+            return Ok(work.clone());
+        }
+        let work = platform.add_work(connector, "airpouch drains a spool", true)?;
+        self.memory.works.insert(connector.to_owned(), work.clone());
+        self.spool.remember(&self.memory)?;
+        Ok(work)
+    }
+
+    /// The connectors whose works are not there any more.
+    fn gone_works(&mut self, waiting: &[Waiting]) -> Result<BTreeSet<String>> {
+        let connectors: BTreeSet<&String> = waiting.iter().map(|(_, connector, _)| connector).collect();
+        let mut gone = BTreeSet::new();
+        if let Some(platform) = self.gate.platform() {
+            for connector in connectors {
+                if let Some(work) = self.memory.works.get(connector)
+                    && !platform.is_alive(work)?
+                {
+                    gone.insert(connector.clone());
+                }
+            }
+        }
+        gone.iter().for_each(|connector| drop(self.memory.works.remove(connector)));
+        Ok(gone)
+    }
+
+    /// Sends messages and waits for each; says which the broker does not take.
+    fn send(&mut self, waiting: &[Waiting]) -> Result<BTreeSet<i64>> {
+        let mut left: BTreeSet<u64> = BTreeSet::new();
+        let mut refused = BTreeMap::new();
+        for (number, connector, body) in waiting {
+            let body = match self.memory.works.get(connector).filter(|_| self.gate.platform().is_some()) {
+                Some(work) => with_work(body, work),
+                None => body.clone(),
+            };
+            let message = Message {
+                lane: lane_of(connector),
+                route: self.gate.route(connector)?,
+                id: format!("airpouch-spool-{}-{number}", self.spool.mark()),
+                body: body.into_bytes(),
+                part_of: *number as u64,
+            };
+            self.gate.broker()?.publish(message)?;
+            left.insert(*number as u64);
+            self.hear(false, &mut left, &mut refused)?;
+        }
+        while !left.is_empty() {
+            self.hear(true, &mut left, &mut refused)?;
+        }
+        for (number, connector, _) in waiting {
+            if let Some(words) = refused.get(&(*number as u64)) {
+                let place: PathBuf = self.spool.put_aside(connector, *number, words)?;
+                let what = format!("the broker does not take a message: {words}");
+                let advice = "it lies in refused/, with the reason; raise max_message_size of the broker, move it back, and drain again";
+                let finding = Finding::new(Weight::Incomplete, "message-refused", what);
+                self.report.findings.push(finding.at(harmless(&place.to_string_lossy())).advise(advice));
+                self.report.refused += 1;
+            }
+        }
+        Ok(refused.into_keys().map(|number| number as i64).collect())
+    }
+
+    fn hear(&mut self, wait: bool, left: &mut BTreeSet<u64>, refused: &mut BTreeMap<u64, String>) -> Result<()> {
+        let observer = self.gate.observer;
+        let broker = self.gate.broker()?;
+        let heard = broker.outcomes(wait);
+        broker.words().iter().for_each(|word| observer.say(word));
+        for outcome in heard? {
+            match outcome {
+                Outcome::Confirmed { part_of } => drop(left.remove(&part_of)),
+                Outcome::Refused { part_of, words, .. } => {
+                    left.remove(&part_of);
+                    refused.insert(part_of, words);
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Closes the works, in error if the run has failed, and why.
+    fn close_works(&mut self, failed: Option<&str>) -> Result<()> {
+        if failed.is_some() {
+            self.gate.hurry();
+        }
+        for (connector, work) in self.memory.works.clone() {
+            let Some(platform) = self.gate.platform() else { break };
+            let sent = self.sent.get(&connector).copied().unwrap_or(0) as u64;
+            let message = match failed {
+                Some(why) => format!("airpouch stopped: {why}. What was not confirmed goes again, in another work"),
+                None => format!("airpouch drained {}", count(sent, "message")),
+            };
+            platform.close(&work, &message, failed.is_some() || self.left_open.contains_key(&connector))?;
+            self.memory.works.remove(&connector);
+            self.spool.remember(&self.memory)?;
+        }
+        Ok(())
+    }
+}
