@@ -343,12 +343,17 @@ pub trait Sink {
         Vec::new()
     }
 
-    /// Closes the works that are open, in error if the run has failed and why; says which were closed.
+    /// Works that were closed, or are gone, since this was asked for last.
+    fn closed(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Closes the works that are open, in error if the run has failed, and why.
     ///
     /// # Errors
     /// The destination cannot be told.
-    fn close_works(&mut self, _failed: Option<&str>) -> Result<Vec<String>> {
-        Ok(Vec::new())
+    fn close_works(&mut self, _failed: Option<&str>) -> Result<()> {
+        Ok(())
     }
 
     /// What is to be reported of the destination, since this was asked for last.

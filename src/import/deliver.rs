@@ -350,6 +350,7 @@ impl<'a> Delivering<'a> {
         let settled = self.sink.settle(all, &mut delivery);
         self.ledger.note_opened(self.destination, &self.sink.opened(), &[])?;
         self.record(delivery)?;
+        self.ledger.forget_works(&self.sink.closed())?;
         settled?;
         if all {
             for (kind, sha256) in std::mem::take(&mut self.released) {
@@ -395,6 +396,7 @@ impl<'a> Delivering<'a> {
     pub fn close_works(&mut self, failed: Option<&str>) -> Result<()> {
         let closed = self.sink.close_works(failed);
         self.report.findings.append(&mut self.sink.findings());
-        self.ledger.forget_works(&closed?)
+        self.ledger.forget_works(&self.sink.closed())?;
+        closed
     }
 }

@@ -201,6 +201,13 @@ pub enum NoAnswer {
     WorkGone,
     /// The platform does not take this input.
     Refused(String),
+    /// The token's user may not.
+    Forbidden {
+        /// What is the matter.
+        what: String,
+        /// What to do.
+        advice: String,
+    },
     /// It will not work before somebody has changed something.
     Never {
         /// What is the matter.
@@ -269,10 +276,10 @@ fn of_errors(question: &Question, errors: &[Value]) -> NoAnswer {
             format!("the platform does not take the token: {words} ({code})"),
             "give the token of airpouch's user: --token-file FILE; it stands on that user's page in OpenCTI",
         ),
-        "FORBIDDEN_ACCESS" => NoAnswer::never(
-            format!("the token's user may not do this ({name}): {words} (FORBIDDEN_ACCESS)"),
-            "give that user the role Connector (CONNECTORAPI, KNOWLEDGE, KNOWLEDGE_KNASKIMPORT); airpouch check says what is missing",
-        ),
+        "FORBIDDEN_ACCESS" => NoAnswer::Forbidden {
+            what: format!("the token's user may not do this ({name}): {words} (FORBIDDEN_ACCESS)"),
+            advice: "give that user the role Connector; airpouch check says what is missing".into(),
+        },
         "LTS_REQUIRED_ACTIVATION" => NoAnswer::never(
             format!("the platform wants its licence activated: {words}"),
             "have its administrator do that, then import again",
@@ -478,7 +485,7 @@ mod an_answer {
             |code: &str| format!(r#"{{"data":null,"errors":[{{"message":"No.","extensions":{{"code":"{code}"}}}}]}}"#);
         let of = |code: &str| of(200, "application/json", &errors(code)).unwrap_err();
         assert!(matches!(of("AUTH_REQUIRED"), NoAnswer::Never { .. }));
-        assert!(matches!(of("FORBIDDEN_ACCESS"), NoAnswer::Never { .. }));
+        assert!(matches!(of("FORBIDDEN_ACCESS"), NoAnswer::Forbidden { .. }));
         assert!(matches!(of("LOCK_ERROR"), NoAnswer::Later { .. }));
         assert_eq!(of("WORK_NOT_ALIVE"), NoAnswer::WorkGone);
         assert_eq!(of("FUNCTIONAL_ERROR"), NoAnswer::Refused("No. (FUNCTIONAL_ERROR)".into()));

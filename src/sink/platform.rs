@@ -32,6 +32,7 @@ pub struct Answer {
 /// Why there is none.
 enum Fault {
     Stop(Error),
+    Forbidden(Error),
     Refused(String),
     WorkGone,
 }
@@ -114,7 +115,7 @@ impl<'a> Platform<'a> {
         };
         match self.ask(&Question::me()) {
             Ok(answer) => self.me = Me::read(&answer.data),
-            Err(Fault::Refused(_)) => {}
+            Err(Fault::Refused(_) | Fault::Forbidden(_)) => {}
             Err(fault) => return Err(self.stop("me", fault)),
         }
         match &self.me {
@@ -146,12 +147,9 @@ impl<'a> Platform<'a> {
     /// # Errors
     /// The platform is in trouble.
     pub fn known(&self, id: &str) -> Result<Option<KnownConnector>> {
-        if self.me.as_ref().is_some_and(|me| !me.may("MODULES") && me.may("KNOWLEDGE")) {
-            return Ok(None);
-        }
         match self.ask(&Question::connector(id)) {
             Ok(answer) => Ok(api::known_connector(&answer.data)),
-            Err(Fault::Refused(_)) => Ok(None),
+            Err(Fault::Refused(_) | Fault::Forbidden(_)) => Ok(None),
             Err(fault) => Err(self.stop("connector", fault)),
         }
     }
@@ -163,8 +161,7 @@ impl<'a> Platform<'a> {
     pub fn broker_of_any(&self) -> Result<Option<Registered>> {
         match self.ask(&Question::connectors()) {
             Ok(answer) => Ok(api::told_to_any(&answer.data)),
-            Err(Fault::Stop(error)) if error.what.contains("FORBIDDEN_ACCESS") => Ok(None),
-            Err(Fault::Refused(_)) => Ok(None),
+            Err(Fault::Refused(_) | Fault::Forbidden(_)) => Ok(None),
             Err(fault) => Err(self.stop("connectors", fault)),
         }
     }
@@ -268,6 +265,9 @@ impl<'a> Platform<'a> {
                 }
                 Err((NoAnswer::WorkGone, _)) => return Err(Fault::WorkGone),
                 Err((NoAnswer::Refused(words), _)) => return Err(Fault::Refused(words)),
+                Err((NoAnswer::Forbidden { what, advice }, _)) => {
+                    return Err(Fault::Forbidden(self.failed(what, &advice)));
+                }
                 Err((NoAnswer::Never { what, advice }, _)) => return Err(Fault::Stop(self.failed(what, &advice))),
             };
             let limit = if is_absent { absent.min(self.patience) } else { self.patience };
@@ -342,7 +342,7 @@ impl<'a> Platform<'a> {
 
     fn stop(&self, asked: &str, fault: Fault) -> Error {
         match fault {
-            Fault::Stop(error) => error,
+            Fault::Stop(error) | Fault::Forbidden(error) => error,
             Fault::Refused(words) => self.failed(
                 format!("the platform refuses {asked}: {words}"),
                 "its words say why; a platform older or newer than airpouch may ask for other things",

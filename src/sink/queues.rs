@@ -398,23 +398,19 @@ impl Sink for Queues<'_> {
         std::mem::take(&mut self.gate.registered)
     }
 
-    fn close_works(&mut self, failed: Option<&str>) -> Result<Vec<String>> {
+    fn closed(&mut self) -> Vec<String> {
+        self.works.closed()
+    }
+
+    fn close_works(&mut self, failed: Option<&str>) -> Result<()> {
         if failed.is_some() {
             self.gate.hurry();
         }
-        let mut trouble = None;
         while let Some((subject, work)) = self.works.first() {
-            let closed = self.warn_if_gone(&work).and_then(|()| self.close_one(&subject, &work, failed));
-            if let Err(error) = closed {
-                trouble = Some(error);
-                break;
-            }
+            self.warn_if_gone(&work)?;
+            self.close_one(&subject, &work, failed)?;
         }
-        match trouble {
-            // What was closed before is told the next time; the rest stays open, and in the ledger.
-            Some(error) => Err(error),
-            None => Ok(self.works.closed()),
-        }
+        Ok(())
     }
 
     fn findings(&mut self) -> Vec<Finding> {

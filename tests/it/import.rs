@@ -217,7 +217,7 @@ fn an_ambiguous_beginning_of_a_digest_is_refused() {
     world.send(&[]).exits(0);
     world.import(&[]).exits(3);
     // Two digests that begin alike are made up in the ledger: nobody finds two in a test's time.
-    let twin = "sqlite3 importer/ledger.db \"INSERT INTO set_aside SELECT CAST(substr(sha256, 1, 30) || x'0000' AS BLOB), kind, code, what, place, batch, ordinal, name, connector, connector_name, applicant, reason FROM set_aside\"";
+    let twin = "sqlite3 importer/ledger.db \"INSERT INTO set_aside SELECT CAST(substr(sha256, 1, 30) || x'0000' AS BLOB), kind, code, what, place, batch, ordinal, name, connector, connector_name, applicant, reason, mtime FROM set_aside\"";
     sh(&world, twin).exits(0);
     let name = files(&world.path("importer/quarantine"))[0].0[..64].to_owned();
     let release = |digest: &str| world.run(["quarantine", "release", digest, "--reason", "x", "--site", "importer"]);
@@ -723,11 +723,13 @@ fn what_cannot_be_a_destination_is_said_and_a_password_is_not_repeated() {
     send(&world, &["a.json"]);
     for (to, word) in [
         ("dir:", "is no destination"),
-        ("out", "write dir:PATH or spool:PATH"),
+        ("out", "write dir:PATH, spool:PATH, amqps://HOST or opencti+https://HOST"),
         ("ftp://x", "is no destination"),
         ("spool:", "is no destination"),
-        ("amqp://broker", "this release"),
-        ("opencti+https://platform", "this release"),
+        ("amqp://", "is no address of a broker"),
+        ("amqp://broker/a/b", "a / in a virtual host is written %2F"),
+        ("opencti+https://", "is no address of a platform"),
+        ("opencti+https://user@platform", "takes no user"),
     ] {
         world.import(&["--to", to]).exits(2).says(word);
     }

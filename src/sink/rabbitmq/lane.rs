@@ -1,12 +1,13 @@
 //! A lane: one channel, with what waits for it and what is on its way through it.
 
-use std::collections::VecDeque;
+use std::collections::{HashSet, VecDeque};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Instant;
 
+use lapin::message::BasicReturnMessage;
 use lapin::options::BasicPublishOptions;
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation};
@@ -17,11 +18,10 @@ use super::Message;
 const WINDOW: usize = 2_000;
 
 /// What became of a message on its way.
-pub enum Landed {
-    /// The broker wrote it down.
-    Confirmed,
-    /// No queue wanted it: it came back.
-    Returned,
+enum Landed {
+    /// The broker wrote it down, as far as this message is concerned. With the id of a message that came back, if one did:
+    /// lapin hands those out with the confirms that come next, which may be another message's.
+    Acked(Option<String>),
     /// The broker did not want to keep it.
     Nack,
     /// Its channel or connection broke, so that nobody knows.
@@ -34,6 +34,36 @@ type Landing = Pin<Box<dyn Future<Output = Landed> + Send>>;
 struct Flying {
     message: Arc<Message>,
     landing: Landing,
+    landed: Option<Landed>,
+}
+
+impl Flying {
+    fn look(&mut self, cx: &mut Context<'_>, came_back: &mut HashSet<String>) -> bool {
+        if self.landed.is_none()
+            && let Poll::Ready(landed) = self.landing.as_mut().poll(cx)
+        {
+            if let Landed::Acked(Some(id)) = &landed {
+                came_back.insert(id.clone());
+            }
+            self.landed = Some(landed);
+        }
+        self.landed.is_some()
+    }
+}
+
+/// What became of the messages that were sent first.
+#[derive(Default)]
+pub struct Gathered {
+    /// The broker has these.
+    pub confirmed: Vec<Arc<Message>>,
+    /// A queue whose messages came back.
+    pub returned: Option<String>,
+    /// A queue whose messages the broker did not want to keep.
+    pub nack: Option<String>,
+    /// The channel or the connection broke.
+    pub lost: Option<lapin::Error>,
+    /// What was suspected is known now to be refused by itself, for others have passed.
+    pub suspects: Vec<Suspect>,
 }
 
 /// A message with how often a fresh channel was closed over it.
@@ -49,6 +79,8 @@ pub struct Lane {
     pub channel: Option<Arc<Channel>>,
     waiting: VecDeque<Waiting>,
     flying: VecDeque<Flying>,
+    /// Ids of messages that came back and did not land yet.
+    came_back: HashSet<String>,
     /// What came back, or was not taken; it goes again once nothing is on its way any more.
     back: Vec<Arc<Message>>,
     /// So many go one by one, since one of them closed the channel.
@@ -113,35 +145,55 @@ impl Lane {
             && let Some(next) = self.waiting.pop_front()
         {
             self.refusals = next.refusals;
-            let mut landing = publish(Arc::clone(&channel), Arc::clone(&next.message));
+            let landing = publish(Arc::clone(&channel), Arc::clone(&next.message));
+            let mut flying = Flying { message: next.message, landing, landed: None };
             // The first look at it hands the message to the connection; later ones ask for the confirm.
-            drop(landing.as_mut().poll(&mut Context::from_waker(Waker::noop())));
-            self.flying.push_back(Flying { message: next.message, landing });
+            flying.look(&mut Context::from_waker(Waker::noop()), &mut self.came_back);
+            self.flying.push_back(flying);
         }
     }
 
-    /// Asks for the outcome of what was sent first.
-    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Landed> {
-        match self.flying.front_mut() {
-            Some(front) => front.landing.as_mut().poll(cx),
-            None => Poll::Pending,
+    /// What became of what was sent first, as far as it is known.
+    ///
+    /// One acknowledgement may be for many messages, and what came back may hang on any of them. So all that is on its way
+    /// is looked at before anything is believed of the first of it: by then each message that came back and stands before
+    /// it has been handed out with some confirm. (Nothing lands between, for one thread drives all of it.)
+    pub fn gather(&mut self, cx: &mut Context<'_>) -> Poll<Gathered> {
+        let Some(front) = self.flying.front_mut() else { return Poll::Pending };
+        if !front.look(cx, &mut self.came_back) {
+            return Poll::Pending;
         }
-    }
-
-    /// What was sent first is there. What was suspected is known now to be refused by itself.
-    pub fn confirmed(&mut self) -> (Arc<Message>, Vec<Suspect>) {
-        let front = self.flying.pop_front().expect("it was asked for");
-        self.careful = self.careful.saturating_sub(1);
-        self.refusals = 0;
-        self.paused_until = None;
-        (front.message, std::mem::take(&mut self.suspects))
-    }
-
-    /// What was sent first came back. Says whether nothing is on its way any more, so that it can go again.
-    pub fn came_back(&mut self) -> Arc<Message> {
-        let front = self.flying.pop_front().expect("it was asked for");
-        self.back.push(Arc::clone(&front.message));
-        front.message
+        let mut unwatched = Context::from_waker(Waker::noop());
+        for flying in &mut self.flying {
+            flying.look(&mut unwatched, &mut self.came_back);
+        }
+        let mut gathered = Gathered::default();
+        while let Some(Flying { message, landed: Some(_), .. }) = self.flying.front() {
+            let (message, came_back) = (Arc::clone(message), self.came_back.remove(&message.id));
+            let landed = self.flying.front_mut().and_then(|f| f.landed.take());
+            match landed {
+                Some(Landed::Lost(error)) => {
+                    gathered.lost = Some(error);
+                    break;
+                }
+                Some(Landed::Nack) => {
+                    gathered.nack = Some(message.route.queue.clone());
+                    self.back.push(message);
+                }
+                _ if came_back => {
+                    gathered.returned = Some(message.route.queue.clone());
+                    self.back.push(message);
+                }
+                _ => {
+                    self.careful = self.careful.saturating_sub(1);
+                    (self.refusals, self.paused_until) = (0, None);
+                    gathered.suspects.append(&mut self.suspects);
+                    gathered.confirmed.push(message);
+                }
+            }
+            self.flying.pop_front();
+        }
+        Poll::Ready(gathered)
     }
 
     /// Puts what came back to the front again, once nothing is on its way.
@@ -153,12 +205,15 @@ impl Lane {
             self.waiting.push_front(Waiting { message, refusals: 0 });
         }
         self.paused_until = Some(until);
+        // One shows whether it is better now.
+        self.careful = self.careful.max(1);
         true
     }
 
     /// The channel is gone: what was on its way goes again, in its order.
     pub fn lost(&mut self) {
         self.channel = None;
+        self.came_back.clear();
         for flying in self.flying.drain(..).rev() {
             self.waiting.push_front(Waiting { message: flying.message, refusals: 0 });
         }
@@ -216,13 +271,17 @@ fn publish(channel: Arc<Channel>, message: Arc<Message>) -> Landing {
             Err(error) => Err(error),
         };
         match confirmation {
-            Ok(Confirmation::Ack(None) | Confirmation::NotRequested) => Landed::Confirmed,
-            // Acknowledged, and in no queue.
-            Ok(Confirmation::Ack(Some(_))) => Landed::Returned,
+            Ok(Confirmation::Ack(came_back)) => Landed::Acked(came_back.map(|m| id_of(&m, &message))),
             Ok(Confirmation::Nack(_)) => Landed::Nack,
+            Ok(Confirmation::NotRequested) => Landed::Acked(None),
             Err(error) => Landed::Lost(error),
         }
     })
+}
+
+/// The id of a message that came back; without one it can only be this.
+fn id_of(came_back: &BasicReturnMessage, sent: &Message) -> String {
+    came_back.delivery.properties.message_id().as_ref().map_or_else(|| sent.id.clone(), ToString::to_string)
 }
 
 /// Sends a message that no queue wants, to see whether the broker takes any: it comes back, and leaves nothing there.

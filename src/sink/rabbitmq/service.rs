@@ -17,7 +17,7 @@ use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, ExchangeKind};
 use tokio::sync::mpsc::Receiver;
 use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
-use super::lane::{Landed, Lane, Suspect, probe};
+use super::lane::{Gathered, Lane, Suspect, probe};
 use super::{Command, Event, LANES, Login, Message, Outcome, Question};
 use crate::opencti::broker::{Binding, QueueType, Topology};
 use crate::text::{duration, harmless};
@@ -40,6 +40,8 @@ type End = (String, String);
 struct Trouble {
     since: Instant,
     what: String,
+    /// The lane that it is in, if it is not in all of them.
+    lane: Option<usize>,
 }
 
 struct Link {
@@ -68,7 +70,7 @@ pub struct Service {
 
 /// What happens next.
 enum Turn {
-    Landed(usize, Landed),
+    Landed(usize, Gathered),
     Told(lapin::Event),
     Asked(Option<Command>),
     Tick,
@@ -124,8 +126,7 @@ impl Service {
             let now = Instant::now();
             self.lanes.iter_mut().for_each(|lane| lane.fly(now));
             match self.turn(&mut tick).await {
-                Turn::Landed(at, Landed::Lost(error)) => self.failed(at, &error).await?,
-                Turn::Landed(at, landed) => self.landed(at, &landed),
+                Turn::Landed(at, gathered) => self.landed(at, gathered).await?,
                 Turn::Told(event) => self.told(event),
                 Turn::Asked(Some(Command::Publish(message))) => self.take(message),
                 Turn::Asked(Some(Command::Ask(question, reply))) => {
@@ -144,7 +145,7 @@ impl Service {
         let (lanes, commands, link) = (&mut self.lanes, &mut self.commands, &mut self.link);
         poll_fn(|cx| {
             for (at, lane) in lanes.iter_mut().enumerate() {
-                if let Poll::Ready(landed) = lane.poll(cx) {
+                if let Poll::Ready(landed) = lane.gather(cx) {
                     return Poll::Ready(Turn::Landed(at, landed));
                 }
             }
@@ -167,6 +168,7 @@ impl Service {
         }
         if self.held == 0 {
             self.progress = Instant::now();
+            self.trouble.iter_mut().for_each(|trouble| trouble.since = Instant::now());
         }
         let (bytes, lane) = (message.body.len(), message.lane % LANES);
         if self.lanes[lane].push(message) {
@@ -175,29 +177,34 @@ impl Service {
         }
     }
 
-    fn landed(&mut self, at: usize, landed: &Landed) {
-        let until = Instant::now() + LOOK_AGAIN;
-        match landed {
-            Landed::Confirmed => {
-                let (message, suspects) = self.lanes[at].confirmed();
-                self.released(&[message.as_ref()]);
-                self.progress = Instant::now();
+    async fn landed(&mut self, at: usize, gathered: Gathered) -> Result<(), End> {
+        let Gathered { confirmed, returned, nack, lost, suspects } = gathered;
+        if !confirmed.is_empty() {
+            self.progress = Instant::now();
+            if self.trouble.as_ref().is_some_and(|trouble| trouble.lane.is_none_or(|lane| lane == at)) {
                 self.trouble = None;
-                drop(self.events.send(Event::Outcome(Outcome::Confirmed { part_of: message.part_of })));
-                suspects.into_iter().for_each(|suspect| self.refuse(suspect));
-            }
-            Landed::Returned => {
-                let queue = self.lanes[at].came_back().route.queue.clone();
-                self.trouble(&format!(
-                    "messages for {queue} come back: the queue was deleted, or is not bound any more"
-                ));
-            }
-            Landed::Nack | Landed::Lost(_) => {
-                let queue = self.lanes[at].came_back().route.queue.clone();
-                self.trouble(&format!("the broker does not take messages for {queue} (nack): the queue may be full"));
             }
         }
-        self.lanes[at].turn_round(until);
+        for message in confirmed {
+            self.released(&[message.as_ref()]);
+            drop(self.events.send(Event::Outcome(Outcome::Confirmed { part_of: message.part_of })));
+        }
+        suspects.into_iter().for_each(|suspect| self.refuse(suspect));
+        if let Some(queue) = returned {
+            let what = format!("messages for {queue} come back: the queue was deleted, or is not bound any more");
+            self.trouble(&what, Some(at));
+        }
+        if let Some(queue) = nack {
+            let what = format!("the broker does not take messages for {queue} (nack): the queue may be full");
+            self.trouble(&what, Some(at));
+        }
+        match lost {
+            Some(error) => self.failed(at, &error).await,
+            None => {
+                self.lanes[at].turn_round(Instant::now() + LOOK_AGAIN);
+                Ok(())
+            }
+        }
     }
 
     /// A message did not get through: the connection is gone, or its channel.
@@ -220,7 +227,7 @@ impl Service {
             Some((_, true)) if alive => {
                 self.lanes[at].lost();
                 self.lanes[at].paused_until = Some(Instant::now() + LOOK_AGAIN);
-                self.trouble(&format!("the broker closed a channel: {words}"));
+                self.trouble(&format!("the broker closed a channel: {words}"), Some(at));
             }
             _ => return self.disconnected(&words),
         }
@@ -269,7 +276,10 @@ impl Service {
     fn told(&mut self, event: lapin::Event) {
         match event {
             lapin::Event::ConnectionBlocked(reason) => {
-                self.trouble(&format!("the broker blocks publishers, it has raised an alarm: {}", harmless(&reason)));
+                self.trouble(
+                    &format!("the broker blocks publishers, it has raised an alarm: {}", harmless(&reason)),
+                    None,
+                );
             }
             lapin::Event::ConnectionUnblocked => {
                 self.trouble = None;
@@ -299,6 +309,8 @@ impl Service {
         let advice = "nothing is lost: when that is mended, import again, without a medium";
         let waited = duration(self.patience.as_secs());
         match &self.trouble {
+            // With nothing to send, and a connection, it troubles nobody.
+            Some(_) if self.held == 0 && self.link.is_some() => Ok(()),
             Some(trouble) if trouble.since.elapsed() > self.patience => {
                 Err((format!("{}; gave up after {waited}", trouble.what), advice.into()))
             }
@@ -312,16 +324,16 @@ impl Service {
     fn disconnected(&mut self, words: &str) -> Result<(), End> {
         self.link = None;
         self.lanes.iter_mut().for_each(Lane::lost);
-        self.trouble(&format!("the connection to the broker broke: {words}"));
+        self.trouble(&format!("the connection to the broker broke: {words}"), None);
         self.give_up()
     }
 
     /// Notes trouble, and says it once.
-    fn trouble(&mut self, what: &str) {
+    fn trouble(&mut self, what: &str, lane: Option<usize>) {
         if self.trouble.is_none() {
             let line = format!("{what}; waiting, for {} at most", duration(self.patience.as_secs()));
             self.say(&line);
-            self.trouble = Some(Trouble { since: Instant::now(), what: what.to_owned() });
+            self.trouble = Some(Trouble { since: Instant::now(), what: what.to_owned(), lane });
         }
     }
 
@@ -336,6 +348,7 @@ impl Service {
                 return Err(("the run has ended".into(), String::new()));
             }
             match self.connect().await {
+                Ok(()) if self.held == 0 => self.trouble = None,
                 Ok(()) => self.progress = Instant::now(),
                 Err(_) => self.give_up()?,
             }
