@@ -2,5 +2,7 @@
 //!
 //! Needs what `tests/run` starts; it names it in the environment.
 
+mod check;
+mod drain;
 mod rig;
 mod support;

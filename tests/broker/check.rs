@@ -1,0 +1,91 @@
+//! A destination is looked at, and nothing is changed there.
+
+use serde_json::json;
+
+use crate::support::{Broker, Platform, Run, World, connector, envelope_with, fresh_id, push_queue};
+
+/// A world in which one batch of one connector has come, and waits for its applicant.
+fn came() -> (World, String) {
+    let (world, id) = (World::new(), fresh_id());
+    world.put("a.json", &envelope_with("a", json!({"connector": connector(&id)})));
+    world.send(&[]).exits(0);
+    world.run(["import", "medium", "--to", "spool:spool", "--trust", "trust", "--site", "importer"]).exits(3);
+    (world, id)
+}
+
+fn check(world: &World, to: &str, more: &[&str]) -> Run {
+    world.run(["check", "--to", to, "--site", "importer"].iter().chain(more))
+}
+
+fn through(world: &World, platform: &Platform, more: &[&str]) -> Run {
+    let token = platform.token_file();
+    let usual = ["--token-file", token.to_str().unwrap(), "--unmapped", "default=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10"];
+    check(world, &platform.destination(), &[&usual, more].concat())
+}
+
+#[test]
+fn a_platform_says_what_it_is_who_we_are_and_where_its_broker_is() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let (world, id) = came();
+    let there = json!([{"id": fresh_id(), "name": "Theirs", "type": "EXTERNAL_IMPORT", "scope": [], "auto": false, "active": false}]);
+    let existing = Platform::existing(&world, &there);
+    let platform = Platform::start(&["--version", "7.261026.0", "--existing", existing.to_str().unwrap()]);
+    let run = through(&world, &platform, &[]).exits(0);
+    for word in [
+        "platform: OpenCTI 7.261026.0",
+        "user: ",
+        "1 connector came here",
+        "lets guest in",
+        "takes messages",
+        "needs BYPASS",
+    ] {
+        run.clone().says(word);
+    }
+    run.says_nothing_of("a-token-of-the-tests");
+    let changes = ["registerConnector", "workAdd", "pingConnector", "draftWorkspaceAdd"];
+    assert!(platform.operations().iter().all(|o| !changes.contains(&o.operation.as_str())), "it changes nothing");
+    assert_eq!(broker.count(&push_queue(&id)), None, "and makes no queue");
+}
+
+#[test]
+fn what_will_not_work_is_said_before_anything_is_sent() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let (world, id) = came();
+    let there =
+        json!([{"id": id, "name": "Theirs", "type": "EXTERNAL_IMPORT", "scope": [], "auto": false, "active": true}]);
+    let existing = Platform::existing(&world, &there);
+    let arguments = ["--version", "6.0.10", "--existing", existing.to_str().unwrap()];
+    let platform = Platform::start(&arguments);
+    let run = through(&world, &platform, &[]).exits(3);
+    run.clone().says("another name: Theirs").says("--take-over").says("left out: ");
+    let token = platform.token_file();
+    let run = check(&world, &platform.destination(), &["--token-file", token.to_str().unwrap()]).exits(3);
+    run.says("is mapped to nobody here").says("airpouch applicants");
+}
+
+#[test]
+fn a_token_that_may_too_little_is_named_with_what_it_lacks() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let (world, _) = came();
+    let platform = Platform::start(&["--version", "7.261026.0", "--capabilities", "CONNECTORAPI"]);
+    through(&world, &platform, &[]).exits(0).says("lacks KNOWLEDGE_KNASKIMPORT").says("lacks MODULES");
+    let platform = Platform::start(&["--version", "7.261026.0", "--capabilities", "KNOWLEDGE"]);
+    through(&world, &platform, &[]).exits(1).says("may not register connectors (CONNECTORAPI)");
+}
+
+#[test]
+fn a_broker_alone_is_looked_at_too() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let (world, id) = came();
+    let default = ["--unmapped", "default=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10"];
+    let run = check(&world, &broker.url(None), &default).exits(0);
+    run.says("lets guest in").says(&format!("there is no queue {}", push_queue(&id)));
+    assert_eq!(broker.count(&push_queue(&id)), None);
+    check(&world, &broker.url(Some("nowhere")), &default).exits(1).says("virtual host");
+    check(&world, "amqp://127.0.0.1:1", &default).exits(1).says("cannot reach the broker");
+    check(&world, &broker.url(None), &[&default[..], &["--json"]].concat()).exits(0).says("\"facts\":");
+}

@@ -1,0 +1,316 @@
+//! A spool is drained into queues.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    Broker, Fault, Message, Platform, Proxy, Run, World, connector, envelope_with, eventually, fresh_id, push_queue,
+};
+
+/// A world with a spool in which messages of two connectors lie, one after the other.
+fn spooled(envelopes: usize, objects: usize) -> (World, [String; 2]) {
+    let (world, ids) = (World::new(), [fresh_id(), fresh_id()]);
+    for number in 0..envelopes {
+        let id = &ids[number % 2];
+        let name = format!("{number:04}.json");
+        let objects: Vec<Value> = (0..objects).map(|at| tool(&format!("{id}-{number}-{at}"))).collect();
+        let bundle = json!({"type": "bundle", "id": format!("bundle--{id}"), "objects": objects});
+        let fields = json!({"connector": connector(id), "bundle": bundle, "entities_types": "tool"});
+        world.put(&name, &envelope_with(&name, fields));
+    }
+    world.send(&[]).exits(0);
+    world.import(&["--to", "spool:spool"]).exits(0);
+    (world, ids)
+}
+
+fn tool(name: &str) -> Value {
+    let digest = airpouch::digest::Digest::of(name.as_bytes()).to_string();
+    let id = format!(
+        "tool--{}-{}-4{}-8{}-{}",
+        &digest[..8],
+        &digest[8..12],
+        &digest[13..16],
+        &digest[17..20],
+        &digest[20..32]
+    );
+    json!({"type": "tool", "id": id, "name": name})
+}
+
+fn drain(world: &World, to: &str, more: &[&str]) -> Run {
+    world.run(["drain", "spool", "--to", to, "--site", "importer"].iter().chain(more))
+}
+
+fn through(world: &World, platform: &Platform, more: &[&str]) -> Run {
+    let token = platform.token_file();
+    let usual = ["--token-file", token.to_str().unwrap()];
+    drain(world, &platform.destination(), &[&usual, more].concat())
+}
+
+/// The bodies that lie in the spool for a connector, in their order.
+fn bodies(world: &World, id: &str) -> Vec<String> {
+    let dir = world.path("spool").join(id);
+    let mut names: Vec<_> =
+        fs::read_dir(&dir).unwrap().map(|e| e.unwrap().file_name().into_string().unwrap()).collect();
+    names.retain(|name| name.starts_with('0'));
+    names.sort();
+    names.iter().map(|name| fs::read_to_string(dir.join(name)).unwrap()).collect()
+}
+
+fn is_empty(world: &World) -> bool {
+    let all = walkdir::WalkDir::new(world.path("spool"));
+    // An id may begin with the digit that numbers begin with.
+    all.into_iter()
+        .map(|e| e.unwrap())
+        .all(|e| !(e.file_type().is_file() && e.file_name().to_string_lossy().starts_with('0')))
+}
+
+/// The messages, once each, in the order in which they came first; how often any came again.
+fn once(messages: Vec<Message>) -> (Vec<Message>, usize) {
+    let (mut seen, mut kept, mut again): (BTreeMap<String, String>, Vec<Message>, usize) =
+        (BTreeMap::new(), Vec::new(), 0);
+    for message in messages {
+        let content = message.json()["content"].to_string();
+        match seen.insert(message.message_id.clone().unwrap(), content.clone()) {
+            Some(before) => {
+                assert_eq!(before, content, "one id, two messages");
+                again += 1;
+            }
+            None => kept.push(message),
+        }
+    }
+    (kept, again)
+}
+
+#[test]
+fn what_lies_in_a_spool_goes_to_the_queues_as_it_is_and_in_its_order() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let (world, ids) = spooled(6, 3);
+    let there: Vec<Vec<String>> = ids.iter().map(|id| bodies(&world, id)).collect();
+    drain(&world, &broker.url(None), &[]).exits(0).says("drained 9 messages");
+    for (id, there) in ids.iter().zip(there) {
+        let messages = broker.take(&push_queue(id));
+        assert_eq!(messages.iter().map(|m| m.body.clone()).collect::<Vec<_>>(), there);
+        let first = &messages[0];
+        assert_eq!((first.delivery_mode, first.content_encoding.as_deref()), (Some(2), Some("utf-8")));
+        assert_eq!(first.routing_key, format!("push_routing_{id}"));
+        assert!(first.message_id.as_ref().unwrap().starts_with("airpouch-spool-"));
+    }
+    assert!(is_empty(&world));
+    assert_eq!(drain(&world, &broker.url(None), &[]).exits(0).said(), "", "nothing to do, and quiet");
+    // What comes later has other numbers, and other ids.
+    let name = "later.json";
+    world.put(name, &envelope_with(name, json!({"connector": connector(&ids[0])})));
+    world.send(&[]).exits(0);
+    world.import(&["--to", "spool:spool"]).exits(0);
+    drain(&world, &broker.url(None), &[]).exits(0).says("drained 1 message");
+}
+
+#[test]
+fn works_are_opened_only_when_the_messages_go() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let (world, ids) = spooled(4, 3);
+    assert!(ids.iter().flat_map(|id| bodies(&world, id)).all(|body| !body.contains("work_id")));
+    let platform = Platform::start(&["--version", "7.261026.0"]);
+    through(&world, &platform, &[]).exits(0);
+    let works = platform.works();
+    assert_eq!(works.len(), 2);
+    for id in &ids {
+        let work = works.iter().find(|w| w.connector_id == *id).unwrap();
+        assert_eq!((work.expected, work.is_multi_part), (6, true));
+        assert!(work.errors.is_empty() && !work.messages.is_empty(), "closed: {work:?}");
+        let messages = broker.take(&push_queue(id));
+        assert_eq!(messages.len(), 6);
+        for message in messages {
+            assert!(message.body.ends_with(&format!(", \"work_id\": \"{}\"}}", work.id)), "{}", message.body);
+        }
+    }
+    assert!(is_empty(&world));
+}
+
+#[test]
+fn without_works_the_messages_stay_as_they_are() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let (world, ids) = spooled(2, 2);
+    let there = bodies(&world, &ids[0]);
+    let platform = Platform::start(&["--version", "6.0.10"]);
+    through(&world, &platform, &["--works", "none"]).exits(0);
+    assert_eq!(broker.take(&push_queue(&ids[0])).iter().map(|m| m.body.clone()).collect::<Vec<_>>(), there);
+    assert!(platform.works().is_empty());
+}
+
+#[test]
+fn a_drain_that_is_killed_goes_on_where_it_stopped() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let (world, ids) = spooled(20, 300);
+    let platform = Platform::start(&["--version", "7.261026.0"]);
+    let token = platform.token_file();
+    for pause in [40, 90, 160, 250] {
+        let mut command = world.command();
+        command.args(["drain", "spool", "--to", &platform.destination(), "--site", "importer", "--token-file"]);
+        let mut child = command.arg(&token).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(pause));
+        child.kill().unwrap();
+        child.wait().unwrap();
+    }
+    through(&world, &platform, &[]).exits(0);
+    assert!(is_empty(&world));
+    for id in &ids {
+        let (kept, again) = once(broker.take(&push_queue(id)));
+        assert_eq!(kept.len(), 3_000, "none is lost");
+        assert!(again <= 4 * 2_000, "{again} came again");
+        let names: Vec<String> = kept
+            .iter()
+            .map(|m| {
+                serde_json::from_str::<Value>(&m.bundle()).unwrap()["objects"][0]["name"].as_str().unwrap().to_owned()
+            })
+            .collect();
+        let order: Vec<(usize, usize)> = names.iter().map(|name| at(name)).collect();
+        assert!(order.is_sorted(), "in their order");
+    }
+    // No work is left open: each was told that it is at its end.
+    assert!(platform.works().iter().all(|w| !w.messages.is_empty() || !w.errors.is_empty()), "{:?}", platform.works());
+}
+
+/// Envelope and object of a name `<id>-<envelope>-<object>`.
+fn at(name: &str) -> (usize, usize) {
+    let mut parts = name.rsplit('-').map(|n| n.parse().unwrap());
+    let (object, envelope) = (parts.next().unwrap(), parts.next().unwrap());
+    (envelope, object)
+}
+
+#[test]
+fn a_broker_that_goes_away_costs_nothing() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let (world, ids) = spooled(10, 200);
+    let proxy = Proxy::to(broker.port(), Fault::CutToServer(300_000));
+    drain(&world, &format!("amqp://guest@127.0.0.1:{}", proxy.port()), &[]).exits(0).says("broke").says("drained");
+    assert!(proxy.has_struck() && is_empty(&world));
+    for id in &ids {
+        assert_eq!(once(broker.take(&push_queue(id))).0.len(), 1_000);
+    }
+}
+
+#[test]
+fn a_message_that_the_broker_does_not_take_is_put_aside_with_the_reason() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let (world, ids) = (World::new(), [fresh_id()]);
+    let long = json!({"type": "tool", "id": tool("long")["id"], "name": "long", "description": "x".repeat(14 << 20)});
+    let bundle = json!({"type": "bundle", "id": "bundle--1", "objects": [tool("first"), long, tool("last")]});
+    world.put("a.json", &envelope_with("a", json!({"connector": connector(&ids[0]), "bundle": bundle})));
+    world.send(&[]).exits(0);
+    world.import(&["--to", "spool:spool"]).exits(0);
+    let run = drain(&world, &broker.url(None), &[]).exits(3);
+    run.says("the broker does not take a message").says("refused");
+    let refused = world.path("spool").join(&ids[0]).join("refused");
+    let reason = fs::read_dir(&refused)
+        .unwrap()
+        .map(|e| e.unwrap().path())
+        .find(|p| p.extension().is_some_and(|e| e == "reason"));
+    assert!(fs::read_to_string(reason.unwrap()).unwrap().contains("larger than"));
+    assert_eq!(broker.take(&push_queue(&ids[0])).len(), 2);
+    assert_eq!(drain(&world, &broker.url(None), &[]).exits(0).said(), "");
+}
+
+#[test]
+fn a_connector_of_another_name_over_there_is_not_overwritten() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let (world, ids) = spooled(4, 1);
+    let there = json!([{"id": ids[0], "name": "Somebody Else", "type": "EXTERNAL_IMPORT", "scope": [], "auto": false, "active": true}]);
+    let existing = Platform::existing(&world, &there);
+    let platform = Platform::start(&["--version", "7.261026.0", "--existing", existing.to_str().unwrap()]);
+    through(&world, &platform, &[]).exits(3).says("another name: Somebody Else").says("2 messages stay in the spool");
+    assert_eq!(broker.take(&push_queue(&ids[1])).len(), 2, "the other connector's go");
+    assert_eq!(bodies(&world, &ids[0]).len(), 2);
+    through(&world, &platform, &["--take-over"]).exits(0).says("drained 2 messages");
+    assert_eq!(broker.take(&push_queue(&ids[0])).len(), 2);
+    // It is ours now, and no question any more.
+    through(&world, &platform, &[]).exits(0);
+}
+
+#[test]
+fn messages_whose_works_were_cleared_go_again() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let (world, ids) = spooled(2, 2);
+    // The question whether the work is there comes after the messages.
+    let platform = Platform::start(&["--version", "7.261026.0", "--fault", "forget:isWorkAlive:1"]);
+    through(&world, &platform, &[]).exits(0).says("works were cleared");
+    let alive: Vec<String> = platform.works().into_iter().map(|w| w.id).collect();
+    for id in &ids {
+        let messages = broker.take(&push_queue(id));
+        let good = messages.iter().filter(|m| alive.iter().any(|work| m.json()["work_id"] == json!(work))).count();
+        assert!(good >= 2, "each message went under a work that is there");
+    }
+    assert!(is_empty(&world));
+}
+
+#[test]
+fn what_is_no_spool_or_no_broker_is_said() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let (world, _) = spooled(2, 1);
+    world.run(["drain", "src", "--to", &broker.url(None)]).exits(1).says("this is no spool");
+    drain(&world, "dir:out", &[]).exits(2).says("not drained to");
+    drain(&world, "amqp://127.0.0.1:1", &[]).exits(1).says("cannot reach the broker");
+    drain(&world, "amqp://user:hunter2@127.0.0.1", &[]).exits(2).says_nothing_of("hunter2");
+    assert!(!is_empty(&world));
+    fs::write(world.path("spool").join(&somebodys(&world)).join("000000000099.json"), "{}").unwrap();
+    drain(&world, &broker.url(None), &[]).exits(1).says("this is no message").says("000000000099.json");
+}
+
+fn somebodys(world: &World) -> String {
+    let dirs = fs::read_dir(world.path("spool")).unwrap().map(|e| e.unwrap());
+    dirs.filter(|e| e.path().is_dir()).map(|e| e.file_name().into_string().unwrap()).next().unwrap()
+}
+
+#[test]
+fn two_drains_do_not_share_a_spool() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let (world, _) = spooled(2, 1);
+    let platform = Platform::start(&["--version", "7.261026.0", "--fault", "slow=4:workAdd:1"]);
+    let token = platform.token_file();
+    let mut first = slow_drain(&world, &platform, &token);
+    eventually("the first one is at work", || platform.operations().iter().any(|o| o.operation == "registerConnector"));
+    drain(&world, &broker.url(None), &[]).exits(5).says("another drain");
+    assert!(first.wait().unwrap().success());
+    assert!(is_empty(&world));
+}
+
+fn slow_drain(world: &World, platform: &Platform, token: &Path) -> std::process::Child {
+    let mut command: Command = world.command();
+    command.args(["drain", "spool", "--to", &platform.destination(), "--site", "importer", "--token-file"]);
+    command.arg(token).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
+}
+
+#[test]
+fn a_spool_that_is_filled_while_it_is_drained_loses_nothing() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let (world, ids) = spooled(8, 200);
+    let mut command = world.command();
+    command.args(["drain", "spool", "--to", &broker.url(None), "--site", "importer"]);
+    let mut draining = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    for number in 0..6 {
+        let name = format!("more-{number}.json");
+        world.put(&name, &envelope_with(&name, json!({"connector": connector(&ids[0])})));
+        world.send(&[]).exits(0);
+        world.import(&["--to", "spool:spool"]).exits(0);
+    }
+    assert!(draining.wait().unwrap().success());
+    drain(&world, &broker.url(None), &[]).exits(0);
+    assert_eq!(broker.take(&push_queue(&ids[0])).len(), 800 + 6);
+    assert!(is_empty(&world));
+}
