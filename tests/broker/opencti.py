@@ -490,6 +490,8 @@ class Platform:
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    # Head and body in one packet, as a platform sends them: else each answer waits for an acknowledgement.
+    wbufsize = -1
 
     def send(self, status, body, type="application/json; charset=utf-8", **headers):
         data = (body if isinstance(body, str) else json.dumps(body)).encode()
