@@ -46,7 +46,6 @@ struct Trouble {
 
 struct Link {
     connection: Connection,
-    events: Pin<Box<dyn Stream<Item = lapin::Event> + Send>>,
     /// The channel on which questions are asked.
     asking: Option<Channel>,
 }
@@ -58,6 +57,8 @@ pub struct Service {
     commands: Receiver<Command>,
     events: Sender<Event>,
     link: Option<Link>,
+    /// What the connection tells of itself.
+    news: Option<Pin<Box<dyn Stream<Item = lapin::Event> + Send>>>,
     lanes: [Lane; LANES],
     held: usize,
     held_bytes: usize,
@@ -66,6 +67,8 @@ pub struct Service {
     refused: Vec<u64>,
     /// When something was confirmed last, or there was nothing to confirm.
     progress: Instant,
+    /// Where a question was to be answered that has ended the service: it is heard first why.
+    unanswered: Option<SyncSender<Result<Option<u32>, String>>>,
 }
 
 /// What happens next.
@@ -109,12 +112,14 @@ impl Service {
             commands,
             events,
             link: None,
+            news: None,
             lanes: Default::default(),
             held: 0,
             held_bytes: 0,
             trouble: None,
             refused: Vec::new(),
             progress: Instant::now(),
+            unanswered: None,
         }
     }
 
@@ -129,10 +134,13 @@ impl Service {
                 Turn::Landed(at, gathered) => self.landed(at, gathered).await?,
                 Turn::Told(event) => self.told(event),
                 Turn::Asked(Some(Command::Publish(message))) => self.take(message),
-                Turn::Asked(Some(Command::Ask(question, reply))) => {
-                    let answer = self.answer(question).await;
-                    drop(reply.send(answer));
-                }
+                Turn::Asked(Some(Command::Ask(question, reply))) => match self.answer(&question).await {
+                    Ok(answer) => drop(reply.send(answer)),
+                    Err(end) => {
+                        self.unanswered = Some(reply);
+                        return Err(end);
+                    }
+                },
                 Turn::Asked(None) => return Ok(()),
                 Turn::Tick => self.look().await?,
             }
@@ -142,15 +150,15 @@ impl Service {
     /// Whatever comes first: an outcome, an event of the connection, a command if there is room for it, or time.
     async fn turn(&mut self, tick: &mut Interval) -> Turn {
         let has_room = self.held == 0 || (self.held < HELD_MAX && self.held_bytes < HELD_BYTES_MAX);
-        let (lanes, commands, link) = (&mut self.lanes, &mut self.commands, &mut self.link);
+        let (lanes, commands, news) = (&mut self.lanes, &mut self.commands, &mut self.news);
         poll_fn(|cx| {
             for (at, lane) in lanes.iter_mut().enumerate() {
                 if let Poll::Ready(landed) = lane.gather(cx) {
                     return Poll::Ready(Turn::Landed(at, landed));
                 }
             }
-            if let Some(link) = link
-                && let Poll::Ready(Some(event)) = link.events.as_mut().poll_next(cx)
+            if let Some(news) = news
+                && let Poll::Ready(Some(event)) = news.as_mut().poll_next(cx)
             {
                 return Poll::Ready(Turn::Told(event));
             }
@@ -370,8 +378,8 @@ impl Service {
         for (lane, channel) in self.lanes.iter_mut().zip(channels) {
             lane.channel = Some(Arc::new(channel));
         }
-        let events = Box::pin(connection.events_listener());
-        self.link = Some(Link { connection, events, asking: None });
+        self.news = Some(Box::pin(connection.events_listener()));
+        self.link = Some(Link { connection, asking: None });
         Ok(())
     }
 
@@ -387,14 +395,54 @@ impl Service {
         }
     }
 
-    async fn answer(&mut self, question: Question) -> Result<Option<u32>, String> {
-        let Some(link) = &mut self.link else { return Err("there is no connection".into()) };
-        let asked = timeout(self.patience.max(CONNECT_MAX), link.answer(question)).await;
-        let waited = || match &self.trouble {
-            Some(trouble) => trouble.what.clone(),
-            None => "the broker does not answer a question".to_owned(),
-        };
-        asked.map_err(|_| waited())?.map_err(|e| format!("the broker says no: {}", words_of(&e)))
+    /// Asks until there is an answer: a connection that breaks is made again, and an alarm is waited for.
+    async fn answer(&mut self, question: &Question) -> Result<Result<Option<u32>, String>, End> {
+        let began = Instant::now();
+        loop {
+            self.connect_again().await?;
+            let Some(mut link) = self.link.take() else { continue };
+            let asked = self.hear_answer(began, pin!(link.answer(question))).await?;
+            self.link = Some(link);
+            match asked {
+                Ok(found) => return Ok(Ok(found)),
+                Err(error) if code_of(&error).is_some_and(|(_, of_channel)| of_channel) => {
+                    return Ok(Err(format!("the broker says no: {}", words_of(&error))));
+                }
+                Err(error) => self.disconnected(&words_of(&error))?,
+            }
+        }
+    }
+
+    /// Waits for an answer, and hears meanwhile why none comes: a broker in alarm reads nothing from who publishes.
+    async fn hear_answer<F>(&mut self, began: Instant, mut answer: Pin<&mut F>) -> Result<F::Output, End>
+    where
+        F: Future<Output = lapin::Result<Option<u32>>>,
+    {
+        loop {
+            if let Ok(asked) = timeout(LOOK_AGAIN, answer.as_mut()).await {
+                return Ok(asked);
+            }
+            while let Some(event) = self.next_news().await {
+                self.told(event);
+            }
+            if self.trouble.is_some() {
+                self.give_up()?;
+            } else if began.elapsed() > self.patience {
+                let waited = duration(self.patience.as_secs());
+                let advice = "nothing is lost: when that is mended, import again, without a medium";
+                return Err((format!("the broker has answered nothing for {waited}"), advice.into()));
+            }
+        }
+    }
+
+    /// What the connection has told, if anything.
+    async fn next_news(&mut self) -> Option<lapin::Event> {
+        let news = self.news.as_mut()?;
+        poll_fn(|cx| match news.as_mut().poll_next(cx) {
+            Poll::Ready(event) => Poll::Ready(event),
+            Poll::Pending => Poll::Ready(None),
+        })
+        .await
     }
 }
 
@@ -408,15 +456,15 @@ impl Link {
         Ok(channel)
     }
 
-    async fn answer(&mut self, question: Question) -> lapin::Result<Option<u32>> {
+    async fn answer(&mut self, question: &Question) -> lapin::Result<Option<u32>> {
         match question {
-            Question::Waiting(queue) => self.waiting(&queue).await,
-            Question::Probe(exchange) => match probe(&open_channel(&self.connection).await?, &exchange).await {
+            Question::Waiting(queue) => self.waiting(queue).await,
+            Question::Probe(exchange) => match probe(&open_channel(&self.connection).await?, exchange).await {
                 Ok(taken) => Ok(taken.then_some(0)),
                 Err(error) if code_of(&error) == Some((404, true)) => Ok(None),
                 Err(error) => Err(error),
             },
-            Question::Declare(topology, queue_type) => self.declare(&topology, queue_type).await.map(|()| None),
+            Question::Declare(topology, queue_type) => self.declare(topology, *queue_type).await.map(|()| None),
         }
     }
 
@@ -451,12 +499,19 @@ impl Link {
                 }
                 Err(error) => return Err(error),
             }
-            if self.waiting(queue).await?.is_none() {
+            let is_there = self.waiting(queue).await?.is_some();
+            let (queue, key) = (ShortString::from(queue.as_str()), ShortString::from(routing_key.as_str()));
+            let channel = self.channel().await?;
+            if !is_there {
                 let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
-                let (queue, key) = (ShortString::from(queue.as_str()), ShortString::from(routing_key.as_str()));
-                let channel = self.channel().await?;
                 channel.queue_declare(queue.clone(), durable, arguments(topology, queue_type)).await?;
-                channel.queue_bind(queue, exchange, key, QueueBindOptions::default(), FieldTable::default()).await?;
+            }
+            // A run that was cut off may have left a queue without. Who may not bind it leaves that to the platform.
+            let bound =
+                channel.queue_bind(queue, exchange, key, QueueBindOptions::default(), FieldTable::default()).await;
+            match bound {
+                Err(error) if is_there && code_of(&error) == Some((403, true)) => {}
+                bound => bound?,
             }
         }
         Ok(())
