@@ -4,5 +4,9 @@
 
 mod check;
 mod drain;
+mod faults;
+mod feeds;
+mod kills;
+mod poison;
 mod rig;
 mod support;

@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 #[allow(unused_imports, reason = "each test module uses some of these words")]
 pub use proxy::{Fault, Proxy};
 #[allow(unused_imports, reason = "each test module uses some of these words")]
-pub use world::{APPLICANT, Run, World, envelope, envelope_with, files, finish};
+pub use world::{APPLICANT, Run, SEED, World, envelope, envelope_with, files, finish};
 
 /// What the platform's stand-in wants to hear from who asks it.
 pub const TOKEN: &str = "a-token-of-the-tests";
@@ -164,7 +164,7 @@ impl Broker {
 
     /// Takes the broker alone: for tests that stop it or make it block.
     pub fn alone(&self) -> Alone {
-        Alone { broker: *self, has_stopped: false, has_blocked: false, held: lock_alone() }
+        Alone { broker: *self, has_stopped: false, has_blocked: false, has_limited: false, held: lock_alone() }
     }
 }
 
@@ -182,6 +182,7 @@ pub struct Alone {
     broker: Broker,
     has_stopped: bool,
     has_blocked: bool,
+    has_limited: bool,
     #[allow(dead_code, reason = "it is held, not read")]
     held: RwLockWriteGuard<'static, ()>,
 }
@@ -208,6 +209,12 @@ impl Alone {
         self.broker.ctl(&["set_vm_memory_high_watermark", "0.6"]);
         self.has_blocked = false;
     }
+
+    /// Channels that are opened from now on take messages of so many bytes at most.
+    pub fn limit(&mut self, bytes: u32) {
+        self.has_limited = true;
+        self.broker.ctl(&["eval", &format!("application:set_env(rabbit, max_message_size, {bytes}).")]);
+    }
 }
 
 impl Drop for Alone {
@@ -217,6 +224,9 @@ impl Drop for Alone {
         }
         if self.has_blocked {
             self.unblock();
+        }
+        if self.has_limited {
+            self.limit(16 << 20);
         }
     }
 }

@@ -1,0 +1,462 @@
+//! An import to a broker: what lies there, and what happens when the broker, the wire or a permission fails.
+
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+
+use crate::feeds::{Feeds, REPEATS_MAX, Tap, repeats};
+use crate::support::{Alone, Broker, Fault, Proxy, Run, eventually, fresh_id};
+
+/// With three seconds of patience, and what a slow machine takes beside.
+const PATIENT: [&str; 2] = ["--patience", "3s"];
+const SOON: Duration = Duration::from_secs(10);
+
+/// An import in the background.
+struct Running(std::process::Child);
+
+impl Running {
+    fn start(feeds: &Feeds, broker: &Broker, more: &[&str]) -> Self {
+        let mut command = feeds.command(broker, more);
+        Self(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+    }
+
+    fn end(self) -> Run {
+        let output = self.0.wait_with_output().unwrap();
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        Run { status: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+    }
+}
+
+/// So many envelopes of each connector with so many messages each, sent.
+fn sent(feeds: usize, envelopes: usize, messages: usize) -> Feeds {
+    let sent = Feeds::new(feeds);
+    for at in 0..feeds * envelopes {
+        sent.put(at % feeds, messages);
+    }
+    sent.send();
+    sent
+}
+
+#[track_caller]
+fn all_there(tap: &Tap, feeds: &Feeds) -> usize {
+    let wanted = feeds.wanted();
+    (0..feeds.ids.len()).map(|feed| repeats(&tap.take(&feeds.queue(feed)), &wanted[feed])).sum()
+}
+
+#[test]
+fn two_thousand_messages_of_three_connectors_arrive_once_in_order_and_as_a_spool_has_them() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let feeds = sent(3, 3, 250);
+    feeds.import(&broker, &[]).exits(0).says("delivered 9 envelopes in 2,250 messages");
+    let first = broker.peek(&feeds.queue(0));
+    assert_eq!(first.len(), 750);
+    for message in &first {
+        assert_eq!((message.delivery_mode, message.content_encoding.as_deref()), (Some(2), Some("utf-8")));
+        assert_eq!((&message.content_type, &message.headers), (&None, &Value::Null));
+        assert_eq!(message.exchange, "amqp.worker.exchange");
+        assert_eq!(message.routing_key, format!("push_routing_{}", feeds.ids[0]));
+        assert!(message.json().get("work_id").is_none(), "there is no platform to open a work");
+    }
+    assert_eq!(all_there(&Tap::open(&broker), &feeds), 0, "each once");
+    feeds.import(&broker, &[]).exits(0);
+    feeds.import(&broker, &["--redeliver"]).exits(0);
+    assert_eq!(all_there(&Tap::open(&broker), &feeds), 0, "redelivered under the same ids, and not twice before");
+}
+
+/// Lines of `rabbitmqctl` about one connector.
+fn listed(broker: &Broker, words: &[&str], connector: &str) -> Vec<String> {
+    let all = broker.ctl(&[&["-q"], words].concat());
+    all.lines().filter(|line| line.contains(connector)).map(str::to_owned).collect()
+}
+
+#[test]
+fn what_is_missing_is_declared_as_the_platform_declares_it() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let (classic, quorum) = (sent(1, 1, 1), sent(1, 1, 1));
+    classic.import(&broker, &[]).exits(0);
+    quorum.import(&broker, &["--queue-type", "quorum", "--queue-prefix", "site"]).exits(0);
+    let queues = ["list_queues", "name", "durable", "type", "arguments"];
+    for (feeds, kind, prefix) in [(&classic, "classic", ""), (&quorum, "quorum", "site_")] {
+        let id = &feeds.ids[0];
+        let made = listed(&broker, &queues, id);
+        for queue in ["push", "listen"] {
+            let line = made.iter().find(|l| l.starts_with(&format!("{prefix}{queue}_{id}\ttrue\t{kind}\t")));
+            let line = line.unwrap_or_else(|| panic!("no {queue} queue: {made:#?}"));
+            for part in
+                ["\"name\",\"Example Feed\"", "\"EXTERNAL_IMPORT\"", "\"indicator\"", "\"report\"", "x-queue-type"]
+            {
+                assert!(line.contains(part), "{part}: {line}");
+            }
+        }
+        let bound = listed(&broker, &["list_bindings", "source_name", "destination_name", "routing_key"], id);
+        for (exchange, queue) in [("amqp.worker.exchange", "push"), ("amqp.connector.exchange", "listen")] {
+            let line = format!("{prefix}{exchange}\t{prefix}{queue}_{id}\t{prefix}{queue}_routing_{id}");
+            assert!(bound.contains(&line), "{line}: {bound:#?}");
+        }
+    }
+    let exchanges = broker.ctl(&["-q", "list_exchanges", "name", "type", "durable"]);
+    assert!(exchanges.contains("amqp.worker.exchange\tdirect\ttrue"), "{exchanges}");
+}
+
+#[test]
+fn a_queue_that_the_platform_declared_otherwise_is_left_as_it_is() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let feeds = sent(2, 1, 3);
+    let others = ["x-queue-type=\"quorum\"", "x-max-length=100000"];
+    for (feed, argument) in others.iter().enumerate() {
+        let key = format!("push_routing_{}", feeds.ids[feed]);
+        let bound = ["--exchange", "amqp.worker.exchange", "--routing-key", &key, "--argument", argument];
+        broker.declare(&feeds.queue(feed), &bound);
+    }
+    feeds.import(&broker, &[]).exits(0);
+    assert_eq!(all_there(&Tap::open(&broker), &feeds), 0);
+    let arguments = |feed: usize| listed(&broker, &["list_queues", "name", "type", "arguments"], &feeds.queue(feed));
+    assert!(arguments(0)[0].contains("\tquorum\t"), "{:?}", arguments(0));
+    assert!(arguments(1)[0].contains("x-max-length") && !arguments(1)[0].contains("Example Feed"));
+}
+
+/// A run that dies between the two leaves it so.
+#[test]
+fn a_queue_that_lacks_its_binding_is_bound() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let feeds = sent(1, 1, 3);
+    broker.declare(&feeds.queue(0), &[]);
+    feeds.import(&broker, &PATIENT).exits(0);
+    assert_eq!(all_there(&Tap::open(&broker), &feeds), 0);
+}
+
+#[track_caller]
+fn flows(tap: &Tap, queue: &str) {
+    eventually("messages flow", || tap.count(queue) > 0);
+}
+
+#[test]
+fn a_broker_that_stops_and_starts_again_is_waited_for() {
+    let Some(broker) = Broker::there() else { return };
+    let feeds = sent(2, 30, 500);
+    let mut alone = broker.alone();
+    let running = Running::start(&feeds, &broker, &["--patience", "40s"]);
+    flows(&Tap::open(&broker), &feeds.queue(0));
+    alone.stop();
+    alone.start();
+    let run = running.end().exits(0).says("the connection to the broker broke").says("delivered 60 envelopes");
+    assert_eq!(run.said().matches("the connection to the broker broke").count(), 1, "{run:#?}");
+    let repeated = all_there(&Tap::open(&broker), &feeds);
+    println!("\nCOUNT repeats when a broker stops and starts: {repeated}");
+    assert!(repeated <= REPEATS_MAX, "{repeated}");
+}
+
+#[test]
+fn a_broker_that_stays_away_ends_the_run_and_the_next_one_delivers_the_rest() {
+    let Some(broker) = Broker::there() else { return };
+    let feeds = sent(2, 30, 500);
+    let mut alone = broker.alone();
+    let running = Running::start(&feeds, &broker, &PATIENT);
+    flows(&Tap::open(&broker), &feeds.queue(0));
+    alone.stop();
+    let stopped = Instant::now();
+    let run = running.end().exits(1).says("gave up after 3 s");
+    assert!(stopped.elapsed() < SOON, "{run:#?}");
+    feeds.import(&broker, &PATIENT).exits(1).says("cannot reach the broker");
+    alone.start();
+    feeds.import(&broker, &[]).exits(0);
+    let repeated = all_there(&Tap::open(&broker), &feeds);
+    println!("\nCOUNT repeats when a broker stays away: {repeated}");
+    assert!(repeated <= REPEATS_MAX, "{repeated}");
+    feeds.import(&broker, &[]).exits(0);
+    assert_eq!(broker.count(&feeds.queue(0)), Some(0), "nothing comes again");
+}
+
+/// Cuts a connection at so many places, spread evenly over all of its bytes one way.
+fn cut_everywhere(broker: &Broker, places: u64, way: &str, fault: fn(u64) -> Fault) {
+    let feeds = sent(2, 4, 20);
+    let wanted = feeds.wanted();
+    let (tap, proxy) = (Tap::open(broker), Proxy::to(broker.port(), Fault::Nothing));
+    let port = proxy.port().to_string();
+    feeds.import(broker, &["--site", "whole", "--amqp-port", &port]).exits(0);
+    let bytes = if way == "to the server" { proxy.to_server() } else { proxy.to_client() };
+    let take = || (0..2).map(|feed| repeats(&tap.take(&feeds.queue(feed)), &wanted[feed])).sum::<usize>();
+    assert_eq!(take(), 0);
+    let (mut most, mut struck, mut healed) = (0, 0, 0);
+    for at in 0..places {
+        let site = format!("site-{at}");
+        proxy.arm(fault(bytes * at / places));
+        let run = feeds.import(broker, &["--site", &site, "--amqp-port", &port, "--patience", "3s"]);
+        struck += u32::from(proxy.has_struck());
+        match run.status {
+            Some(0) => healed += 1,
+            _ => drop(run.exits(1)),
+        }
+        feeds.import(broker, &["--site", &site]).exits(0);
+        most = most.max(take());
+    }
+    println!("\nCOUNT cuts {way}: {struck}, {healed} healed in the same run; lost 0, repeated at most {most}");
+    // The broker confirms many at a time or few, so the last places may not come.
+    assert!(u64::from(struck) >= places / 2, "only {struck} cuts");
+    assert!(healed > 0 && most <= 160, "{healed} {most}");
+}
+
+#[test]
+fn a_wire_that_is_cut_on_the_way_to_the_broker_loses_nothing() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    cut_everywhere(&broker, 20, "to the server", Fault::CutToServer);
+}
+
+#[test]
+fn a_wire_that_is_cut_on_the_way_from_the_broker_loses_nothing() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    cut_everywhere(&broker, 24, "to the client", Fault::CutToClient);
+}
+
+#[test]
+fn a_wire_that_stalls_ends_the_run_after_its_patience() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    for fault in [Fault::StallToServer(0), Fault::StallToClient(0)] {
+        let feeds = sent(1, 20, 500);
+        let proxy = Proxy::to(broker.port(), Fault::Nothing);
+        let port = proxy.port().to_string();
+        let running = Running::start(&feeds, &broker, &["--amqp-port", &port, "--patience", "3s"]);
+        flows(&Tap::open(&broker), &feeds.queue(0));
+        proxy.arm(fault);
+        let began = Instant::now();
+        let run = running.end().exits(1).says("nothing for 3 s");
+        let took = began.elapsed();
+        assert!(took > Duration::from_secs(2) && took < SOON, "{took:?} {run:#?}");
+        feeds.import(&broker, &[]).exits(0);
+        assert!(all_there(&Tap::open(&broker), &feeds) <= REPEATS_MAX);
+    }
+}
+
+fn block(broker: &Broker) -> Alone {
+    let mut alone = broker.alone();
+    alone.block();
+    eventually("the broker is in alarm", || {
+        broker.ctl(&["-q", "eval", "rabbit_alarm:get_alarms()."]).contains("memory")
+    });
+    alone
+}
+
+#[test]
+fn an_alarm_is_said_once_and_waited_for_and_ends_the_run_if_it_lasts() {
+    let Some(broker) = Broker::there() else { return };
+    // More than one group, so that queues are looked at while the broker listens no more.
+    let feeds = sent(2, 8, 400);
+    let mut alone = block(&broker);
+    let (run, took) = feeds.timed(&broker, &PATIENT);
+    let run = run.exits(1).says("it has raised an alarm: low on memory").says("gave up after 3 s");
+    assert_eq!(run.said().matches("; waiting, for 3 s at most").count(), 1, "{run:#?}");
+    assert!(took < SOON, "{took:?}");
+    let running = Running::start(&feeds, &broker, &["--patience", "30s"]);
+    std::thread::sleep(Duration::from_secs(2));
+    alone.unblock();
+    running.end().exits(0).says("the broker takes messages again").says("delivered 16 envelopes");
+    // What the first run wrote into the socket was read once the alarm ended.
+    assert!(all_there(&Tap::open(&broker), &feeds) <= REPEATS_MAX);
+}
+
+#[test]
+fn a_queue_that_is_deleted_under_the_run_is_waited_for_and_nothing_that_came_back_is_delivered() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let feeds = sent(1, 10, 1_000);
+    let tap = Tap::open(&broker);
+    let running = Running::start(&feeds, &broker, &PATIENT);
+    flows(&tap, &feeds.queue(0));
+    tap.delete(&feeds.queue(0));
+    let run = running.end().exits(1).says("was deleted").says("gave up after 3 s");
+    assert!(
+        run.said().matches("; waiting, for 3 s").count() <= 2,
+        "once for what comes back, once for the queue: {run:#?}"
+    );
+    let delivered = delivered_rows(&feeds);
+    feeds.import(&broker, &[]).exits(0);
+    // What lay in the queue is gone with it; all else is there.
+    let got = tap.take(&feeds.queue(0));
+    assert_eq!(got.len(), 10_000 - delivered * 1_000, "each envelope that was not recorded came whole");
+    assert!(delivered < 10);
+}
+
+/// How many envelopes the site has recorded as delivered.
+fn delivered_rows(feeds: &Feeds) -> usize {
+    let ledger = rusqlite::Connection::open(feeds.world.path("importer/ledger.db")).unwrap();
+    ledger.query_row("SELECT count(*) FROM delivered", [], |row| row.get::<_, u32>(0)).unwrap() as usize
+}
+
+#[test]
+fn a_queue_that_is_too_long_is_waited_for_until_workers_come() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let feeds = sent(1, 6, 500);
+    let limited = ["--queue-limit", "100", "--patience", "3s"];
+    let (run, took) = feeds.timed(&broker, &limited);
+    run.exits(1).says("2,000 messages wait in push_").says("more than 100").says("gave up after 3 s");
+    assert!(took < SOON, "{took:?}");
+    let tap = Tap::open(&broker);
+    let running = Running::start(&feeds, &broker, &["--queue-limit", "100", "--patience", "20s"]);
+    std::thread::sleep(Duration::from_secs(1));
+    assert!((2_000..3_500).contains(&tap.count(&feeds.queue(0))), "it waits");
+    let mut got = tap.take(&feeds.queue(0));
+    running.end().exits(0);
+    got.extend(tap.take(&feeds.queue(0)));
+    // What was confirmed after the first run had begun to wait is not recorded.
+    assert!(repeats(&got, &feeds.wanted()[0]) <= 2_000);
+}
+
+/// A user of the broker, until it is dropped.
+struct User {
+    broker: Broker,
+    name: String,
+}
+
+impl User {
+    const PASSWORD: &str = "a-secret-of-the-tests";
+
+    /// With permissions to configure, write and read.
+    fn new(broker: &Broker, may: [&str; 3]) -> Self {
+        let name = format!("user-{}", fresh_id());
+        broker.ctl(&["add_user", &name, Self::PASSWORD]);
+        broker.ctl(&[&["set_permissions", "-p", "/", &name][..], &may].concat());
+        Self { broker: *broker, name }
+    }
+
+    fn password_file(feeds: &Feeds, password: &str) -> String {
+        let path = feeds.world.path("password");
+        std::fs::write(&path, password).unwrap();
+        path.to_str().unwrap().to_owned()
+    }
+}
+
+impl Drop for User {
+    fn drop(&mut self) {
+        self.broker.ctl(&["delete_user", &self.name]);
+    }
+}
+
+/// It ends at once, with what, where and what to do, and without a secret.
+#[track_caller]
+fn is_refused(feeds: &Feeds, broker: &Broker, more: &[&str], words: &[&str]) {
+    let (run, took) = feeds.timed(broker, &[more, &PATIENT].concat());
+    let run = run.exits(1).says_nothing_of(User::PASSWORD).says_nothing_of("wrong-password");
+    let run = words.iter().fold(run, |run, word| run.says(word));
+    assert!(took < SOON, "{took:?}");
+    let about = run.stderr.lines().skip_while(|line| !line.starts_with("error: ")).count();
+    assert!((2..=3).contains(&about), "{run:#?}");
+}
+
+#[test]
+fn a_user_who_may_not_is_told_so_at_once() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let feeds = sent(1, 1, 3);
+    let password = User::password_file(&feeds, User::PASSWORD);
+    let no_configure = User::new(&broker, ["^$", ".*", ".*"]);
+    let no_write = User::new(&broker, [".*", "^(push|listen)_", ".*"]);
+    let with = |user: &User| ["--amqp-user", &user.name, "--amqp-password-file", &password].map(str::to_owned);
+    for (user, words) in [
+        (&no_configure, &["ACCESS_REFUSED", "push_", "permission"][..]),
+        (&no_write, &["amqp.worker.exchange", "write permission"]),
+    ] {
+        let with = with(user);
+        let with: Vec<&str> = with.iter().map(String::as_str).collect();
+        is_refused(&feeds, &broker, &with, words);
+    }
+    assert_eq!(broker.count(&feeds.queue(0)), Some(0));
+    feeds.import(&broker, &[]).exits(0);
+    assert_eq!(all_there(&Tap::open(&broker), &feeds), 0);
+}
+
+#[test]
+fn who_knocks_at_the_wrong_door_is_told_so_at_once() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let feeds = sent(1, 1, 3);
+    let wrong = User::password_file(&feeds, "wrong-password");
+    let place = format!("127.0.0.1:{}", broker.port());
+    let refused = |more: &[&str], words: &[&str]| is_refused(&feeds, &broker, more, words);
+    refused(&["--amqp-password-file", &wrong], &["ACCESS_REFUSED", &place, "--amqp-password-file"]);
+    refused(&["--amqp-vhost", "nowhere"], &["virtual host", "nowhere", &place]);
+    refused(&["--amqp-port", "1"], &["cannot reach the broker", "127.0.0.1:1", "--amqp-port"]);
+    feeds.import(&broker, &[]).exits(0);
+    assert_eq!(all_there(&Tap::open(&broker), &feeds), 0);
+}
+
+#[test]
+fn a_broker_behind_a_private_authority_is_trusted_only_with_its_certificate() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let feeds = sent(1, 1, 3);
+    let to = format!("amqps://guest@localhost:{}", broker.tls_port());
+    let import = |more: &[&str]| crate::support::finish(&mut feeds.import_to(&to, more));
+    import(&[]).exits(1).says("certificate").says("--ca-file");
+    let ca = Broker::tls().join("ca.pem");
+    import(&["--ca-file", ca.to_str().unwrap()]).exits(0).says("delivered 1 envelope in 3 messages");
+    assert_eq!(all_there(&Tap::open(&broker), &feeds), 0);
+}
+
+#[test]
+fn a_password_in_the_address_and_a_network_without_tls_are_refused() {
+    let Some(_broker) = Broker::there() else { return };
+    let feeds = sent(1, 1, 1);
+    let import = |to: &str, more: &[&str]| crate::support::finish(&mut feeds.import_to(to, more));
+    import("amqp://guest:secret@127.0.0.1", &[]).exits(2).says("--amqp-password-file").says_nothing_of("secret@");
+    // An address for documentation (RFC 5737): nobody is there.
+    import("amqp://guest@192.0.2.1", &PATIENT).exits(2).says("without TLS").says("--plaintext");
+}
+
+/// A queue that takes so many and refuses what is more.
+fn full_queue(broker: &Broker, feeds: &Feeds, room: u32) {
+    let key = format!("push_routing_{}", feeds.ids[0]);
+    let room = format!("x-max-length={room}");
+    let words = ["--exchange", "amqp.worker.exchange", "--routing-key", &key, "--argument", &room];
+    broker.declare(&feeds.queue(0), &[&words[..], &["--argument", "x-overflow=\"reject-publish\""]].concat());
+}
+
+#[test]
+fn a_full_queue_is_trouble_and_not_the_messages_fault() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    for room in [0, 1] {
+        let feeds = sent(1, 3, 1);
+        full_queue(&broker, &feeds, room);
+        let (run, took) = feeds.timed(&broker, &PATIENT);
+        run.exits(1).says("nack").says("may be full").says("gave up after 3 s").says_nothing_of("quarantine");
+        assert!(took < SOON, "{took:?}");
+        let tap = Tap::open(&broker);
+        let mut got = tap.take(&feeds.queue(0));
+        tap.delete(&feeds.queue(0));
+        feeds.import(&broker, &[]).exits(0);
+        got.extend(tap.take(&feeds.queue(0)));
+        assert!(repeats(&got, &feeds.wanted()[0]) <= 1);
+    }
+}
+
+#[test]
+fn a_full_queue_takes_the_rest_when_a_worker_comes() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let feeds = sent(1, 3, 1);
+    full_queue(&broker, &feeds, 1);
+    let tap = Tap::open(&broker);
+    let running = Running::start(&feeds, &broker, &["--patience", "20s"]);
+    let mut got = Vec::new();
+    eventually("all are there", || {
+        got.extend(tap.take(&feeds.queue(0)));
+        got.len() >= 3
+    });
+    running.end().exits(0);
+    // A queue that takes one and refuses the next knows no order.
+    let mut ids: Vec<String> = got.into_iter().map(|m| m.id).collect();
+    ids.sort();
+    let mut wanted = feeds.message_ids(0);
+    wanted.sort();
+    assert_eq!(ids, wanted);
+    assert_eq!(tap.count(&feeds.queue(0)), 0);
+}
