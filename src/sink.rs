@@ -333,6 +333,14 @@ pub trait Sink {
     /// The system refused; [`Sink::recover`] finishes it later.
     fn settle(&mut self, all: bool, delivery: &mut Delivery) -> Result<()>;
 
+    /// Says what is known meanwhile of envelopes that were prepared before; for a run that stops.
+    ///
+    /// # Errors
+    /// The destination cannot be asked.
+    fn landed(&mut self, _delivery: &mut Delivery) -> Result<()> {
+        Ok(())
+    }
+
     /// Works that were opened since this was asked for last.
     fn opened(&mut self) -> Vec<OpenWork> {
         Vec::new()

@@ -3,7 +3,7 @@
 //! A group is durable before it is noted, noted before it is seen, and recorded after it is settled. A crash
 //! at any point leaves either nothing of the group, or a note from which the next run finishes it.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use super::decide::{self, Decision, Known, Rules, decide};
 use super::unpack::{UnpackedEnvelope, unpack};
@@ -58,6 +58,8 @@ pub struct Delivering<'a> {
     /// Digests in the group, so that one content is not delivered twice within it; when everything is delivered
     /// again, in the whole run.
     in_run: HashSet<Digest>,
+    /// Messages of what is on its way, and objects that are passed over.
+    parts: HashMap<Digest, (u64, u64)>,
     /// The digest of the batch in work, where another one bears its number.
     forked: Option<Digest>,
 }
@@ -72,8 +74,8 @@ impl<'a> Delivering<'a> {
         options: &'a ImportOptions,
         report: &'a mut ImportReport,
     ) -> Self {
-        let (group, released, in_run) = (Group::default(), Vec::new(), HashSet::new());
-        Self { site, ledger, sink, destination, options, report, group, released, in_run, forked: None }
+        let (group, released, in_run, parts) = (Group::default(), Vec::new(), HashSet::new(), HashMap::new());
+        Self { site, ledger, sink, destination, options, report, group, released, in_run, parts, forked: None }
     }
 
     /// The ledger as it stands now.
@@ -275,8 +277,8 @@ impl<'a> Delivering<'a> {
             Decision::Deliver { examined, instead, applicant } => {
                 let Ok(envelope) = parsed else { return Ok(()) };
                 if let Examined::Messages(messages) = &examined {
-                    self.report.messages += messages.count() as u64;
-                    self.report.incompatible += messages.split().incompatible().len() as u64;
+                    let parts = (messages.count() as u64, messages.split().incompatible().len() as u64);
+                    self.parts.insert(origin.sha256, parts);
                 }
                 self.in_run.insert(origin.sha256);
                 self.sink.stage(Deliverable {
@@ -343,10 +345,15 @@ impl<'a> Delivering<'a> {
         // What was opened or registered is noted in any case, for it is there.
         self.ledger.note_opened(self.destination, &self.sink.opened(), &self.sink.registered())?;
         self.report.findings.append(&mut self.sink.findings());
+        let mut delivery = Delivery::default();
+        if prepared.is_err() {
+            // What came through before is not to go again.
+            drop(self.sink.landed(&mut delivery));
+            self.record(std::mem::take(&mut delivery))?;
+        }
         self.group.placing = prepared?;
         let group = std::mem::take(&mut self.group);
         self.note(&group)?;
-        let mut delivery = Delivery::default();
         let settled = self.sink.settle(all, &mut delivery);
         self.ledger.note_opened(self.destination, &self.sink.opened(), &[])?;
         self.record(delivery)?;
@@ -380,6 +387,11 @@ impl<'a> Delivering<'a> {
         }
         self.report.outcome.delivered += delivery.placed.len() as u64;
         self.ledger.settle(self.destination, &delivery, self.sink.high_water())?;
+        for placing in &delivery.placed {
+            let (messages, incompatible) = self.parts.remove(&placing.sha256).unwrap_or_default();
+            self.report.messages += messages;
+            self.report.incompatible += incompatible;
+        }
         for refused in delivery.refused {
             let Refused { origin, bytes, code, what, place, .. } = refused;
             let parsed = Envelope::parse(&bytes);

@@ -384,10 +384,15 @@ impl Sink for Queues<'_> {
         }
         let sent = self.send(&numbers, all, delivery);
         if sent.is_err() && self.gate.is_over() {
-            // What was confirmed before the broker failed is not to go again.
-            return self.land(delivery).and(sent);
+            return self.landed(delivery).and(sent);
         }
         sent
+    }
+
+    fn landed(&mut self, delivery: &mut Delivery) -> Result<()> {
+        // What was confirmed before the broker failed is heard behind the word that it has.
+        while self.hear(false).is_err() {}
+        self.land(delivery)
     }
 
     fn opened(&mut self) -> Vec<OpenWork> {

@@ -14,6 +14,7 @@
 //! over it twice, while another message passes. Everything else ends the service.
 
 mod lane;
+mod link;
 mod service;
 
 use std::sync::Arc;

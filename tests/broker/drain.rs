@@ -266,7 +266,7 @@ fn what_is_no_spool_or_no_broker_is_said() {
     drain(&world, "amqp://127.0.0.1:1", &[]).exits(1).says("cannot reach the broker");
     drain(&world, "amqp://user:hunter2@127.0.0.1", &[]).exits(2).says_nothing_of("hunter2");
     assert!(!is_empty(&world));
-    fs::write(world.path("spool").join(&somebodys(&world)).join("000000000099.json"), "{}").unwrap();
+    fs::write(world.path("spool").join(somebodys(&world)).join("000000000099.json"), "{}").unwrap();
     drain(&world, &broker.url(None), &[]).exits(1).says("this is no message").says("000000000099.json");
 }
 

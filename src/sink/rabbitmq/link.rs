@@ -1,0 +1,179 @@
+//! The connection: how it is made, what is asked on it, and what its errors say.
+
+use lapin::options::{ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
+use lapin::protocol::AMQPErrorKind;
+use lapin::tcp::OwnedTLSConfig;
+use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
+use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
+use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, ExchangeKind};
+
+use super::lane::probe;
+use super::{LANES, Login, Question};
+use crate::opencti::broker::{Binding, QueueType, Topology};
+use crate::text::harmless;
+
+/// Seconds between heartbeats, as pycti asks for them.
+const HEARTBEAT: u16 = 10;
+
+/// A connection that is open.
+pub struct Link {
+    /// It.
+    pub connection: Connection,
+    /// The channel on which questions are asked.
+    asking: Option<Channel>,
+}
+
+impl Link {
+    /// It, with no question asked yet.
+    pub fn new(connection: Connection) -> Self {
+        Self { connection, asking: None }
+    }
+
+    async fn channel(&mut self) -> lapin::Result<Channel> {
+        if let Some(channel) = self.asking.as_ref().filter(|c| c.status().connected()) {
+            return Ok(channel.clone());
+        }
+        let channel = self.connection.create_channel().await?;
+        self.asking = Some(channel.clone());
+        Ok(channel)
+    }
+
+    /// Answers a question: what that is about is said there.
+    pub async fn answer(&mut self, question: &Question) -> lapin::Result<Option<u32>> {
+        match question {
+            Question::Waiting(queue) => self.waiting(queue).await,
+            Question::Probe(exchange) => match probe(&open_channel(&self.connection).await?, exchange).await {
+                Ok(taken) => Ok(taken.then_some(0)),
+                Err(error) if code_of(&error) == Some((404, true)) => Ok(None),
+                Err(error) => Err(error),
+            },
+            Question::Declare(topology, queue_type) => self.declare(topology, *queue_type).await.map(|()| None),
+        }
+    }
+
+    async fn waiting(&mut self, queue: &str) -> lapin::Result<Option<u32>> {
+        let options = QueueDeclareOptions { passive: true, ..QueueDeclareOptions::default() };
+        let found = self.channel().await?.queue_declare(ShortString::from(queue), options, FieldTable::default()).await;
+        match found {
+            Ok(queue) => Ok(Some(queue.message_count())),
+            Err(error) if code_of(&error) == Some((404, true)) => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Looks first: what is there is left as the platform declared it.
+    async fn declare(&mut self, topology: &Topology, queue_type: QueueType) -> lapin::Result<()> {
+        for binding in [&topology.push, &topology.listen] {
+            let Binding { exchange, queue, routing_key } = binding;
+            let exchange = ShortString::from(exchange.as_str());
+            let kind = ExchangeKind::Direct;
+            let passive = ExchangeDeclareOptions { passive: true, ..ExchangeDeclareOptions::default() };
+            let found = self
+                .channel()
+                .await?
+                .exchange_declare(exchange.clone(), kind.clone(), passive, FieldTable::default())
+                .await;
+            match found {
+                Ok(()) => {}
+                Err(error) if code_of(&error) == Some((404, true)) => {
+                    let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
+                    let channel = self.channel().await?;
+                    channel.exchange_declare(exchange.clone(), kind, durable, FieldTable::default()).await?;
+                }
+                Err(error) => return Err(error),
+            }
+            let is_there = self.waiting(queue).await?.is_some();
+            let (queue, key) = (ShortString::from(queue.as_str()), ShortString::from(routing_key.as_str()));
+            let channel = self.channel().await?;
+            if !is_there {
+                let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
+                channel.queue_declare(queue.clone(), durable, arguments(topology, queue_type)).await?;
+            }
+            // A run that was cut off may have left a queue without. Who may not bind it leaves that to the platform.
+            let bound =
+                channel.queue_bind(queue, exchange, key, QueueBindOptions::default(), FieldTable::default()).await;
+            match bound {
+                Err(error) if is_there && code_of(&error) == Some((403, true)) => {}
+                bound => bound?,
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A queue's arguments, as the platform gives them.
+fn arguments(topology: &Topology, queue_type: QueueType) -> FieldTable {
+    let text = |text: &str| AMQPValue::LongString(LongString::from(text));
+    let connector = &topology.connector;
+    let mut config = FieldTable::default();
+    config.insert("id".into(), text(&connector.id));
+    config.insert("type".into(), text(&connector.kind));
+    let scope: Vec<AMQPValue> = connector.scope.iter().map(|part| text(part)).collect();
+    config.insert("scope".into(), AMQPValue::FieldArray(scope.into()));
+    let mut arguments = FieldTable::default();
+    arguments.insert("name".into(), text(&connector.name));
+    arguments.insert("config".into(), AMQPValue::FieldTable(config));
+    arguments.insert("x-queue-type".into(), text(queue_type.word()));
+    arguments
+}
+
+/// Connects, and opens a channel for each lane.
+pub async fn open(login: &Login) -> lapin::Result<(Connection, Vec<Channel>)> {
+    let address = &login.address;
+    let host = if address.host.contains(':') { format!("[{}]", address.host) } else { address.host.clone() };
+    let uri = AMQPUri {
+        scheme: if address.tls { AMQPScheme::AMQPS } else { AMQPScheme::AMQP },
+        authority: AMQPAuthority {
+            userinfo: AMQPUserInfo { username: login.user.clone(), password: login.password.to_string() },
+            host,
+            port: address.port,
+        },
+        vhost: address.vhost.clone(),
+        query: AMQPQueryString { heartbeat: Some(HEARTBEAT), ..AMQPQueryString::default() },
+    };
+    let properties = ConnectionProperties::default().with_connection_name("airpouch".into());
+    let tls = OwnedTLSConfig { cert_chain: login.ca.clone(), identity: None };
+    let runtime = lapin::runtime::default_runtime()?;
+    let connection = Connection::connect_uri_with_config(uri, properties, tls, runtime).await?;
+    let mut channels = Vec::new();
+    for _ in 0..LANES {
+        channels.push(open_channel(&connection).await?);
+    }
+    Ok((connection, channels))
+}
+
+/// Opens a channel on which each message is confirmed.
+pub async fn open_channel(connection: &Connection) -> lapin::Result<Channel> {
+    let channel = connection.create_channel().await?;
+    channel.confirm_select(ConfirmSelectOptions::default()).await?;
+    Ok(channel)
+}
+
+/// The broker's reply code, and whether it closes a channel only.
+pub fn code_of(error: &lapin::Error) -> Option<(u16, bool)> {
+    match error.kind() {
+        ErrorKind::ProtocolError(said) => Some((said.get_id(), matches!(said.kind(), AMQPErrorKind::Soft(_)))),
+        _ => None,
+    }
+}
+
+/// The broker's own words, or the system's.
+pub fn words_of(error: &lapin::Error) -> String {
+    harmless(&match error.kind() {
+        ErrorKind::ProtocolError(said) => said.get_message().to_string(),
+        ErrorKind::IOError(cause) => crate::error::reason(cause),
+        ErrorKind::MissingHeartbeatError => "it gave no sign of life".to_owned(),
+        _ => error.to_string(),
+    })
+}
+
+/// Why there is no connection.
+pub fn connecting(error: &lapin::Error) -> String {
+    let words = words_of(error);
+    match code_of(error) {
+        Some((403, _)) => format!("the broker does not let this user in: {words}"),
+        Some((530, _)) => format!("the broker does not let this user into the virtual host: {words}"),
+        _ if words.contains("certificate") => format!("the broker's certificate is not trusted: {words}"),
+        _ => format!("cannot reach the broker: {words}"),
+    }
+}
