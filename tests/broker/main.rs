@@ -4,6 +4,7 @@
 
 mod check;
 mod drain;
+mod equal;
 mod faults;
 mod feeds;
 mod kills;
