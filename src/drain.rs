@@ -51,7 +51,8 @@ pub fn drain(
         }
     };
     let known = memory.works.clone();
-    let mut draining = Draining { spool, gate, memory, left_open: known, sent: BTreeMap::new(), report };
+    let mut draining =
+        Draining { spool, gate, memory, left_open: known, sent: BTreeMap::new(), resting: BTreeMap::new(), report };
     let drained = draining.all(listing);
     draining.report.findings.append(&mut draining.gate.findings);
     let failed = drained.as_ref().err().map(|error| error.what.clone());
@@ -67,6 +68,8 @@ struct Draining<'a> {
     left_open: BTreeMap<String, String>,
     /// Messages that went to a connector's queue in this run.
     sent: BTreeMap<String, usize>,
+    /// Of those, the ones that rest on the connector's work as it is now.
+    resting: BTreeMap<String, usize>,
     report: &'a mut DrainReport,
 }
 
@@ -135,6 +138,7 @@ impl Draining<'_> {
                 there.into_iter().map(|(number, connector, _)| (number, connector)).collect();
             self.spool.remove(&there)?;
             for (_, connector) in there {
+                *self.resting.entry(connector.clone()).or_default() += 1;
                 *self.sent.entry(connector).or_default() += 1;
             }
             if again.is_empty() {
@@ -177,6 +181,16 @@ impl Draining<'_> {
         Ok(work)
     }
 
+    /// Messages that left the spool and rest on a work that is gone: workers pass over them.
+    fn report_gone(&mut self, connector: &str) {
+        if self.resting.get(connector).is_some_and(|messages| *messages > 0) {
+            let what = "a work was cleared on the platform after its messages were sent; workers pass over those that still wait";
+            let advice = "their batches bring them again: airpouch import --redeliver to the spool, then drain";
+            let finding = Finding::new(Weight::Incomplete, "work-gone", what).at(harmless(connector));
+            self.report.findings.push(finding.advise(advice));
+        }
+    }
+
     /// The connectors whose works are not there any more.
     fn gone_works(&mut self, waiting: &[Waiting]) -> Result<BTreeSet<String>> {
         let connectors: BTreeSet<&String> = waiting.iter().map(|(_, connector, _)| connector).collect();
@@ -190,7 +204,11 @@ impl Draining<'_> {
                 }
             }
         }
-        gone.iter().for_each(|connector| drop(self.memory.works.remove(connector)));
+        for connector in &gone {
+            self.report_gone(connector);
+            self.resting.remove(connector);
+            self.memory.works.remove(connector);
+        }
         Ok(gone)
     }
 
@@ -260,8 +278,12 @@ impl Draining<'_> {
                 None => format!("airpouch drained {}", count(sent, "message")),
             };
             platform.close(&work, &message, failed.is_some() || self.left_open.contains_key(&connector))?;
+            let is_gone = failed.is_none() && !platform.is_alive(&work)?;
             self.memory.works.remove(&connector);
             self.spool.remember(&self.memory)?;
+            if is_gone {
+                self.report_gone(&connector);
+            }
         }
         Ok(())
     }

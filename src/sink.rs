@@ -320,11 +320,12 @@ pub trait Sink {
     /// Whether the group is large enough.
     fn is_full(&self) -> bool;
 
-    /// Makes the group durable and fixes all that will be seen of it.
+    /// Makes the group durable and fixes all that will be seen of it. Each work that is opened is given to `note` before
+    /// the next one is.
     ///
     /// # Errors
     /// The system refused; then nothing of the group was seen.
-    fn prepare(&mut self) -> Result<Vec<Placing>>;
+    fn prepare(&mut self, note: &mut dyn FnMut(OpenWork) -> Result<()>) -> Result<Vec<Placing>>;
 
     /// Makes the group appear, in order, and says of which envelopes it is known by now that they have; with `all`, of
     /// all that were prepared. `delivery` holds what is known also where this fails.

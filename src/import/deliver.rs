@@ -341,7 +341,8 @@ impl<'a> Delivering<'a> {
 
     /// Durable, noted, seen, recorded: in this order. With `all` it waits until the destination has everything.
     pub fn commit(&mut self, all: bool) -> Result<()> {
-        let prepared = self.sink.prepare();
+        let (ledger, destination) = (&mut *self.ledger, self.destination);
+        let prepared = self.sink.prepare(&mut |work| ledger.note_opened(destination, &[work], &[]));
         // What was opened or registered is noted in any case, for it is there.
         self.ledger.note_opened(self.destination, &self.sink.opened(), &self.sink.registered())?;
         self.report.findings.append(&mut self.sink.findings());

@@ -37,6 +37,8 @@ struct Flying {
     left: usize,
     /// Why the broker does not take it, if so.
     refused: Option<(String, String)>,
+    /// The id of the work that its messages bear.
+    work: Option<String>,
     /// How often its work was cleared.
     cleared: u32,
 }
@@ -146,7 +148,9 @@ impl<'a> Queues<'a> {
 
     /// Sends the messages of an envelope.
     fn publish(&mut self, number: u64) -> Result<()> {
-        let Some(flying) = self.flying.remove(&number) else { return Ok(()) };
+        let Some(mut flying) = self.flying.remove(&number) else { return Ok(()) };
+        let subject = self.subject(&flying.deliverable);
+        flying.work = subject.and_then(|subject| self.works.get(&subject).map(|work| work.id.clone()));
         let sent = self.publish_one(number, &flying);
         self.flying.insert(number, flying);
         sent
@@ -222,21 +226,38 @@ impl<'a> Queues<'a> {
         for number in refused {
             let Some(flying) = self.flying.remove(&number) else { continue };
             self.note_flaw(&flying.deliverable, "the broker refused a message of it");
-            self.close_own_work(&flying.deliverable)?;
+            self.end_own_work(&flying.deliverable)?;
+            self.forget_own_work(&flying.deliverable);
             delivery.refused.extend(refusal(flying));
         }
         let done: Vec<u64> =
             self.flying.iter().filter(|(_, f)| f.left == 0 && f.refused.is_none()).map(|(n, _)| *n).collect();
+        // A work is looked for after the last that it is told, for of one that is gone nothing is ever refused.
+        for number in &done {
+            if let Some(flying) = self.flying.remove(number) {
+                let ended = self.end_own_work(&flying.deliverable);
+                self.flying.insert(*number, flying);
+                ended?;
+            }
+        }
         let gone = self.gone_works(&done)?;
         let mut again = Vec::new();
         for number in done {
             let Some(flying) = self.flying.get(&number) else { continue };
-            if self.subject(&flying.deliverable).is_some_and(|subject| gone.contains(&subject)) {
+            let subject = self.subject(&flying.deliverable);
+            let now = subject.as_ref().and_then(|subject| self.works.get(subject).map(|work| work.id.clone()));
+            // Its messages may bear a work that was found to be gone while they were on their way.
+            if subject.is_some_and(|subject| gone.contains(&subject))
+                || self.flying.get(&number).is_some_and(|f| f.work != now)
+            {
                 again.push(number);
                 continue;
             }
             let Some(flying) = self.flying.remove(&number) else { continue };
-            self.close_own_work(&flying.deliverable)?;
+            self.forget_own_work(&flying.deliverable);
+            if let Some(work) = self.subject(&flying.deliverable).and_then(|subject| self.works.get(&subject)) {
+                work.landed += 1;
+            }
             delivery.placed.push(flying.placing);
         }
         self.send_again(&again, &gone)
@@ -267,7 +288,12 @@ impl<'a> Queues<'a> {
             return Ok(());
         }
         self.gate.observer.say("works were cleared on the platform while their messages were sent; those go again");
-        gone.iter().for_each(|subject| self.works.remove(subject));
+        for subject in gone {
+            if let Some(work) = self.works.get(subject).cloned() {
+                self.report_gone(&work);
+            }
+            self.works.remove(subject);
+        }
         for number in numbers {
             let Some(mut flying) = self.flying.remove(number) else { continue };
             flying.cleared += 1;
@@ -289,18 +315,27 @@ impl<'a> Queues<'a> {
         }
     }
 
-    /// Closes the work of an envelope that has one of its own.
-    fn close_own_work(&mut self, deliverable: &Deliverable) -> Result<()> {
-        let subject = self.subject(deliverable).filter(|s| s.envelope.is_some());
-        if let Some(subject) = subject
-            && let Some(work) = self.works.get(&subject).cloned()
-        {
-            self.close_one(&subject, &work, None)?;
-        }
-        Ok(())
+    /// The work of an envelope that has one of its own.
+    fn own_work(&self, deliverable: &Deliverable) -> Option<Subject> {
+        self.subject(deliverable).filter(|subject| subject.envelope.is_some())
     }
 
-    fn close_one(&mut self, subject: &Subject, work: &Work, failed: Option<&str>) -> Result<()> {
+    fn end_own_work(&mut self, deliverable: &Deliverable) -> Result<()> {
+        let Some(subject) = self.own_work(deliverable) else { return Ok(()) };
+        match self.works.get(&subject).cloned() {
+            Some(work) => self.end(&subject, &work, None),
+            None => Ok(()),
+        }
+    }
+
+    fn forget_own_work(&mut self, deliverable: &Deliverable) {
+        if let Some(subject) = self.own_work(deliverable) {
+            self.works.remove(&subject);
+        }
+    }
+
+    /// Tells a work that it is at its end.
+    fn end(&self, subject: &Subject, work: &Work, failed: Option<&str>) -> Result<()> {
         let Some(platform) = self.gate.platform() else { return Ok(()) };
         let (message, in_error) = match (failed, &work.flaw) {
             (Some(why), _) => {
@@ -313,22 +348,29 @@ impl<'a> Queues<'a> {
             (None, None) if subject.envelope.is_some() => ("Connector successfully run".to_owned(), false),
             (None, None) => (format!("airpouch sent {}", count(work.messages as u64, "message")), false),
         };
-        platform.close(&work.id, &message, in_error)?;
-        self.works.remove(subject);
+        platform.close(&work.id, &message, in_error).map(drop)
+    }
+
+    /// Whether a work of which messages may still wait was cleared before it was closed.
+    fn warn_if_gone(&mut self, work: &Work) -> Result<()> {
+        let Some(platform) = self.gate.platform() else { return Ok(()) };
+        if !work.from_before && !platform.is_alive(&work.id)? {
+            self.report_gone(work);
+        }
         Ok(())
     }
 
-    /// Whether a work of which messages may still wait was cleared before it was closed: those are lost to workers.
-    fn warn_if_gone(&mut self, work: &Work) -> Result<()> {
-        let Some(platform) = self.gate.platform() else { return Ok(()) };
-        if work.from_before || platform.is_alive(&work.id)? {
-            return Ok(());
+    /// What was recorded as delivered and rests on a work that is gone: workers pass over it.
+    fn report_gone(&mut self, work: &Work) {
+        if work.landed == 0 {
+            return;
         }
-        let what =
-            "a work was cleared on the platform after its messages were sent; workers pass over those that still wait";
+        let envelopes = count(work.landed as u64, "envelope");
+        let what = format!(
+            "a work was cleared on the platform after {envelopes} were sent under it; workers pass over what still waits"
+        );
         let finding = Finding::new(Weight::Incomplete, "work-gone", what).at(harmless(&work.id));
         self.gate.findings.push(finding.advise("deliver again what lies in the inbox: airpouch import --redeliver"));
-        Ok(())
     }
 }
 
@@ -363,11 +405,14 @@ impl Sink for Queues<'_> {
         self.group_messages >= GROUP_MESSAGES || self.group_bytes >= GROUP_BYTES
     }
 
-    fn prepare(&mut self) -> Result<Vec<Placing>> {
+    fn prepare(&mut self, note: &mut dyn FnMut(OpenWork) -> Result<()>) -> Result<Vec<Placing>> {
         let connectors: BTreeSet<String> = self.group.iter().map(|(d, _)| d.connector.id.clone()).collect();
         connectors.iter().try_for_each(|connector| self.gate.wait_for_room(connector))?;
         let group = std::mem::take(&mut self.group);
-        let opened = group.iter().try_for_each(|(deliverable, _)| self.open_work(deliverable).map(drop));
+        let opened = group.iter().try_for_each(|(deliverable, _)| {
+            self.open_work(deliverable)?;
+            self.works.opened().into_iter().try_for_each(&mut *note)
+        });
         self.group = group;
         opened?;
         Ok(self.group.iter().map(|(_, placing)| placing.clone()).collect())
@@ -379,7 +424,7 @@ impl Sink for Queues<'_> {
         for (deliverable, placing) in std::mem::take(&mut self.group) {
             self.last += 1;
             let left = messages_in(&deliverable);
-            self.flying.insert(self.last, Flying { deliverable, placing, left, refused: None, cleared: 0 });
+            self.flying.insert(self.last, Flying { deliverable, placing, left, refused: None, work: None, cleared: 0 });
             numbers.push(self.last);
         }
         let sent = self.send(&numbers, all, delivery);
@@ -412,8 +457,11 @@ impl Sink for Queues<'_> {
             self.gate.hurry();
         }
         while let Some((subject, work)) = self.works.first() {
-            self.warn_if_gone(&work)?;
-            self.close_one(&subject, &work, failed)?;
+            self.end(&subject, &work, failed)?;
+            self.works.remove(&subject);
+            if failed.is_none() {
+                self.warn_if_gone(&work)?;
+            }
         }
         Ok(())
     }

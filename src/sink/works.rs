@@ -40,6 +40,8 @@ pub struct Work {
     pub from_before: bool,
     /// Messages that were expected of it in this run.
     pub messages: usize,
+    /// Envelopes of this run whose messages are all in the queue, and rest on it.
+    pub landed: usize,
     /// Why it cannot be complete, if so.
     pub flaw: Option<String>,
 }
@@ -57,7 +59,7 @@ impl Works {
     pub fn left_open(works: Vec<OpenWork>) -> Self {
         let known = |work: OpenWork| {
             let subject = Subject { batch: work.batch, connector: work.connector, envelope: work.envelope };
-            (subject, Work { id: work.id, draft: None, from_before: true, messages: 0, flaw: None })
+            (subject, Work { id: work.id, draft: None, from_before: true, messages: 0, landed: 0, flaw: None })
         };
         Self { open: works.into_iter().map(known).collect(), ..Self::default() }
     }
@@ -72,7 +74,7 @@ impl Works {
         if let Some(before) = self.open.get(subject) {
             self.closed.push(before.id.clone());
         }
-        let work = Work { id: id.to_owned(), draft: None, from_before: false, messages: 0, flaw: None };
+        let work = Work { id: id.to_owned(), draft: None, from_before: false, messages: 0, landed: 0, flaw: None };
         self.open.insert(subject.clone(), work);
         let Subject { batch, connector, envelope } = subject.clone();
         self.opened.push(OpenWork { id: id.to_owned(), batch, connector, envelope });

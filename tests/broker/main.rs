@@ -8,6 +8,7 @@ mod equal;
 mod faults;
 mod feeds;
 mod kills;
+mod platform;
 mod poison;
 mod rig;
 mod support;

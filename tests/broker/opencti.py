@@ -369,6 +369,8 @@ class Platform:
         self.needs("CONNECTORAPI")
         if len(input["name"]) < 2 or not input["name"].strip():
             raise refusal("BAD_USER_INPUT", "The name of a connector has two characters at least and is not blank")
+        if input["id"] in self.args.refuse:
+            raise refusal("FUNCTIONAL_ERROR", "This connector is not wanted here")
         known = self.keep(input, True, ME["id"])
         self.did("registerConnector", {"input": input})
         return self.told(known)
@@ -605,6 +607,7 @@ def settings():
     parser.add_argument("--base-path", default="")
     parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"))
     parser.add_argument("--existing", help="connectors that are there beforehand, as JSON")
+    parser.add_argument("--refuse", action="append", default=[], metavar="ID", help="a connector that is not registered")
     parser.add_argument("--log")
     parser.add_argument("--state")
     parser.add_argument("--fault", action="append", default=[])

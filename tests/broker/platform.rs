@@ -1,0 +1,543 @@
+//! Imports through the platform: what it is asked, what it is told, and what happens when it says no.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::support::{
+    APPLICANT, Broker, Message, Platform, Run, World, connector, envelope_with, fresh_id, push_queue,
+};
+
+const NEWEST: &str = "7.261026.0";
+
+/// A world with envelopes of connectors on the medium, each envelope with so many objects.
+struct Scene {
+    world: World,
+    ids: Vec<String>,
+    /// Names of all objects, by connector.
+    names: BTreeMap<String, BTreeSet<String>>,
+}
+
+impl Scene {
+    fn new(connectors: usize, envelopes: usize, objects: usize) -> Self {
+        Self::with(connectors, envelopes, objects, json!({}))
+    }
+
+    /// The same, with fields of each envelope's `connector` replaced.
+    fn with(connectors: usize, envelopes: usize, objects: usize, fields: Value) -> Self {
+        let ids: Vec<String> = (0..connectors).map(|_| fresh_id()).collect();
+        let mut scene = Self { world: World::new(), ids, names: BTreeMap::new() };
+        for number in 0..envelopes {
+            scene.put(number % connectors, &format!("e{number}"), objects, &fields);
+        }
+        scene.world.send(&[]).exits(0);
+        scene
+    }
+
+    fn put(&mut self, of: usize, name: &str, objects: usize, fields: &Value) {
+        let id = self.ids[of].clone();
+        let mut who = connector(&id);
+        fields.as_object().unwrap().iter().for_each(|(key, value)| who[key] = value.clone());
+        let objects: Vec<Value> = (0..objects).map(|at| tool(&format!("{id}-{name}-{at}"))).collect();
+        let names = objects.iter().map(|o| o["name"].as_str().unwrap().to_owned());
+        self.names.entry(id).or_default().extend(names);
+        let bundle = json!({"type": "bundle", "id": "bundle--1", "objects": objects});
+        self.world.put(&format!("{name}.json"), &envelope_with(name, json!({"connector": who, "bundle": bundle})));
+    }
+
+    fn import(&self, platform: &Platform, more: &[&str]) -> Run {
+        let token = platform.token_file();
+        let to = platform.destination();
+        let usual = ["--to", &to, "--token-file", token.to_str().unwrap()];
+        self.world.import(&[&usual, more].concat())
+    }
+
+    fn again(&self, platform: &Platform, more: &[&str]) -> Run {
+        let token = platform.token_file();
+        let to = platform.destination();
+        let usual = ["--to", &to, "--token-file", token.to_str().unwrap()];
+        self.world.import_inbox(&[&usual, more].concat())
+    }
+
+    fn take(&self, broker: &Broker) -> Vec<Message> {
+        self.ids.iter().flat_map(|id| broker.take(&push_queue(id))).collect()
+    }
+
+    /// Each object's message is there under a work that is alive, or under none.
+    #[track_caller]
+    fn all_are_there(&self, messages: &[Message], platform: &Platform) {
+        let alive: BTreeSet<String> = platform.works().into_iter().map(|w| w.id).collect();
+        let counts = |m: &&Message| m.json()["work_id"].as_str().is_none_or(|id| alive.contains(id));
+        let there: BTreeSet<String> = messages.iter().filter(counts).map(name_in).collect();
+        let wanted: BTreeSet<String> = self.names.values().flatten().cloned().collect();
+        assert_eq!(wanted.difference(&there).collect::<Vec<_>>(), Vec::<&String>::new(), "lost");
+    }
+
+    fn quarantined(&self) -> usize {
+        fs::read_dir(self.world.path("importer/quarantine")).map_or(0, Iterator::count)
+    }
+}
+
+fn tool(name: &str) -> Value {
+    let digest = airpouch::digest::Digest::of(name.as_bytes()).to_string();
+    let (a, b, c, d, e) = (&digest[..8], &digest[8..12], &digest[13..16], &digest[17..20], &digest[20..32]);
+    json!({"type": "tool", "id": format!("tool--{a}-{b}-4{c}-8{d}-{e}"), "name": name})
+}
+
+fn name_in(message: &Message) -> String {
+    let bundle: Value = serde_json::from_str(&message.bundle()).unwrap();
+    bundle["objects"][0]["name"].as_str().unwrap().to_owned()
+}
+
+fn version(version: &str) -> Platform {
+    Platform::start(&["--version", version])
+}
+
+#[test]
+fn each_batch_and_connector_has_one_work_which_ends() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let scene = Scene::new(2, 6, 4);
+    let platform = version(NEWEST);
+    scene.import(&platform, &[]).exits(0).says("delivered 6 envelopes in 24 messages");
+    let works = platform.works();
+    assert_eq!(works.len(), 2);
+    for work in &works {
+        assert_eq!((work.expected, work.is_multi_part), (12, true));
+        assert!(work.errors.is_empty() && work.messages.len() == 1, "{work:?}");
+        assert!(work.name.as_ref().unwrap().starts_with("Example Feed, airpouch batch 1 of stream "));
+    }
+    let messages = scene.take(&broker);
+    scene.all_are_there(&messages, &platform);
+    assert_eq!(messages.len(), 24);
+    let before = platform.operations().len();
+    assert_eq!(scene.import(&platform, &[]).exits(0).said(), "", "nothing to do");
+    assert_eq!(platform.operations().len(), before, "and nobody is asked");
+}
+
+#[test]
+fn works_can_be_one_for_each_envelope_or_none() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let scene = Scene::new(1, 3, 2);
+    let platform = version(NEWEST);
+    scene.import(&platform, &["--works", "envelope"]).exits(0);
+    assert_eq!(platform.works().iter().map(|w| w.expected).collect::<Vec<_>>(), [2, 2, 2]);
+    scene.take(&broker);
+    let scene = Scene::new(1, 3, 2);
+    let platform = version(NEWEST);
+    scene.import(&platform, &["--works", "none"]).exits(0);
+    assert!(platform.works().is_empty());
+    assert!(scene.take(&broker).iter().all(|m| !m.body.contains("work_id")));
+}
+
+#[test]
+fn every_platform_from_6_0_on_is_asked_for_what_it_knows() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    for (number, left_out) in [
+        ("6.0.10", "drafts"),
+        ("6.4.0", "the draft of a work"),
+        ("6.5.1", "isWorkAlive"),
+        ("6.8.6", "isWorkAlive"),
+        ("6.8.7", "auto_update"),
+        ("6.8.8", "auto_update"),
+        ("6.8.9", "isMultiPartWork"),
+        ("6.9.10", "isMultiPartWork"),
+        ("7.260401.0", "isMultiPartWork"),
+        ("7.260422.0", ""),
+        (NEWEST, ""),
+    ] {
+        let scene = Scene::new(1, 2, 2);
+        let platform = version(number);
+        let run = scene.import(&platform, &[]).exits(0);
+        match left_out {
+            "" => drop(run.says_nothing_of("left out")),
+            word => drop(run.says("left out").says(word)),
+        }
+        let refused: Vec<_> = platform.operations().into_iter().filter(|o| o.refused.is_some()).collect();
+        assert!(refused.is_empty(), "{number}: {refused:?}");
+        let messages = scene.take(&broker);
+        scene.all_are_there(&messages, &platform);
+    }
+    let scene = Scene::new(1, 1, 1);
+    scene.import(&version("5.10.3"), &[]).exits(1).says("older than 6.0.0");
+}
+
+#[test]
+fn what_wants_validation_goes_into_a_draft_or_waits() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let wants = json!({"validate_before_import": true});
+    for (number, context) in [("6.4.0", false), ("6.5.1", true), (NEWEST, true)] {
+        let scene = Scene::with(1, 2, 2, wants.clone());
+        let platform = version(number);
+        scene.import(&platform, &[]).exits(0);
+        let (works, messages) = (platform.works(), scene.take(&broker));
+        assert_eq!((works.len(), messages.len()), (2, 4), "a work and a draft for each");
+        for work in &works {
+            assert_eq!(work.draft_context.is_some(), context, "{number}");
+        }
+        let drafts: BTreeSet<String> =
+            messages.iter().map(|m| m.json()["draft_id"].as_str().unwrap().to_owned()).collect();
+        assert_eq!(drafts.len(), 2);
+    }
+    let scene = Scene::with(1, 1, 1, wants.clone());
+    scene.import(&version("6.0.10"), &[]).exits(3).says("held").says("validated by a person");
+    let scene = Scene::with(1, 1, 1, wants.clone());
+    scene.import(&version(NEWEST), &["--works", "none"]).exits(3).says("held");
+    let scene = Scene::with(1, 1, 1, wants);
+    scene.world.import(&["--to", &broker.url(None)]).exits(3).says("held");
+}
+
+#[test]
+fn whatever_request_fails_nothing_is_lost() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    // about, me, connector, registerConnector, workAdd, addExpectations, isWorkAlive, isWorkAlive, toProcessed
+    let requests = asked_in_all();
+    let mut points = 0;
+    for fault in ["502", "504", "429", "reset", "lost", "denied", "html", "slow=1"] {
+        for number in 1..=requests {
+            one_fault(&broker, &format!("{fault}:{number}"));
+            points += 1;
+        }
+    }
+    println!("COUNT requests that failed: {points}");
+    assert!(requests >= 8 && points >= 64, "{requests}");
+}
+
+fn asked_in_all() -> u64 {
+    let platform = version(NEWEST);
+    Scene::new(1, 2, 2).import(&platform, &[]).exits(0);
+    platform.operations().last().unwrap().at
+}
+
+fn one_fault(broker: &Broker, fault: &str) {
+    let scene = Scene::new(1, 2, 2);
+    let platform = Platform::start(&["--version", NEWEST, "--fault", fault]);
+    let first = scene.import(&platform, &["--patience", "10s"]);
+    assert!([Some(0), Some(1)].contains(&first.status), "{fault}: {first:?}");
+    assert!(!first.said().contains("a-token-of-the-tests"), "{fault}");
+    if first.status == Some(1) {
+        scene.again(&platform, &[]).exits(0);
+    }
+    assert_eq!(scene.quarantined(), 0, "{fault}");
+    let messages = scene.take(broker);
+    scene.all_are_there(&messages, &platform);
+    assert!(messages.len() <= 8, "{fault}: {} messages for 4", messages.len());
+    // An answer that was lost may have opened a work of which nobody knows; every other one is at its end.
+    let open = platform.works().into_iter().filter(|w| w.messages.is_empty() && w.errors.is_empty());
+    let orphans = usize::from(fault.starts_with("lost") || fault.starts_with("504"));
+    assert!(open.count() <= orphans, "{fault}: {:?}", platform.works());
+}
+
+#[test]
+fn works_that_somebody_clears_cost_no_message() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    for number in 5..=asked_in_all() {
+        let scene = Scene::new(1, 2, 2);
+        let platform = Platform::start(&["--version", NEWEST, "--fault", &format!("forget:{number}")]);
+        let run = scene.import(&platform, &[]);
+        let messages = scene.take(&broker);
+        if run.status == Some(3) {
+            // They were cleared after the last look: it is said, with what brings the messages again.
+            run.says("a work was cleared").says("--redeliver");
+            scene.again(&platform, &["--redeliver"]).exits(0);
+            scene.all_are_there(&scene.take(&broker), &platform);
+        } else {
+            run.exits(0);
+            scene.all_are_there(&messages, &platform);
+        }
+    }
+}
+
+#[test]
+fn a_run_that_fails_leaves_no_work_open() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let scene = Scene::new(1, 2, 2);
+    let platform = Platform::start(&["--version", NEWEST, "--fault", "denied:workEdit.addExpectations:1"]);
+    scene.import(&platform, &[]).exits(1).says("FORBIDDEN_ACCESS").says("airpouch check");
+    let works = platform.works();
+    assert_eq!(works.len(), 1);
+    assert!(works[0].errors[0]["message"].as_str().unwrap().starts_with("airpouch stopped: "), "{works:?}");
+    scene.again(&platform, &[]).exits(0).says("delivered 2 envelopes");
+    assert_eq!(platform.works().len(), 2, "the rest goes in another one");
+    scene.all_are_there(&scene.take(&broker), &platform);
+}
+
+#[test]
+fn a_run_that_was_killed_is_taken_up_in_its_works() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    for pause in [60, 120, 200, 300] {
+        let scene = Scene::new(2, 8, 400);
+        let platform = version(NEWEST);
+        let (to, token) = (platform.destination(), platform.token_file());
+        let mut command = scene.world.command();
+        command.args(["import", "medium", "--to", &to, "--trust", "trust", "--site", "importer", "--token-file"]);
+        command.arg(token).args(["--applicant", &format!("{APPLICANT}={APPLICANT}")]);
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(Duration::from_millis(pause));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        scene.again(&platform, &[]).exits(0);
+        scene.all_are_there(&scene.take(&broker), &platform);
+        let open: Vec<_> =
+            platform.works().into_iter().filter(|w| w.messages.is_empty() && w.errors.is_empty()).collect();
+        // Killed between the answer and its note, a work is known to nobody here.
+        assert!(open.len() <= 1 && open.iter().all(|w| w.expected == 0), "{open:?}");
+    }
+}
+
+fn existing(scene: &Scene, name: &str, active: bool) -> String {
+    let there = json!([{"id": scene.ids[0], "name": name, "type": "EXTERNAL_IMPORT", "scope": [], "auto": false, "active": active}]);
+    Platform::existing(&scene.world, &there).to_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_connector_that_is_somebody_elses_there_is_not_overwritten() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let scene = Scene::new(2, 4, 1);
+    let platform = Platform::start(&["--version", NEWEST, "--existing", &existing(&scene, "Somebody Else", true)]);
+    let run = scene.import(&platform, &[]).exits(3);
+    run.says("another name: Somebody Else").says("--take-over").says("2 held").says("2 delivered");
+    assert_eq!(broker.take(&push_queue(&scene.ids[1])).len(), 2, "the others go");
+    assert_eq!(scene.again(&platform, &[]).exits(0).said(), "", "it waits, and that was said");
+    scene.again(&platform, &["--take-over"]).exits(0).says("delivered 2 envelopes");
+    assert_eq!(broker.take(&push_queue(&scene.ids[0])).len(), 2);
+}
+
+#[test]
+fn a_connector_can_be_given_another_id_here() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let (scene, here) = (Scene::new(1, 2, 1), fresh_id());
+    let platform = Platform::start(&["--version", NEWEST, "--existing", &existing(&scene, "Somebody Else", true)]);
+    fs::create_dir(scene.world.path("importer")).unwrap();
+    let settings = format!("[connectors]\n\"{}\" = \"{here}\"\n", scene.ids[0]);
+    fs::write(scene.world.path("importer/airpouch.toml"), settings).unwrap();
+    scene.import(&platform, &[]).exits(0).says("delivered 2 envelopes");
+    assert_eq!(broker.take(&push_queue(&here)).len(), 2);
+    assert!(
+        platform.connectors().iter().any(|c| c["id"] == json!(scene.ids[0]) && c["name"] == json!("Somebody Else"))
+    );
+}
+
+#[test]
+fn a_connector_of_ours_may_change_its_name() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let mut scene = Scene::new(1, 1, 1);
+    let platform = version(NEWEST);
+    scene.import(&platform, &[]).exits(0).says_nothing_of("another name");
+    scene.put(0, "later", 1, &json!({"name": "Renamed Feed"}));
+    scene.world.send(&[]).exits(0);
+    scene.import(&platform, &[]).exits(0).says("delivered 1 envelope").says_nothing_of("another name");
+    assert_eq!(platform.connectors()[0]["name"], json!("Renamed Feed"));
+    scene.take(&broker);
+}
+
+#[test]
+fn a_connector_that_runs_there_too_is_told_of() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let scene = Scene::new(1, 1, 1);
+    let platform = Platform::start(&["--version", NEWEST, "--existing", &existing(&scene, "Example Feed", true)]);
+    scene.import(&platform, &[]).exits(0).says("runs on this side too");
+    scene.take(&broker);
+}
+
+#[test]
+fn a_connector_that_the_platform_refuses_holds_no_other() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let scene = Scene::new(2, 2, 1);
+    let fault = ["--version", NEWEST, "--refuse", &scene.ids[0]];
+    let platform = Platform::start(&fault);
+    scene.import(&platform, &[]).exits(3).says("the platform does not register").says("1 held").says("1 delivered");
+    assert_eq!(broker.take(&push_queue(&scene.ids[1])).len(), 1);
+    let platform = version(NEWEST);
+    scene.again(&platform, &["--same-destination"]).exits(0).says("delivered 1 envelope");
+}
+
+#[test]
+fn what_answers_and_is_no_platform_is_called_by_its_name() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let scene = Scene::new(1, 1, 1);
+    let platform = Platform::start(&["--version", NEWEST, "--base-path", "/cti"]);
+    scene.import(&platform, &[]).exits(1).says("404").says("is the base path missing?");
+    let to = format!("{}/cti", platform.destination());
+    let token = platform.token_file();
+    let through = ["--to", &to, "--token-file", token.to_str().unwrap()];
+    scene.world.import(&through).exits(0).says("delivered 1 envelope");
+    scene.take(&broker);
+    let scene = Scene::new(1, 1, 1);
+    let platform = Platform::start(&["--version", NEWEST, "--fault", "html:1"]);
+    scene.import(&platform, &[]).exits(1).says("HTML, not JSON").says("a login page");
+    scene
+        .world
+        .import(&["--to", "opencti+http://127.0.0.1:1", "--token-file", token.to_str().unwrap()])
+        .exits(1)
+        .says("cannot reach it");
+    assert_eq!(scene.quarantined(), 0);
+}
+
+#[test]
+fn a_token_is_needed_and_never_shown() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let scene = Scene::new(1, 1, 1);
+    let platform = version(NEWEST);
+    let to = platform.destination();
+    scene.world.import(&["--to", &to]).exits(2).says("--token-file FILE");
+    for (content, status, word) in [
+        ("", 2, "holds no token"),
+        ("a wrong token\n", 1, "does not take the token"),
+        ("\u{1b}[2J", 2, "holds no token"),
+    ] {
+        fs::write(scene.world.path("secret"), content).unwrap();
+        scene
+            .world
+            .import(&["--to", &to, "--token-file", "secret"])
+            .exits(status)
+            .says(word)
+            .says_nothing_of("a wrong token");
+    }
+    scene.world.import(&["--to", &to, "--token-file", "absent"]).exits(1).says("absent");
+    // systemd hands secrets over in a directory.
+    fs::create_dir(scene.world.path("credentials")).unwrap();
+    fs::copy(platform.token_file(), scene.world.path("credentials/token")).unwrap();
+    let mut command = scene.world.command();
+    command.args([
+        "import",
+        "medium",
+        "--to",
+        &to,
+        "--trust",
+        "trust",
+        "--site",
+        "importer",
+        "--unmapped",
+        "default=x",
+    ]);
+    crate::support::finish(command.env("CREDENTIALS_DIRECTORY", scene.world.path("credentials"))).exits(0);
+    scene.take(&broker);
+}
+
+#[test]
+fn a_private_authority_is_trusted_when_it_is_named() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let scene = Scene::new(1, 1, 1);
+    let tls = Broker::tls();
+    let file = |name: &str| tls.join(name).to_str().unwrap().to_owned();
+    let (port, ca) = (broker.tls_port().to_string(), file("ca.pem"));
+    let arguments = [
+        "--version",
+        NEWEST,
+        "--tls",
+        &file("server.pem"),
+        &file("server.key"),
+        "--amqp-port-told",
+        &port,
+        "--amqp-tls-told",
+    ];
+    let platform = Platform::start(&arguments);
+    scene.import(&platform, &[]).exits(1).says("certificate is not trusted").says("--ca-file");
+    assert!(platform.operations().is_empty(), "and nothing was asked");
+    scene.import(&platform, &["--ca-file", &file("server.key")]).exits(2).says("holds no certificate");
+    scene.import(&platform, &["--ca-file", &ca]).exits(0).says("delivered 1 envelope");
+    scene.take(&broker);
+}
+
+#[test]
+fn a_proxy_is_used_only_when_it_is_named() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let scene = Scene::new(1, 1, 1);
+    let platform = version(NEWEST);
+    let (to, token) = (platform.destination(), platform.token_file());
+    let mut command = scene.world.command();
+    for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"] {
+        command.env(name, "http://127.0.0.1:9");
+    }
+    command.args([
+        "import",
+        "medium",
+        "--to",
+        &to,
+        "--trust",
+        "trust",
+        "--site",
+        "importer",
+        "--unmapped",
+        "default=x",
+        "--token-file",
+    ]);
+    crate::support::finish(command.arg(&token)).exits(0).says("delivered 1 envelope");
+    let scene = Scene::new(1, 1, 1);
+    scene.import(&platform, &["--proxy", "http://127.0.0.1:9"]).exits(1).says("through the proxy http://127.0.0.1:9");
+    scene.import(&platform, &["--proxy", "nonsense://"]).exits(2).says("no address of a proxy");
+}
+
+#[test]
+fn nothing_goes_over_a_network_in_plain_text_unless_that_is_said() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let scene = Scene::new(1, 1, 1);
+    let platform = version(NEWEST);
+    let token = platform.token_file();
+    let token = token.to_str().unwrap();
+    let to = "opencti+http://cti.example";
+    scene.world.import(&["--to", to, "--token-file", token]).exits(2).says("without TLS").says("--plaintext");
+    // The platform tells of a broker elsewhere, without TLS.
+    let platform = Platform::start(&["--version", NEWEST, "--amqp-host-told", "rabbitmq"]);
+    scene.import(&platform, &[]).exits(2).says("without TLS").says("rabbitmq");
+    let port = broker.port().to_string();
+    scene.import(&platform, &["--amqp-host", "127.0.0.1", "--amqp-port", &port]).exits(0).says("delivered 1 envelope");
+    scene.take(&broker);
+}
+
+#[test]
+fn a_prefix_and_quorum_queues_are_the_platforms_business() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let scene = Scene::new(1, 2, 2);
+    let platform = Platform::start(&["--version", NEWEST, "--queue-prefix", "zone", "--queue-type", "quorum"]);
+    scene.import(&platform, &[]).exits(0);
+    assert_eq!(broker.take(&format!("zone_{}", push_queue(&scene.ids[0]))).len(), 4);
+}
+
+#[test]
+fn a_connector_that_would_have_to_answer_offers_nothing() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let scene = Scene::with(1, 1, 1, json!({"type": "INTERNAL_ENRICHMENT", "auto": true}));
+    let policy = "connector_types = [\"EXTERNAL_IMPORT\", \"INTERNAL_ENRICHMENT\"]\n";
+    fs::write(scene.world.path("policy.toml"), policy).unwrap();
+    let platform = version(NEWEST);
+    scene.import(&platform, &["--policy", "policy.toml"]).exits(0).says("delivered 1 envelope");
+    let registered = platform.operations().into_iter().find(|o| o.operation == "registerConnector").unwrap();
+    assert_eq!(registered.arguments["input"]["auto"], json!(false));
+    scene.take(&broker);
+}
+
+#[test]
+fn another_platform_is_asked_about() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let scene = Scene::new(1, 2, 1);
+    let (one, other) = (version(NEWEST), version(NEWEST));
+    scene.import(&one, &[]).exits(0);
+    scene.import(&other, &[]).exits(2).says(&one.destination()).says("--new-destination");
+    scene.import(&other, &["--new-destination"]).exits(0).says("delivered 2 envelopes");
+    assert_eq!(scene.take(&broker).len(), 4);
+}
