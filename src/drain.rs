@@ -11,7 +11,7 @@ use crate::error::{Error, Result};
 use crate::opencti::message::with_work;
 use crate::report::{DrainReport, Drained, Finding, Observer, Weight};
 use crate::sink::platform::Platform;
-use crate::sink::queues::gate::{Gate, lane_of};
+use crate::sink::queues::gate::Gate;
 use crate::sink::rabbitmq::{Message, Outcome};
 use crate::sink::spooled::{Listing, Memory, Spooled};
 use crate::sink::{Destination, Reach, Unfit, WorkPer};
@@ -222,7 +222,7 @@ impl Draining<'_> {
                 None => body.clone(),
             };
             let message = Message {
-                lane: lane_of(connector),
+                lane: self.gate.lane(connector),
                 route: self.gate.route(connector)?,
                 id: format!("airpouch-spool-{}-{number}", self.spool.mark()),
                 body: body.into_bytes(),

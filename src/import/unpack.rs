@@ -125,6 +125,8 @@ struct Queue {
 struct QueueState {
     waiting: VecDeque<UnpackedEnvelope>,
     bytes: usize,
+    /// Whether the thread that fills it waits for room.
+    is_full: bool,
     ended: bool,
     stopped: bool,
     fault: Option<PartFault>,
@@ -136,11 +138,15 @@ impl Queue {
         let mut state = self.state.lock().expect("no thread panics with it");
         let size = envelope.weight();
         while !state.stopped && state.bytes > 0 && state.bytes + size > WAITING_BYTES {
+            state.is_full = true;
             state = self.changed.wait(state).expect("no thread panics with it");
         }
         state.bytes += size;
         state.waiting.push_back(envelope);
-        self.changed.notify_all();
+        // Who waits for one waits only while there is none: waking costs more than handing over.
+        if state.waiting.len() == 1 {
+            self.changed.notify_all();
+        }
         !state.stopped
     }
 
@@ -149,7 +155,10 @@ impl Queue {
         loop {
             if let Some(envelope) = state.waiting.pop_front() {
                 state.bytes -= envelope.weight();
-                self.changed.notify_all();
+                if state.is_full && state.bytes <= WAITING_BYTES / 2 {
+                    state.is_full = false;
+                    self.changed.notify_all();
+                }
                 return Some(envelope);
             }
             if state.ended {

@@ -21,7 +21,7 @@ use crate::opencti::message::{Addressee, spare_bundle_id};
 use crate::report::{Finding, Weight};
 use crate::text::{count, grouped, harmless};
 
-use gate::{Gate, lane_of};
+use gate::Gate;
 
 /// Messages of one group, and bytes of its envelopes: what a crash repeats at most, beside what is on its way.
 const GROUP_MESSAGES: usize = 2_000;
@@ -170,7 +170,7 @@ impl<'a> Queues<'a> {
             draft: work.as_ref().and_then(|w| w.draft.as_deref()),
         };
         let text = std::str::from_utf8(bytes).unwrap_or_default();
-        let lane = lane_of(&connector.id);
+        let lane = self.gate.lane(&connector.id);
         for at in 0..messages.count() {
             let mut body = String::new();
             messages.write(&mut body, text, at, &to, &spare_id);

@@ -7,7 +7,8 @@
 //! ```
 //!
 //! A *lane* is one channel: what goes through it stays in order. This is the only room with async code in it; the
-//! service has a thread of its own, so that heartbeats go on while others split bundles or wait for a disk.
+//! service has a thread of its own, and lapin one for the socket, so that heartbeats go on while others split bundles or
+//! wait for a disk.
 //!
 //! What goes wrong is of three kinds. *Trouble* passes: the connection breaks, an alarm blocks publishers, a queue is
 //! gone; it is said once and waited for. A *poison* message is refused by itself: the broker closes a fresh channel

@@ -29,7 +29,7 @@ enum Door<'a> {
 
 /// What is known of a connector in this run.
 enum Known {
-    Route(Arc<Route>),
+    Route(Arc<Route>, usize),
     Unfit(Unfit),
 }
 
@@ -131,17 +131,26 @@ impl<'a> Gate<'a> {
     /// It was not admitted.
     pub fn route(&self, connector: &str) -> Result<Arc<Route>> {
         match self.connectors.get(connector) {
-            Some(Known::Route(route)) => Ok(Arc::clone(route)),
+            Some(Known::Route(route, _)) => Ok(Arc::clone(route)),
             _ => Err(Error::failed("messages came to the queues whose connector was not looked up")),
         }
     }
 
+    /// The lane in which the messages of a connector stay in order: each has one, and they take turns.
+    pub fn lane(&self, connector: &str) -> usize {
+        match self.connectors.get(connector) {
+            Some(Known::Route(_, lane)) => *lane,
+            _ => 0,
+        }
+    }
+
     fn meet(&mut self, wanted: &Registration) -> Result<Known> {
+        let lane = self.connectors.len() % LANES;
         let Door::Platform(platform) = &self.door else {
             let topology = Topology::of(wanted.clone(), &self.reach.queue_prefix);
             let queue_type = self.reach.queue_type;
             self.broker()?.declare(&topology, queue_type)?;
-            return Ok(Known::Route(Arc::new(topology.route())));
+            return Ok(Known::Route(Arc::new(topology.route()), lane));
         };
         if !self.reach.take_over && !self.ours.contains(&wanted.id) {
             match collision(platform, wanted)? {
@@ -164,7 +173,7 @@ impl<'a> Gate<'a> {
             let login = login(&self.reach, &address, Some(&registered.password))?;
             self.broker = Some(Broker::connect(login, self.reach.patience)?);
         }
-        Ok(Known::Route(Arc::new(registered.route)))
+        Ok(Known::Route(Arc::new(registered.route), lane))
     }
 
     /// Waits while a connector's queue is too long: workers are slower than we are.
@@ -260,10 +269,4 @@ pub fn login(reach: &Reach, address: &BrokerAddress, told: Option<&str>) -> Resu
         }
     };
     Ok(Login { address: address.clone(), user, password, ca: reach.ca.clone() })
-}
-
-/// The lane in which a connector's messages stay in order.
-pub fn lane_of(connector: &str) -> usize {
-    let sum = connector.bytes().fold(0u64, |sum, byte| sum.wrapping_mul(31).wrapping_add(u64::from(byte)));
-    (sum % LANES as u64) as usize
 }

@@ -137,7 +137,8 @@ impl Lane {
     /// Sends what the window has room for.
     pub fn fly(&mut self, now: Instant) {
         let Some(channel) = self.channel.clone() else { return };
-        if !self.back.is_empty() || self.paused_until.is_some_and(|until| until > now) {
+        let has_trouble = !self.back.is_empty() || !self.came_back.is_empty();
+        if has_trouble || self.paused_until.is_some_and(|until| until > now) {
             return;
         }
         let window = if self.careful > 0 { 1 } else { WINDOW };
@@ -155,18 +156,31 @@ impl Lane {
 
     /// What became of what was sent first, as far as it is known.
     ///
-    /// One acknowledgement may be for many messages, and what came back may hang on any of them. So all that is on its way
-    /// is looked at before anything is believed of the first of it: by then each message that came back and stands before
-    /// it has been handed out with some confirm. (Nothing lands between, for one thread drives all of it.)
+    /// lapin hands a message that came back out with the next confirm that it hears, which may be another message's, and
+    /// one acknowledgement may be for many. A confirm that carries nothing shows that nothing waited to be handed out, so
+    /// that whatever came back before hangs on one that was heard earlier: all are looked at before the first is believed.
+    /// Once anything has come back, nothing is believed before everything has landed.
     pub fn gather(&mut self, cx: &mut Context<'_>) -> Poll<Gathered> {
         let Some(front) = self.flying.front_mut() else { return Poll::Pending };
-        if !front.look(cx, &mut self.came_back) {
+        if !front.look(cx, &mut self.came_back) && self.came_back.is_empty() {
             return Poll::Pending;
         }
         let mut unwatched = Context::from_waker(Waker::noop());
         for flying in &mut self.flying {
             flying.look(&mut unwatched, &mut self.came_back);
         }
+        if !self.came_back.is_empty() {
+            let pending =
+                self.flying.iter_mut().filter_map(|f| (!f.look(cx, &mut self.came_back)).then_some(())).count();
+            if pending > 0 {
+                return Poll::Pending;
+            }
+        }
+        Poll::Ready(self.believe())
+    }
+
+    /// Takes what has landed from the front.
+    fn believe(&mut self) -> Gathered {
         let mut gathered = Gathered::default();
         while let Some(Flying { message, landed: Some(_), .. }) = self.flying.front() {
             let (message, came_back) = (Arc::clone(message), self.came_back.remove(&message.id));
@@ -193,7 +207,7 @@ impl Lane {
             }
             self.flying.pop_front();
         }
-        Poll::Ready(gathered)
+        gathered
     }
 
     /// Puts what came back to the front again, once nothing is on its way.
