@@ -87,11 +87,17 @@ impl<'a> Queues<'a> {
     fn open_work(&mut self, deliverable: &Deliverable) -> Result<Option<Work>> {
         let Some(subject) = self.subject(deliverable) else { return Ok(None) };
         let Some(platform) = self.gate.platform() else { return Ok(None) };
-        if let Some(work) = self.works.get(&subject)
-            && (!work.from_before || platform.is_alive(&work.id)?)
-        {
-            work.from_before = false;
-            return Ok(Some(work.clone()));
+        // The draft of a work is known only to the run that made it; without it all would go in unseen.
+        let wants_draft = deliverable.connector.validate_before_import == Some(true);
+        if let Some(work) = self.works.get(&subject) {
+            let can_go_on =
+                if wants_draft { work.draft.is_some() } else { !work.from_before || platform.is_alive(&work.id)? };
+            if can_go_on {
+                work.from_before = false;
+                return Ok(Some(work.clone()));
+            }
+            let work = work.clone();
+            self.end(&subject, &work, None)?;
         }
         let (origin, name) = (&deliverable.origin, &deliverable.connector.name);
         let called = match subject.envelope {
@@ -100,7 +106,7 @@ impl<'a> Queues<'a> {
         };
         let id = platform.add_work(&subject.connector, &called, subject.envelope.is_none())?;
         self.works.add(&subject, &id);
-        if deliverable.connector.validate_before_import == Some(true) {
+        if wants_draft {
             let draft = platform.add_draft(&id)?;
             if let Some(work) = self.works.get(&subject) {
                 work.draft = Some(draft);

@@ -194,6 +194,40 @@ fn what_wants_validation_goes_into_a_draft_or_waits() {
 }
 
 #[test]
+fn what_wants_validation_is_not_let_in_by_a_crash() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let scene = Scene::with(1, 1, 2, json!({"validate_before_import": true}));
+    // Killed while its work is being closed: the work is open, its draft is known to nobody any more.
+    let platform = Platform::start(&["--version", NEWEST, "--fault", "slow=5:workEdit.toProcessed:1"]);
+    let (to, token) = (platform.destination(), platform.token_file());
+    let mut command = scene.world.command();
+    command.args([
+        "import",
+        "medium",
+        "--to",
+        &to,
+        "--trust",
+        "trust",
+        "--site",
+        "importer",
+        "--unmapped",
+        "default=x",
+    ]);
+    let mut child = command.arg("--token-file").arg(token).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let at_its_end = || platform.operations().iter().any(|o| o.operation == "workEdit.addExpectations");
+    crate::support::eventually("the messages are announced", at_its_end);
+    std::thread::sleep(Duration::from_millis(500));
+    child.kill().unwrap();
+    child.wait().unwrap();
+    scene.again(&platform, &[]).exits(0);
+    let messages = scene.take(&broker);
+    assert_eq!(messages.len(), 4);
+    assert!(messages.iter().all(|m| m.json()["draft_id"].is_string()), "all of them go into a draft");
+    assert!(platform.works().iter().all(|w| !w.messages.is_empty() || !w.errors.is_empty()));
+}
+
+#[test]
 fn whatever_request_fails_nothing_is_lost() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();

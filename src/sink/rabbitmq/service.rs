@@ -208,7 +208,7 @@ impl Service {
         match code_of(error) {
             Some((403, _)) => {
                 let advice = "give the broker's user write permission for OpenCTI's exchanges";
-                return Err((format!("the broker lets this user not publish: {words}"), advice.into()));
+                return Err((format!("the broker does not let this user publish: {words}"), advice.into()));
             }
             Some((406, true)) if alive => {
                 let dropped = self.lanes[at].closed_over_one(&words);
