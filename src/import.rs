@@ -32,7 +32,7 @@ use crate::sink::platform::Platform;
 use crate::sink::queues::Queues;
 use crate::sink::queues::gate::Gate;
 use crate::sink::spool::Spool;
-use crate::sink::{Destination, Reach, Sink};
+use crate::sink::{Destination, Ended, Reach, Sink};
 use crate::site::Site;
 use crate::stream::{Link, Missing, StreamId};
 use crate::text::{count, size};
@@ -400,8 +400,8 @@ fn deliver_all(
     let mut delivering = Delivering::new(site, ledger, sink.as_mut(), destination.id, options, report);
     let delivered = deliver_each(&mut delivering, observer);
     // A work must not stay open because its run has failed; what cannot be told now is told in the next run.
-    let failed = delivered.as_ref().err().map(|error| error.what.clone());
-    let closed = delivering.close_works(failed.as_deref());
+    let ended = delivered.as_ref().err().map_or(Ended::Run, |error| Ended::Failed(&error.what));
+    let closed = delivering.close_works(ended);
     delivered.and(closed)
 }
 

@@ -291,6 +291,17 @@ pub fn registration(connector: &Connector) -> Registration {
     Registration::new(&connector.id, &connector.name, &connector.kind, scope, connector.auto == Some(true))
 }
 
+/// What has ended, so that its works can be closed.
+#[derive(Debug, Clone, Copy)]
+pub enum Ended<'a> {
+    /// A batch, or what had waited. What a run before this one left open may belong to the next batch.
+    Batch,
+    /// The run.
+    Run,
+    /// The run, because it failed, and why.
+    Failed(&'a str),
+}
+
 /// A place of delivery.
 pub trait Sink {
     /// Finishes what a crash left between `prepare` and `settle`, where the sink can tell how far that came. What is
@@ -357,11 +368,11 @@ pub trait Sink {
         Vec::new()
     }
 
-    /// Closes the works that are open, in error if the run has failed, and why.
+    /// Closes works: those of what has ended.
     ///
     /// # Errors
     /// The destination cannot be told.
-    fn close_works(&mut self, _failed: Option<&str>) -> Result<()> {
+    fn close_works(&mut self, _ended: Ended<'_>) -> Result<()> {
         Ok(())
     }
 

@@ -23,7 +23,7 @@ use crate::set_aside::{self, BatchPlace, ConnectorName, Kind, Reason};
 use crate::shelf::PartFault;
 use crate::shelf::check::read_index;
 use crate::shelf::kept::KeptShelf;
-use crate::sink::{Deliverable, Delivery, Examined, Origin, Refused, Sink, Unfit};
+use crate::sink::{Deliverable, Delivery, Ended, Examined, Origin, Refused, Sink, Unfit};
 use crate::site::Site;
 use crate::stream::StreamId;
 use crate::text::harmless;
@@ -102,7 +102,7 @@ impl<'a> Delivering<'a> {
             }
         }
         self.commit(true)?;
-        self.close_works(None)
+        self.close_works(Ended::Batch)
     }
 
     fn one_set_aside(&mut self, row: &AsideRow, kind: Kind, known: Known, bytes: Vec<u8>) -> Result<()> {
@@ -187,7 +187,7 @@ impl<'a> Delivering<'a> {
             return self.spoiled(row, &name, &fault);
         }
         self.ledger.set_done(row.id, disk::now().0)?;
-        self.close_works(None)?;
+        self.close_works(Ended::Batch)?;
         self.report.delivered_batches.push(DeliveredBatch {
             batch: batch_line(&row.manifest, row.sha256),
             late: row.late && row.done_at.is_none(),
@@ -405,9 +405,9 @@ impl<'a> Delivering<'a> {
         self.note(&group)
     }
 
-    /// Closes the works that are open, in error if the run has failed, and why.
-    pub fn close_works(&mut self, failed: Option<&str>) -> Result<()> {
-        let closed = self.sink.close_works(failed);
+    /// Closes the works of what has ended.
+    pub fn close_works(&mut self, ended: Ended<'_>) -> Result<()> {
+        let closed = self.sink.close_works(ended);
         self.report.findings.append(&mut self.sink.findings());
         self.ledger.forget_works(&self.sink.closed())?;
         closed

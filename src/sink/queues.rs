@@ -13,7 +13,7 @@ use super::destination::WorkPer;
 use super::platform::{Platform, Told};
 use super::rabbitmq::{Message, Outcome};
 use super::works::{OpenWork, Subject, Work, Works};
-use super::{Deliverable, Delivery, Examined, Examiner, Placing, Refused, Sink, Unfit, registration, tell};
+use super::{Deliverable, Delivery, Ended, Examined, Examiner, Placing, Refused, Sink, Unfit, registration, tell};
 use crate::envelope::Connector;
 use crate::error::{Error, Result};
 use crate::opencti::api::ctime;
@@ -458,11 +458,15 @@ impl Sink for Queues<'_> {
         self.works.closed()
     }
 
-    fn close_works(&mut self, failed: Option<&str>) -> Result<()> {
+    fn close_works(&mut self, ended: Ended<'_>) -> Result<()> {
+        let failed = if let Ended::Failed(why) = ended { Some(why) } else { None };
         if failed.is_some() {
             self.gate.hurry();
         }
-        while let Some((subject, work)) = self.works.first() {
+        for (subject, work) in self.works.list() {
+            if work.from_before && matches!(ended, Ended::Batch) {
+                continue;
+            }
             self.end(&subject, &work, failed)?;
             self.works.remove(&subject);
             if failed.is_none() {

@@ -80,9 +80,9 @@ impl Works {
         self.opened.push(OpenWork { id: id.to_owned(), batch, connector, envelope });
     }
 
-    /// The next work that is open.
-    pub fn first(&self) -> Option<(Subject, Work)> {
-        self.open.first_key_value().map(|(subject, work)| (subject.clone(), work.clone()))
+    /// Those that are open.
+    pub fn list(&self) -> Vec<(Subject, Work)> {
+        self.open.iter().map(|(subject, work)| (subject.clone(), work.clone())).collect()
     }
 
     /// It is closed, or gone.

@@ -326,7 +326,49 @@ fn a_run_that_was_killed_is_taken_up_in_its_works() {
             platform.works().into_iter().filter(|w| w.messages.is_empty() && w.errors.is_empty()).collect();
         // Killed between the answer and its note, a work is known to nobody here.
         assert!(open.len() <= 1 && open.iter().all(|w| w.expected == 0), "{open:?}");
+        assert!(
+            platform.works().len() - open.len() == 2,
+            "one for each connector, in both runs: {:?}",
+            platform.works()
+        );
     }
+}
+
+/// Starts an import in which opening the first work takes three seconds, and takes a queue from its exchange meanwhile.
+fn import_beside_an_unbound_queue(
+    broker: &Broker,
+    scene: &Scene,
+    platform: &Platform,
+    unbound: &str,
+) -> std::process::Output {
+    let (to, token) = (platform.destination(), platform.token_file());
+    let mut command = scene.world.command();
+    command.args(["import", "medium", "--to", &to, "--trust", "trust", "--site", "importer", "--patience", "3s"]);
+    command.args(["--applicant", &format!("{APPLICANT}={APPLICANT}"), "--token-file"]).arg(token);
+    let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let opens = || platform.operations().iter().any(|o| o.operation == "workAdd");
+    crate::support::eventually("the first work is opened", opens);
+    let (queue, key) = (push_queue(unbound), format!("push_routing_{unbound}"));
+    broker.queues(&["unbind", &queue, "--exchange", "amqp.worker.exchange", "--routing-key", &key]);
+    child.wait_with_output().unwrap()
+}
+
+#[test]
+fn what_no_queue_takes_is_not_delivered_and_harms_no_other() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    // Five connectors share four channels: the last one stands in the way of the first one's messages.
+    let scene = Scene::new(5, 40, 25);
+    let platform = Platform::start(&["--version", NEWEST, "--fault", "slow=3:workAdd:1"]);
+    let unbound = scene.ids[4].clone();
+    let output = import_beside_an_unbound_queue(&broker, &scene, &platform, &unbound);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{said}");
+    assert!(said.contains("come back") && said.contains("gave up after 3 s"), "{said}");
+    assert_eq!(broker.count(&push_queue(&unbound)), Some(0));
+    // It is bound again when its connector is registered.
+    scene.again(&platform, &[]).exits(0);
+    scene.all_are_there(&scene.take(&broker), &platform);
 }
 
 fn existing(scene: &Scene, name: &str, active: bool) -> String {

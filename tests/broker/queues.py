@@ -9,6 +9,7 @@
   delete QUEUE...   deletes them
   declare QUEUE     makes it, durable; --exchange E --routing-key K binds it, --argument NAME=JSON is for x-max-length
                     and the like
+  unbind QUEUE      --exchange E --routing-key K
 """
 import argparse
 import base64
@@ -62,7 +63,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--port", type=int, default=int(os.environ.get("AIRPOUCH_AMQP_PORT", 5672)))
     parser.add_argument("--vhost", default="/")
-    parser.add_argument("verb", choices=("count", "take", "peek", "delete", "declare"))
+    parser.add_argument("verb", choices=("count", "take", "peek", "delete", "declare", "unbind"))
     parser.add_argument("queues", nargs="+", metavar="QUEUE")
     parser.add_argument("--exchange")
     parser.add_argument("--routing-key", default="")
@@ -74,6 +75,8 @@ def main():
             print(json.dumps(count(channel, queue)))
         elif args.verb == "delete":
             channel.queue_delete(queue)
+        elif args.verb == "unbind":
+            channel.queue_unbind(queue, args.exchange, args.routing_key)
         elif args.verb == "declare":
             given = dict(argument.split("=", 1) for argument in args.argument)
             channel.queue_declare(queue, durable=True, arguments={n: json.loads(v) for n, v in given.items()})
