@@ -40,7 +40,7 @@ pub struct Args {
     #[arg(long, value_name = "NAME", env = "AIRPOUCH_AMQP_USER")]
     amqp_user: Option<String>,
     /// Whether the broker is reached by TLS, likewise
-    #[arg(long, value_name = "BOOL", env = "AIRPOUCH_AMQP_TLS", num_args = 0..=1, default_missing_value = "true", value_parser = BoolishValueParser::new())]
+    #[arg(long, value_name = "BOOL", env = "AIRPOUCH_AMQP_TLS", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     amqp_tls: Option<bool>,
     /// The platform's rabbitmq:queue_prefix, for amqp(s)://
     #[arg(long, value_name = "PREFIX", env = "AIRPOUCH_QUEUE_PREFIX")]

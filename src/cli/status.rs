@@ -7,6 +7,7 @@ use airpouch::import::{all_missing, missing_finding};
 use airpouch::ledger::Ledger;
 use airpouch::ledger::delivered::State;
 use airpouch::report::{ExitStatus, Finding, Proof, Weight, head_code};
+use airpouch::sink::Destination;
 use airpouch::site::Role;
 use airpouch::text::{count, grouped, harmless, size};
 use serde::Serialize;
@@ -133,7 +134,7 @@ fn exporter(ledger: &Ledger, status: &mut Status) -> Result<()> {
 }
 
 fn importer(ledger: &Ledger, status: &mut Status) -> Result<()> {
-    status.destination = ledger.destination()?.map(|d| format!("{}:{}", d.kind, d.address));
+    status.destination = ledger.destination()?.map(|d| Destination::shown(&d.kind, &d.address));
     let aside = ledger.set_aside()?;
     for id in ledger.incoming_streams()? {
         let mut stream = Stream { stream: id.to_string(), ..Stream::default() };

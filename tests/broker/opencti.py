@@ -611,7 +611,7 @@ def settings():
     parser.add_argument("--log")
     parser.add_argument("--state")
     parser.add_argument("--fault", action="append", default=[])
-    parser.add_argument("--amqp-port", type=int, default=int(os.environ.get("AIRPOUCH_AMQP_PORT", 5672)))
+    parser.add_argument("--amqp-port", type=int, default=int(os.environ.get("AIRPOUCH_TEST_AMQP_PORT", 5672)))
     parser.add_argument("--vhost", default="/")
     parser.add_argument("--queue-type", choices=("classic", "quorum"), default="classic")
     parser.add_argument("--queue-prefix", default="")

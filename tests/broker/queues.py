@@ -61,7 +61,7 @@ def messages(channel, queue):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--port", type=int, default=int(os.environ.get("AIRPOUCH_AMQP_PORT", 5672)))
+    parser.add_argument("--port", type=int, default=int(os.environ.get("AIRPOUCH_TEST_AMQP_PORT", 5672)))
     parser.add_argument("--vhost", default="/")
     parser.add_argument("verb", choices=("count", "take", "peek", "delete", "declare", "unbind"))
     parser.add_argument("queues", nargs="+", metavar="QUEUE")

@@ -75,11 +75,11 @@ impl Broker {
     /// The broker, or nothing: then the test that asks is skipped, and counted as skipped.
     pub fn there() -> Option<Self> {
         let port = |name: &str| std::env::var(name).ok()?.parse().ok();
-        let there = match (port("AIRPOUCH_AMQP_PORT"), port("AIRPOUCH_AMQPS_PORT")) {
+        let there = match (port("AIRPOUCH_TEST_AMQP_PORT"), port("AIRPOUCH_TEST_AMQPS_PORT")) {
             (Some(port), Some(tls_port)) => Some(Self { port, tls_port }),
             _ => None,
         };
-        let all = ["AIRPOUCH_TEST_TLS", "AIRPOUCH_RABBITMQCTL", "AIRPOUCH_PYCTI"];
+        let all = ["AIRPOUCH_TEST_TLS", "AIRPOUCH_TEST_RABBITMQCTL", "AIRPOUCH_PYCTI"];
         let there = there.filter(|_| all.iter().all(|name| std::env::var_os(name).is_some()));
         if there.is_none() {
             // Skips are counted by the beginning of a line, and another test may be in the middle of one.
@@ -113,7 +113,7 @@ impl Broker {
     /// Runs `rabbitmqctl`; it has to succeed.
     #[track_caller]
     pub fn ctl(&self, arguments: &[&str]) -> String {
-        let program = std::env::var_os("AIRPOUCH_RABBITMQCTL").expect("there() has seen it");
+        let program = std::env::var_os("AIRPOUCH_TEST_RABBITMQCTL").expect("there() has seen it");
         finish(Command::new(program).args(arguments)).exits(0).stdout
     }
 
