@@ -248,8 +248,10 @@ impl<'a> Delivering<'a> {
         let rules = Rules { policy, applicants, examiner: self.sink.examiner() };
         let decision = decide(bytes, parsed, examined, known, redeliver, rules);
         let (Decision::Deliver { .. }, Ok(envelope)) = (&decision, parsed) else { return Ok(decision) };
-        let unfit = self.sink.admits(&self.options.connector_here(&envelope.connector))?;
-        Ok(unfit.map_or(decision, Decision::of_unfit))
+        let unfit = self.sink.admits(&self.options.connector_here(&envelope.connector));
+        // It is ours from now on, also if the run goes no further.
+        self.ledger.note_opened(self.destination, &[], &self.sink.registered())?;
+        Ok(unfit?.map_or(decision, Decision::of_unfit))
     }
 
     fn known(&self, sha256: Digest) -> Result<Known> {
@@ -344,7 +346,7 @@ impl<'a> Delivering<'a> {
         let (ledger, destination) = (&mut *self.ledger, self.destination);
         let prepared = self.sink.prepare(&mut |work| ledger.note_opened(destination, &[work], &[]));
         // What was opened or registered is noted in any case, for it is there.
-        self.ledger.note_opened(self.destination, &self.sink.opened(), &self.sink.registered())?;
+        self.ledger.note_opened(self.destination, &self.sink.opened(), &[])?;
         self.report.findings.append(&mut self.sink.findings());
         let mut delivery = Delivery::default();
         if prepared.is_err() {

@@ -342,13 +342,26 @@ impl<'a> Platform<'a> {
 
     fn stop(&self, asked: &str, fault: Fault) -> Error {
         match fault {
-            Fault::Stop(error) | Fault::Forbidden(error) => error,
+            Fault::Stop(error) => error,
+            Fault::Forbidden(error) => match self.lacks() {
+                Some(lacks) => error.advise(lacks),
+                None => error,
+            },
             Fault::Refused(words) => self.failed(
                 format!("the platform refuses {asked}: {words}"),
                 "its words say why; a platform older or newer than airpouch may ask for other things",
             ),
             Fault::WorkGone => self.failed(format!("the work is gone ({asked})"), "import again, without a medium"),
         }
+    }
+
+    /// What the token's user may not, if the platform says what he may.
+    fn lacks(&self) -> Option<String> {
+        let lacking = self.me.as_ref()?.lacks(self.version.knows_drafts());
+        let named: Vec<String> = lacking.iter().map(|(what, what_for)| format!("{what} ({what_for})")).collect();
+        let lacks = named.join(", ");
+        (!named.is_empty())
+            .then(|| format!("its user lacks {lacks}: put it into the group Connectors, or give it the role Connector"))
     }
 
     fn failed(&self, what: String, advice: &str) -> Error {
@@ -360,6 +373,11 @@ impl<'a> Platform<'a> {
 fn agent(address: &PlatformAddress, reach: &Reach) -> Result<ureq::Agent> {
     let proxy = match &reach.proxy {
         None => None,
+        // A password in it would stand in every list of processes; it is not repeated.
+        Some(url) if url.contains('@') => {
+            return Err(Error::usage("a user or a password stands in the address of the proxy")
+                .advise("write http://HOST:PORT, and let the proxy know this machine by its address"));
+        }
         Some(url) => Some(ureq::Proxy::new(url).map_err(|_| {
             Error::usage(format!("{:?} is no address of a proxy", harmless(url))).advise("write http://HOST:PORT")
         })?),

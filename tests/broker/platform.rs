@@ -431,6 +431,34 @@ fn a_connector_that_runs_there_too_is_told_of() {
 }
 
 #[test]
+fn a_connector_that_a_failed_run_has_registered_is_ours() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let scene = Scene::new(1, 1, 1);
+    let platform = version(NEWEST);
+    let nowhere = ["--amqp-port", "1"];
+    scene.import(&platform, &nowhere).exits(1).says("cannot reach the broker");
+    scene.again(&platform, &[]).exits(0).says("delivered 1 envelope").says_nothing_of("runs on this side too");
+    scene.take(&broker);
+}
+
+#[test]
+fn a_right_that_is_missing_is_named() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let scene = Scene::new(1, 1, 1);
+    let few = ["--version", NEWEST, "--capabilities", "CONNECTORAPI,MODULES"];
+    let platform = Platform::start(&few);
+    scene
+        .import(&platform, &[])
+        .exits(1)
+        .says("(workAdd)")
+        .says("lacks KNOWLEDGE_KNASKIMPORT (to open and close works)");
+    scene.again(&platform, &["--works", "none"]).exits(0).says("delivered 1 envelope");
+    scene.take(&broker);
+}
+
+#[test]
 fn a_connector_that_the_platform_refuses_holds_no_other() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
@@ -562,6 +590,8 @@ fn a_proxy_is_used_only_when_it_is_named() {
     let scene = Scene::new(1, 1, 1);
     scene.import(&platform, &["--proxy", "http://127.0.0.1:9"]).exits(1).says("through the proxy http://127.0.0.1:9");
     scene.import(&platform, &["--proxy", "nonsense://"]).exits(2).says("no address of a proxy");
+    let secret = ["--proxy", "http://somebody:hunter2@127.0.0.1:9"];
+    scene.import(&platform, &secret).exits(2).says("stands in the address of the proxy").says_nothing_of("hunter2");
 }
 
 #[test]
