@@ -10,7 +10,7 @@ use std::path::PathBuf;
 use crate::error::{Error, Result};
 use crate::opencti::message::with_work;
 use crate::report::{DrainReport, Drained, Finding, Observer, Weight};
-use crate::sink::platform::Platform;
+use crate::sink::platform::{Platform, Told};
 use crate::sink::queues::gate::Gate;
 use crate::sink::rabbitmq::{Message, Outcome};
 use crate::sink::spooled::{Listing, Memory, Spooled};
@@ -19,6 +19,7 @@ use crate::text::{count, harmless};
 
 /// Messages of one group: what a crash repeats at most.
 const GROUP_MESSAGES: usize = 2_000;
+const GROUP_BYTES: usize = 16 << 20;
 /// How often a group is sent again because its works were cleared.
 const CLEARED_MAX: usize = 3;
 
@@ -33,8 +34,12 @@ pub fn drain(
     observer: &dyn Observer,
     report: &mut DrainReport,
 ) -> Result<()> {
+    if to.path().is_some() {
+        return Err(Error::usage(format!("a spool is not drained to {to}"))
+            .advise("name a broker or a platform: --to amqps://HOST or opencti+https://HOST"));
+    }
     let spool = Spooled::open(path)?;
-    let memory = spool.memory()?;
+    let memory = memory_of(&spool, to, report)?;
     let listing = spool.list()?;
     if listing.messages.is_empty() && memory.works.is_empty() {
         return Ok(());
@@ -45,19 +50,41 @@ pub fn drain(
         Destination::Platform(address) => {
             Gate::through(Platform::open(address, reach, observer)?, reach.clone(), ours, observer)
         }
-        Destination::Directory(_) | Destination::Spool(_) => {
-            return Err(Error::usage(format!("a spool is not drained to {to}"))
-                .advise("name a broker or a platform: --to amqps://HOST or opencti+https://HOST"));
-        }
+        Destination::Directory(_) | Destination::Spool(_) => return Ok(()),
     };
     let known = memory.works.clone();
-    let mut draining =
-        Draining { spool, gate, memory, left_open: known, sent: BTreeMap::new(), resting: BTreeMap::new(), report };
+    let mut draining = Draining {
+        spool,
+        gate,
+        memory,
+        left_open: known,
+        sent: BTreeMap::new(),
+        resting: BTreeMap::new(),
+        doubtful: BTreeSet::new(),
+        report,
+    };
     let drained = draining.all(listing);
     draining.report.findings.append(&mut draining.gate.findings);
     let failed = drained.as_ref().err().map(|error| error.what.clone());
     let closed = draining.close_works(failed.as_deref());
     drained.and(closed)
+}
+
+/// What the last drain left to remember, as far as it went to the same destination.
+fn memory_of(spool: &Spooled, to: &Destination, report: &mut DrainReport) -> Result<Memory> {
+    let memory = spool.memory()?;
+    let destination = to.to_string();
+    if memory.destination == destination {
+        return Ok(memory);
+    }
+    if !memory.works.is_empty() {
+        let works: Vec<&str> = memory.works.values().map(String::as_str).collect();
+        let what =
+            format!("a drain to {} was cut off, and left works open there: {}", memory.destination, works.join(", "));
+        let finding = Finding::new(Weight::Warning, "works-left", harmless(&what));
+        report.findings.push(finding.advise("clear them there by hand, if nothing waits in their queues any more"));
+    }
+    Ok(Memory { destination, ..Memory::default() })
 }
 
 struct Draining<'a> {
@@ -70,6 +97,8 @@ struct Draining<'a> {
     sent: BTreeMap<String, usize>,
     /// Of those, the ones that rest on the connector's work as it is now.
     resting: BTreeMap<String, usize>,
+    /// Connectors whose works may expect more than comes.
+    doubtful: BTreeSet<String>,
     report: &'a mut DrainReport,
 }
 
@@ -84,7 +113,12 @@ impl Draining<'_> {
             match unfit {
                 None => drop(passed.insert(id.clone())),
                 Some(Unfit::Hold { code, what, .. } | Unfit::Quarantine { code, what, .. }) => {
-                    let advice = "if it is the same feed: drain --take-over, once; its messages stay in the spool";
+                    let advice = match code {
+                        "connector-exists" => {
+                            "if it is the same feed: drain --take-over, once; its messages stay in the spool"
+                        }
+                        _ => "mend what the platform says; its messages stay in the spool",
+                    };
                     let finding = Finding::new(Weight::Incomplete, code, what).at(harmless(id)).advise(advice);
                     self.report.findings.push(finding);
                 }
@@ -93,8 +127,12 @@ impl Draining<'_> {
             self.note_registered()?;
         }
         let (going, left): (Vec<_>, Vec<_>) = listing.messages.into_iter().partition(|(_, id)| passed.contains(id));
-        self.report.left = left.len() as u64;
-        let drained = going.chunks(GROUP_MESSAGES).try_for_each(|group| self.group(group));
+        self.report.left += left.len() as u64;
+        let (mut rest, mut drained) = (going.as_slice(), Ok(()));
+        while !rest.is_empty() && drained.is_ok() {
+            drained = self.group(rest).map(|taken| rest = &rest[taken..]);
+        }
+        self.report.left += rest.len() as u64;
         for (id, connector) in &listing.connectors {
             if let Some(messages) = self.sent.get(id) {
                 let (id, name, messages) = (id.clone(), connector.name.clone(), *messages as u64);
@@ -115,17 +153,41 @@ impl Draining<'_> {
         self.spool.remember(&self.memory)
     }
 
-    /// Sends a group, and takes it out of the spool once it is in the queues.
-    fn group(&mut self, group: &[(i64, String)]) -> Result<()> {
+    /// Sends a group from the front of these, and takes it out of the spool once it is in the queues; how many it was.
+    fn group(&mut self, going: &[(i64, String)]) -> Result<usize> {
+        let (waiting, taken) = self.read_group(going);
+        self.send_group(&going[..taken], waiting).map(|()| taken)
+    }
+
+    /// Reads the messages of a group. One that cannot be read stays where it is, and is said.
+    fn read_group(&mut self, going: &[(i64, String)]) -> (Vec<Waiting>, usize) {
+        let (mut waiting, mut taken, mut bytes) = (Vec::new(), 0, 0);
+        for (number, connector) in going.iter().take(GROUP_MESSAGES) {
+            if bytes >= GROUP_BYTES {
+                break;
+            }
+            taken += 1;
+            match self.spool.read(connector, *number) {
+                Ok(Some(body)) => {
+                    bytes += body.len();
+                    waiting.push((*number, connector.clone(), body));
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    self.report.left += 1;
+                    let finding = Finding::new(Weight::Incomplete, "unreadable-message", error.what);
+                    let finding = finding.at(error.place.unwrap_or_default());
+                    self.report.findings.push(finding.advise(error.advice.unwrap_or_default()));
+                }
+            }
+        }
+        (waiting, taken)
+    }
+
+    fn send_group(&mut self, group: &[(i64, String)], mut waiting: Vec<Waiting>) -> Result<()> {
         let connectors: BTreeSet<&String> = group.iter().map(|(_, id)| id).collect();
         for connector in &connectors {
             self.gate.wait_for_room(connector)?;
-        }
-        let mut waiting = Vec::new();
-        for (number, connector) in group {
-            if let Some(body) = self.spool.read(connector, *number)? {
-                waiting.push((*number, connector.clone(), body));
-            }
         }
         for _ in 0..CLEARED_MAX {
             self.open_works(&waiting)?;
@@ -159,9 +221,17 @@ impl Draining<'_> {
         let mut sums: BTreeMap<&String, usize> = BTreeMap::new();
         waiting.iter().for_each(|(_, connector, _)| *sums.entry(connector).or_default() += 1);
         for (connector, messages) in sums {
-            let work = self.work(connector)?;
-            if let Some(platform) = self.gate.platform() {
-                platform.expect(&work, messages)?;
+            for _ in 0..=CLEARED_MAX {
+                let work = self.work(connector)?;
+                let Some(platform) = self.gate.platform() else { break };
+                match platform.expect(&work, messages)? {
+                    Told::Heard => break,
+                    Told::Doubtful => {
+                        self.doubtful.insert(connector.clone());
+                        break;
+                    }
+                    Told::Gone => drop(self.memory.works.remove(connector)),
+                }
             }
         }
         Ok(())
@@ -277,7 +347,9 @@ impl Draining<'_> {
                 Some(why) => format!("airpouch stopped: {why}. What was not confirmed goes again, in another work"),
                 None => format!("airpouch drained {}", count(sent, "message")),
             };
-            platform.close(&work, &message, failed.is_some() || self.left_open.contains_key(&connector))?;
+            let in_error =
+                failed.is_some() || self.left_open.contains_key(&connector) || self.doubtful.contains(&connector);
+            platform.close(&work, &message, in_error)?;
             let is_gone = failed.is_none() && !platform.is_alive(&work)?;
             self.memory.works.remove(&connector);
             self.spool.remember(&self.memory)?;

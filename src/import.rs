@@ -370,8 +370,14 @@ fn deliver_all(
         }
         Destination::Platform(address) => {
             let platform = Platform::open(address, &options.reach, observer)?;
-            let works = known.map_or(Ok(Vec::new()), |row| ledger.open_works(row.id))?;
-            let ours = known.map_or(Ok(BTreeSet::new()), |row| ledger.registered(row.id))?;
+            // Under another address it is the same one.
+            let there = match &target {
+                Target::Known(row) => Some(row.clone()),
+                Target::Same => ledger.destination()?,
+                Target::First | Target::New => None,
+            };
+            let works = there.as_ref().map_or(Ok(Vec::new()), |row| ledger.open_works(row.id))?;
+            let ours = there.as_ref().map_or(Ok(BTreeSet::new()), |row| ledger.registered(row.id))?;
             let gate = Gate::through(platform, options.reach.clone(), ours, observer);
             Box::new(Queues::new(gate, high_water, works))
         }

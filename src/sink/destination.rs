@@ -80,12 +80,9 @@ impl Destination {
     pub fn parse(text: &str) -> Result<Self> {
         let (kind, address) = text.split_once(':').unwrap_or(("", text));
         let lower = kind.to_ascii_lowercase();
-        let has_secret = address.split_once("//").is_some_and(|(_, rest)| {
-            rest.split(['/', '?', '#'])
-                .next()
-                .and_then(|authority| authority.rsplit_once('@'))
-                .is_some_and(|(user, _)| user.contains(':'))
-        });
+        // A password may hold anything, a slash too.
+        let user = address.trim_start_matches('/').rsplit_once('@').map(|(user, _)| user);
+        let has_secret = !matches!(lower.as_str(), "dir" | "spool") && user.is_some_and(|user| user.contains(':'));
         if has_secret {
             return Err(Error::usage("a password stands in the destination; it would show in every list of processes")
                 .advise("take it out and give it by a file: --amqp-password-file FILE, --token-file FILE"));
@@ -277,6 +274,16 @@ mod a_destination {
             ("spool:/var/spool/x/", "spool:/var/spool/x"),
         ] {
             assert_eq!(Destination::parse(text).unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
+    fn with_a_password_is_refused_without_repeating_it() {
+        for text in
+            ["amqp://u:hun/ter2@host", "amqps:u:hunter2@host", "opencti+https://u:hunter2@host", "amqp://u:hunter2#@h"]
+        {
+            let said = Destination::parse(text).unwrap_err().to_string();
+            assert!(said.contains("password") && !said.contains("ter2"), "{said}");
         }
     }
 

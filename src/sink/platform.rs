@@ -20,6 +20,8 @@ const ANSWER_MAX: u64 = 1 << 20;
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// How long an answer may take: a loaded platform takes its time.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
+/// However little patience there is.
+const ANSWER_AT_LEAST: Duration = Duration::from_secs(5);
 /// How long a platform that is not there at all is tried when nothing was begun yet.
 const FIRST_TRIES: Duration = Duration::from_secs(3);
 
@@ -244,6 +246,11 @@ impl<'a> Platform<'a> {
             Ok(answer) if answer.doubtful => Ok(Told::Doubtful),
             Ok(_) => Ok(Told::Heard),
             Err(Fault::WorkGone) => Ok(Told::Gone),
+            // Older platforms trip over a work that is gone, and say anything.
+            Err(Fault::Refused(words)) => match question.variables["id"].as_str() {
+                Some(work) if !self.is_alive(work)? => Ok(Told::Gone),
+                _ => Err(self.stop(question.name, Fault::Refused(words))),
+            },
             Err(fault) => Err(self.stop(question.name, fault)),
         }
     }
@@ -395,8 +402,7 @@ fn agent(address: &PlatformAddress, reach: &Reach) -> Result<ureq::Agent> {
         .https_only(address.is_tls())
         .user_agent(concat!("airpouch/", env!("CARGO_PKG_VERSION")))
         .timeout_connect(Some(CONNECT_MAX))
-        .timeout_recv_response(Some(ANSWER_WITHIN))
-        .timeout_recv_body(Some(ANSWER_WITHIN))
+        .timeout_global(Some(CONNECT_MAX + ANSWER_WITHIN.min(reach.patience.max(ANSWER_AT_LEAST))))
         .tls_config(tls.build())
         .build();
     Ok(config.new_agent())

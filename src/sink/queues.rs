@@ -26,6 +26,8 @@ use gate::Gate;
 /// Messages of one group, and bytes of its envelopes: what a crash repeats at most, beside what is on its way.
 const GROUP_MESSAGES: usize = 2_000;
 const GROUP_BYTES: usize = 16 << 20;
+/// Bytes of envelopes that are on their way; with more it is waited for all of them.
+const HELD_BYTES_MAX: usize = 64 << 20;
 /// How often a work is opened anew for one envelope, if they are cleared one after the other.
 const CLEARED_MAX: u32 = 3;
 
@@ -93,6 +95,9 @@ impl<'a> Queues<'a> {
             let can_go_on =
                 if wants_draft { work.draft.is_some() } else { !work.from_before || platform.is_alive(&work.id)? };
             if can_go_on {
+                if work.from_before {
+                    work.flaw = Some("a run was cut off: more may be expected than comes".into());
+                }
                 work.from_before = false;
                 return Ok(Some(work.clone()));
             }
@@ -125,9 +130,10 @@ impl<'a> Queues<'a> {
             }
         }
         for (subject, (messages, number)) in sums {
+            let mut is_told = false;
             for _ in 0..CLEARED_MAX {
                 let Some(platform) = self.gate.platform() else { return Ok(()) };
-                let Some(work) = self.works.get(&subject) else { break };
+                let Some(work) = self.works.get(&subject) else { return Err(cleared()) };
                 match platform.expect(&work.id, messages)? {
                     Told::Gone => self.open_again(&subject, number)?,
                     told => {
@@ -135,9 +141,13 @@ impl<'a> Queues<'a> {
                             work.flaw = Some("a request was cut: its expectations may be counted twice".into());
                         }
                         work.messages += messages;
+                        is_told = true;
                         break;
                     }
                 }
+            }
+            if !is_told {
+                return Err(cleared());
             }
         }
         Ok(())
@@ -304,8 +314,7 @@ impl<'a> Queues<'a> {
             let Some(mut flying) = self.flying.remove(number) else { continue };
             flying.cleared += 1;
             if flying.cleared > CLEARED_MAX {
-                return Err(Error::failed("works are cleared on the platform as fast as they are opened")
-                    .advise("leave them alone while airpouch imports, or say --works none; then import again"));
+                return Err(cleared());
             }
             self.open_work(&flying.deliverable)?;
             flying.left = messages_in(&flying.deliverable);
@@ -433,9 +442,12 @@ impl Sink for Queues<'_> {
             self.flying.insert(self.last, Flying { deliverable, placing, left, refused: None, work: None, cleared: 0 });
             numbers.push(self.last);
         }
-        let sent = self.send(&numbers, all, delivery);
+        // What is on its way is held whole until it has landed.
+        let held: usize = self.flying.values().map(|flying| flying.deliverable.bytes.len()).sum();
+        let sent = self.send(&numbers, all || held > HELD_BYTES_MAX, delivery);
         if sent.is_err() && self.gate.is_over() {
-            return self.landed(delivery).and(sent);
+            let landed = self.landed(delivery);
+            return sent.and(landed);
         }
         sent
     }
@@ -463,17 +475,19 @@ impl Sink for Queues<'_> {
         if failed.is_some() {
             self.gate.hurry();
         }
+        let mut trouble = Ok(());
         for (subject, work) in self.works.list() {
             if work.from_before && matches!(ended, Ended::Batch) {
                 continue;
             }
-            self.end(&subject, &work, failed)?;
-            self.works.remove(&subject);
-            if failed.is_none() {
-                self.warn_if_gone(&work)?;
-            }
+            // One that cannot be told holds no other.
+            let told = self.end(&subject, &work, failed).and_then(|()| {
+                self.works.remove(&subject);
+                if failed.is_none() { self.warn_if_gone(&work) } else { Ok(()) }
+            });
+            trouble = trouble.and(told);
         }
-        Ok(())
+        trouble
     }
 
     fn findings(&mut self) -> Vec<Finding> {
@@ -487,6 +501,11 @@ impl Sink for Queues<'_> {
     fn mark(&self) -> &str {
         ""
     }
+}
+
+fn cleared() -> Error {
+    Error::failed("works are cleared on the platform as fast as they are opened")
+        .advise("leave them alone while airpouch imports, or say --works none; then import again")
 }
 
 /// The id of a message: the same at each import, and another one for each part of each envelope.

@@ -19,7 +19,7 @@ mod link;
 mod service;
 
 use std::sync::Arc;
-use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -33,6 +33,9 @@ use service::Service;
 
 /// Lanes, each a channel: four of them made one and a half times the messages of one.
 pub const LANES: usize = 4;
+
+/// Commands that wait for the service; each may be a large message.
+const COMMANDS_WAITING: usize = 16;
 
 /// Where the broker is and who is there.
 #[derive(Clone)]
@@ -122,7 +125,7 @@ impl Broker {
     /// The broker is not there, or does not let this user in.
     pub fn connect(login: Login, patience: Duration) -> Result<Self> {
         let place = login.address.to_string();
-        let (commands, received) = tokio::sync::mpsc::channel(256);
+        let (commands, received) = tokio::sync::mpsc::channel(COMMANDS_WAITING);
         let (sender, events) = std::sync::mpsc::channel();
         let (ready, is_ready) = sync_channel(1);
         let thread = std::thread::Builder::new()
@@ -205,7 +208,7 @@ impl Broker {
             match answer.recv_timeout(Duration::from_millis(200)) {
                 Ok(Ok(found)) => return Ok(found),
                 Ok(Err(what)) => {
-                    return Err(self.error(what, "look at the user's permissions: airpouch check says more".into()));
+                    return Err(self.error(what, "look at the permissions of the broker's user".into()));
                 }
                 Err(RecvTimeoutError::Timeout) => self.gather(Duration::ZERO)?,
                 Err(RecvTimeoutError::Disconnected) => {
@@ -237,12 +240,14 @@ impl Broker {
 
     /// Takes what the service has said, and waits so long for the first of it.
     fn gather(&mut self, wait: Duration) -> Result<()> {
-        let first = match wait {
-            Duration::ZERO => self.events.try_recv().ok(),
-            wait => self.events.recv_timeout(wait).ok(),
+        let mut next = match wait {
+            Duration::ZERO => self.events.try_recv().map_err(|e| e == TryRecvError::Disconnected),
+            wait => self.events.recv_timeout(wait).map_err(|e| e == RecvTimeoutError::Disconnected),
         };
-        let mut next = first;
-        while let Some(event) = next {
+        if next.as_ref().is_err_and(|is_over| *is_over) && self.commands.take().is_some() {
+            return Err(self.ended());
+        }
+        while let Ok(event) = next {
             match event {
                 Event::Outcome(outcome) => self.outcomes.push(outcome),
                 Event::Word(word) => self.words.push(word),
@@ -251,7 +256,7 @@ impl Broker {
                     return Err(self.error(what, advice));
                 }
             }
-            next = self.events.try_recv().ok();
+            next = self.events.try_recv().map_err(|_| false);
         }
         Ok(())
     }

@@ -24,6 +24,9 @@ const MESSAGE_MAX: u64 = 8 * ENVELOPE_MAX;
 /// What a drain remembers for the next one.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
+    /// Where the rest of it is true.
+    #[serde(default)]
+    pub destination: String,
     /// Works that are open, by connector.
     pub works: BTreeMap<String, String>,
     /// Connectors that were registered.
@@ -75,6 +78,15 @@ impl Spooled {
     /// # Errors
     /// The system refused; a connector's registration cannot be read.
     pub fn list(&self) -> Result<Listing> {
+        // Names are given in order of their numbers, but a directory is read as it happens to lie: what an import is
+        // placing at this moment is left for the next drain, so that nothing overtakes.
+        let last = self.list_once()?.messages.keys().next_back().copied().unwrap_or(0);
+        let mut listing = self.list_once()?;
+        listing.messages.retain(|number, _| *number <= last);
+        Ok(listing)
+    }
+
+    fn list_once(&self) -> Result<Listing> {
         let fault = |path: &Path, e: &io::Error| Error::io("read the spool", path, e);
         let mut listing = Listing::default();
         for entry in fs::read_dir(&self.path).map_err(|e| fault(&self.path, &e))? {

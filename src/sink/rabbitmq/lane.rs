@@ -22,8 +22,8 @@ enum Landed {
     /// The broker wrote it down, as far as this message is concerned. With the id of a message that came back, if one did:
     /// lapin hands those out with the confirms that come next, which may be another message's.
     Acked(Option<String>),
-    /// The broker did not want to keep it.
-    Nack,
+    /// The broker did not want to keep it; with what came back, likewise.
+    Nack(Option<String>),
     /// Its channel or connection broke, so that nobody knows.
     Lost(lapin::Error),
 }
@@ -42,7 +42,7 @@ impl Flying {
         if self.landed.is_none()
             && let Poll::Ready(landed) = self.landing.as_mut().poll(cx)
         {
-            if let Landed::Acked(Some(id)) = &landed {
+            if let Landed::Acked(Some(id)) | Landed::Nack(Some(id)) = &landed {
                 came_back.insert(id.clone());
             }
             self.landed = Some(landed);
@@ -190,7 +190,7 @@ impl Lane {
                     gathered.lost = Some(error);
                     break;
                 }
-                Some(Landed::Nack) => {
+                Some(Landed::Nack(_)) if !came_back => {
                     gathered.nack = Some(message.route.queue.clone());
                     self.back.push(message);
                 }
@@ -263,6 +263,11 @@ impl Lane {
         dropped
     }
 
+    /// The first message that is suspected.
+    pub fn first_suspect(&self) -> Option<&Suspect> {
+        self.suspects.first()
+    }
+
     /// Takes the suspects: something else has shown whether messages pass.
     pub fn take_suspects(&mut self) -> Vec<Suspect> {
         self.careful = 0;
@@ -286,7 +291,7 @@ fn publish(channel: Arc<Channel>, message: Arc<Message>) -> Landing {
         };
         match confirmation {
             Ok(Confirmation::Ack(came_back)) => Landed::Acked(came_back.map(|m| id_of(&m, &message))),
-            Ok(Confirmation::Nack(_)) => Landed::Nack,
+            Ok(Confirmation::Nack(came_back)) => Landed::Nack(came_back.map(|m| id_of(&m, &message))),
             Ok(Confirmation::NotRequested) => Landed::Acked(None),
             Err(error) => Landed::Lost(error),
         }

@@ -22,6 +22,8 @@ const HELD_BYTES_MAX: usize = 32 << 20;
 const HELD_MAX: usize = 8_000;
 /// How long one try to connect may take.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
+/// How long a lane has nothing but suspects before something else is sent to see whether it passes.
+const ALONE: Duration = Duration::from_secs(1);
 /// How often what is in trouble is looked at again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
@@ -53,6 +55,10 @@ pub struct Service {
     refused: Vec<u64>,
     /// When something was confirmed last, or there was nothing to confirm.
     progress: Instant,
+    /// Whether anything was confirmed since the connection was made.
+    is_fruitful: bool,
+    /// Since when each lane has nothing but suspects.
+    alone_since: [Option<Instant>; LANES],
     /// Where a question was to be answered that has ended the service: it is heard first why.
     unanswered: Option<SyncSender<Result<Option<u32>, String>>>,
 }
@@ -105,6 +111,8 @@ impl Service {
             trouble: None,
             refused: Vec::new(),
             progress: Instant::now(),
+            is_fruitful: true,
+            alone_since: [None; LANES],
             unanswered: None,
         }
     }
@@ -151,6 +159,10 @@ impl Service {
             if has_room && let Poll::Ready(command) = commands.poll_recv(cx) {
                 return Poll::Ready(Turn::Asked(command));
             }
+            // Who asked has gone away; what waits is nobody's any more.
+            if !has_room && commands.is_closed() {
+                return Poll::Ready(Turn::Asked(None));
+            }
             pin!(tick.tick()).as_mut().poll(cx).map(|_| Turn::Tick)
         })
         .await
@@ -174,6 +186,7 @@ impl Service {
     async fn landed(&mut self, at: usize, gathered: Gathered) -> Result<(), End> {
         let Gathered { confirmed, returned, nack, lost, suspects } = gathered;
         if !confirmed.is_empty() {
+            self.is_fruitful = true;
             self.progress = Instant::now();
             if self.trouble.as_ref().is_some_and(|trouble| trouble.lane.is_none_or(|lane| lane == at)) {
                 self.trouble = None;
@@ -235,23 +248,24 @@ impl Service {
             Ok(Err(error)) => return self.disconnected(&words_of(&error)),
             Err(_) => return self.disconnected("it does not open a channel"),
         }
-        if self.lanes[at].has_only_suspects() {
-            return self.probe(at).await;
-        }
         Ok(())
     }
 
-    /// Nothing else is there that could pass: a message that nobody wants shows whether the broker takes any.
+    /// Nothing else is there that could pass: a message that nobody wants shows whether the exchange takes any.
     async fn probe(&mut self, at: usize) -> Result<(), End> {
-        let Some(channel) = self.lanes[at].channel.clone() else { return Ok(()) };
-        let passes = matches!(timeout(CONNECT_MAX, probe(&channel, "")).await, Ok(Ok(true)));
-        let suspects = self.lanes[at].take_suspects();
-        match suspects.first() {
-            Some(first) if !passes => Err(all_refused(&first.words)),
-            _ => {
+        let lane = &self.lanes[at];
+        let (Some(channel), Some(first)) = (lane.channel.clone(), lane.first_suspect()) else { return Ok(()) };
+        let (exchange, words) = (first.message.route.exchange.clone(), first.words.clone());
+        match timeout(CONNECT_MAX, probe(&channel, &exchange)).await {
+            Ok(Ok(true)) => {
+                let suspects = self.lanes[at].take_suspects();
                 suspects.into_iter().for_each(|suspect| self.refuse(suspect));
                 Ok(())
             }
+            Ok(Err(error)) if code_of(&error) == Some((406, true)) => Err(all_refused(&words)),
+            // It is looked at again when there is a connection.
+            Ok(Err(error)) => self.disconnected(&words_of(&error)),
+            _ => self.disconnected("it does not answer"),
         }
     }
 
@@ -276,7 +290,7 @@ impl Service {
                 );
             }
             lapin::Event::ConnectionUnblocked => {
-                self.trouble = None;
+                self.trouble = self.trouble.take().filter(|trouble| trouble.lane.is_some());
                 self.progress = Instant::now();
                 self.say("the broker takes messages again");
             }
@@ -293,6 +307,14 @@ impl Service {
         for at in 0..LANES {
             if self.lanes[at].channel.is_none() && self.link.is_some() {
                 self.open_lane(at).await?;
+            }
+            // Others may be on their way to it, which would show more than a probe.
+            let is_alone = self.lanes[at].has_only_suspects() && self.link.is_some();
+            let since = *self.alone_since[at].get_or_insert_with(Instant::now);
+            if !is_alone {
+                self.alone_since[at] = None;
+            } else if since.elapsed() > ALONE {
+                self.probe(at).await?;
             }
         }
         self.give_up()
@@ -337,6 +359,9 @@ impl Service {
 
     async fn connect_again(&mut self) -> Result<(), End> {
         let mut pause = Duration::from_millis(200);
+        if self.link.is_none() && !self.is_fruitful {
+            sleep(pause).await;
+        }
         while self.link.is_none() {
             if self.commands.is_closed() && self.commands.is_empty() {
                 return Err(("the run has ended".into(), String::new()));
@@ -365,6 +390,7 @@ impl Service {
         for (lane, channel) in self.lanes.iter_mut().zip(channels) {
             lane.channel = Some(Arc::new(channel));
         }
+        self.is_fruitful = false;
         self.news = Some(Box::pin(connection.events_listener()));
         self.link = Some(Link::new(connection));
         Ok(())
@@ -385,6 +411,9 @@ impl Service {
     /// Asks until there is an answer: a connection that breaks is made again, and an alarm is waited for.
     async fn answer(&mut self, question: &Question) -> Result<Result<Option<u32>, String>, End> {
         let began = Instant::now();
+        if self.held == 0 {
+            self.trouble.iter_mut().for_each(|trouble| trouble.since = began);
+        }
         loop {
             self.connect_again().await?;
             let Some(mut link) = self.link.take() else { continue };
@@ -395,7 +424,14 @@ impl Service {
                 Err(error) if code_of(&error).is_some_and(|(_, of_channel)| of_channel) => {
                     return Ok(Err(format!("the broker says no: {}", words_of(&error))));
                 }
-                Err(error) => self.disconnected(&words_of(&error))?,
+                Err(error) => {
+                    self.disconnected(&words_of(&error))?;
+                    if began.elapsed() > self.patience {
+                        let what = format!("the broker ends the connection when it is asked: {}", words_of(&error));
+                        return Err((what, "look at the broker's log, then import again".into()));
+                    }
+                    sleep(LOOK_AGAIN).await;
+                }
             }
         }
     }
