@@ -4,10 +4,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::envelope::{Connector, Scope};
 use crate::error::Result;
-use crate::import::decide::Applicants;
+use crate::import::decide::{Applicants, CONNECTOR_EXISTS};
 use crate::ledger::Ledger;
 use crate::opencti::api::Registered;
-use crate::opencti::broker::{BrokerAddress, PUSH_EXCHANGE, Topology};
+use crate::opencti::broker::{BrokerAddress, Topology, push_exchange};
 use crate::report::{CheckReport, Fact, Finding, Observer, Weight};
 use crate::sink::platform::Platform;
 use crate::sink::queues::gate::{Collision, collision, login};
@@ -48,7 +48,7 @@ pub fn check(
         Destination::Broker(address) => {
             let address = options.reach.overrides.over(address);
             let mut broker = broker(&address, None, options, report)?;
-            exchange(&mut broker, &exchange_of(options), report)?;
+            exchange(&mut broker, &push_exchange(&options.reach.queue_prefix), report)?;
             queues(&mut broker, &came, options, report)?;
         }
         Destination::Platform(address) => {
@@ -135,13 +135,12 @@ fn connectors(
         _ => BTreeSet::new(),
     };
     fact(report, "connectors", format!("{} came here so far", count(came.connectors.len() as u64, "connector")));
-    for connector in came.connectors.iter().filter(|c| !ours.contains(&c.id)) {
+    let asked = |connector: &&Connector| !options.reach.take_over && !ours.contains(&connector.id);
+    for connector in came.connectors.iter().filter(asked) {
         match collision(platform, &registration(connector))? {
             Some(Collision::Name(Unfit::Hold { code, what, .. })) => {
-                let advice = "if it is the same feed: import --take-over, once; else give this one another id here: [connectors] in airpouch.toml";
-                report
-                    .findings
-                    .push(Finding::new(Weight::Incomplete, code, what).at(connector.id.clone()).advise(advice));
+                let finding = Finding::new(Weight::Incomplete, code, what).at(connector.id.clone());
+                report.findings.push(finding.advise(CONNECTOR_EXISTS));
             }
             Some(Collision::Active(finding)) => report.findings.push(finding),
             _ => {}
@@ -166,13 +165,6 @@ fn broker(
     let user = address.user.as_deref().unwrap_or("guest");
     fact(report, "broker", format!("{address} lets {} in", harmless(user)));
     Ok(broker)
-}
-
-fn exchange_of(options: &CheckOptions) -> String {
-    match options.reach.queue_prefix.as_str() {
-        "" => PUSH_EXCHANGE.to_owned(),
-        prefix => format!("{prefix}_{PUSH_EXCHANGE}"),
-    }
 }
 
 fn exchange(broker: &mut Broker, exchange: &str, report: &mut CheckReport) -> Result<()> {

@@ -319,11 +319,7 @@ impl Draining<'_> {
     }
 
     fn hear(&mut self, wait: bool, left: &mut BTreeSet<u64>, refused: &mut BTreeMap<u64, String>) -> Result<()> {
-        let observer = self.gate.observer;
-        let broker = self.gate.broker()?;
-        let heard = broker.outcomes(wait);
-        broker.words().iter().for_each(|word| observer.say(word));
-        for outcome in heard? {
+        for outcome in self.gate.hear(wait)? {
             match outcome {
                 Outcome::Confirmed { part_of } => drop(left.remove(&part_of)),
                 Outcome::Refused { part_of, words, .. } => {

@@ -1,10 +1,9 @@
 use std::path::PathBuf;
 
 use airpouch::check::{CheckOptions, check};
-use airpouch::error::{Error, Result};
+use airpouch::error::Result;
 use airpouch::ledger::Ledger;
 use airpouch::report::{CheckReport, ExitStatus, fold, status_of};
-use airpouch::sink::Destination;
 
 use super::import::applicants_of;
 use super::terminal::Talk;
@@ -42,12 +41,8 @@ pub struct Args {
 pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
     let set = settings::load(&site)?;
-    let to = args.to.as_ref().or(set.to.as_ref()).ok_or_else(|| {
-        Error::usage("no destination is named")
-            .advise("--to opencti+https://HOST or amqps://HOST; or `to = \"…\"` in airpouch.toml")
-    })?;
     let options = CheckOptions {
-        to: Destination::parse(to)?,
+        to: settings::destination(args.to.as_ref(), &set)?,
         reach: args.reach.reach(&set)?,
         connectors: settings::connectors(&set)?,
         applicants: applicants_of(&args.applicant, args.unmapped.as_deref(), &set)?,

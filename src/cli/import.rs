@@ -86,11 +86,7 @@ pub struct Args {
 pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
     let set = settings::load(&site)?;
-    let to = args.to.as_ref().or(set.to.as_ref()).ok_or_else(|| {
-        Error::usage("no destination is named")
-            .advise("--to opencti+https://HOST, amqps://HOST, spool:PATH or dir:PATH; or `to = \"…\"` in airpouch.toml")
-    })?;
-    let options = options(args, &set, &site, Destination::parse(to)?)?;
+    let options = options(args, &set, &site, settings::destination(args.to.as_ref(), &set)?)?;
     let trust = args.trust.clone().or(set.trust.clone()).unwrap_or_else(|| site.trust());
     let store = keys::trust_store(&trust, args.test_keys || set.test_keys.unwrap_or(false), talk)?;
     if let Some(medium) = &args.medium

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use airpouch::error::{Error, Result};
+use airpouch::sink::Destination;
 use airpouch::site::Site;
 use airpouch::stream::is_zone;
 use airpouch::text::{harmless, parse_duration, parse_size};
@@ -168,6 +169,15 @@ pub fn connectors(settings: &Settings) -> Result<BTreeMap<String, String>> {
             .advise("[connectors] in airpouch.toml gives \"ID THERE\" = \"ID HERE\", such as a new UUID")),
         None => Ok(settings.connectors.clone()),
     }
+}
+
+/// The destination: named, else set.
+pub fn destination(named: Option<&String>, settings: &Settings) -> Result<Destination> {
+    let to = named.or(settings.to.as_ref()).ok_or_else(|| {
+        Error::usage("no destination is named")
+            .advise("--to opencti+https://HOST, amqps://HOST, spool:PATH or dir:PATH; or `to = \"…\"` in airpouch.toml")
+    })?;
+    Destination::parse(to)
 }
 
 /// The zone to use: named, else set, else the usual one.

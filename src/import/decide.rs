@@ -163,6 +163,9 @@ fn one_of(objections: Vec<Objection>) -> Objection {
     first
 }
 
+/// What a person can do about a connector whose id the platform has under another name.
+pub const CONNECTOR_EXISTS: &str = "if it is the same feed: import --take-over, once; else give this one another id here: [connectors] in airpouch.toml";
+
 /// What a person can do about an objection, with the command.
 pub fn advice(code: &str, sha256: crate::digest::Digest) -> String {
     match code {
@@ -185,10 +188,7 @@ pub fn advice(code: &str, sha256: crate::digest::Digest) -> String {
             "deliver through a platform of 6.4 or newer (opencti+https://), with works; or have the connector write without it"
                 .into()
         }
-        "connector-exists" => {
-            "if it is the same feed: import --take-over, once; else give this one another id here: [connectors] in airpouch.toml"
-                .into()
-        }
+        "connector-exists" => CONNECTOR_EXISTS.into(),
         "not-registered" => "mend what the platform says, or the connector at the feed; then import again, without a medium".into(),
         "message-too-large" | "message-refused" => format!(
             "raise max_message_size of the broker (and --max-message-size), then: airpouch quarantine release {} --reason TEXT",

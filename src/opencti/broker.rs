@@ -3,13 +3,12 @@
 
 use std::fmt;
 
-use serde::Serialize;
 use url::Url;
 
 use super::registration::Registration;
 
 /// The exchange that workers' queues hang on.
-pub const PUSH_EXCHANGE: &str = "amqp.worker.exchange";
+const PUSH_EXCHANGE: &str = "amqp.worker.exchange";
 /// The exchange that connectors' queues hang on.
 const LISTEN_EXCHANGE: &str = "amqp.connector.exchange";
 
@@ -159,26 +158,13 @@ pub struct Topology {
     pub connector: Registration,
 }
 
-/// The argument `config` of a queue.
-#[derive(Serialize)]
-pub struct QueueConfig<'a> {
-    /// The connector's id.
-    pub id: &'a str,
-    /// Its type.
-    #[serde(rename = "type")]
-    pub kind: &'a str,
-    /// Its scope.
-    pub scope: &'a [String],
-}
-
 impl Topology {
     /// The names for a connector on a platform with this `rabbitmq:queue_prefix`, empty for none.
     pub fn of(connector: Registration, prefix: &str) -> Self {
-        let prefix = if prefix.is_empty() { String::new() } else { format!("{prefix}_") };
         let binding = |kind: &str, exchange: &str| Binding {
-            exchange: format!("{prefix}{exchange}"),
-            queue: format!("{prefix}{kind}_{}", connector.id),
-            routing_key: format!("{prefix}{kind}_routing_{}", connector.id),
+            exchange: prefixed(prefix, exchange),
+            queue: prefixed(prefix, &format!("{kind}_{}", connector.id)),
+            routing_key: prefixed(prefix, &format!("{kind}_routing_{}", connector.id)),
         };
         Self { push: binding("push", PUSH_EXCHANGE), listen: binding("listen", LISTEN_EXCHANGE), connector }
     }
@@ -188,6 +174,15 @@ impl Topology {
         let Binding { exchange, queue, routing_key } = self.push.clone();
         Route { exchange, routing_key, queue }
     }
+}
+
+/// The exchange to which messages go on a platform with this `rabbitmq:queue_prefix`.
+pub fn push_exchange(prefix: &str) -> String {
+    prefixed(prefix, PUSH_EXCHANGE)
+}
+
+fn prefixed(prefix: &str, name: &str) -> String {
+    if prefix.is_empty() { name.to_owned() } else { format!("{prefix}_{name}") }
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ const ANSWER_AT_LEAST: Duration = Duration::from_secs(5);
 const FIRST_TRIES: Duration = Duration::from_secs(3);
 
 /// An answer, and whether the question may have been heard more than once.
-pub struct Answer {
+struct Answer {
     data: Value,
     doubtful: bool,
 }

@@ -13,7 +13,7 @@ use super::destination::WorkPer;
 use super::platform::{Platform, Told};
 use super::rabbitmq::{Message, Outcome};
 use super::works::{OpenWork, Subject, Work, Works};
-use super::{Deliverable, Delivery, Ended, Examined, Examiner, Placing, Refused, Sink, Unfit, registration, tell};
+use super::{Deliverable, Delivery, Ended, Examined, Examiner, Placing, Refused, Sink, Unfit, registration};
 use crate::envelope::Connector;
 use crate::error::{Error, Result};
 use crate::opencti::api::ctime;
@@ -215,11 +215,7 @@ impl<'a> Queues<'a> {
 
     /// Hears what became of messages.
     fn hear(&mut self, wait: bool) -> Result<()> {
-        let observer = self.gate.observer;
-        let Some(broker) = self.gate.connected() else { return Ok(()) };
-        let heard = broker.outcomes(wait);
-        tell(observer, broker.words());
-        for outcome in heard? {
+        for outcome in self.gate.hear(wait)? {
             match outcome {
                 Outcome::Confirmed { part_of } => {
                     if let Some(flying) = self.flying.get_mut(&part_of) {

@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::super::destination::Reach;
 use super::super::platform::{Platform, choose_crypto};
-use super::super::rabbitmq::{Broker, LANES, Login};
+use super::super::rabbitmq::{Broker, LANES, Login, Outcome};
 use super::super::{Unfit, tell};
 use crate::error::{Error, Result};
 use crate::opencti::broker::{BrokerAddress, Route, Topology};
@@ -100,9 +100,15 @@ impl<'a> Gate<'a> {
         self.broker.as_mut().ok_or_else(|| Error::failed("there is no connection to the broker"))
     }
 
-    /// The connection, if there is one.
-    pub fn connected(&mut self) -> Option<&mut Broker> {
-        self.broker.as_mut()
+    /// What became of messages since this was asked for last; what the broker says meanwhile is told.
+    ///
+    /// # Errors
+    /// The broker has failed, and why.
+    pub fn hear(&mut self, wait: bool) -> Result<Vec<Outcome>> {
+        let Some(broker) = &mut self.broker else { return Ok(Vec::new()) };
+        let heard = broker.outcomes(wait);
+        tell(self.observer, broker.words());
+        heard
     }
 
     /// Whether the broker has failed, or was never reached.
