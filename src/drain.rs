@@ -11,10 +11,11 @@ use crate::error::{Error, Result};
 use crate::opencti::message::with_work;
 use crate::report::{DrainReport, Drained, Finding, Observer, Weight};
 use crate::sink::platform::{Platform, Told};
+use crate::sink::queues::cleared;
 use crate::sink::queues::gate::Gate;
 use crate::sink::rabbitmq::{Message, Outcome};
 use crate::sink::spooled::{Listing, Memory, Spooled};
-use crate::sink::{Destination, Reach, Unfit, WorkPer};
+use crate::sink::{Destination, Reach, Unfit};
 use crate::text::{count, harmless};
 
 /// Messages of one group: what a crash repeats at most.
@@ -200,7 +201,9 @@ impl Draining<'_> {
                 there.into_iter().map(|(number, connector, _)| (number, connector)).collect();
             self.spool.remove(&there)?;
             for (_, connector) in there {
-                *self.resting.entry(connector.clone()).or_default() += 1;
+                if self.gate.has_works() {
+                    *self.resting.entry(connector.clone()).or_default() += 1;
+                }
                 *self.sent.entry(connector).or_default() += 1;
             }
             if again.is_empty() {
@@ -209,40 +212,48 @@ impl Draining<'_> {
             self.gate.observer.say("works were cleared on the platform while their messages were sent; those go again");
             waiting = again;
         }
-        Err(Error::failed("works are cleared on the platform as fast as they are opened")
-            .advise("leave them alone while airpouch drains, or say --works none; then drain again"))
+        Err(cleared())
     }
 
     /// One work for each connector; how many messages come is told before they do.
     fn open_works(&mut self, waiting: &[Waiting]) -> Result<()> {
-        if self.gate.reach.work_per == WorkPer::None || self.gate.platform().is_none() {
+        if !self.gate.has_works() {
             return Ok(());
         }
         let mut sums: BTreeMap<&String, usize> = BTreeMap::new();
         waiting.iter().for_each(|(_, connector, _)| *sums.entry(connector).or_default() += 1);
         for (connector, messages) in sums {
-            for _ in 0..=CLEARED_MAX {
-                let work = self.work(connector)?;
-                let Some(platform) = self.gate.platform() else { break };
-                match platform.expect(&work, messages)? {
-                    Told::Heard => break,
-                    Told::Doubtful => {
-                        self.doubtful.insert(connector.clone());
-                        break;
-                    }
-                    Told::Gone => drop(self.memory.works.remove(connector)),
-                }
-            }
+            self.announce(connector, messages)?;
         }
         Ok(())
     }
 
+    fn announce(&mut self, connector: &str, messages: usize) -> Result<()> {
+        for _ in 0..CLEARED_MAX {
+            let work = self.work(connector)?;
+            let Some(platform) = self.gate.platform() else { return Ok(()) };
+            match platform.expect(&work, messages)? {
+                Told::Heard => return Ok(()),
+                Told::Doubtful => {
+                    self.doubtful.insert(connector.to_owned());
+                    return Ok(());
+                }
+                Told::Gone => drop(self.memory.works.remove(connector)),
+            }
+        }
+        Err(cleared())
+    }
+
     fn work(&mut self, connector: &str) -> Result<String> {
         let Some(platform) = self.gate.platform() else { return Ok(String::new()) };
-        let looked_for = self.left_open.remove(connector).is_none();
+        let is_new = self.left_open.remove(connector).is_none();
         if let Some(work) = self.memory.works.get(connector)
-            && (looked_for || platform.is_alive(work)?)
+            && (is_new || platform.is_alive(work)?)
         {
+            if !is_new {
+                // More was announced by the drain that was cut off than comes.
+                self.doubtful.insert(connector.to_owned());
+            }
             return Ok(work.clone());
         }
         let work = platform.add_work(connector, "airpouch drains a spool", true)?;
@@ -265,7 +276,9 @@ impl Draining<'_> {
     fn gone_works(&mut self, waiting: &[Waiting]) -> Result<BTreeSet<String>> {
         let connectors: BTreeSet<&String> = waiting.iter().map(|(_, connector, _)| connector).collect();
         let mut gone = BTreeSet::new();
-        if let Some(platform) = self.gate.platform() {
+        if self.gate.has_works()
+            && let Some(platform) = self.gate.platform()
+        {
             for connector in connectors {
                 if let Some(work) = self.memory.works.get(connector)
                     && !platform.is_alive(work)?
@@ -284,10 +297,11 @@ impl Draining<'_> {
 
     /// Sends messages and waits for each; says which the broker does not take.
     fn send(&mut self, waiting: &[Waiting]) -> Result<BTreeSet<i64>> {
+        let with_works = self.gate.has_works();
         let mut left: BTreeSet<u64> = BTreeSet::new();
         let mut refused = BTreeMap::new();
         for (number, connector, body) in waiting {
-            let body = match self.memory.works.get(connector).filter(|_| self.gate.platform().is_some()) {
+            let body = match self.memory.works.get(connector).filter(|_| with_works) {
                 Some(work) => with_work(body, work),
                 None => body.clone(),
             };

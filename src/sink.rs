@@ -206,7 +206,8 @@ fn whole(envelope: &Envelope) -> std::result::Result<(), Unfit> {
             place: found.place.clone(),
         });
     }
-    registrable(&envelope.connector)?;
+    known_to_pycti(&envelope.connector)?;
+    long_enough(&envelope.connector)?;
     if contents.compatible == 0 {
         // The connector raises «Nothing to import» on it, and takes nothing that comes after.
         return Err(Unfit::Empty);
@@ -220,7 +221,8 @@ fn split(
     drafts: bool,
     max_message: Option<u64>,
 ) -> std::result::Result<Messages, Unfit> {
-    registrable(&envelope.connector)?;
+    // Which types there are the platform says when it is asked: newer ones know more.
+    long_enough(&envelope.connector)?;
     if envelope.connector.validate_before_import == Some(true) && !drafts {
         let what = "its connector wants each import validated by a person, which takes a draft on the platform";
         return Err(Unfit::Hold {
@@ -267,13 +269,18 @@ fn small_enough(text: &str, messages: &Messages, max: u64) -> std::result::Resul
     Ok(())
 }
 
-/// What the platform would refuse to register.
-fn registrable(connector: &Connector) -> std::result::Result<(), Unfit> {
+/// A type that pycti does not know stops the stock connector.
+fn known_to_pycti(connector: &Connector) -> std::result::Result<(), Unfit> {
     let kind = connector.kind.as_str();
-    if !CONNECTOR_TYPES.contains(&kind) {
-        let what = format!("the platform knows no connector of type {}", harmless(kind));
-        return Err(Unfit::Hold { code: "connector-type", what, place: "/connector/type".into() });
+    if CONNECTOR_TYPES.contains(&kind) {
+        return Ok(());
     }
+    let what = format!("the stock connector knows no connector of type {}, and would stop at it", harmless(kind));
+    Err(Unfit::Hold { code: "unknown-connector-type", what, place: "/connector/type".into() })
+}
+
+/// A name that any platform registers.
+fn long_enough(connector: &Connector) -> std::result::Result<(), Unfit> {
     if connector.name.trim().chars().count() < NAME_MIN {
         let what = "the platform registers no connector whose name is shorter than two characters".to_owned();
         return Err(Unfit::Hold { code: "connector-name", what, place: "/connector/name".into() });

@@ -173,7 +173,10 @@ pub fn advice(code: &str, sha256: crate::digest::Digest) -> String {
             "map it: airpouch applicants lists the lines to paste; then import again, without a medium".into()
         }
         "connector-type" => {
-            "if the platform knows its type, allow it in policy.toml (connector_types), then import again, without a medium"
+            "allow its type in policy.toml (connector_types), if it may cross, then import again, without a medium".into()
+        }
+        "unknown-connector-type" => {
+            "deliver through the platform (opencti+https://), by a site of its own: it says itself which types it knows"
                 .into()
         }
         "connector-not-listed" | "connector-paused" => {

@@ -282,7 +282,7 @@ fn of_errors(question: &Question, errors: &[Value]) -> NoAnswer {
         },
         "LTS_REQUIRED_ACTIVATION" => NoAnswer::never(
             format!("the platform wants its licence activated: {words}"),
-            "have its administrator do that, then import again",
+            "have its administrator do that, then run this again",
         ),
         "LOCK_ERROR" | "DRAFT_LOCKED" => NoAnswer::later(format!("{words} ({code})"), false),
         "" => NoAnswer::Refused(words),

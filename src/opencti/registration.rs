@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-/// The types that the platform registers a connector of.
+/// The types that pycti registers a connector of; a newer platform may know more.
 pub const CONNECTOR_TYPES: [&str; 6] = [
     "EXTERNAL_IMPORT",
     "INTERNAL_IMPORT_FILE",

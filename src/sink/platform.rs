@@ -109,7 +109,7 @@ impl<'a> Platform<'a> {
                         "the platform is {}, older than {OLDEST}, the oldest that airpouch speaks with",
                         harmless(&told)
                     ),
-                    "update it, then import again; until then spool:PATH keeps the messages",
+                    "update it, then run this again; until then import --to spool:PATH keeps the messages",
                 ));
             }
             // A platform between two versions is asked for the least.
@@ -283,7 +283,7 @@ impl<'a> Platform<'a> {
                 let waited = duration(began.elapsed().as_secs());
                 let what = format!("{what} ({}); tried for {waited}", question.name);
                 return Err(Fault::Stop(
-                    self.failed(what, "nothing is lost: when the platform answers, import again, without a medium"),
+                    self.failed(what, "nothing is lost: when the platform answers, run this again; it goes on from here, an import without its medium"),
                 ));
             }
             if pause > Duration::from_secs(1) && pause <= Duration::from_secs(2) {
@@ -358,7 +358,9 @@ impl<'a> Platform<'a> {
                 format!("the platform refuses {asked}: {words}"),
                 "its words say why; a platform older or newer than airpouch may ask for other things",
             ),
-            Fault::WorkGone => self.failed(format!("the work is gone ({asked})"), "import again, without a medium"),
+            Fault::WorkGone => {
+                self.failed(format!("the work is gone ({asked})"), "run this again: another one is opened")
+            }
         }
     }
 

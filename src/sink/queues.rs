@@ -10,7 +10,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::destination::WorkPer;
-use super::platform::{Platform, Told};
+use super::platform::Told;
 use super::rabbitmq::{Message, Outcome};
 use super::works::{OpenWork, Subject, Work, Works};
 use super::{Deliverable, Delivery, Ended, Examined, Examiner, Placing, Refused, Sink, Unfit, registration};
@@ -392,9 +392,8 @@ impl Sink for Queues<'_> {
     }
 
     fn examiner(&self) -> Examiner {
-        let can =
-            |platform: &Platform<'_>| platform.version().knows_drafts() && self.gate.reach.work_per != WorkPer::None;
-        let drafts = self.gate.platform().is_some_and(can);
+        let knows_drafts = self.gate.platform().is_some_and(|platform| platform.version().knows_drafts());
+        let drafts = knows_drafts && self.gate.has_works();
         Examiner::Splitting { drafts, max_message: self.gate.reach.max_message }
     }
 
@@ -499,9 +498,10 @@ impl Sink for Queues<'_> {
     }
 }
 
-fn cleared() -> Error {
+/// Nobody can keep up with whoever clears works.
+pub(crate) fn cleared() -> Error {
     Error::failed("works are cleared on the platform as fast as they are opened")
-        .advise("leave them alone while airpouch imports, or say --works none; then import again")
+        .advise("leave them alone meanwhile, or say --works none; then run this again")
 }
 
 /// The id of a message: the same at each import, and another one for each part of each envelope.

@@ -19,6 +19,7 @@ mod link;
 mod service;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -36,6 +37,8 @@ pub const LANES: usize = 4;
 
 /// Commands that wait for the service: with 16 of them it made half as many messages a second.
 const COMMANDS_WAITING: usize = 256;
+/// Bytes of messages among them; a larger one waits alone.
+const WAITING_BYTES_MAX: usize = 16 << 20;
 
 /// Where the broker is and who is there.
 #[derive(Clone)]
@@ -113,6 +116,8 @@ pub struct Broker {
     commands: Option<tokio::sync::mpsc::Sender<Command>>,
     events: Receiver<Event>,
     thread: Option<JoinHandle<()>>,
+    /// Bytes of messages that the service has not taken yet.
+    waiting_bytes: Arc<AtomicUsize>,
     place: String,
     words: Vec<String>,
     outcomes: Vec<Outcome>,
@@ -128,14 +133,17 @@ impl Broker {
         let (commands, received) = tokio::sync::mpsc::channel(COMMANDS_WAITING);
         let (sender, events) = std::sync::mpsc::channel();
         let (ready, is_ready) = sync_channel(1);
+        let waiting_bytes = Arc::new(AtomicUsize::new(0));
+        let taken = Arc::clone(&waiting_bytes);
         let thread = std::thread::Builder::new()
             .name("broker".into())
-            .spawn(move || service::run(Service::new(login, patience, received, sender), &ready))
+            .spawn(move || service::run(Service::new(login, patience, received, sender, taken), &ready))
             .map_err(|e| Error::failed(format!("cannot start a thread: {e}")))?;
         let broker = Self {
             commands: Some(commands),
             events,
             thread: Some(thread),
+            waiting_bytes,
             place,
             words: Vec::new(),
             outcomes: Vec::new(),
@@ -176,6 +184,18 @@ impl Broker {
     /// # Errors
     /// The service has ended, and why.
     pub fn publish(&mut self, message: Message) -> Result<()> {
+        let bytes = message.body.len();
+        loop {
+            let waiting = self.waiting_bytes.load(Ordering::Relaxed);
+            if waiting == 0 || waiting + bytes <= WAITING_BYTES_MAX {
+                break;
+            }
+            if self.is_over() {
+                return Err(self.ended());
+            }
+            self.gather(Duration::from_millis(20))?;
+        }
+        self.waiting_bytes.fetch_add(bytes, Ordering::Relaxed);
         self.send(Command::Publish(message))
     }
 
@@ -262,7 +282,7 @@ impl Broker {
     }
 
     fn ended(&self) -> Error {
-        self.error("the connection to the broker has ended".into(), "import again; nothing is lost".into())
+        self.error("the connection to the broker has ended".into(), "run this again; nothing is lost".into())
     }
 
     fn error(&self, what: String, advice: String) -> Error {

@@ -60,6 +60,7 @@ fn what_will_not_work_is_said_before_anything_is_sent() {
     let platform = Platform::start(&arguments);
     let run = through(&world, &platform, &[]).exits(3);
     run.clone().says("another name: Theirs").says("--take-over").says("left out: ");
+    through(&world, &platform, &["--take-over"]).exits(0).says_nothing_of("another name");
     let token = platform.token_file();
     let run = check(&world, &platform.destination(), &["--token-file", token.to_str().unwrap()]).exits(3);
     run.says("is mapped to nobody here").says("airpouch applicants");

@@ -257,6 +257,52 @@ fn messages_whose_works_were_cleared_go_again() {
     assert!(is_empty(&world));
 }
 
+fn remember(world: &World, destination: &str, id: &str, work: &str) {
+    let memory = json!({"destination": destination, "works": {id: work}, "registered": [id]});
+    fs::write(world.path("spool/.drain.json"), memory.to_string()).unwrap();
+}
+
+#[test]
+fn what_was_registered_at_another_platform_is_not_ours_here() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let (world, ids) = spooled(2, 1);
+    let there = json!([{"id": ids[0], "name": "Somebody Else", "type": "EXTERNAL_IMPORT", "scope": [], "auto": false, "active": false}]);
+    let existing = Platform::existing(&world, &there);
+    let platform = Platform::start(&["--version", "7.261026.0", "--existing", existing.to_str().unwrap()]);
+    remember(&world, "opencti+https://elsewhere.example", &ids[0], "work_there");
+    let run = through(&world, &platform, &[]).exits(3);
+    run.says("another name: Somebody Else").says("left works open there: work_there");
+    assert!(platform.operations().iter().all(|o| o.arguments["id"] != json!("work_there")), "it is not asked for here");
+    assert!(platform.connectors().iter().any(|c| c["name"] == json!("Somebody Else")));
+    broker.take(&push_queue(&ids[1]));
+}
+
+#[test]
+fn a_work_that_a_broken_drain_left_is_no_reason_to_have_works() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let (world, ids) = spooled(2, 1);
+    let platform = Platform::start(&["--version", "7.261026.0"]);
+    remember(&world, &platform.destination(), &ids[0], "work_gone");
+    through(&world, &platform, &["--works", "none"]).exits(0);
+    let messages: Vec<Message> = ids.iter().flat_map(|id| broker.take(&push_queue(id))).collect();
+    assert_eq!(messages.len(), 2);
+    assert!(messages.iter().all(|m| m.json().get("work_id").is_none()), "{messages:?}");
+}
+
+#[test]
+fn a_work_whose_expectations_are_in_doubt_ends_in_error() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let (world, ids) = spooled(1, 2);
+    let platform = Platform::start(&["--version", "7.261026.0", "--fault", "lost:workEdit.addExpectations:1"]);
+    through(&world, &platform, &[]).exits(0);
+    let works = platform.works();
+    assert_eq!((works.len(), works[0].expected, works[0].errors.len()), (1, 4, 1), "{works:?}");
+    assert_eq!(broker.take(&push_queue(&ids[0])).len(), 2);
+}
+
 #[test]
 fn what_is_no_spool_or_no_broker_is_said() {
     let Some(broker) = Broker::there() else { return };

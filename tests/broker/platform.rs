@@ -472,6 +472,18 @@ fn a_connector_that_the_platform_refuses_holds_no_other() {
 }
 
 #[test]
+fn a_type_that_is_new_to_us_is_for_the_platform_to_judge() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let scene = Scene::with(1, 1, 1, json!({"type": "INTERNAL_HUNT"}));
+    let platform = version(NEWEST);
+    scene.import(&platform, &[]).exits(3).says("INTERNAL_HUNT").says("connector_types");
+    fs::write(scene.world.path("policy.toml"), "connector_types = [\"INTERNAL_HUNT\"]\n").unwrap();
+    scene.again(&platform, &["--policy", "policy.toml"]).exits(3).says("the platform does not register");
+    assert!(platform.works().is_empty());
+}
+
+#[test]
 fn what_answers_and_is_no_platform_is_called_by_its_name() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();

@@ -164,6 +164,20 @@ fn a_default_is_put_in_where_nobody_is_named_and_the_rest_stays_as_it_is() {
 }
 
 #[test]
+fn a_type_that_the_stock_connector_does_not_know_never_reaches_it() {
+    let world = World::new();
+    let connector = json!({"id": "c", "name": "Hunter", "type": "INTERNAL_HUNT"});
+    world.put("h.json", &envelope_with("h", json!({"connector": connector})));
+    world.send(&[]).exits(0);
+    fs::write(world.path("policy.toml"), "connector_types = [\"INTERNAL_HUNT\"]\n").unwrap();
+    let run = world.import(&["--policy", "policy.toml"]).exits(3);
+    run.says("would stop at it").says("deliver through the platform");
+    assert_eq!(world.delivered().len(), 0);
+    let spooled = ["--to", "spool:spool", "--site", "other", "--policy", "policy.toml"];
+    world.import(&spooled).exits(0).says("delivered 1 envelope");
+}
+
+#[test]
 fn a_reason_that_changes_is_told_and_the_lists_follow() {
     let world = World::new();
     let connector = json!({"id": "c", "name": "Enricher", "type": "INTERNAL_ENRICHMENT"});

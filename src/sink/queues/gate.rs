@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
-use super::super::destination::Reach;
+use super::super::destination::{Reach, WorkPer};
 use super::super::platform::{Platform, choose_crypto};
 use super::super::rabbitmq::{Broker, LANES, Login, Outcome};
 use super::super::{Unfit, tell};
@@ -83,6 +83,11 @@ impl<'a> Gate<'a> {
             Door::Alone => None,
             Door::Platform(platform) => Some(platform),
         }
+    }
+
+    /// Whether messages belong to works.
+    pub fn has_works(&self) -> bool {
+        self.platform().is_some() && self.reach.work_per != WorkPer::None
     }
 
     /// The run has failed: what does not get better is waited for no more.
@@ -216,9 +221,9 @@ impl<'a> Gate<'a> {
             if since.elapsed() > patience {
                 return Err(Error::failed(format!("{what}; gave up after {limit}")).advise(match waiting {
                     Some(_) => {
-                        "are workers running? nothing is lost: import again later; --queue-limit N sets the limit"
+                        "are workers running? nothing is lost: run this again later; --queue-limit N sets the limit"
                     }
-                    None => "import again, without a medium: its queue is set up anew then",
+                    None => "run this again: the queue is set up anew then",
                 }));
             }
             std::thread::sleep(LOOK_AGAIN.min(patience));

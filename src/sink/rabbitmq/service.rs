@@ -3,6 +3,7 @@
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Sender, SyncSender};
 use std::task::Poll;
 use std::time::{Duration, Instant};
@@ -40,6 +41,8 @@ struct Trouble {
 
 /// One connection and its lanes.
 pub struct Service {
+    /// Bytes of messages among the commands.
+    waiting_bytes: Arc<AtomicUsize>,
     login: Login,
     patience: Duration,
     commands: Receiver<Command>,
@@ -97,8 +100,15 @@ pub fn run(mut service: Service, ready: &SyncSender<Result<(), End>>) {
 }
 
 impl Service {
-    pub(super) fn new(login: Login, patience: Duration, commands: Receiver<Command>, events: Sender<Event>) -> Self {
+    pub(super) fn new(
+        login: Login,
+        patience: Duration,
+        commands: Receiver<Command>,
+        events: Sender<Event>,
+        waiting_bytes: Arc<AtomicUsize>,
+    ) -> Self {
         Self {
+            waiting_bytes,
             login,
             patience,
             commands,
@@ -169,6 +179,7 @@ impl Service {
     }
 
     fn take(&mut self, message: Message) {
+        self.waiting_bytes.fetch_sub(message.body.len(), Ordering::Relaxed);
         if self.refused.contains(&message.part_of) {
             return;
         }
@@ -322,7 +333,8 @@ impl Service {
 
     /// Ends the service if trouble has lasted too long, or nothing was confirmed for so long.
     fn give_up(&self) -> Result<(), End> {
-        let advice = "nothing is lost: when that is mended, import again, without a medium";
+        let advice =
+            "nothing is lost: when that is mended, run this again; it goes on from here, an import without its medium";
         let waited = duration(self.patience.as_secs());
         match &self.trouble {
             // With nothing to send, and a connection, it troubles nobody.
@@ -428,7 +440,7 @@ impl Service {
                     self.disconnected(&words_of(&error))?;
                     if began.elapsed() > self.patience {
                         let what = format!("the broker ends the connection when it is asked: {}", words_of(&error));
-                        return Err((what, "look at the broker's log, then import again".into()));
+                        return Err((what, "look at the broker's log, then run this again".into()));
                     }
                     sleep(LOOK_AGAIN).await;
                 }
@@ -452,7 +464,7 @@ impl Service {
                 self.give_up()?;
             } else if began.elapsed() > self.patience {
                 let waited = duration(self.patience.as_secs());
-                let advice = "nothing is lost: when that is mended, import again, without a medium";
+                let advice = "nothing is lost: when that is mended, run this again; it goes on from here, an import without its medium";
                 return Err((format!("the broker has answered nothing for {waited}"), advice.into()));
             }
         }
@@ -470,6 +482,6 @@ impl Service {
 }
 
 fn all_refused(words: &str) -> End {
-    let advice = "look at the broker's max_message_size; nothing is lost, import again when that is mended";
+    let advice = "look at the broker's max_message_size; nothing is lost, run this again when that is mended";
     (format!("the broker refuses every message: {words}"), advice.into())
 }
