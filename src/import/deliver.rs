@@ -345,7 +345,7 @@ impl<'a> Delivering<'a> {
     pub fn commit(&mut self, all: bool) -> Result<()> {
         let (ledger, destination) = (&mut *self.ledger, self.destination);
         let prepared = self.sink.prepare(&mut |work| ledger.note_opened(destination, &[work], &[]));
-        // What was opened or registered is noted in any case, for it is there.
+        // What was opened is noted in any case, for it is there.
         self.ledger.note_opened(self.destination, &self.sink.opened(), &[])?;
         self.report.findings.append(&mut self.sink.findings());
         let mut delivery = Delivery::default();
