@@ -47,7 +47,7 @@ pub fn check(
         }
         Destination::Broker(address) => {
             let address = options.reach.overrides.over(address);
-            let mut broker = broker(&address, None, options, report)?;
+            let mut broker = broker(&address, None, options, observer, report)?;
             exchange(&mut broker, &push_exchange(&options.reach.queue_prefix), report)?;
             queues(&mut broker, &came, options, report)?;
         }
@@ -56,7 +56,7 @@ pub fn check(
             introduce(&platform, report);
             connectors(&platform, &came, ledger, options, report)?;
             match platform.broker_of_any()? {
-                Some(told) => broker_of(&told, options, report)?,
+                Some(told) => broker_of(&told, options, observer, report)?,
                 None => fact(
                     report,
                     "broker",
@@ -149,25 +149,31 @@ fn connectors(
     Ok(())
 }
 
-fn broker_of(told: &Registered, options: &CheckOptions, report: &mut CheckReport) -> Result<()> {
+fn broker_of(
+    told: &Registered,
+    options: &CheckOptions,
+    observer: &dyn Observer,
+    report: &mut CheckReport,
+) -> Result<()> {
     let address = options.reach.overrides.over(&told.broker);
-    let mut broker = broker(&address, Some(&told.password), options, report)?;
+    let mut broker = broker(&address, Some(&told.password), options, observer, report)?;
     exchange(&mut broker, &told.route.exchange, report)
 }
 
-fn broker(
+fn broker<'a>(
     address: &BrokerAddress,
     told: Option<&str>,
     options: &CheckOptions,
+    observer: &'a dyn Observer,
     report: &mut CheckReport,
-) -> Result<Broker> {
-    let broker = Broker::connect(login(&options.reach, address, told)?, options.reach.patience)?;
+) -> Result<Broker<'a>> {
+    let broker = Broker::connect(login(&options.reach, address, told)?, options.reach.patience, observer)?;
     let user = address.user.as_deref().unwrap_or("guest");
     fact(report, "broker", format!("{address} lets {} in", harmless(user)));
     Ok(broker)
 }
 
-fn exchange(broker: &mut Broker, exchange: &str, report: &mut CheckReport) -> Result<()> {
+fn exchange(broker: &mut Broker<'_>, exchange: &str, report: &mut CheckReport) -> Result<()> {
     match broker.takes(exchange)? {
         true => fact(report, "exchange", format!("{exchange} takes messages")),
         false => {
@@ -180,7 +186,7 @@ fn exchange(broker: &mut Broker, exchange: &str, report: &mut CheckReport) -> Re
 }
 
 /// Where no platform is asked, the queues themselves show which connectors it knows.
-fn queues(broker: &mut Broker, came: &Came, options: &CheckOptions, report: &mut CheckReport) -> Result<()> {
+fn queues(broker: &mut Broker<'_>, came: &Came, options: &CheckOptions, report: &mut CheckReport) -> Result<()> {
     for connector in &came.connectors {
         let topology = Topology::of(registration(connector), &options.reach.queue_prefix);
         let queue = topology.push.queue;

@@ -21,7 +21,7 @@ use crate::envelope::{Code, Connector, Envelope, Scope};
 use crate::error::Result;
 use crate::opencti::message::{Addressee, Messages};
 use crate::opencti::registration::{CONNECTOR_TYPES, NAME_MIN, Registration, scope_of_text};
-use crate::report::{Finding, Observer};
+use crate::report::Finding;
 use crate::stream::StreamId;
 use crate::text::{harmless, size};
 
@@ -393,9 +393,4 @@ pub trait Sink {
 
     /// By what the destination is known again.
     fn mark(&self) -> &str;
-}
-
-/// Tells the words of a place at once.
-fn tell(observer: &dyn Observer, words: Vec<String>) {
-    words.iter().for_each(|word| observer.say(word));
 }

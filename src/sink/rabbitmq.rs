@@ -29,6 +29,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 use crate::opencti::broker::{BrokerAddress, QueueType, Route, Topology};
+use crate::report::Observer;
 
 use service::Service;
 
@@ -112,23 +113,25 @@ enum Event {
 }
 
 /// A connection to a broker, with blocking methods.
-pub struct Broker {
+pub struct Broker<'a> {
     commands: Option<tokio::sync::mpsc::Sender<Command>>,
     events: Receiver<Event>,
     thread: Option<JoinHandle<()>>,
     /// Bytes of messages that the service has not taken yet.
     waiting_bytes: Arc<AtomicUsize>,
     place: String,
-    words: Vec<String>,
+    /// Who hears what cannot wait, also while a message waits for room.
+    observer: &'a dyn Observer,
     outcomes: Vec<Outcome>,
 }
 
-impl Broker {
-    /// Connects. Later trouble is waited for, `patience` long without any progress; now there is none to be had.
+impl<'a> Broker<'a> {
+    /// Connects. Later trouble is told and waited for, `patience` long without any progress; now there is none to be
+    /// had.
     ///
     /// # Errors
     /// The broker is not there, or does not let this user in.
-    pub fn connect(login: Login, patience: Duration) -> Result<Self> {
+    pub fn connect(login: Login, patience: Duration, observer: &'a dyn Observer) -> Result<Self> {
         let place = login.address.to_string();
         let (commands, received) = tokio::sync::mpsc::channel(COMMANDS_WAITING);
         let (sender, events) = std::sync::mpsc::channel();
@@ -145,7 +148,7 @@ impl Broker {
             thread: Some(thread),
             waiting_bytes,
             place,
-            words: Vec::new(),
+            observer,
             outcomes: Vec::new(),
         };
         match is_ready.recv() {
@@ -205,7 +208,7 @@ impl Broker {
     /// The service has ended, and why.
     pub fn outcomes(&mut self, wait: bool) -> Result<Vec<Outcome>> {
         self.gather(Duration::ZERO)?;
-        if wait && self.outcomes.is_empty() && self.words.is_empty() {
+        if wait && self.outcomes.is_empty() {
             self.gather(Duration::from_secs(1))?;
         }
         Ok(std::mem::take(&mut self.outcomes))
@@ -214,11 +217,6 @@ impl Broker {
     /// Whether the service has ended.
     pub fn is_over(&self) -> bool {
         self.commands.is_none()
-    }
-
-    /// Words of the service that a person should read at once.
-    pub fn words(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.words)
     }
 
     fn ask(&mut self, question: Question) -> Result<Option<u32>> {
@@ -270,7 +268,7 @@ impl Broker {
         while let Ok(event) = next {
             match event {
                 Event::Outcome(outcome) => self.outcomes.push(outcome),
-                Event::Word(word) => self.words.push(word),
+                Event::Word(word) => self.observer.say(&word),
                 Event::Failed(what, advice) => {
                     self.commands = None;
                     return Err(self.error(what, advice));
@@ -291,7 +289,7 @@ impl Broker {
     }
 }
 
-impl Drop for Broker {
+impl Drop for Broker<'_> {
     fn drop(&mut self) {
         // The service ends when nobody can ask it any more, and closes the connection in good order.
         self.commands = None;

@@ -90,3 +90,13 @@ fn a_broker_alone_is_looked_at_too() {
     check(&world, "amqp://127.0.0.1:1", &default).exits(1).says("cannot reach the broker");
     check(&world, &broker.url(None), &[&default[..], &["--json"]].concat()).exits(0).says("\"facts\":");
 }
+
+#[test]
+fn a_broker_in_alarm_is_told_of_while_its_answer_is_waited_for() {
+    let Some(broker) = Broker::there() else { return };
+    let (world, _) = came();
+    let mut alone = broker.alone();
+    alone.block();
+    let run = check(&world, &broker.url(None), &["--patience", "2s"]).exits(1);
+    run.says("it has raised an alarm: low on memory; waiting, for 2 s at most").says("gave up after 2 s");
+}

@@ -203,6 +203,8 @@ impl Alone {
     pub fn block(&mut self) {
         self.has_blocked = true;
         self.broker.ctl(&["set_vm_memory_high_watermark", "0.00001"]);
+        let alarms = || self.broker.ctl(&["-q", "eval", "rabbit_alarm:get_alarms()."]);
+        eventually("the broker is in alarm", || alarms().contains("memory"));
     }
 
     pub fn unblock(&mut self) {

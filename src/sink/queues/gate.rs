@@ -6,10 +6,10 @@ use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
+use super::super::Unfit;
 use super::super::destination::{Reach, WorkPer};
 use super::super::platform::{Platform, choose_crypto};
 use super::super::rabbitmq::{Broker, LANES, Login, Outcome};
-use super::super::{Unfit, tell};
 use crate::error::{Error, Result};
 use crate::opencti::broker::{BrokerAddress, Route, Topology};
 use crate::opencti::registration::Registration;
@@ -40,7 +40,7 @@ pub struct Gate<'a> {
     pub reach: Reach,
     /// Who hears what cannot wait.
     pub observer: &'a dyn Observer,
-    broker: Option<Broker>,
+    broker: Option<Broker<'a>>,
     connectors: BTreeMap<String, Known>,
     /// Connectors that airpouch has registered there before this run.
     ours: BTreeSet<String>,
@@ -57,7 +57,7 @@ impl<'a> Gate<'a> {
     /// It is not there, or does not let us in.
     pub fn to_broker(address: &BrokerAddress, reach: Reach, observer: &'a dyn Observer) -> Result<Self> {
         let address = reach.overrides.over(address);
-        let broker = Broker::connect(login(&reach, &address, None)?, reach.patience)?;
+        let broker = Broker::connect(login(&reach, &address, None)?, reach.patience, observer)?;
         Ok(Self { broker: Some(broker), ..Self::new(Door::Alone, reach, BTreeSet::new(), observer) })
     }
 
@@ -101,19 +101,16 @@ impl<'a> Gate<'a> {
     ///
     /// # Errors
     /// No connector was looked up yet, so that nobody knows where it is.
-    pub fn broker(&mut self) -> Result<&mut Broker> {
+    pub fn broker(&mut self) -> Result<&mut Broker<'a>> {
         self.broker.as_mut().ok_or_else(|| Error::failed("there is no connection to the broker"))
     }
 
-    /// What became of messages since this was asked for last; what the broker says meanwhile is told.
+    /// What became of messages since this was asked for last.
     ///
     /// # Errors
     /// The broker has failed, and why.
     pub fn hear(&mut self, wait: bool) -> Result<Vec<Outcome>> {
-        let Some(broker) = &mut self.broker else { return Ok(Vec::new()) };
-        let heard = broker.outcomes(wait);
-        tell(self.observer, broker.words());
-        heard
+        self.broker.as_mut().map_or_else(|| Ok(Vec::new()), |broker| broker.outcomes(wait))
     }
 
     /// Whether the broker has failed, or was never reached.
@@ -182,7 +179,7 @@ impl<'a> Gate<'a> {
         if self.broker.is_none() {
             let address = self.reach.overrides.over(&registered.broker);
             let login = login(&self.reach, &address, Some(&registered.password))?;
-            self.broker = Some(Broker::connect(login, self.reach.patience)?);
+            self.broker = Some(Broker::connect(login, self.reach.patience, self.observer)?);
         }
         Ok(Known::Route(Arc::new(registered.route), lane))
     }
@@ -199,8 +196,7 @@ impl<'a> Gate<'a> {
         let queue = self.route(connector)?.queue.clone();
         let (mut since, mut least, mut said) = (Instant::now(), u32::MAX, false);
         loop {
-            let broker = self.broker()?;
-            let waiting = broker.waiting(&queue)?;
+            let waiting = self.broker()?.waiting(&queue)?;
             let what = match waiting {
                 Some(waiting) if waiting <= limit => return Ok(()),
                 Some(waiting) => {
@@ -227,7 +223,6 @@ impl<'a> Gate<'a> {
                 }));
             }
             std::thread::sleep(LOOK_AGAIN.min(patience));
-            tell(observer, broker.words());
         }
     }
 }
