@@ -1,30 +1,62 @@
 //! An import to a broker: what lies there, and what happens when the broker, the wire or a permission fails.
 
-use std::process::Stdio;
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Stdio};
+use std::sync::{Arc, Mutex};
+use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::feeds::{Feeds, REPEATS_MAX, Tap, repeats};
-use crate::support::{Alone, Broker, Fault, Proxy, Run, eventually, fresh_id};
+use crate::support::{Broker, Fault, Proxy, Run, eventually, fresh_id};
 
 /// With three seconds of patience, and what a slow machine takes beside.
 const PATIENT: [&str; 2] = ["--patience", "3s"];
 const SOON: Duration = Duration::from_secs(10);
 
 /// An import in the background.
-struct Running(std::process::Child);
+struct Running {
+    child: Child,
+    stderr: Arc<Mutex<String>>,
+    listener: JoinHandle<()>,
+}
 
 impl Running {
     fn start(feeds: &Feeds, broker: &Broker, more: &[&str]) -> Self {
         let mut command = feeds.command(broker, more);
-        Self(command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap())
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let stderr = Arc::new(Mutex::new(String::new()));
+        let (lines, heard) = (BufReader::new(child.stderr.take().unwrap()).lines(), Arc::clone(&stderr));
+        let listener = thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                *heard.lock().unwrap() += &(line + "\n");
+            }
+        });
+        Self { child, stderr, listener }
+    }
+
+    /// One by a wire that is slow as soon as messages are on their way, so that it does not end before what a test does
+    /// to it then, however fast the machine is.
+    fn slow(feeds: &Feeds, broker: &Broker, more: &[&str]) -> (Self, Proxy) {
+        let proxy = Proxy::to(broker.port(), Fault::SlowToServer(1 << 20));
+        let port = proxy.port().to_string();
+        let running = Self::start(feeds, broker, &[&["--amqp-port", &port], more].concat());
+        eventually("messages flow", || proxy.has_struck());
+        (running, proxy)
+    }
+
+    /// Waits until it has said this.
+    #[track_caller]
+    fn hears(&self, words: &str) {
+        eventually(&format!("{words:?} is said"), || self.stderr.lock().unwrap().contains(words));
     }
 
     fn end(self) -> Run {
-        let output = self.0.wait_with_output().unwrap();
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        Run { status: output.status.code(), stdout: text(&output.stdout), stderr: text(&output.stderr) }
+        let output = self.child.wait_with_output().unwrap();
+        self.listener.join().unwrap();
+        let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
+        Run { status: output.status.code(), stdout, stderr: self.stderr.lock().unwrap().clone() }
     }
 }
 
@@ -130,21 +162,17 @@ fn a_queue_that_lacks_its_binding_is_bound() {
     assert_eq!(all_there(&Tap::open(&broker), &feeds), 0);
 }
 
-#[track_caller]
-fn flows(tap: &Tap, queue: &str) {
-    eventually("messages flow", || tap.count(queue) > 0);
-}
-
 #[test]
 fn a_broker_that_stops_and_starts_again_is_waited_for() {
     let Some(broker) = Broker::there() else { return };
     let feeds = sent(2, 30, 500);
     let mut alone = broker.alone();
-    let running = Running::start(&feeds, &broker, &["--patience", "40s"]);
-    flows(&Tap::open(&broker), &feeds.queue(0));
+    let (running, proxy) = Running::slow(&feeds, &broker, &["--patience", "40s"]);
     alone.stop();
+    proxy.arm(Fault::Nothing);
+    running.hears("the connection to the broker broke");
     alone.start();
-    let run = running.end().exits(0).says("the connection to the broker broke").says("delivered 60 envelopes");
+    let run = running.end().exits(0).says("delivered 60 envelopes");
     assert_eq!(run.said().matches("the connection to the broker broke").count(), 1, "{run:#?}");
     let repeated = all_there(&Tap::open(&broker), &feeds);
     println!("\nCOUNT repeats when a broker stops and starts: {repeated}");
@@ -156,9 +184,9 @@ fn a_broker_that_stays_away_ends_the_run_and_the_next_one_delivers_the_rest() {
     let Some(broker) = Broker::there() else { return };
     let feeds = sent(2, 30, 500);
     let mut alone = broker.alone();
-    let running = Running::start(&feeds, &broker, &PATIENT);
-    flows(&Tap::open(&broker), &feeds.queue(0));
+    let (running, proxy) = Running::slow(&feeds, &broker, &PATIENT);
     alone.stop();
+    proxy.arm(Fault::Nothing);
     let stopped = Instant::now();
     let run = running.end().exits(1).says("gave up after 3 s");
     assert!(stopped.elapsed() < SOON, "{run:#?}");
@@ -221,10 +249,7 @@ fn a_wire_that_stalls_ends_the_run_after_its_patience() {
     let _shared = broker.shared();
     for fault in [Fault::StallToServer(0), Fault::StallToClient(0)] {
         let feeds = sent(1, 20, 500);
-        let proxy = Proxy::to(broker.port(), Fault::Nothing);
-        let port = proxy.port().to_string();
-        let running = Running::start(&feeds, &broker, &["--amqp-port", &port, "--patience", "3s"]);
-        flows(&Tap::open(&broker), &feeds.queue(0));
+        let (running, proxy) = Running::slow(&feeds, &broker, &PATIENT);
         proxy.arm(fault);
         let began = Instant::now();
         let run = running.end().exits(1).says("nothing for 3 s");
@@ -235,27 +260,19 @@ fn a_wire_that_stalls_ends_the_run_after_its_patience() {
     }
 }
 
-fn block(broker: &Broker) -> Alone {
-    let mut alone = broker.alone();
-    alone.block();
-    eventually("the broker is in alarm", || {
-        broker.ctl(&["-q", "eval", "rabbit_alarm:get_alarms()."]).contains("memory")
-    });
-    alone
-}
-
 #[test]
 fn an_alarm_is_said_once_and_waited_for_and_ends_the_run_if_it_lasts() {
     let Some(broker) = Broker::there() else { return };
     // More than one group, so that queues are looked at while the broker listens no more.
     let feeds = sent(2, 8, 400);
-    let mut alone = block(&broker);
+    let mut alone = broker.alone();
+    alone.block();
     let (run, took) = feeds.timed(&broker, &PATIENT);
     let run = run.exits(1).says("it has raised an alarm: low on memory").says("gave up after 3 s");
     assert_eq!(run.said().matches("; waiting, for 3 s at most").count(), 1, "{run:#?}");
     assert!(took < SOON, "{took:?}");
     let running = Running::start(&feeds, &broker, &["--patience", "30s"]);
-    std::thread::sleep(Duration::from_secs(2));
+    running.hears("it has raised an alarm");
     alone.unblock();
     running.end().exits(0).says("the broker takes messages again").says("delivered 16 envelopes");
     // What the first run wrote into the socket was read once the alarm ended.
@@ -268,9 +285,9 @@ fn a_queue_that_is_deleted_under_the_run_is_waited_for_and_nothing_that_came_bac
     let _shared = broker.shared();
     let feeds = sent(1, 10, 1_000);
     let tap = Tap::open(&broker);
-    let running = Running::start(&feeds, &broker, &PATIENT);
-    flows(&tap, &feeds.queue(0));
+    let (running, proxy) = Running::slow(&feeds, &broker, &PATIENT);
     tap.delete(&feeds.queue(0));
+    proxy.arm(Fault::Nothing);
     running.end().exits(1).says("was deleted").says("gave up after 3 s");
     let delivered = delivered_rows(&feeds);
     feeds.import(&broker, &[]).exits(0);
@@ -297,7 +314,7 @@ fn a_queue_that_is_too_long_is_waited_for_until_workers_come() {
     assert!(took < SOON, "{took:?}");
     let tap = Tap::open(&broker);
     let running = Running::start(&feeds, &broker, &["--queue-limit", "100", "--patience", "20s"]);
-    std::thread::sleep(Duration::from_secs(1));
+    running.hears("more than 100");
     assert!((2_000..3_500).contains(&tap.count(&feeds.queue(0))), "it waits");
     let mut got = tap.take(&feeds.queue(0));
     running.end().exits(0);

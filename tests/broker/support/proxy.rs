@@ -20,9 +20,14 @@ pub enum Fault {
     StallToServer(u64),
     /// After so many bytes from server to client.
     StallToClient(u64),
+    /// After so many bytes from client to server the rest trickles, until another fault is armed.
+    SlowToServer(u64),
     /// For so long every connection ends as soon as it is made.
     Refuse(Duration),
 }
+
+/// How long each 16 KiB take that trickle.
+const TRICKLE: Duration = Duration::from_millis(20);
 
 /// Forwards connections to a port of loopback until it is dropped.
 pub struct Proxy {
@@ -41,6 +46,7 @@ enum Then {
     GoOn,
     Cut,
     Stall,
+    Slow,
 }
 
 struct State {
@@ -62,6 +68,12 @@ impl State {
 
     /// How many of these bytes pass, and what happens then.
     fn pass(&mut self, way: Way, count: usize) -> (usize, Then) {
+        if let (Fault::SlowToServer(limit), Way::ToServer) = (self.fault, way) {
+            self.has_struck = self.since[way as usize] >= limit;
+            self.since[way as usize] += count as u64;
+            self.bytes[way as usize] += count as u64;
+            return (count, if self.has_struck { Then::Slow } else { Then::GoOn });
+        }
         let (limit, then) = match (self.fault, way) {
             (Fault::CutToServer(limit), Way::ToServer) | (Fault::CutToClient(limit), Way::ToClient) => {
                 (limit, Then::Cut)
@@ -121,7 +133,7 @@ impl Proxy {
         (state.fault, state.armed_at, state.since, state.has_struck) = (fault, Instant::now(), [0; 2], false);
     }
 
-    /// Whether the connection was cut or stalled.
+    /// Whether the connection was cut or stalled, or is slow.
     pub fn has_struck(&self) -> bool {
         lock(&self.state).has_struck
     }
@@ -196,11 +208,12 @@ fn pump(mut from: TcpStream, mut to: TcpStream, way: Way, is_stalled: &AtomicBoo
         let written = to.write_all(&buffer[..passed]);
         match then {
             Then::GoOn if written.is_ok() => {}
+            Then::Slow if written.is_ok() => thread::sleep(TRICKLE),
             Then::Stall => {
                 is_stalled.store(true, Ordering::SeqCst);
                 return;
             }
-            Then::GoOn | Then::Cut => {
+            Then::GoOn | Then::Slow | Then::Cut => {
                 let _ = from.shutdown(Shutdown::Both);
                 let _ = to.shutdown(Shutdown::Both);
                 return;
