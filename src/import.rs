@@ -339,7 +339,7 @@ fn report_incomplete(site: &Site, ledger: &Ledger, said: &[Digest], report: &mut
 fn has_work(ledger: &Ledger, target: &Target) -> Result<bool> {
     let unfinished = match target {
         Target::New | Target::Same => return Ok(true),
-        Target::Known(row) => !ledger.placings(row.id)?.is_empty() || !ledger.open_works(row.id)?.is_empty(),
+        Target::Known(row) => ledger.unsettled(row.id)? > 0 || !ledger.open_works(row.id)?.is_empty(),
         Target::First => false,
     };
     let set_aside = || Ok(ledger.set_aside()?.iter().any(|a| a.kind != "quarantined"));
@@ -358,7 +358,7 @@ fn deliver_all(
     let high_water = high_water.and_then(|t| t.parse().ok()).unwrap_or(0);
     let known = if let Target::Known(row) = &target { Some(row) } else { None };
     let mark = known.map(|row| row.mark.as_str());
-    let unfinished = known.map_or(Ok(false), |row| ledger.placings(row.id).map(|p| !p.is_empty()))?;
+    let unfinished = known.map_or(Ok(false), |row| ledger.unsettled(row.id).map(|n| n > 0))?;
     let mut sink: Box<dyn Sink> = match &options.to {
         Destination::Directory(path) => Box::new(Directory::open(path, high_water, mark, options.threads)?),
         Destination::Spool(path) => {
@@ -424,11 +424,11 @@ fn deliver_each(delivering: &mut Delivering<'_>, observer: &dyn Observer) -> Res
     Ok(())
 }
 
-/// A run was cut off on its way to the old address, and nobody knows how far it came: what it was placing goes again.
-fn deliver_unfinished_again(ledger: &Ledger, destination: i64, report: &mut ImportReport) -> Result<()> {
-    let unfinished = ledger.placings(destination)?.len() as u64;
+/// A run was cut off, and nobody knows how far it came: what was on its way goes again.
+fn deliver_unfinished_again(ledger: &mut Ledger, destination: i64, report: &mut ImportReport) -> Result<()> {
+    let unfinished = ledger.unsettled(destination)?;
     if unfinished > 0 {
-        ledger.forget_placings(destination)?;
+        ledger.forget_unsettled(destination)?;
         let what = format!("the last run was cut off; {} may come a second time", count(unfinished, "envelope"));
         report.findings.push(Finding::new(Weight::Warning, "delivered-again", what));
     }

@@ -99,13 +99,24 @@ pub struct Delivery {
     pub(crate) placed: Vec<Placing>,
     /// Not delivered, and why; they never will be as they are.
     pub(crate) refused: Vec<Refused>,
+    /// How many are on their way still, where the sink was given [`Prepared::Sending`].
+    pub(crate) on_their_way: Option<u64>,
 }
 
 impl Delivery {
     /// These were delivered.
     pub(crate) fn of(placed: Vec<Placing>) -> Self {
-        Self { placed, refused: Vec::new() }
+        Self { placed, ..Self::default() }
     }
+}
+
+/// What is to be noted of a group before any of it is seen.
+#[derive(Debug)]
+pub enum Prepared {
+    /// These are about to get their names; after a crash it can be seen which did.
+    Placing(Vec<Placing>),
+    /// So many are about to be sent or were sent and have not landed; nobody could tell after a crash which did.
+    Sending(u64),
 }
 
 /// An envelope that the destination itself does not take.
@@ -343,7 +354,7 @@ pub trait Sink {
     ///
     /// # Errors
     /// The system refused; then nothing of the group was seen.
-    fn prepare(&mut self, note: &mut dyn FnMut(OpenWork) -> Result<()>) -> Result<Vec<Placing>>;
+    fn prepare(&mut self, note: &mut dyn FnMut(OpenWork) -> Result<()>) -> Result<Prepared>;
 
     /// Makes the group appear, in order, and says of which envelopes it is known by now that they have; with `all`, of
     /// all that were prepared. `delivery` holds what is known also where this fails.

@@ -14,7 +14,7 @@ use crate::disk;
 use crate::envelope::{Envelope, NotAnEnvelope};
 use crate::error::{Error, Result};
 use crate::ledger::Ledger;
-use crate::ledger::delivered::{Aside, AsideRow, Group, IncomingRow, State};
+use crate::ledger::delivered::{Aside, AsideRow, Group, IncomingRow, KnownBefore, State};
 use crate::limits::PLACING_GROUP;
 use crate::pack::batch_line;
 use crate::policy::Objection;
@@ -23,7 +23,7 @@ use crate::set_aside::{self, BatchPlace, ConnectorName, Kind, Reason};
 use crate::shelf::PartFault;
 use crate::shelf::check::read_index;
 use crate::shelf::kept::KeptShelf;
-use crate::sink::{Deliverable, Delivery, Ended, Examined, Origin, Refused, Sink, Unfit};
+use crate::sink::{Deliverable, Delivery, Ended, Examined, Origin, Prepared, Refused, Sink, Unfit};
 use crate::site::Site;
 use crate::stream::StreamId;
 use crate::text::harmless;
@@ -58,6 +58,8 @@ pub struct Delivering<'a> {
     /// Digests in the group, so that one content is not delivered twice within it; when everything is delivered
     /// again, in the whole run.
     in_run: HashSet<Digest>,
+    /// What was known of the batch in work.
+    before: KnownBefore,
     /// Messages of what is on its way, and objects that are passed over.
     parts: HashMap<Digest, (u64, u64)>,
     /// The digest of the batch in work, where another one bears its number.
@@ -75,7 +77,8 @@ impl<'a> Delivering<'a> {
         report: &'a mut ImportReport,
     ) -> Self {
         let (group, released, in_run, parts) = (Group::default(), Vec::new(), HashSet::new(), HashMap::new());
-        Self { site, ledger, sink, destination, options, report, group, released, in_run, parts, forked: None }
+        let before = KnownBefore::default();
+        Self { site, ledger, sink, destination, options, report, group, released, in_run, before, parts, forked: None }
     }
 
     /// The ledger as it stands now.
@@ -175,6 +178,7 @@ impl<'a> Delivering<'a> {
             Ok(index) => index,
             Err(fault) => return self.spoiled(row, &row.manifest.index.name, &fault),
         };
+        self.before = self.ledger.known_of(self.destination, index.lines.iter().map(|line| line.sha256))?;
         observer.begin(&format!("delivering batch {}", row.manifest.sequence), row.manifest.totals.bytes);
         let (threads, examiner) = (self.options.threads, self.sink.examiner());
         let fault = unpack(&shelf, &row.manifest, &index, threads, examiner, |envelope| {
@@ -214,7 +218,7 @@ impl<'a> Delivering<'a> {
     fn envelope(&mut self, row: &IncomingRow, index: &Index, envelope: UnpackedEnvelope) -> Result<()> {
         let UnpackedEnvelope { ordinal, bytes, parsed, examined } = envelope;
         let line = &index.lines[ordinal - 1];
-        let known = self.known(line.sha256)?;
+        let known = self.known(line.sha256);
         // What waits was tried at the beginning of this run; that it still waits is no news.
         if known == Known::Held {
             return Ok(());
@@ -254,17 +258,17 @@ impl<'a> Delivering<'a> {
         Ok(unfit?.map_or(decision, Decision::of_unfit))
     }
 
-    fn known(&self, sha256: Digest) -> Result<Known> {
+    fn known(&self, sha256: Digest) -> Known {
         if self.in_run.contains(&sha256) {
-            return Ok(Known::InThisRun);
+            return Known::InThisRun;
         }
-        Ok(match self.ledger.aside_kind(sha256)?.as_deref() {
+        match self.before.aside.get(&sha256).map(String::as_str) {
             Some("held") => Known::Held,
             // A released one was tried at the beginning of this run, and is not to be tried again.
             Some(_) => Known::Quarantined,
-            None if self.ledger.is_delivered(self.destination, sha256)? => Known::Delivered,
+            None if self.before.delivered.contains(&sha256) => Known::Delivered,
             None => Known::New,
-        })
+        }
     }
 
     fn carry_out(&mut self, origin: &Origin, bytes: Vec<u8>, parsed: &Parsed, decision: Decision) -> Result<()> {
@@ -274,6 +278,7 @@ impl<'a> Delivering<'a> {
             Decision::Empty(incompatible) => {
                 self.report.incompatible += incompatible;
                 self.report.outcome.empty += 1;
+                self.in_run.insert(origin.sha256);
                 self.group.empty.push((origin.sha256, origin.batch, origin.ordinal));
             }
             Decision::Deliver { examined, instead, applicant } => {
@@ -354,7 +359,10 @@ impl<'a> Delivering<'a> {
             drop(self.sink.landed(&mut delivery));
             self.record(std::mem::take(&mut delivery))?;
         }
-        self.group.placing = prepared?;
+        match prepared? {
+            Prepared::Placing(placing) => self.group.placing = placing,
+            Prepared::Sending(number) => self.group.on_their_way = Some(number),
+        }
         let group = std::mem::take(&mut self.group);
         self.note(&group)?;
         let settled = self.sink.settle(all, &mut delivery);
@@ -377,7 +385,7 @@ impl<'a> Delivering<'a> {
         if !group.aside.is_empty() {
             disk::sync_file_system(self.site.root())?;
         }
-        if !(group.aside.is_empty() && group.empty.is_empty() && group.placing.is_empty()) {
+        if !group.is_empty() {
             self.ledger.note_group(self.destination, group)?;
         }
         Ok(())

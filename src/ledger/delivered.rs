@@ -1,6 +1,6 @@
 //! The importer's memory: batches and where they stand, what was delivered where, what was set aside.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::RangeInclusive;
 
 use rusqlite::{OptionalExtension, params};
@@ -144,6 +144,25 @@ pub struct Group {
     pub empty: Vec<(Digest, i64, usize)>,
     /// Envelopes about to appear in the sink.
     pub placing: Vec<Placing>,
+    /// How many envelopes are about to be sent, or were and have not landed, where the sink cannot tell them apart
+    /// after a crash.
+    pub on_their_way: Option<u64>,
+}
+
+impl Group {
+    /// Whether there is nothing to note.
+    pub fn is_empty(&self) -> bool {
+        self.aside.is_empty() && self.empty.is_empty() && self.placing.is_empty() && self.on_their_way.is_none()
+    }
+}
+
+/// What is known of a batch's envelopes before its delivery begins.
+#[derive(Debug, Default)]
+pub struct KnownBefore {
+    /// The destination has these.
+    pub delivered: HashSet<Digest>,
+    /// These were set aside, and how.
+    pub aside: HashMap<Digest, String>,
 }
 
 impl Ledger {
@@ -457,6 +476,30 @@ impl Ledger {
         self.connection.execute(sql, values).map(|_| ()).map_err(|e| lost(&e))
     }
 
+    /// What is known of these envelopes. All are looked up at once: one by one each look would lock the ledger.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn known_of(&mut self, destination: i64, envelopes: impl Iterator<Item = Digest>) -> Result<KnownBefore> {
+        let work = || -> rusqlite::Result<KnownBefore> {
+            let mut known = KnownBefore::default();
+            let reading = self.connection.transaction()?;
+            let mut delivered =
+                reading.prepare_cached("SELECT 1 FROM delivered WHERE destination = ?1 AND sha256 = ?2")?;
+            let mut aside = reading.prepare_cached("SELECT kind FROM set_aside WHERE sha256 = ?1")?;
+            for sha256 in envelopes {
+                if let Some(kind) = aside.query_row([sha256.as_bytes()], |r| r.get(0)).optional()? {
+                    known.aside.insert(sha256, kind);
+                }
+                if delivered.exists(params![destination, sha256.as_bytes()])? {
+                    known.delivered.insert(sha256);
+                }
+            }
+            Ok(known)
+        };
+        work().map_err(|e| lost(&e))
+    }
+
     /// Whether an envelope was delivered to a destination.
     ///
     /// # Errors
@@ -505,18 +548,35 @@ impl Ledger {
                     params![destination, p.sha256.as_bytes(), p.batch, p.ordinal as i64, p.name, p.mark, p.applicant,],
                 )?;
             }
+            note_on_their_way(&change, destination, group.on_their_way)?;
             change.commit()
         };
         work().map_err(|e| lost(&e))
+    }
+
+    /// How many envelopes a crash left between noting and settling.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn unsettled(&self, destination: i64) -> Result<u64> {
+        let sql = "SELECT (SELECT count(*) FROM placing WHERE destination = ?1)
+                   + coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'on_their_way_' || ?1), 0)";
+        let counted = self.connection.query_row(sql, [destination], |r| r.get::<_, i64>(0));
+        counted.map(|n| n as u64).map_err(|e| lost(&e))
     }
 
     /// Forgets what a crash left between noting and settling: it is delivered again.
     ///
     /// # Errors
     /// SQLite refused.
-    pub fn forget_placings(&self, destination: i64) -> Result<()> {
-        let deleted = self.connection.execute("DELETE FROM placing WHERE destination = ?1", [destination]);
-        deleted.map(|_| ()).map_err(|e| lost(&e))
+    pub fn forget_unsettled(&mut self, destination: i64) -> Result<()> {
+        let mut work = || -> rusqlite::Result<()> {
+            let change = self.connection.transaction()?;
+            change.execute("DELETE FROM placing WHERE destination = ?1", [destination])?;
+            note_on_their_way(&change, destination, Some(0))?;
+            change.commit()
+        };
+        work().map_err(|e| lost(&e))
     }
 
     /// What a crash left between noting and settling.
@@ -550,20 +610,30 @@ impl Ledger {
         sorted.sort_unstable_by_key(|p| p.sha256);
         let mut work = || -> rusqlite::Result<()> {
             let change = self.connection.transaction()?;
-            for p in &sorted {
-                change
-                    .prepare_cached("INSERT OR REPLACE INTO delivered VALUES (?1, ?2, ?3, ?4, ?5)")?
-                    .execute(params![destination, p.sha256.as_bytes(), p.batch, p.ordinal as i64, p.applicant])?;
-                change
-                    .prepare_cached("DELETE FROM placing WHERE destination = ?1 AND name = ?2")?
-                    .execute(params![destination, p.name])?;
-                change.prepare_cached("DELETE FROM set_aside WHERE sha256 = ?1")?.execute([p.sha256.as_bytes()])?;
+            {
+                let mut deliver =
+                    change.prepare_cached("INSERT OR REPLACE INTO delivered VALUES (?1, ?2, ?3, ?4, ?5)")?;
+                let mut forget_aside = change.prepare_cached("DELETE FROM set_aside WHERE sha256 = ?1")?;
+                for p in &sorted {
+                    deliver.execute(params![
+                        destination,
+                        p.sha256.as_bytes(),
+                        p.batch,
+                        p.ordinal as i64,
+                        p.applicant
+                    ])?;
+                    forget_aside.execute([p.sha256.as_bytes()])?;
+                }
+                let mut forget_placing =
+                    change.prepare_cached("DELETE FROM placing WHERE destination = ?1 AND name = ?2")?;
+                // Where only their number was noted there is none to forget.
+                if delivery.on_their_way.is_none() {
+                    for p in sorted.iter().copied().chain(delivery.refused.iter().map(|refused| &refused.placing)) {
+                        forget_placing.execute(params![destination, p.name])?;
+                    }
+                }
             }
-            for refused in &delivery.refused {
-                change
-                    .prepare_cached("DELETE FROM placing WHERE destination = ?1 AND name = ?2")?
-                    .execute(params![destination, refused.placing.name])?;
-            }
+            note_on_their_way(&change, destination, delivery.on_their_way)?;
             change.execute(
                 "INSERT INTO meta SELECT 'high_water_' || kind, ?2 FROM destination WHERE id = ?1
                  ON CONFLICT (key) DO UPDATE SET value = excluded.value",
@@ -632,4 +702,15 @@ impl Ledger {
             .map(|_| ())
             .map_err(|e| lost(&e))
     }
+}
+
+fn note_on_their_way(
+    change: &rusqlite::Transaction<'_>,
+    destination: i64,
+    number: Option<u64>,
+) -> rusqlite::Result<()> {
+    let Some(number) = number else { return Ok(()) };
+    let sql =
+        "INSERT INTO meta VALUES ('on_their_way_' || ?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    change.execute(sql, params![destination, number.to_string()]).map(drop)
 }

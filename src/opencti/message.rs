@@ -89,8 +89,10 @@ impl Messages {
 
     /// Writes a message, its keys in pycti's order.
     pub fn write(&self, out: &mut String, envelope: &str, at: usize, to: &Addressee<'_>, spare_id: &str) {
-        let mut bundle = String::new();
+        // Of most envelopes the objects are alike; where they are not, it grows.
+        let mut bundle = String::with_capacity(envelope.len() / self.count().max(1) * 5 / 4 + 256);
         self.write_bundle(&mut bundle, envelope, at, spare_id);
+        out.reserve(bundle.len().div_ceil(3) * 4 + self.entities_types.len() + self.update.len() + 512);
         out.push_str("{\"bundle_type\": \"QUEUE_BUNDLE\", \"applicant_id\": ");
         write_text_or_null(out, to.applicant);
         out.push_str(", \"action_sequence\": ");

@@ -13,7 +13,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use super::beside::{Flusher, Writers};
 use super::mark;
-use super::{Deliverable, Delivery, Examiner, OpenWork, Placing, Sink};
+use super::{Deliverable, Delivery, Examiner, OpenWork, Placing, Prepared, Sink};
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::limits::PLACING_GROUP;
@@ -176,7 +176,7 @@ impl Sink for Directory {
         self.group.len() >= PLACING_GROUP
     }
 
-    fn prepare(&mut self, _note: &mut dyn FnMut(OpenWork) -> Result<()>) -> Result<Vec<Placing>> {
+    fn prepare(&mut self, _note: &mut dyn FnMut(OpenWork) -> Result<()>) -> Result<Prepared> {
         let all_kept = self.writers.wait()?;
         if let (false, Some(first)) = (all_kept, self.group.first()) {
             self.stamp_coarsely(first.mark - STEP_NANOS)?;
@@ -184,7 +184,7 @@ impl Sink for Directory {
         if !self.group.is_empty() {
             self.flusher.sync(&self.path)?;
         }
-        Ok(self.group.clone())
+        Ok(Prepared::Placing(self.group.clone()))
     }
 
     fn settle(&mut self, _all: bool, delivery: &mut Delivery) -> Result<()> {

@@ -13,7 +13,7 @@ use super::destination::WorkPer;
 use super::platform::Told;
 use super::rabbitmq::{Message, Outcome};
 use super::works::{OpenWork, Subject, Work, Works};
-use super::{Deliverable, Delivery, Ended, Examined, Examiner, Placing, Refused, Sink, Unfit, registration};
+use super::{Deliverable, Delivery, Ended, Examined, Examiner, Placing, Prepared, Refused, Sink, Unfit, registration};
 use crate::envelope::Connector;
 use crate::error::{Error, Result};
 use crate::opencti::api::ctime;
@@ -52,7 +52,7 @@ pub struct Queues<'a> {
     group: Vec<(Deliverable, Placing)>,
     group_messages: usize,
     group_bytes: usize,
-    flying: BTreeMap<u64, Flying>,
+    flying: BTreeMap<u64, Box<Flying>>,
     /// The number of the last envelope that was sent.
     last: u64,
     mark: i64,
@@ -240,7 +240,7 @@ impl<'a> Queues<'a> {
             self.note_flaw(&flying.deliverable, "the broker refused a message of it");
             self.end_own_work(&flying.deliverable)?;
             self.forget_own_work(&flying.deliverable);
-            delivery.refused.extend(refusal(flying));
+            delivery.refused.extend(refusal(*flying));
         }
         let done: Vec<u64> =
             self.flying.iter().filter(|(_, f)| f.left == 0 && f.refused.is_none()).map(|(n, _)| *n).collect();
@@ -415,7 +415,10 @@ impl Sink for Queues<'_> {
         self.group_messages >= GROUP_MESSAGES || self.group_bytes >= GROUP_BYTES
     }
 
-    fn prepare(&mut self, note: &mut dyn FnMut(OpenWork) -> Result<()>) -> Result<Vec<Placing>> {
+    fn prepare(&mut self, note: &mut dyn FnMut(OpenWork) -> Result<()>) -> Result<Prepared> {
+        if self.group.is_empty() {
+            return Ok(Prepared::Placing(Vec::new()));
+        }
         let connectors: BTreeSet<String> = self.group.iter().map(|(d, _)| d.connector.id.clone()).collect();
         connectors.iter().try_for_each(|connector| self.gate.wait_for_room(connector))?;
         let group = std::mem::take(&mut self.group);
@@ -425,7 +428,7 @@ impl Sink for Queues<'_> {
         });
         self.group = group;
         opened?;
-        Ok(self.group.iter().map(|(_, placing)| placing.clone()).collect())
+        Ok(Prepared::Sending((self.group.len() + self.flying.len()) as u64))
     }
 
     fn settle(&mut self, all: bool, delivery: &mut Delivery) -> Result<()> {
@@ -434,7 +437,8 @@ impl Sink for Queues<'_> {
         for (deliverable, placing) in std::mem::take(&mut self.group) {
             self.last += 1;
             let left = messages_in(&deliverable);
-            self.flying.insert(self.last, Flying { deliverable, placing, left, refused: None, work: None, cleared: 0 });
+            let flying = Flying { deliverable, placing, left, refused: None, work: None, cleared: 0 };
+            self.flying.insert(self.last, Box::new(flying));
             numbers.push(self.last);
         }
         // What is on its way is held whole until it has landed.
@@ -444,13 +448,16 @@ impl Sink for Queues<'_> {
             let landed = self.landed(delivery);
             return sent.and(landed);
         }
+        delivery.on_their_way = Some(self.flying.len() as u64);
         sent
     }
 
     fn landed(&mut self, delivery: &mut Delivery) -> Result<()> {
         // What was confirmed before the broker failed is heard behind the word that it has.
         while self.hear(false).is_err() {}
-        self.land(delivery)
+        let landed = self.land(delivery);
+        delivery.on_their_way = Some(self.flying.len() as u64);
+        landed
     }
 
     fn opened(&mut self) -> Vec<OpenWork> {

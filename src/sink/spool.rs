@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::beside::{Flusher, Writers};
 use super::mark;
-use super::{Deliverable, Delivery, Examined, Examiner, OpenWork, Placing, Sink, registration};
+use super::{Deliverable, Delivery, Examined, Examiner, OpenWork, Placing, Prepared, Sink, registration};
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::limits::PLACING_GROUP;
@@ -199,12 +199,12 @@ impl Sink for Spool {
         self.files >= PLACING_GROUP
     }
 
-    fn prepare(&mut self, _note: &mut dyn FnMut(OpenWork) -> Result<()>) -> Result<Vec<Placing>> {
+    fn prepare(&mut self, _note: &mut dyn FnMut(OpenWork) -> Result<()>) -> Result<Prepared> {
         self.writers.wait()?;
         if !self.group.is_empty() {
             self.flusher.sync(&self.path)?;
         }
-        Ok(self.group.clone())
+        Ok(Prepared::Placing(self.group.clone()))
     }
 
     fn settle(&mut self, _all: bool, delivery: &mut Delivery) -> Result<()> {
