@@ -151,6 +151,21 @@ fn a_queue_that_the_platform_declared_otherwise_is_left_as_it_is() {
     assert!(arguments(1)[0].contains("x-max-length") && !arguments(1)[0].contains("Example Feed"));
 }
 
+#[test]
+fn an_exchange_that_was_declared_otherwise_is_left_as_it_is() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let feeds = sent(1, 1, 3);
+    // A prefix of its own, for others use the exchange that has none.
+    let prefix = fresh_id();
+    let exchange = format!("{prefix}_amqp.worker.exchange");
+    broker.declare(&format!("{prefix}_beside"), &["--exchange", &exchange, "--kind", "topic"]);
+    feeds.import(&broker, &["--queue-prefix", &prefix]).exits(0).says("delivered 1 envelope in 3 messages");
+    assert_eq!(broker.count(&format!("{prefix}_{}", feeds.queue(0))), Some(3));
+    let exchanges = broker.ctl(&["-q", "list_exchanges", "name", "type", "durable"]);
+    assert!(exchanges.contains(&format!("{exchange}\ttopic\tfalse")), "{exchanges}");
+}
+
 /// A run that dies between the two leaves it so.
 #[test]
 fn a_queue_that_lacks_its_binding_is_bound() {

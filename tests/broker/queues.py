@@ -7,8 +7,8 @@
   take QUEUE        all its messages, one JSON a line, out of the queue
   peek QUEUE        the same, but they stay
   delete QUEUE...   deletes them
-  declare QUEUE     makes it, durable; --exchange E --routing-key K binds it, --argument NAME=JSON is for x-max-length
-                    and the like
+  declare QUEUE     makes it, durable; --exchange E --routing-key K binds it to a direct one (or to one of --kind),
+                    --argument NAME=JSON is for x-max-length and the like
   unbind QUEUE      --exchange E --routing-key K
 """
 import argparse
@@ -66,6 +66,7 @@ def main():
     parser.add_argument("verb", choices=("count", "take", "peek", "delete", "declare", "unbind"))
     parser.add_argument("queues", nargs="+", metavar="QUEUE")
     parser.add_argument("--exchange")
+    parser.add_argument("--kind", default="direct")
     parser.add_argument("--routing-key", default="")
     parser.add_argument("--argument", action="append", default=[], metavar="NAME=JSON")
     args = parser.parse_args()
@@ -81,7 +82,7 @@ def main():
             given = dict(argument.split("=", 1) for argument in args.argument)
             channel.queue_declare(queue, durable=True, arguments={n: json.loads(v) for n, v in given.items()})
             if args.exchange:
-                channel.exchange_declare(args.exchange, "direct", durable=True)
+                channel.exchange_declare(args.exchange, args.kind, durable=args.kind == "direct")
                 channel.queue_bind(queue, args.exchange, args.routing_key)
         else:
             last = messages(channel, queue)
