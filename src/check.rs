@@ -138,9 +138,10 @@ fn connectors(
     let asked = |connector: &&Connector| !options.reach.take_over && !ours.contains(&connector.id);
     for connector in came.connectors.iter().filter(asked) {
         match collision(platform, &registration(connector))? {
-            Some(Collision::Name(Unfit::Hold { code, what, .. })) => {
+            Some(Collision::Hold(Unfit::Hold { code, what, .. })) => {
                 let finding = Finding::new(Weight::Incomplete, code, what).at(connector.id.clone());
-                report.findings.push(finding.advise(CONNECTOR_EXISTS));
+                let advice = if code == "connector-exists" { CONNECTOR_EXISTS } else { "mend what the platform says" };
+                report.findings.push(finding.advise(advice));
             }
             Some(Collision::Active(finding)) => report.findings.push(finding),
             _ => {}

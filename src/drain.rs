@@ -11,18 +11,12 @@ use crate::error::{Error, Result};
 use crate::opencti::message::with_work;
 use crate::report::{DrainReport, Drained, Finding, Observer, Weight};
 use crate::sink::platform::{Platform, Told};
-use crate::sink::queues::cleared;
 use crate::sink::queues::gate::Gate;
+use crate::sink::queues::{CLEARED_MAX, GROUP_BYTES, GROUP_MESSAGES, cleared};
 use crate::sink::rabbitmq::{Message, Outcome};
 use crate::sink::spooled::{Listing, Memory, Spooled};
 use crate::sink::{Destination, Reach, Unfit};
 use crate::text::{count, harmless};
-
-/// Messages of one group: what a crash repeats at most.
-const GROUP_MESSAGES: usize = 2_000;
-const GROUP_BYTES: usize = 16 << 20;
-/// How often a group is sent again because its works were cleared.
-const CLEARED_MAX: usize = 3;
 
 /// Moves a spool on. The report holds what was done, also if the run stops.
 ///
@@ -156,13 +150,15 @@ impl Draining<'_> {
 
     /// Sends a group from the front of these, and takes it out of the spool once it is in the queues; how many it was.
     fn group(&mut self, going: &[(i64, String)]) -> Result<usize> {
-        let (waiting, taken) = self.read_group(going);
-        self.send_group(&going[..taken], waiting).map(|()| taken)
+        let (waiting, taken, unread) = self.read_group(going);
+        self.send_group(&going[..taken], waiting)?;
+        self.report.left += unread;
+        Ok(taken)
     }
 
     /// Reads the messages of a group. One that cannot be read stays where it is, and is said.
-    fn read_group(&mut self, going: &[(i64, String)]) -> (Vec<Waiting>, usize) {
-        let (mut waiting, mut taken, mut bytes) = (Vec::new(), 0, 0);
+    fn read_group(&mut self, going: &[(i64, String)]) -> (Vec<Waiting>, usize, u64) {
+        let (mut waiting, mut taken, mut unread, mut bytes) = (Vec::new(), 0, 0, 0);
         for (number, connector) in going.iter().take(GROUP_MESSAGES) {
             if bytes >= GROUP_BYTES {
                 break;
@@ -175,14 +171,14 @@ impl Draining<'_> {
                 }
                 Ok(None) => {}
                 Err(error) => {
-                    self.report.left += 1;
+                    unread += 1;
                     let finding = Finding::new(Weight::Incomplete, "unreadable-message", error.what);
                     let finding = finding.at(error.place.unwrap_or_default());
                     self.report.findings.push(finding.advise(error.advice.unwrap_or_default()));
                 }
             }
         }
-        (waiting, taken)
+        (waiting, taken, unread)
     }
 
     fn send_group(&mut self, group: &[(i64, String)], mut waiting: Vec<Waiting>) -> Result<()> {
@@ -238,7 +234,7 @@ impl Draining<'_> {
                     self.doubtful.insert(connector.to_owned());
                     return Ok(());
                 }
-                Told::Gone => drop(self.memory.works.remove(connector)),
+                Told::Gone => self.drop_gone(connector),
             }
         }
         Err(cleared())
@@ -260,6 +256,13 @@ impl Draining<'_> {
         self.memory.works.insert(connector.to_owned(), work.clone());
         self.spool.remember(&self.memory)?;
         Ok(work)
+    }
+
+    /// A work was found to be gone: it is not ours any more, and what rests on it is said.
+    fn drop_gone(&mut self, connector: &str) {
+        self.report_gone(connector);
+        self.resting.remove(connector);
+        self.memory.works.remove(connector);
     }
 
     /// Messages that left the spool and rest on a work that is gone: workers pass over them.
@@ -287,11 +290,7 @@ impl Draining<'_> {
                 }
             }
         }
-        for connector in &gone {
-            self.report_gone(connector);
-            self.resting.remove(connector);
-            self.memory.works.remove(connector);
-        }
+        gone.iter().for_each(|connector| self.drop_gone(connector));
         Ok(gone)
     }
 
@@ -360,7 +359,7 @@ impl Draining<'_> {
             let in_error =
                 failed.is_some() || self.left_open.contains_key(&connector) || self.doubtful.contains(&connector);
             platform.close(&work, &message, in_error)?;
-            let is_gone = failed.is_none() && !platform.is_alive(&work)?;
+            let is_gone = !platform.is_alive(&work)?;
             self.memory.works.remove(&connector);
             self.spool.remember(&self.memory)?;
             if is_gone {

@@ -395,20 +395,26 @@ fn deliver_all(
         Target::Same => {
             ledger.move_destination(&options.to, sink.mark())?;
             let row = ledger.destination()?.ok_or_else(|| Error::failed("the destination is not in the ledger"))?;
-            deliver_unfinished_again(ledger, row.id, report)?;
+            // Nobody knows how far a broken run came on its way to the old address.
+            ledger.forget_unsettled(row.id)?;
             row
         }
     };
     let delivery = sink.recover(ledger.placings(destination.id)?)?;
     report.outcome.delivered += delivery.placed.len() as u64;
     ledger.settle(destination.id, &delivery, sink.high_water())?;
-    deliver_unfinished_again(ledger, destination.id, report)?;
+    let unsettled = ledger.forget_unsettled(destination.id)?;
+    if unsettled > 0 {
+        let what = format!("the last run was cut off; {} may come a second time", count(unsettled, "envelope"));
+        report.findings.push(Finding::new(Weight::Warning, "delivered-again", what));
+    }
     let mut delivering = Delivering::new(site, ledger, sink.as_mut(), destination.id, options, report);
     let delivered = deliver_each(&mut delivering, observer);
     // A work must not stay open because its run has failed; what cannot be told now is told in the next run.
     let ended = delivered.as_ref().err().map_or(Ended::Run, |error| Ended::Failed(&error.what));
     let closed = delivering.close_works(ended);
-    delivered.and(closed)
+    let said = if unsettled > 0 { ledger.unsettled_is_said(destination.id) } else { Ok(()) };
+    delivered.and(closed).and(said)
 }
 
 /// What waits, then each batch of each stream.
@@ -420,17 +426,6 @@ fn deliver_each(delivering: &mut Delivering<'_>, observer: &dyn Observer) -> Res
         for row in rows.iter().filter(|r| r.manifest.stream == stream) {
             delivering.batch(row, observer)?;
         }
-    }
-    Ok(())
-}
-
-/// A run was cut off, and nobody knows how far it came: what was on its way goes again.
-fn deliver_unfinished_again(ledger: &mut Ledger, destination: i64, report: &mut ImportReport) -> Result<()> {
-    let unfinished = ledger.unsettled(destination)?;
-    if unfinished > 0 {
-        ledger.forget_unsettled(destination)?;
-        let what = format!("the last run was cut off; {} may come a second time", count(unfinished, "envelope"));
-        report.findings.push(Finding::new(Weight::Warning, "delivered-again", what));
     }
     Ok(())
 }

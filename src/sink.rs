@@ -1,8 +1,9 @@
 //! Where the importer delivers.
 //!
-//! A sink delivers in groups, in two steps, so that a crash between them loses nothing and repeats nothing:
-//! [`Sink::stage`] puts envelopes where nobody sees them yet and [`Sink::prepare`] makes that durable; the
-//! ledger notes what is about to appear; [`Sink::settle`] makes it appear and says what was delivered.
+//! A sink delivers in groups, in two steps, so that a crash between them loses nothing, and repeats nothing where it can
+//! be seen what arrived (not in queues): [`Sink::stage`] puts envelopes where nobody sees them yet and [`Sink::prepare`]
+//! makes that durable; the ledger notes what is about to appear; [`Sink::settle`] makes it appear and says what was
+//! delivered.
 
 mod beside;
 mod destination;
@@ -360,7 +361,7 @@ pub trait Sink {
     /// all that were prepared. `delivery` holds what is known also where this fails.
     ///
     /// # Errors
-    /// The system refused; [`Sink::recover`] finishes it later.
+    /// The system refused; [`Sink::recover`] finishes it later, or it is delivered again.
     fn settle(&mut self, all: bool, delivery: &mut Delivery) -> Result<()>;
 
     /// Says what is known meanwhile of envelopes that were prepared before; for a run that stops.

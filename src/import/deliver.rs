@@ -1,7 +1,8 @@
 //! deliver: groups of envelopes to the sink, and what the sink settled to the ledger.
 //!
 //! A group is durable before it is noted, noted before it is seen, and recorded after it is settled. A crash
-//! at any point leaves either nothing of the group, or a note from which the next run finishes it.
+//! at any point leaves either nothing of the group, or a note from which the next run finishes it; to queues, from which
+//! it sends the group again and says so.
 
 use std::collections::{HashMap, HashSet};
 
@@ -55,8 +56,8 @@ pub struct Delivering<'a> {
     group: Group,
     /// What is to be taken away from held/ or quarantine/ once the group is settled.
     released: Vec<(Kind, Digest)>,
-    /// Digests in the group, so that one content is not delivered twice within it; when everything is delivered
-    /// again, in the whole run.
+    /// Digests of the batch in work that were looked at, so that one content is not delivered twice within it; when
+    /// everything is delivered again, of the whole run.
     in_run: HashSet<Digest>,
     /// What was known of the batch in work.
     before: KnownBefore,
@@ -351,12 +352,13 @@ impl<'a> Delivering<'a> {
         let (ledger, destination) = (&mut *self.ledger, self.destination);
         let prepared = self.sink.prepare(&mut |work| ledger.note_opened(destination, &[work], &[]));
         // What was opened is noted in any case, for it is there.
-        self.ledger.note_opened(self.destination, &self.sink.opened(), &[])?;
+        self.note_opened()?;
         self.report.findings.append(&mut self.sink.findings());
         let mut delivery = Delivery::default();
         if prepared.is_err() {
             // What came through before is not to go again.
             drop(self.sink.landed(&mut delivery));
+            self.note_opened()?;
             self.record(std::mem::take(&mut delivery))?;
         }
         match prepared? {
@@ -366,7 +368,7 @@ impl<'a> Delivering<'a> {
         let group = std::mem::take(&mut self.group);
         self.note(&group)?;
         let settled = self.sink.settle(all, &mut delivery);
-        self.ledger.note_opened(self.destination, &self.sink.opened(), &[])?;
+        self.note_opened()?;
         self.record(delivery)?;
         self.ledger.forget_works(&self.sink.closed())?;
         settled?;
@@ -381,6 +383,10 @@ impl<'a> Delivering<'a> {
         Ok(())
     }
 
+    fn note_opened(&mut self) -> Result<()> {
+        self.ledger.note_opened(self.destination, &self.sink.opened(), &[])
+    }
+
     fn note(&mut self, group: &Group) -> Result<()> {
         if !group.aside.is_empty() {
             disk::sync_file_system(self.site.root())?;
@@ -392,11 +398,14 @@ impl<'a> Delivering<'a> {
     }
 
     /// Records what the sink settled. What it does not take is set aside.
-    fn record(&mut self, delivery: Delivery) -> Result<()> {
+    fn record(&mut self, mut delivery: Delivery) -> Result<()> {
         if delivery.placed.is_empty() && delivery.refused.is_empty() {
             return Ok(());
         }
         self.report.outcome.delivered += delivery.placed.len() as u64;
+        // What is refused may come again until it is set aside, which is noted behind it.
+        let on_their_way = delivery.on_their_way.filter(|_| !delivery.refused.is_empty());
+        delivery.on_their_way = delivery.on_their_way.map(|n| n + delivery.refused.len() as u64);
         self.ledger.settle(self.destination, &delivery, self.sink.high_water())?;
         for placing in &delivery.placed {
             let (messages, incompatible) = self.parts.remove(&placing.sha256).unwrap_or_default();
@@ -411,12 +420,14 @@ impl<'a> Delivering<'a> {
             self.report.outcome.quarantined += 1;
             self.put_aside(Kind::Quarantined, &origin, &bytes, &parsed, Objection { code, what, place })?;
         }
+        self.group.on_their_way = on_their_way;
         let group = std::mem::take(&mut self.group);
         self.note(&group)
     }
 
     /// Closes the works of what has ended.
     pub fn close_works(&mut self, ended: Ended<'_>) -> Result<()> {
+        self.note_opened()?;
         let closed = self.sink.close_works(ended);
         self.report.findings.append(&mut self.sink.findings());
         self.ledger.forget_works(&self.sink.closed())?;

@@ -49,7 +49,7 @@ pub fn unpack<E>(
     let volumes: Vec<_> = index.by_volume(manifest).collect();
     let queues: Vec<Queue> = volumes.iter().map(|_| Queue::default()).collect();
     std::thread::scope(|scope| {
-        let ahead = threads.max(1);
+        let (_guard, ahead) = (StopAll(&queues), threads.max(1));
         let mut started = 0;
         for (at, queue) in queues.iter().enumerate() {
             while started < queues.len() && started < at + ahead {
@@ -67,13 +67,9 @@ pub fn unpack<E>(
                 started += 1;
             }
             while let Some(envelope) = queue.take() {
-                if let Err(stopped) = each(envelope) {
-                    queues.iter().for_each(Queue::stop);
-                    return Err(stopped);
-                }
+                each(envelope)?;
             }
             if let Some(fault) = queue.fault() {
-                queues.iter().for_each(Queue::stop);
                 return Ok(Some((manifest.volumes[at].name.clone(), fault)));
             }
         }
@@ -100,6 +96,15 @@ impl EnvelopeTaker for Collecting<'_> {
         let parsed = Envelope::parse(&bytes);
         let examined = parsed.as_ref().ok().map(|envelope| self.examiner.examine(&bytes, envelope));
         self.queue.put(UnpackedEnvelope { ordinal, bytes, parsed, examined })
+    }
+}
+
+/// Whoever takes no more, be it for a panic, must not leave the volumes' threads waiting for room.
+struct StopAll<'a>(&'a [Queue]);
+
+impl Drop for StopAll<'_> {
+    fn drop(&mut self) {
+        self.0.iter().for_each(Queue::stop);
     }
 }
 
@@ -182,5 +187,30 @@ impl Queue {
 
     fn fault(&self) -> Option<PartFault> {
         self.state.lock().expect("no thread panics with it").fault.take()
+    }
+}
+
+#[cfg(test)]
+mod a_deliverer {
+    use super::*;
+
+    fn zeros() -> UnpackedEnvelope {
+        let bytes = vec![0; 1 << 20];
+        let parsed = Envelope::parse(&bytes);
+        UnpackedEnvelope { ordinal: 1, bytes, parsed, examined: None }
+    }
+
+    #[test]
+    fn that_panics_leaves_nobody_waiting() {
+        let queues = [Queue::default()];
+        let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            std::thread::scope(|scope| {
+                let _guard = StopAll(&queues);
+                scope.spawn(|| while queues[0].put(zeros()) {});
+                queues[0].take();
+                panic!("as planned");
+            })
+        }));
+        assert!(caught.is_err());
     }
 }

@@ -554,29 +554,47 @@ impl Ledger {
         work().map_err(|e| lost(&e))
     }
 
-    /// How many envelopes a crash left between noting and settling.
+    /// How many envelopes a crash left between noting and settling, and those of which no run has come to its end since
+    /// that could say so.
     ///
     /// # Errors
     /// SQLite refused.
     pub fn unsettled(&self, destination: i64) -> Result<u64> {
-        let sql = "SELECT (SELECT count(*) FROM placing WHERE destination = ?1)
-                   + coalesce((SELECT CAST(value AS INTEGER) FROM meta WHERE key = 'on_their_way_' || ?1), 0)";
+        let sql = "SELECT (SELECT count(*) FROM placing WHERE destination = ?1) + coalesce((SELECT sum(CAST(value AS INTEGER))
+                   FROM meta WHERE key IN ('on_their_way_' || ?1, 'unsaid_' || ?1)), 0)";
         let counted = self.connection.query_row(sql, [destination], |r| r.get::<_, i64>(0));
         counted.map(|n| n as u64).map_err(|e| lost(&e))
     }
 
-    /// Forgets what a crash left between noting and settling: it is delivered again.
+    /// Forgets what a crash left between noting and settling, but for its number: it is delivered again. Says the number.
     ///
     /// # Errors
     /// SQLite refused.
-    pub fn forget_unsettled(&mut self, destination: i64) -> Result<()> {
+    pub fn forget_unsettled(&mut self, destination: i64) -> Result<u64> {
+        let number = self.unsettled(destination)?;
         let mut work = || -> rusqlite::Result<()> {
             let change = self.connection.transaction()?;
             change.execute("DELETE FROM placing WHERE destination = ?1", [destination])?;
             note_on_their_way(&change, destination, Some(0))?;
+            change.execute(
+                "INSERT INTO meta VALUES ('unsaid_' || ?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+                params![destination, number.to_string()],
+            )?;
             change.commit()
         };
-        work().map_err(|e| lost(&e))
+        if number > 0 {
+            work().map_err(|e| lost(&e))?;
+        }
+        Ok(number)
+    }
+
+    /// A run has come to its end, and says what a crash left.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn unsettled_is_said(&self, destination: i64) -> Result<()> {
+        let deleted = self.connection.execute("DELETE FROM meta WHERE key = 'unsaid_' || ?1", [destination]);
+        deleted.map(drop).map_err(|e| lost(&e))
     }
 
     /// What a crash left between noting and settling.

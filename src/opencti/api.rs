@@ -363,18 +363,22 @@ pub fn told_to_any(data: &Value) -> Option<Registered> {
     data["connectors"].as_array()?.iter().find_map(|connector| of_config(&connector["config"]))
 }
 
+/// The longest name that AMQP 0-9-1 can say (a short string).
+const NAME_MAX: usize = 255;
+
 fn of_config(config: &Value) -> Option<Registered> {
-    let text = |value: &Value| value.as_str().map(str::to_owned);
+    let is_name = |text: &&str| text.len() <= NAME_MAX && !text.chars().any(char::is_control);
+    let text = |value: &Value| value.as_str().filter(is_name).map(str::to_owned);
     let connection = &config["connection"];
     Some(Registered {
         broker: BrokerAddress {
             tls: connection["use_ssl"].as_bool().unwrap_or(false),
             host: text(&connection["host"])?,
             port: u16::try_from(connection["port"].as_u64()?).ok()?,
-            vhost: text(&connection["vhost"]).unwrap_or_else(|| "/".to_owned()),
+            vhost: if connection["vhost"].is_null() { "/".to_owned() } else { text(&connection["vhost"])? },
             user: Some(text(&connection["user"])?),
         },
-        password: text(&connection["pass"])?,
+        password: connection["pass"].as_str()?.to_owned(),
         route: Route {
             exchange: text(&config["push_exchange"])?,
             routing_key: text(&config["push_routing"])?,

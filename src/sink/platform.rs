@@ -1,6 +1,8 @@
 //! The platform, over HTTP: asks what `opencti/api.rs` has as values, waits out what passes, and says what does not.
 
 use std::sync::Once;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
@@ -22,6 +24,8 @@ const CONNECT_MAX: Duration = Duration::from_secs(10);
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
 /// However little patience there is.
 const ANSWER_AT_LEAST: Duration = Duration::from_secs(5);
+/// How long it is waited without a word.
+const SAY_AFTER: Duration = Duration::from_secs(3);
 /// How long a platform that is not there at all is tried when nothing was begun yet.
 const FIRST_TRIES: Duration = Duration::from_secs(3);
 
@@ -144,14 +148,15 @@ impl<'a> Platform<'a> {
         self.me.as_ref()
     }
 
-    /// A connector that it has, if it lets us look.
+    /// A connector that it has, if it lets us look. The inner error is its word against that question: then nobody knows.
     ///
     /// # Errors
     /// The platform is in trouble.
-    pub fn known(&self, id: &str) -> Result<Option<KnownConnector>> {
+    pub fn known(&self, id: &str) -> Result<std::result::Result<Option<KnownConnector>, String>> {
         match self.ask(&Question::connector(id)) {
-            Ok(answer) => Ok(api::known_connector(&answer.data)),
-            Err(Fault::Refused(_) | Fault::Forbidden(_)) => Ok(None),
+            Ok(answer) => Ok(Ok(api::known_connector(&answer.data))),
+            Err(Fault::Forbidden(_)) => Ok(Ok(None)),
+            Err(Fault::Refused(words)) => Ok(Err(words)),
             Err(fault) => Err(self.stop("connector", fault)),
         }
     }
@@ -190,6 +195,10 @@ impl<'a> Platform<'a> {
     pub fn add_work(&self, connector: &str, name: &str, several_parts: bool) -> Result<String> {
         let question = Question::add_work(connector, name, several_parts, self.version);
         let answer = self.ask(&question).map_err(|fault| self.stop("workAdd", fault))?;
+        if answer.doubtful {
+            self.observer
+                .say("the platform may have opened a work twice, for an answer got lost; one of them stays open");
+        }
         let id = answer.data["workAdd"]["id"].as_str().map(str::to_owned);
         id.ok_or_else(|| self.failed("the platform opened a work and told no id".to_owned(), "look at its log"))
     }
@@ -263,8 +272,10 @@ impl<'a> Platform<'a> {
     /// that does not even take a connection.
     fn ask_within(&self, question: &Question, absent: Duration) -> std::result::Result<Answer, Fault> {
         let (began, mut pause, mut doubtful) = (Instant::now(), Duration::from_millis(500), false);
+        let is_said = AtomicBool::new(false);
         loop {
-            let (what, after, is_absent) = match self.once(question) {
+            let left = self.patience.saturating_sub(began.elapsed());
+            let (what, after, is_absent) = match self.once_in_words(question, left, &is_said) {
                 Ok(data) => return Ok(Answer { data, doubtful }),
                 Err((NoAnswer::Later { what, after, doubtful: heard }, is_absent)) => {
                     doubtful |= heard;
@@ -279,14 +290,14 @@ impl<'a> Platform<'a> {
             };
             let limit = if is_absent { absent.min(self.patience) } else { self.patience };
             let wait = after.map_or(pause, Duration::from_secs);
-            if began.elapsed() + wait > limit {
+            if began.elapsed().saturating_add(wait) > limit {
                 let waited = duration(began.elapsed().as_secs());
                 let what = format!("{what} ({}); tried for {waited}", question.name);
                 return Err(Fault::Stop(
                     self.failed(what, "nothing is lost: when the platform answers, run this again; it goes on from here, an import without its medium"),
                 ));
             }
-            if pause > Duration::from_secs(1) && pause <= Duration::from_secs(2) {
+            if began.elapsed().saturating_add(wait) > SAY_AFTER && !is_said.swap(true, Ordering::Relaxed) {
                 self.observer
                     .say(&format!("the platform: {what}; trying again, for {} at most", duration(limit.as_secs())));
             }
@@ -295,13 +306,38 @@ impl<'a> Platform<'a> {
         }
     }
 
-    /// Asks once. The second value is whether there was nobody to ask.
-    fn once(&self, question: &Question) -> std::result::Result<Value, (NoAnswer, bool)> {
+    /// Asks once, and says so where the answer takes its time.
+    fn once_in_words(
+        &self,
+        question: &Question,
+        left: Duration,
+        is_said: &AtomicBool,
+    ) -> std::result::Result<Value, (NoAnswer, bool)> {
+        let (observer, limit) = (self.observer, duration(self.patience.as_secs()));
+        std::thread::scope(|scope| {
+            let (answered, is_answered) = channel::<()>();
+            scope.spawn(move || {
+                let waited = is_answered.recv_timeout(SAY_AFTER);
+                if waited == Err(RecvTimeoutError::Timeout) && !is_said.swap(true, Ordering::Relaxed) {
+                    observer.say(&format!("the platform has not answered yet; waiting, for {limit} at most"));
+                }
+            });
+            let answer = self.once(question, left);
+            drop(answered);
+            answer
+        })
+    }
+
+    /// Asks once, for as long as is left, but long enough. The second value is whether there was nobody to ask.
+    fn once(&self, question: &Question, left: Duration) -> std::result::Result<Value, (NoAnswer, bool)> {
         let mut bearer = Zeroizing::new(String::from("Bearer "));
         bearer.push_str(&self.token);
         let sent = self
             .agent
             .post(self.address.graphql())
+            .config()
+            .timeout_global(Some(ANSWER_WITHIN.min(left.max(ANSWER_AT_LEAST))))
+            .build()
             .header("authorization", bearer.as_str())
             .header("content-type", "application/json")
             .header("accept", "application/json")
@@ -404,7 +440,6 @@ fn agent(address: &PlatformAddress, reach: &Reach) -> Result<ureq::Agent> {
         .https_only(address.is_tls())
         .user_agent(concat!("airpouch/", env!("CARGO_PKG_VERSION")))
         .timeout_connect(Some(CONNECT_MAX))
-        .timeout_global(Some(CONNECT_MAX + ANSWER_WITHIN.min(reach.patience.max(ANSWER_AT_LEAST))))
         .tls_config(tls.build())
         .build();
     Ok(config.new_agent())

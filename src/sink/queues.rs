@@ -8,6 +8,7 @@ pub mod gate;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use super::destination::WorkPer;
 use super::platform::Told;
@@ -24,12 +25,15 @@ use crate::text::{count, grouped, harmless};
 use gate::Gate;
 
 /// Messages of one group, and bytes of its envelopes: what a crash repeats at most, beside what is on its way.
-const GROUP_MESSAGES: usize = 2_000;
-const GROUP_BYTES: usize = 16 << 20;
+pub const GROUP_MESSAGES: usize = 2_000;
+/// See there.
+pub const GROUP_BYTES: usize = 16 << 20;
 /// Bytes of envelopes that are on their way; with more it is waited for all of them.
 const HELD_BYTES_MAX: usize = 64 << 20;
 /// How often a work is opened anew for one envelope, if they are cleared one after the other.
-const CLEARED_MAX: u32 = 3;
+pub const CLEARED_MAX: u32 = 3;
+/// How long works are closed once one of them could not be told; the rest is told in the next run.
+const CLOSING_MAX: Duration = Duration::from_secs(10);
 
 /// An envelope on its way.
 struct Flying {
@@ -154,12 +158,11 @@ impl<'a> Queues<'a> {
     }
 
     fn open_again(&mut self, subject: &Subject, number: u64) -> Result<()> {
-        self.works.remove(subject);
-        if let Some(flying) = self.flying.remove(&number) {
-            self.open_work(&flying.deliverable)?;
-            self.flying.insert(number, flying);
-        }
-        Ok(())
+        self.drop_gone(subject);
+        let Some(flying) = self.flying.remove(&number) else { return Ok(()) };
+        let opened = self.open_work(&flying.deliverable);
+        self.flying.insert(number, flying);
+        opened.map(drop)
     }
 
     /// Sends the messages of an envelope.
@@ -238,9 +241,12 @@ impl<'a> Queues<'a> {
         for number in refused {
             let Some(flying) = self.flying.remove(&number) else { continue };
             self.note_flaw(&flying.deliverable, "the broker refused a message of it");
-            self.end_own_work(&flying.deliverable)?;
-            self.forget_own_work(&flying.deliverable);
+            let ended = self.end_own_work(&flying.deliverable);
+            if ended.is_ok() {
+                self.forget_own_work(&flying.deliverable);
+            }
             delivery.refused.extend(refusal(*flying));
+            ended?;
         }
         let done: Vec<u64> =
             self.flying.iter().filter(|(_, f)| f.left == 0 && f.refused.is_none()).map(|(n, _)| *n).collect();
@@ -255,17 +261,15 @@ impl<'a> Queues<'a> {
         let gone = self.gone_works(&done)?;
         let mut again = Vec::new();
         for number in done {
-            let Some(flying) = self.flying.get(&number) else { continue };
+            let Some(flying) = self.flying.remove(&number) else { continue };
             let subject = self.subject(&flying.deliverable);
             let now = subject.as_ref().and_then(|subject| self.works.get(subject).map(|work| work.id.clone()));
             // Its messages may bear a work that was found to be gone while they were on their way.
-            if subject.is_some_and(|subject| gone.contains(&subject))
-                || self.flying.get(&number).is_some_and(|f| f.work != now)
-            {
+            if subject.is_some_and(|subject| gone.contains(&subject)) || flying.work != now {
+                self.flying.insert(number, flying);
                 again.push(number);
                 continue;
             }
-            let Some(flying) = self.flying.remove(&number) else { continue };
             self.forget_own_work(&flying.deliverable);
             if let Some(work) = self.subject(&flying.deliverable).and_then(|subject| self.works.get(&subject)) {
                 work.landed += 1;
@@ -300,21 +304,18 @@ impl<'a> Queues<'a> {
             return Ok(());
         }
         self.gate.observer.say("works were cleared on the platform while their messages were sent; those go again");
-        for subject in gone {
-            if let Some(work) = self.works.get(subject).cloned() {
-                self.report_gone(&work);
-            }
-            self.works.remove(subject);
-        }
+        gone.iter().for_each(|subject| self.drop_gone(subject));
         for number in numbers {
             let Some(mut flying) = self.flying.remove(number) else { continue };
             flying.cleared += 1;
-            if flying.cleared > CLEARED_MAX {
-                return Err(cleared());
-            }
-            self.open_work(&flying.deliverable)?;
             flying.left = messages_in(&flying.deliverable);
+            let opened = if flying.cleared > CLEARED_MAX {
+                Err(cleared())
+            } else {
+                self.open_work(&flying.deliverable).map(drop)
+            };
             self.flying.insert(*number, flying);
+            opened?;
         }
         self.expect(numbers)?;
         numbers.iter().try_for_each(|number| self.publish(*number))
@@ -369,6 +370,14 @@ impl<'a> Queues<'a> {
             self.report_gone(work);
         }
         Ok(())
+    }
+
+    /// A work was found to be gone: it is not ours any more, and what rests on it is said.
+    fn drop_gone(&mut self, subject: &Subject) {
+        if let Some(work) = self.works.get(subject).cloned() {
+            self.report_gone(&work);
+        }
+        self.works.remove(subject);
     }
 
     /// What was recorded as delivered and rests on a work that is gone: workers pass over it.
@@ -453,6 +462,8 @@ impl Sink for Queues<'_> {
     }
 
     fn landed(&mut self, delivery: &mut Delivery) -> Result<()> {
+        // It cannot get better any more.
+        self.gate.hurry();
         // What was confirmed before the broker failed is heard behind the word that it has.
         while self.hear(false).is_err() {}
         let landed = self.land(delivery);
@@ -477,17 +488,22 @@ impl Sink for Queues<'_> {
         if failed.is_some() {
             self.gate.hurry();
         }
-        let mut trouble = Ok(());
+        let is_batch = matches!(ended, Ended::Batch);
+        let (began, mut trouble) = (Instant::now(), Ok(()));
         for (subject, work) in self.works.list() {
-            if work.from_before && matches!(ended, Ended::Batch) {
+            if work.from_before && is_batch {
                 continue;
             }
-            // One that cannot be told holds no other.
+            // One that cannot be told holds no other; a platform that is gone holds all of them.
             let told = self.end(&subject, &work, failed).and_then(|()| {
                 self.works.remove(&subject);
-                if failed.is_none() { self.warn_if_gone(&work) } else { Ok(()) }
+                self.warn_if_gone(&work)
             });
+            let is_over = told.is_err() && (is_batch || began.elapsed() > CLOSING_MAX);
             trouble = trouble.and(told);
+            if is_over {
+                break;
+            }
         }
         trouble
     }

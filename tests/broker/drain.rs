@@ -318,6 +318,19 @@ fn what_is_no_spool_or_no_broker_is_said() {
     run.says("this is no message").says("000000000099.json").says("drained 1 message");
 }
 
+/// Between two groups, of which the first has left the spool.
+#[test]
+fn a_work_that_is_cleared_between_two_groups_is_said() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let (world, ids) = spooled(2, 2_400);
+    let arguments =
+        ["--version", "7.261026.0", "--fault", "forget:workEdit.addExpectations:3", "--trips-over-gone-works"];
+    let platform = Platform::start(&arguments);
+    through(&world, &platform, &[]).exits(3).says("a work was cleared").says("--redeliver");
+    ids.iter().for_each(|id| drop(broker.take(&push_queue(id))));
+}
+
 fn somebodys(world: &World) -> String {
     let dirs = fs::read_dir(world.path("spool")).unwrap().map(|e| e.unwrap());
     dirs.filter(|e| e.path().is_dir()).map(|e| e.file_name().into_string().unwrap()).next().unwrap()

@@ -52,6 +52,11 @@ impl Running {
         eventually(&format!("{words:?} is said"), || self.stderr.lock().unwrap().contains(words));
     }
 
+    fn kill(mut self) {
+        self.child.kill().unwrap();
+        self.end();
+    }
+
     fn end(self) -> Run {
         let output = self.child.wait_with_output().unwrap();
         self.listener.join().unwrap();
@@ -207,6 +212,9 @@ fn a_broker_that_stays_away_ends_the_run_and_the_next_one_delivers_the_rest() {
     assert!(stopped.elapsed() < SOON, "{run:#?}");
     feeds.import(&broker, &PATIENT).exits(1).says("cannot reach the broker");
     alone.start();
+    // Nor is that forgotten by one that is killed before it could say so.
+    let (running, _proxy) = Running::slow(&feeds, &broker, &[]);
+    running.kill();
     let run = feeds.import(&broker, &[]).exits(0).says("may come a second time");
     let warned: usize = run.said().split_once("was cut off; ").unwrap().1.split(' ').next().unwrap().parse().unwrap();
     let repeated = all_there(&Tap::open(&broker), &feeds);

@@ -13,11 +13,12 @@ bindings. Every operation goes to --log, one JSON a line: {"at", "operation", "a
 workAdd, workEdit.toProcessed, about, ...), counted from 1. The kinds:
   502            a gateway's page; nothing was done
   504            a gateway's page; but it was done
-  429            too many requests, Retry-After: 1
+  429            too many requests, Retry-After: 1; 429=SECONDS for another time
   reset          the connection ends without an answer; nothing was done
   lost           the same, but it was done
   slow           done at once, answered after 20 s; slow=SECONDS for another time
   denied         FORBIDDEN_ACCESS
+  refused        DATABASE_ERROR
   html           200, and a login page
   forget         every work is gone; then the request is done
   down=SECONDS   from now on for so long every connection ends without an answer
@@ -414,7 +415,9 @@ class Platform:
 
         def edit(name):
             def resolve(_info, **arguments):
-                # An edit of a work that is gone is answered as if all was well.
+                # An edit of a work that is gone is answered as if all was well; some versions trip over it.
+                if self.args.trips_over_gone_works and id not in self.works:
+                    raise GraphQLError("Cannot read properties of undefined (reading '_index')")
                 if name == "delete":
                     self.works.pop(id, None)
                 elif id in self.works:
@@ -547,8 +550,10 @@ class Handler(BaseHTTPRequestHandler):
                 platform.works.clear()
             if "down" in faults:
                 platform.faults.down_until = time.monotonic() + float(faults["down"])
-            not_done = faults.keys() & {"502", "429", "reset", "denied", "html", "down"}
+            not_done = faults.keys() & {"502", "429", "reset", "denied", "refused", "html", "down"}
             platform.done, data, errors = [], None, [forbidden()] if "denied" in faults else []
+            if "refused" in faults:
+                errors = [refusal("DATABASE_ERROR", "Database engine internal error")]
             if not not_done:
                 is_known = self.headers.get("authorization") == f"Bearer {platform.args.token}"
                 data, errors = platform.execute(document, variables, is_known, wrong)
@@ -563,7 +568,7 @@ class Handler(BaseHTTPRequestHandler):
         if faults.keys() & {"reset", "lost", "down"}:
             return self.reset()
         if "429" in faults:
-            return self.send(429, {"message": "Too many requests"}, Retry_After=1)
+            return self.send(429, {"message": "Too many requests"}, Retry_After=faults["429"] or 1)
         for status, title in ((502, "502 Bad Gateway"), (504, "504 Gateway Time-out")):
             if str(status) in faults:
                 return self.page(status, title)
@@ -611,6 +616,7 @@ def settings():
     parser.add_argument("--log")
     parser.add_argument("--state")
     parser.add_argument("--fault", action="append", default=[])
+    parser.add_argument("--trips-over-gone-works", action="store_true")
     parser.add_argument("--amqp-port", type=int, default=int(os.environ.get("AIRPOUCH_TEST_AMQP_PORT", 5672)))
     parser.add_argument("--vhost", default="/")
     parser.add_argument("--queue-type", choices=("classic", "quorum"), default="classic")

@@ -290,6 +290,89 @@ fn works_that_somebody_clears_cost_no_message() {
     }
 }
 
+/// Between two groups, of which the first was delivered under it.
+#[test]
+fn a_work_that_is_cleared_between_two_groups_is_said_whatever_the_platform_answers() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    for trips in [true, false] {
+        let scene = Scene::new(1, 5, 1_000);
+        let mut arguments = vec!["--version", NEWEST, "--fault", "forget:workEdit.addExpectations:3"];
+        arguments.extend(trips.then_some("--trips-over-gone-works"));
+        let platform = Platform::start(&arguments);
+        scene.import(&platform, &[]).exits(3).says("a work was cleared").says("--redeliver");
+        scene.take(&broker);
+        scene.again(&platform, &["--redeliver"]).exits(0);
+        scene.all_are_there(&scene.take(&broker), &platform);
+    }
+}
+
+#[test]
+fn what_is_sent_again_under_another_work_is_counted_where_that_fails() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let scene = Scene::new(1, 2, 2);
+    let faults = ["--fault", "forget:workEdit.toProcessed:2", "--fault", "denied:workAdd:3"];
+    let platform = Platform::start(&[&["--version", NEWEST][..], &faults].concat());
+    let run = scene.import(&platform, &["--works", "envelope"]).exits(1);
+    assert!(run.said().contains("FORBIDDEN_ACCESS"), "{run:#?}");
+    scene.again(&platform, &[]).exits(0).says("may come a second time");
+    scene.all_are_there(&scene.take(&broker), &platform);
+}
+
+#[test]
+fn a_platform_that_goes_away_does_not_hold_a_run_for_each_work_that_is_open() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let scene = Scene::new(1, 40, 1);
+    let platform = Platform::start(&["--version", NEWEST, "--fault", "down=600:workEdit.toProcessed:2"]);
+    let began = std::time::Instant::now();
+    scene.import(&platform, &["--works", "envelope", "--patience", "2s"]).exits(1).says("nothing is lost");
+    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_platform_that_does_not_answer_is_told_of_while_it_is_waited_for() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let scene = Scene::new(1, 1, 1);
+    let platform = Platform::start(&["--version", NEWEST, "--fault", "slow=4:workAdd:1"]);
+    let run =
+        scene.import(&platform, &[]).exits(0).says("the platform has not answered yet; waiting, for 45 s at most");
+    assert_eq!(run.said().matches("not answered yet").count(), 1, "{run:#?}");
+    let platform = Platform::start(&["--version", NEWEST, "--fault", "slow=30:about:1"]);
+    let began = std::time::Instant::now();
+    scene
+        .again(&platform, &["--redeliver", "--same-destination", "--patience", "1s"])
+        .exits(1)
+        .says("not answered yet");
+    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+}
+
+#[test]
+fn a_platform_that_asks_for_a_wait_without_end_is_given_up() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let scene = Scene::new(1, 2, 2);
+    let faults = ["--fault", "429:workAdd:1", "--fault", "429=18446744073709551615:workAdd:2"];
+    let platform = Platform::start(&[&["--version", NEWEST][..], &faults].concat());
+    scene.import(&platform, &[]).exits(1).says("more slowly").says_nothing_of("panicked");
+    scene.again(&platform, &[]).exits(0);
+    scene.all_are_there(&scene.take(&broker), &platform);
+}
+
+#[test]
+fn a_connector_that_the_platform_cannot_look_for_is_not_written_over() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let scene = Scene::new(1, 1, 2);
+    let platform = Platform::start(&["--version", NEWEST, "--fault", "refused:connector:1"]);
+    scene.import(&platform, &[]).exits(3).says("does not say whether it has").says("Database engine internal error");
+    assert!(platform.operations().iter().all(|o| o.operation != "registerConnector"));
+    scene.again(&platform, &[]).exits(0).says("delivered 1 envelope");
+    scene.all_are_there(&scene.take(&broker), &platform);
+}
+
 #[test]
 fn a_run_that_fails_leaves_no_work_open() {
     let Some(broker) = Broker::there() else { return };

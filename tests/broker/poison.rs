@@ -131,6 +131,25 @@ fn sixteen_poisons_in_a_row_are_still_the_messages_fault() {
     poisons_are_quarantined(&["gppppppppppppppppg"]);
 }
 
+/// Nothing can show whether it is the message: the exchange leads to a queue that is full.
+#[test]
+fn a_poison_alone_before_a_broker_that_takes_nothing_ends_the_run_after_its_patience() {
+    let Some(broker) = Broker::there() else { return };
+    let mut alone = broker.alone();
+    let feeds = Feeds::new(1);
+    feeds.put_objects(0, vec![long_indicator(30_000)]);
+    feeds.send();
+    let prefix = crate::support::fresh_id();
+    let (exchange, full) = (format!("{prefix}_amqp.worker.exchange"), format!("{prefix}_full"));
+    let arguments = ["--argument", "x-max-length=0", "--argument", "x-overflow=\"reject-publish\""];
+    broker.declare(&full, &[&["--exchange", &exchange, "--kind", "fanout"][..], &arguments].concat());
+    alone.limit(20_000);
+    let (run, took) = feeds.timed(&broker, &["--queue-prefix", &prefix, "--patience", "3s"]);
+    let run = run.exits(1).says("takes nothing").says("gave up after 3 s");
+    assert_eq!(run.said().matches("; waiting, for 3 s at most").count(), 1, "{run:#?}");
+    assert!(took < std::time::Duration::from_secs(12), "{took:?}");
+}
+
 #[test]
 fn a_broker_that_refuses_all_ends_the_run_and_quarantines_nothing() {
     let Some(broker) = Broker::there() else { return };

@@ -162,7 +162,7 @@ impl<'a> Gate<'a> {
         };
         if !self.reach.take_over && !self.ours.contains(&wanted.id) {
             match collision(platform, wanted)? {
-                Some(Collision::Name(unfit)) => return Ok(Known::Unfit(unfit)),
+                Some(Collision::Hold(unfit)) => return Ok(Known::Unfit(unfit)),
                 Some(Collision::Active(finding)) => self.findings.push(finding),
                 None => {}
             }
@@ -229,8 +229,8 @@ impl<'a> Gate<'a> {
 
 /// A connector of the same id that the platform has already.
 pub enum Collision {
-    /// Under another name: registering ours would overwrite it.
-    Name(Unfit),
+    /// Under another name, or nobody knows, for the platform does not say: registering ours would overwrite it.
+    Hold(Unfit),
     /// Under the same name, and it runs.
     Active(Finding),
 }
@@ -240,12 +240,20 @@ pub enum Collision {
 /// # Errors
 /// The platform is in trouble.
 pub fn collision(platform: &Platform<'_>, wanted: &Registration) -> Result<Option<Collision>> {
-    let Some(there) = platform.known(&wanted.id)? else { return Ok(None) };
+    let there = match platform.known(&wanted.id)? {
+        Ok(Some(there)) => there,
+        Ok(None) => return Ok(None),
+        Err(words) => {
+            let what = format!("the platform does not say whether it has {} already: {words}", harmless(&wanted.name));
+            let place = "/connector/id".to_owned();
+            return Ok(Some(Collision::Hold(Unfit::Hold { code: "not-registered", what, place })));
+        }
+    };
     if there.name != wanted.name {
         let (there, here) = (harmless(&there.name), harmless(&wanted.name));
         let what = format!("the platform has a connector of this id under another name: {there} (here {here})");
         let place = "/connector/id".to_owned();
-        return Ok(Some(Collision::Name(Unfit::Hold { code: "connector-exists", what, place })));
+        return Ok(Some(Collision::Hold(Unfit::Hold { code: "connector-exists", what, place })));
     }
     if there.active {
         let what = format!("{} runs on this side too, under the same id", harmless(&there.name));

@@ -124,9 +124,14 @@ impl Lane {
         self.waiting.is_empty() && self.flying.is_empty() && self.back.is_empty()
     }
 
+    /// Whether it has suspects.
+    pub fn has_suspects(&self) -> bool {
+        !self.suspects.is_empty()
+    }
+
     /// Whether only suspects are left, so that nothing of ours can show whether others pass.
     pub fn has_only_suspects(&self) -> bool {
-        !self.suspects.is_empty() && self.is_empty()
+        self.has_suspects() && self.is_empty()
     }
 
     /// Whether so many were refused in a row that it cannot be the messages.

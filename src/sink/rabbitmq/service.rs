@@ -37,6 +37,8 @@ struct Trouble {
     what: String,
     /// The lane that it is in, if it is not in all of them.
     lane: Option<usize>,
+    /// Whether it lasts until the broker says that it is over, whatever is confirmed meanwhile.
+    is_alarm: bool,
 }
 
 /// One connection and its lanes.
@@ -199,9 +201,7 @@ impl Service {
         if !confirmed.is_empty() {
             self.is_fruitful = true;
             self.progress = Instant::now();
-            if self.trouble.as_ref().is_some_and(|trouble| trouble.lane.is_none_or(|lane| lane == at)) {
-                self.trouble = None;
-            }
+            self.passed(at);
         }
         for message in confirmed {
             self.released(&[message.as_ref()]);
@@ -225,15 +225,18 @@ impl Service {
         }
     }
 
+    /// Something passed in a lane: what was in trouble there is well again.
+    fn passed(&mut self, at: usize) {
+        self.trouble =
+            self.trouble.take().filter(|trouble| trouble.is_alarm || trouble.lane.is_some_and(|lane| lane != at));
+    }
+
     /// A message did not get through: the connection is gone, or its channel.
     async fn failed(&mut self, at: usize, error: &lapin::Error) -> Result<(), End> {
         let alive = self.link.as_ref().is_some_and(|link| link.connection.status().connected());
         let words = words_of(error);
         match code_of(error) {
-            Some((403, _)) => {
-                let advice = "give the broker's user write permission for OpenCTI's exchanges";
-                return Err((format!("the broker does not let this user publish: {words}"), advice.into()));
-            }
+            Some((403, _)) => return Err(may_not_publish(&words)),
             Some((406, true)) if alive => {
                 let dropped = self.lanes[at].closed_over_one(&words);
                 let dropped: Vec<&Message> = dropped.iter().map(Arc::as_ref).collect();
@@ -271,13 +274,32 @@ impl Service {
             Ok(Ok(true)) => {
                 let suspects = self.lanes[at].take_suspects();
                 suspects.into_iter().for_each(|suspect| self.refuse(suspect));
+                self.passed(at);
                 Ok(())
             }
-            Ok(Err(error)) if code_of(&error) == Some((406, true)) => Err(all_refused(&words)),
-            // It is looked at again when there is a connection.
-            Ok(Err(error)) => self.disconnected(&words_of(&error)),
-            _ => self.disconnected("it does not answer"),
+            Ok(Ok(false)) => {
+                self.trouble(&format!("the broker takes nothing for {exchange} (nack): a queue may be full"), Some(at));
+                Ok(())
+            }
+            Ok(Err(error)) => match code_of(&error) {
+                Some((406, true)) => Err(all_refused(&words)),
+                Some((403, _)) => Err(may_not_publish(&words_of(&error))),
+                // The exchange is gone, and the channel with it.
+                Some((_, true)) => {
+                    self.lanes[at].lost();
+                    self.trouble(&format!("the broker closed a channel: {}", words_of(&error)), Some(at));
+                    self.open_lane(at).await
+                }
+                // It is looked at again when there is a connection.
+                _ => self.disconnected(&words_of(&error)),
+            },
+            Err(_) => self.disconnected("it does not answer"),
         }
+    }
+
+    /// Whether nothing waits for an answer: no message, and none that is suspected.
+    fn is_idle(&self) -> bool {
+        self.held == 0 && !self.lanes.iter().any(Lane::has_suspects)
     }
 
     fn refuse(&mut self, suspect: Suspect) {
@@ -299,6 +321,7 @@ impl Service {
                     &format!("the broker blocks publishers, it has raised an alarm: {}", harmless(&reason)),
                     None,
                 );
+                self.trouble.iter_mut().filter(|trouble| trouble.lane.is_none()).for_each(|t| t.is_alarm = true);
             }
             lapin::Event::ConnectionUnblocked => {
                 self.trouble = self.trouble.take().filter(|trouble| trouble.lane.is_some());
@@ -338,7 +361,7 @@ impl Service {
         let waited = duration(self.patience.as_secs());
         match &self.trouble {
             // With nothing to send, and a connection, it troubles nobody.
-            Some(_) if self.held == 0 && self.link.is_some() => Ok(()),
+            Some(_) if self.is_idle() && self.link.is_some() => Ok(()),
             Some(trouble) if trouble.since.elapsed() > self.patience => {
                 Err((format!("{}; gave up after {waited}", trouble.what), advice.into()))
             }
@@ -352,6 +375,8 @@ impl Service {
     fn disconnected(&mut self, words: &str) -> Result<(), End> {
         self.link = None;
         self.lanes.iter_mut().for_each(Lane::lost);
+        // With the connection goes what it has told of itself.
+        self.trouble.iter_mut().for_each(|trouble| trouble.is_alarm = false);
         self.trouble(&format!("the connection to the broker broke: {words}"), None);
         self.give_up()
     }
@@ -361,7 +386,7 @@ impl Service {
         if self.trouble.is_none() {
             let line = format!("{what}; waiting, for {} at most", duration(self.patience.as_secs()));
             self.say(&line);
-            self.trouble = Some(Trouble { since: Instant::now(), what: what.to_owned(), lane });
+            self.trouble = Some(Trouble { since: Instant::now(), what: what.to_owned(), lane, is_alarm: false });
         }
     }
 
@@ -375,11 +400,12 @@ impl Service {
             sleep(pause).await;
         }
         while self.link.is_none() {
-            if self.commands.is_closed() && self.commands.is_empty() {
+            // Who asked has gone away; what waits is nobody's any more.
+            if self.commands.is_closed() {
                 return Err(("the run has ended".into(), String::new()));
             }
             match self.connect().await {
-                Ok(()) if self.held == 0 => self.trouble = None,
+                Ok(()) if self.is_idle() => self.trouble = None,
                 Ok(()) => self.progress = Instant::now(),
                 Err(_) => self.give_up()?,
             }
@@ -482,6 +508,11 @@ impl Service {
 }
 
 fn all_refused(words: &str) -> End {
-    let advice = "look at the broker's max_message_size; nothing is lost, run this again when that is mended";
+    let advice = "look at the broker's max_message_size; with --max-message-size, what is larger is quarantined and the rest goes";
     (format!("the broker refuses every message: {words}"), advice.into())
+}
+
+fn may_not_publish(words: &str) -> End {
+    let advice = "give the broker's user write permission for OpenCTI's exchanges";
+    (format!("the broker does not let this user publish: {words}"), advice.into())
 }
