@@ -399,6 +399,7 @@ impl Run<'_> {
             stream: l.stream.stream,
             sequence: l.batch.manifest.sequence.get(),
             code: head_code(l.batch.sha256),
+            is_last: true,
         });
         Ok(())
     }

@@ -12,7 +12,7 @@ use crate::report::{CheckReport, Fact, Finding, Observer, Weight};
 use crate::sink::platform::Platform;
 use crate::sink::queues::gate::{Collision, collision, login};
 use crate::sink::rabbitmq::Broker;
-use crate::sink::{Destination, Reach, Unfit, registration};
+use crate::sink::{Destination, Reach, Unfit, WorkPer, registration};
 use crate::text::{count, harmless};
 
 /// What a check looks at.
@@ -53,15 +53,11 @@ pub fn check(
         }
         Destination::Platform(address) => {
             let platform = Platform::open(address, &options.reach, observer)?;
-            introduce(&platform, report);
+            introduce(&platform, options, report);
             connectors(&platform, &came, ledger, options, report)?;
             match platform.broker_of_any()? {
                 Some(told) => broker_of(&told, options, observer, report)?,
-                None => fact(
-                    report,
-                    "broker",
-                    "not looked at: the platform tells where it is when the first connector is registered".to_owned(),
-                ),
+                None => fact(report, "broker", not_told(&platform).to_owned()),
             }
             fact(
                 report,
@@ -103,7 +99,7 @@ fn fact(report: &mut CheckReport, about: &'static str, is: String) {
     report.facts.push(Fact { about, is });
 }
 
-fn introduce(platform: &Platform<'_>, report: &mut CheckReport) {
+fn introduce(platform: &Platform<'_>, options: &CheckOptions, report: &mut CheckReport) {
     let version = platform.version();
     fact(report, "platform", format!("OpenCTI {version}"));
     let left_out = version.left_out();
@@ -116,8 +112,11 @@ fn introduce(platform: &Platform<'_>, report: &mut CheckReport) {
     fact(report, "user", format!("{} ({})", harmless(&me.name), harmless(&me.id)));
     for (capability, what_for) in me.lacks(version.knows_drafts()) {
         let what = format!("the token's user lacks {capability}, {what_for}");
-        let advice = "put that user into the group Connectors, or give it the role Connector";
-        report.findings.push(Finding::new(Weight::Warning, "capability", what).advise(advice));
+        let stops = capability == "KNOWLEDGE_KNASKIMPORT" && options.reach.work_per != WorkPer::None;
+        let (weight, or) =
+            if stops { (Weight::Incomplete, "; or import with --works none") } else { (Weight::Warning, "") };
+        let advice = format!("put that user into the group Connectors, or give it the role Connector{or}");
+        report.findings.push(Finding::new(weight, "capability", what).advise(advice));
     }
 }
 
@@ -148,6 +147,14 @@ fn connectors(
         }
     }
     Ok(())
+}
+
+/// Why the platform does not say where the broker is.
+fn not_told(platform: &Platform<'_>) -> &'static str {
+    match platform.me() {
+        Some(me) if !me.may("MODULES") => "not looked at: the token's user may not see connectors (MODULES)",
+        _ => "not looked at: the platform tells where it is when the first connector is registered",
+    }
 }
 
 fn broker_of(

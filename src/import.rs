@@ -442,12 +442,13 @@ fn report_missing(ledger: &Ledger, report: &mut ImportReport) -> Result<()> {
             *known = done;
         }
     }
-    let head = |d: &&DeliveredBatch| Head {
-        stream: d.batch.stream,
-        sequence: d.batch.sequence,
-        code: head_code(d.batch.sha256),
-    };
-    report.heads = newest.values().map(head).collect();
+    let mut heads = Vec::new();
+    for DeliveredBatch { batch, .. } in newest.values() {
+        let (stream, sequence) = (batch.stream, batch.sequence);
+        let is_last = ledger.position(stream)?.last().is_none_or(|last| last <= sequence);
+        heads.push(Head { stream, sequence, code: head_code(batch.sha256), is_last });
+    }
+    report.heads = heads;
     Ok(())
 }
 

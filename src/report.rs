@@ -366,6 +366,9 @@ pub struct Head {
     pub sequence: u64,
     /// Its code.
     pub code: String,
+    /// Whether no later one has come, so that a carry showed this code.
+    #[serde(skip)]
+    pub is_last: bool,
 }
 
 /// Sizes of all envelopes of some batches.

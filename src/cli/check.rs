@@ -43,7 +43,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let set = settings::load(&site)?;
     let options = CheckOptions {
         to: settings::destination(args.to.as_ref(), &set)?,
-        reach: args.reach.reach(&set)?,
+        reach: args.reach.reach(&set, talk)?,
         connectors: settings::connectors(&set)?,
         applicants: applicants_of(&args.applicant, args.unmapped.as_deref(), &set)?,
     };

@@ -36,7 +36,7 @@ pub struct Args {
 
 pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let set = settings::load(&settings::site(args.site.as_deref())?)?;
-    let (to, reach) = (Destination::parse(&args.to)?, args.reach.reach(&set)?);
+    let (to, reach) = (Destination::parse(&args.to)?, args.reach.reach(&set, talk)?);
     let mut report = DrainReport::default();
     let ended = drain(&args.spool, &to, &reach, talk, &mut report);
     fold(&mut report.findings);
@@ -45,7 +45,8 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
         talk.result(&format!("drained {messages} of {} to {to}", harmless(&drained.name)));
     }
     if report.left > 0 {
-        talk.result(&format!("{} stay in the spool", count(report.left, "message")));
+        let stay = if report.left == 1 { "stays" } else { "stay" };
+        talk.result(&format!("{} {stay} in the spool", count(report.left, "message")));
     }
     talk.findings(&report.findings);
     if report.drained.is_empty() && report.findings.is_empty() && ended.is_ok() && talk.is_terminal() {

@@ -86,7 +86,7 @@ pub struct Args {
 pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
     let set = settings::load(&site)?;
-    let options = options(args, &set, &site, settings::destination(args.to.as_ref(), &set)?)?;
+    let options = options(args, &set, &site, settings::destination(args.to.as_ref(), &set)?, talk)?;
     let trust = args.trust.clone().or(set.trust.clone()).unwrap_or_else(|| site.trust());
     let store = keys::trust_store(&trust, args.test_keys || set.test_keys.unwrap_or(false), talk)?;
     if let Some(medium) = &args.medium
@@ -107,7 +107,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     Ok(talk.end_of("import", status_of(&report.findings), &report, ended))
 }
 
-fn options(args: &Args, set: &Settings, site: &Site, to: Destination) -> Result<ImportOptions> {
+fn options(args: &Args, set: &Settings, site: &Site, to: Destination, talk: &Talk) -> Result<ImportOptions> {
     let policy = match &args.policy {
         Some(path) => policy_file(path)?,
         None => match &set.policy {
@@ -134,7 +134,7 @@ fn options(args: &Args, set: &Settings, site: &Site, to: Destination) -> Result<
     Ok(ImportOptions {
         zone: settings::zone(args.zone.as_deref(), set)?,
         to,
-        reach: args.reach.reach(set)?,
+        reach: args.reach.reach(set, talk)?,
         connectors: settings::connectors(set)?,
         other_destination,
         policy,
@@ -226,7 +226,8 @@ fn say(report: &ImportReport, options: &ImportOptions, talk: &Talk) {
         }
         for head in &report.heads {
             let (code, sequence) = (&head.code, head.sequence);
-            talk.result(&format!("head code {code} of batch {sequence} (carry showed the same)"));
+            let shown = if head.is_last { " (carry showed the same)" } else { "" };
+            talk.result(&format!("head code {code} of batch {sequence}{shown}"));
         }
     }
     talk.findings(&report.findings);

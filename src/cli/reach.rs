@@ -1,3 +1,4 @@
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +10,7 @@ use clap::builder::BoolishValueParser;
 use zeroize::Zeroizing;
 
 use super::settings::{self, Settings};
+use super::terminal::Talk;
 
 /// The largest file with a token or a password.
 const SECRET_MAX: u64 = 64 << 10;
@@ -75,14 +77,14 @@ pub struct Args {
 
 impl Args {
     /// What was typed over what is set.
-    pub fn reach(&self, set: &Settings) -> Result<Reach> {
+    pub fn reach(&self, set: &Settings, talk: &Talk) -> Result<Reach> {
         let token_file = self.token_file.as_ref().or(set.token_file.as_ref());
         let password_file = self.amqp_password_file.as_ref().or(set.amqp_password_file.as_ref());
         let patience = self.patience.as_deref().or(set.patience.as_deref());
         let usual = Reach::default();
         Ok(Reach {
-            token: secret(token_file, "token", "token")?,
-            amqp_password: secret(password_file, "amqp-password", "password")?,
+            token: secret(token_file, "token", "token", talk)?,
+            amqp_password: secret(password_file, "amqp-password", "password", talk)?,
             ca: self.ca_file.as_ref().or(set.ca_file.as_ref()).map(|path| authority(path)).transpose()?,
             overrides: BrokerOverrides {
                 host: self.amqp_host.clone().or_else(|| set.amqp_host.clone()),
@@ -134,14 +136,27 @@ fn not_one_of(key: &str, value: &str, choice: &str) -> Error {
 }
 
 /// The secret in a file, or in systemd's credential of that name; the first line, without its end.
-fn secret(file: Option<&PathBuf>, credential: &str, what: &str) -> Result<Option<Zeroizing<String>>> {
+fn secret(file: Option<&PathBuf>, credential: &str, what: &str, talk: &Talk) -> Result<Option<Zeroizing<String>>> {
     let of_systemd = || {
         let path = PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?).join(credential);
         path.is_file().then_some(path)
     };
     let Some(path) = file.cloned().or_else(of_systemd) else { return Ok(None) };
-    let bytes = airpouch::disk::read_bounded_following(&path, SECRET_MAX)
-        .map_err(|e| Error::io(&format!("read the file with the {what}"), &path, &e))?;
+    let bytes = airpouch::disk::read_bounded_following(&path, SECRET_MAX).map_err(|e| {
+        // Whoever writes the secret in the place of its file is not to find it in a log.
+        let is_path = path.components().count() > 1 || path.to_str().is_some_and(|p| p.len() < 16 || p.contains('.'));
+        let shown = if is_path || path.exists() { path.clone() } else { PathBuf::from("(what is named is no file)") };
+        Error::io(&format!("read the file with the {what}"), &shown, &e)
+            .advise(format!("name a file that holds the {what} in one line, readable for this user alone"))
+    })?;
+    let mode = std::fs::metadata(&path).map_or(0, |m| m.mode() & 0o777);
+    if mode & 0o007 != 0 {
+        talk.warn(
+            &format!("the file with the {what} is open to everybody here (mode {mode:o})"),
+            &path,
+            Some("chmod 600 it"),
+        );
+    }
     let bytes = Zeroizing::new(bytes);
     let text = std::str::from_utf8(&bytes).ok().and_then(|t| t.lines().next()).map(str::trim);
     match text {

@@ -114,6 +114,13 @@ pub fn site(named: Option<&Path>) -> Result<Site> {
     }
 }
 
+/// Whether this is the name of a setting.
+fn is_setting(key: &str) -> bool {
+    let known = toml::from_str::<Settings>(&format!("{key} = []"));
+    key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+        && known.map_or_else(|e| !e.message().starts_with("unknown field"), |_| true)
+}
+
 /// The site's `airpouch.toml`; nothing set if it is not there.
 pub fn load(site: &Site) -> Result<Settings> {
     let path = site.settings();
@@ -126,6 +133,12 @@ pub fn load(site: &Site) -> Result<Settings> {
             .at(&path)
             .advise("its keys are the long options with _ for -, source, medium, to, [applicants] and [connectors]")
     })?;
+    // TOML lets a table go on to the next one: what is appended to the file falls into its last table.
+    if let Some(key) = set.applicants.keys().chain(set.connectors.keys()).find(|key| is_setting(key)) {
+        return Err(Error::usage(format!("{key} stands below [applicants] or [connectors], where ids belong"))
+            .at(&path)
+            .advise("write it above the first line in [brackets]"));
+    }
     set.count_paths_from(site.root());
     Ok(set)
 }

@@ -368,11 +368,13 @@ impl Ledger {
     /// # Errors
     /// SQLite refused.
     pub fn open_works(&self, destination: i64) -> Result<Vec<OpenWork>> {
-        let sql = "SELECT id, batch, connector, envelope FROM work WHERE destination = ?1 ORDER BY rowid";
+        let sql = "SELECT id, batch, connector, envelope, (SELECT count(*) FROM delivered d WHERE d.destination = work.destination
+                   AND d.batch = work.batch AND d.sha256 = coalesce(work.envelope, d.sha256)) FROM work WHERE destination = ?1 ORDER BY rowid";
         let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
         let rows = query.query_map([destination], |r| {
             let envelope = r.get::<_, Option<Vec<u8>>>(3)?.and_then(|bytes| Digest::from_bytes(&bytes));
-            Ok(OpenWork { id: r.get(0)?, batch: r.get(1)?, connector: r.get(2)?, envelope })
+            let delivered = r.get::<_, i64>(4)? as usize;
+            Ok(OpenWork { id: r.get(0)?, batch: r.get(1)?, connector: r.get(2)?, envelope, delivered })
         });
         rows.and_then(Iterator::collect).map_err(|e| lost(&e))
     }

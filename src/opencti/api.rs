@@ -199,6 +199,8 @@ pub enum NoAnswer {
     },
     /// The work is gone.
     WorkGone,
+    /// The platform itself failed over it: its database, its broker, or a fault of its own.
+    Failed(String),
     /// The platform does not take this input.
     Refused(String),
     /// The token's user may not.
@@ -285,6 +287,7 @@ fn of_errors(question: &Question, errors: &[Value]) -> NoAnswer {
             "have its administrator do that, then run this again",
         ),
         "LOCK_ERROR" | "DRAFT_LOCKED" => NoAnswer::later(format!("{words} ({code})"), false),
+        "INTERNAL_SERVER_ERROR" | "DATABASE_ERROR" | "UNKNOWN_ERROR" => NoAnswer::Failed(format!("{words} ({code})")),
         "" => NoAnswer::Refused(words),
         _ => NoAnswer::Refused(format!("{words} ({code})")),
     }
@@ -492,6 +495,7 @@ mod an_answer {
         assert!(matches!(of("FORBIDDEN_ACCESS"), NoAnswer::Forbidden { .. }));
         assert!(matches!(of("LOCK_ERROR"), NoAnswer::Later { .. }));
         assert_eq!(of("WORK_NOT_ALIVE"), NoAnswer::WorkGone);
+        assert_eq!(of("DATABASE_ERROR"), NoAnswer::Failed("No. (DATABASE_ERROR)".into()));
         assert_eq!(of("FUNCTIONAL_ERROR"), NoAnswer::Refused("No. (FUNCTIONAL_ERROR)".into()));
     }
 

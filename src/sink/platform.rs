@@ -40,7 +40,17 @@ enum Fault {
     Stop(Error),
     Forbidden(Error),
     Refused(String),
+    Failed(String),
     WorkGone,
+}
+
+/// Why a connector is not registered: the platform's words.
+#[derive(Debug)]
+pub enum Unregistered {
+    /// It does not want this one.
+    Refused(String),
+    /// It failed itself, perhaps at its broker.
+    Failed(String),
 }
 
 /// What became of a wish about a work.
@@ -121,7 +131,7 @@ impl<'a> Platform<'a> {
         };
         match self.ask(&Question::me()) {
             Ok(answer) => self.me = Me::read(&answer.data),
-            Err(Fault::Refused(_) | Fault::Forbidden(_)) => {}
+            Err(Fault::Refused(_) | Fault::Failed(_) | Fault::Forbidden(_)) => {}
             Err(fault) => return Err(self.stop("me", fault)),
         }
         match &self.me {
@@ -156,7 +166,7 @@ impl<'a> Platform<'a> {
         match self.ask(&Question::connector(id)) {
             Ok(answer) => Ok(Ok(api::known_connector(&answer.data))),
             Err(Fault::Forbidden(_)) => Ok(Ok(None)),
-            Err(Fault::Refused(words)) => Ok(Err(words)),
+            Err(Fault::Refused(words) | Fault::Failed(words)) => Ok(Err(words)),
             Err(fault) => Err(self.stop("connector", fault)),
         }
     }
@@ -168,23 +178,40 @@ impl<'a> Platform<'a> {
     pub fn broker_of_any(&self) -> Result<Option<Registered>> {
         match self.ask(&Question::connectors()) {
             Ok(answer) => Ok(api::told_to_any(&answer.data)),
-            Err(Fault::Refused(_) | Fault::Forbidden(_)) => Ok(None),
+            Err(Fault::Refused(_) | Fault::Failed(_) | Fault::Forbidden(_)) => Ok(None),
             Err(fault) => Err(self.stop("connectors", fault)),
         }
     }
 
-    /// Registers a connector. The inner error is the platform's word against this one.
+    /// Registers a connector. The inner error is the platform's word against this one. With `wait` it is asked again for
+    /// as long as there is patience where the platform fails itself.
     ///
     /// # Errors
     /// The platform is in trouble, or lets us register none.
-    pub fn register(&self, connector: &Registration) -> Result<std::result::Result<Registered, String>> {
-        match self.ask(&Question::register(connector, self.version)) {
-            Ok(answer) => match api::registered(&answer.data) {
-                Some(registered) => Ok(Ok(registered)),
-                None => Ok(Err("it answers with no broker and no queue".into())),
-            },
-            Err(Fault::Refused(words)) => Ok(Err(words)),
-            Err(fault) => Err(self.stop("registerConnector", fault)),
+    pub fn register(
+        &self,
+        connector: &Registration,
+        wait: bool,
+    ) -> Result<std::result::Result<Registered, Unregistered>> {
+        let (began, pause, mut is_said) = (Instant::now(), Duration::from_secs(1), false);
+        loop {
+            match self.ask(&Question::register(connector, self.version)) {
+                Ok(answer) => {
+                    let none = || Unregistered::Refused("it answers with no broker and no queue".into());
+                    return Ok(api::registered(&answer.data).ok_or_else(none));
+                }
+                Err(Fault::Refused(words)) => return Ok(Err(Unregistered::Refused(words))),
+                Err(Fault::Failed(words)) if wait && began.elapsed() + pause <= self.patience => {
+                    if !is_said {
+                        let limit = duration(self.patience.as_secs());
+                        self.observer.say(&format!("the platform: {words}; trying again, for {limit} at most"));
+                        is_said = true;
+                    }
+                    std::thread::sleep(pause);
+                }
+                Err(Fault::Failed(words)) => return Ok(Err(Unregistered::Failed(words))),
+                Err(fault) => return Err(self.stop("registerConnector", fault)),
+            }
         }
     }
 
@@ -256,7 +283,7 @@ impl<'a> Platform<'a> {
             Ok(_) => Ok(Told::Heard),
             Err(Fault::WorkGone) => Ok(Told::Gone),
             // Older platforms trip over a work that is gone, and say anything.
-            Err(Fault::Refused(words)) => match question.variables["id"].as_str() {
+            Err(Fault::Refused(words) | Fault::Failed(words)) => match question.variables["id"].as_str() {
                 Some(work) if !self.is_alive(work)? => Ok(Told::Gone),
                 _ => Err(self.stop(question.name, Fault::Refused(words))),
             },
@@ -283,6 +310,7 @@ impl<'a> Platform<'a> {
                 }
                 Err((NoAnswer::WorkGone, _)) => return Err(Fault::WorkGone),
                 Err((NoAnswer::Refused(words), _)) => return Err(Fault::Refused(words)),
+                Err((NoAnswer::Failed(words), _)) => return Err(Fault::Failed(words)),
                 Err((NoAnswer::Forbidden { what, advice }, _)) => {
                     return Err(Fault::Forbidden(self.failed(what, &advice)));
                 }
@@ -293,9 +321,12 @@ impl<'a> Platform<'a> {
             if began.elapsed().saturating_add(wait) > limit {
                 let waited = duration(began.elapsed().as_secs());
                 let what = format!("{what} ({}); tried for {waited}", question.name);
-                return Err(Fault::Stop(
-                    self.failed(what, "nothing is lost: when the platform answers, run this again; it goes on from here, an import without its medium"),
-                ));
+                let advice = if is_absent && absent < self.patience {
+                    "is it up, and is that its address? opencti+https:// where it speaks TLS, opencti+http:// where not"
+                } else {
+                    "nothing is lost: when the platform answers, run this again; it goes on from here, an import without its medium"
+                };
+                return Err(Fault::Stop(self.failed(what, advice)));
             }
             if began.elapsed().saturating_add(wait) > SAY_AFTER && !is_said.swap(true, Ordering::Relaxed) {
                 self.observer
@@ -370,16 +401,18 @@ impl<'a> Platform<'a> {
                 false,
             );
         }
-        let absent = match error {
+        let unheard = match error {
             ureq::Error::Io(cause) => cause.kind() == std::io::ErrorKind::ConnectionRefused,
             ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
             _ => false,
         };
+        // Whoever takes his time may be there; what speaks otherwise, or not at all, is not the platform.
+        let absent = !matches!(error, ureq::Error::Timeout(_));
         match error {
             ureq::Error::BodyExceedsLimit(_) => {
                 (NoAnswer::never("its answer is longer than any platform's", "is that OpenCTI's address?"), false)
             }
-            _ => (NoAnswer::later(format!("cannot reach it{through}: {}", harmless(&words)), !absent), absent),
+            _ => (NoAnswer::later(format!("cannot reach it{through}: {}", harmless(&words)), !unheard), absent),
         }
     }
 
@@ -390,7 +423,7 @@ impl<'a> Platform<'a> {
                 Some(lacks) => error.advise(lacks),
                 None => error,
             },
-            Fault::Refused(words) => self.failed(
+            Fault::Refused(words) | Fault::Failed(words) => self.failed(
                 format!("the platform refuses {asked}: {words}"),
                 "its words say why; a platform older or newer than airpouch may ask for other things",
             ),

@@ -92,10 +92,9 @@ impl<'a> Queues<'a> {
     /// The work of an envelope, opened if it is not open.
     fn open_work(&mut self, deliverable: &Deliverable) -> Result<Option<Work>> {
         let Some(subject) = self.subject(deliverable) else { return Ok(None) };
-        let Some(platform) = self.gate.platform() else { return Ok(None) };
         // The draft of a work is known only to the run that made it; without it all would go in unseen.
         let wants_draft = deliverable.connector.validate_before_import == Some(true);
-        if let Some(work) = self.works.get(&subject) {
+        if let (Some(work), Some(platform)) = (self.works.get(&subject), self.gate.platform()) {
             let can_go_on =
                 if wants_draft { work.draft.is_some() } else { !work.from_before || platform.is_alive(&work.id)? };
             if can_go_on {
@@ -106,8 +105,13 @@ impl<'a> Queues<'a> {
                 return Ok(Some(work.clone()));
             }
             let work = work.clone();
-            self.end(&subject, &work, None)?;
+            if wants_draft {
+                self.end(&subject, &work, None)?;
+            } else {
+                self.drop_gone(&subject);
+            }
         }
+        let Some(platform) = self.gate.platform() else { return Ok(None) };
         let (origin, name) = (&deliverable.origin, &deliverable.connector.name);
         let called = match subject.envelope {
             Some(_) => format!("{name} run @ {}", ctime(origin.mtime.map_or(0, |m| m.seconds()))),
@@ -366,7 +370,7 @@ impl<'a> Queues<'a> {
     /// Whether a work of which messages may still wait was cleared before it was closed.
     fn warn_if_gone(&mut self, work: &Work) -> Result<()> {
         let Some(platform) = self.gate.platform() else { return Ok(()) };
-        if !work.from_before && !platform.is_alive(&work.id)? {
+        if !platform.is_alive(&work.id)? {
             self.report_gone(work);
         }
         Ok(())
@@ -386,8 +390,9 @@ impl<'a> Queues<'a> {
             return;
         }
         let envelopes = count(work.landed as u64, "envelope");
+        let most = if work.from_before || work.flaw.is_some() { "at most " } else { "" };
         let what = format!(
-            "a work was cleared on the platform after {envelopes} were sent under it; workers pass over what still waits"
+            "a work was cleared on the platform after {most}{envelopes} were sent under it; workers pass over what still waits"
         );
         let finding = Finding::new(Weight::Incomplete, "work-gone", what).at(harmless(&work.id));
         self.gate.findings.push(finding.advise("deliver again what lies in the inbox: airpouch import --redeliver"));

@@ -95,7 +95,7 @@ enum Question {
     Waiting(String),
     /// Whether an exchange takes a message; it goes to no queue.
     Probe(String),
-    /// Makes what is missing of exchanges, queues and bindings.
+    /// Makes what is missing of exchanges, queues and bindings; nothing is answered where an exchange was missing.
     Declare(Box<Topology>, QueueType),
 }
 
@@ -174,12 +174,12 @@ impl<'a> Broker<'a> {
         self.ask(Question::Probe(exchange.to_owned())).map(|answer| answer.is_some())
     }
 
-    /// Makes what is missing of a connector's exchanges, queues and bindings.
+    /// Makes what is missing of a connector's exchanges, queues and bindings. Says whether the exchange was there.
     ///
     /// # Errors
     /// The broker does not let this user.
-    pub fn declare(&mut self, topology: &Topology, queue_type: QueueType) -> Result<()> {
-        self.ask(Question::Declare(Box::new(topology.clone()), queue_type)).map(drop)
+    pub fn declare(&mut self, topology: &Topology, queue_type: QueueType) -> Result<bool> {
+        self.ask(Question::Declare(Box::new(topology.clone()), queue_type)).map(|answer| answer.is_some())
     }
 
     /// Gives a message to its lane, and waits while the window is full.

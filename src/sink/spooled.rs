@@ -31,6 +31,9 @@ pub struct Memory {
     pub works: BTreeMap<String, String>,
     /// Connectors that were registered.
     pub registered: Vec<String>,
+    /// Messages that are being sent: after a crash nobody knows which of them arrived.
+    #[serde(default)]
+    pub sending: usize,
 }
 
 /// The connectors that have messages waiting, and the messages' numbers in the order of delivery over all connectors.
@@ -92,8 +95,10 @@ impl Spooled {
         for entry in fs::read_dir(&self.path).map_err(|e| fault(&self.path, &e))? {
             let entry = entry.map_err(|e| fault(&self.path, &e))?;
             let dir = entry.path();
-            // Others' directories are not looked into, such as lost+found; nor is a link followed.
-            if !entry.file_type().is_ok_and(|t| t.is_dir()) || !dir.join(REGISTRATION).is_file() {
+            // Others' directories are passed over, such as lost+found, which may not even be readable; nor is a link
+            // followed.
+            let is_ours = dir.join(REGISTRATION).is_file();
+            if !entry.file_type().is_ok_and(|t| t.is_dir()) || (!is_ours && !has_messages(&dir)) {
                 continue;
             }
             let id = entry.file_name().to_string_lossy().into_owned();
@@ -188,6 +193,11 @@ impl Spooled {
         let text = serde_json::to_vec(memory).map_err(|e| Error::failed(format!("cannot be written as JSON: {e}")))?;
         disk::write_over(&self.path, MEMORY, &text)
     }
+}
+
+fn has_messages(dir: &Path) -> bool {
+    let names = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
+    names.into_iter().any(|name| name.to_str().and_then(number_of).is_some())
 }
 
 fn registration(dir: &Path, id: &str) -> Result<Registration> {

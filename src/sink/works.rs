@@ -16,6 +16,8 @@ pub struct OpenWork {
     pub connector: String,
     /// The envelope, where it is for one only.
     pub envelope: Option<Digest>,
+    /// Envelopes that were delivered of its batch, or that it is for: so many rest on it at most.
+    pub delivered: usize,
 }
 
 /// What a work is for.
@@ -40,7 +42,7 @@ pub struct Work {
     pub from_before: bool,
     /// Messages that were expected of it in this run.
     pub messages: usize,
-    /// Envelopes of this run whose messages are all in the queue, and rest on it.
+    /// Envelopes whose messages are all in the queue and rest on it; of runs before this one, at most.
     pub landed: usize,
     /// Why it cannot be complete, if so.
     pub flaw: Option<String>,
@@ -59,7 +61,8 @@ impl Works {
     pub fn left_open(works: Vec<OpenWork>) -> Self {
         let known = |work: OpenWork| {
             let subject = Subject { batch: work.batch, connector: work.connector, envelope: work.envelope };
-            (subject, Work { id: work.id, draft: None, from_before: true, messages: 0, landed: 0, flaw: None })
+            let landed = work.delivered;
+            (subject, Work { id: work.id, draft: None, from_before: true, messages: 0, landed, flaw: None })
         };
         Self { open: works.into_iter().map(known).collect(), ..Self::default() }
     }
@@ -77,7 +80,7 @@ impl Works {
         let work = Work { id: id.to_owned(), draft: None, from_before: false, messages: 0, landed: 0, flaw: None };
         self.open.insert(subject.clone(), work);
         let Subject { batch, connector, envelope } = subject.clone();
-        self.opened.push(OpenWork { id: id.to_owned(), batch, connector, envelope });
+        self.opened.push(OpenWork { id: id.to_owned(), batch, connector, envelope, delivered: 0 });
     }
 
     /// Those that are open.

@@ -72,7 +72,9 @@ fn a_token_that_may_too_little_is_named_with_what_it_lacks() {
     let _shared = broker.shared();
     let (world, _) = came();
     let platform = Platform::start(&["--version", "7.261026.0", "--capabilities", "CONNECTORAPI"]);
-    through(&world, &platform, &[]).exits(0).says("lacks KNOWLEDGE_KNASKIMPORT").says("lacks MODULES");
+    let run = through(&world, &platform, &[]).exits(3).says("lacks KNOWLEDGE_KNASKIMPORT").says("lacks MODULES");
+    run.says("--works none").says("may not see connectors (MODULES)");
+    through(&world, &platform, &["--works", "none"]).exits(0).says("lacks KNOWLEDGE_KNASKIMPORT");
     let platform = Platform::start(&["--version", "7.261026.0", "--capabilities", "KNOWLEDGE"]);
     through(&world, &platform, &[]).exits(1).says("may not register connectors (CONNECTORAPI)");
 }

@@ -331,6 +331,35 @@ fn a_work_that_is_cleared_between_two_groups_is_said() {
     ids.iter().for_each(|id| drop(broker.take(&push_queue(id))));
 }
 
+#[test]
+fn works_that_are_cleared_after_a_drain_was_cut_off_are_said_and_so_is_what_may_come_twice() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let (world, ids) = spooled(2, 2_400);
+    let down = ["--version", "7.261026.0", "--fault", "down=600:workEdit.addExpectations:3"];
+    let platform = Platform::start(&down);
+    let port = platform.port().to_string();
+    through(&world, &platform, &["--patience", "1s"]).exits(1);
+    drop(platform);
+    // It comes back without its works.
+    let platform = Platform::start(&["--version", "7.261026.0", "--port", &port]);
+    let run = through(&world, &platform, &[]).exits(3).says("a work was cleared").says("--redeliver");
+    run.says("the last drain was cut off; ").says("may come a second time");
+    through(&world, &platform, &[]).exits(0).says_nothing_of("a second time").says_nothing_of("cleared");
+    ids.iter().for_each(|id| drop(broker.take(&push_queue(id))));
+}
+
+#[test]
+fn messages_whose_connector_is_not_told_are_not_passed_over() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let (world, _) = spooled(1, 1);
+    fs::remove_file(world.path("spool").join(somebodys(&world)).join("connector.json")).unwrap();
+    fs::create_dir(world.path("spool/lost+found")).unwrap();
+    let run = drain(&world, &broker.url(None), &[]).exits(1);
+    run.says("a connector's registration").says("connector.json");
+}
+
 fn somebodys(world: &World) -> String {
     let dirs = fs::read_dir(world.path("spool")).unwrap().map(|e| e.unwrap());
     dirs.filter(|e| e.path().is_dir()).map(|e| e.file_name().into_string().unwrap()).next().unwrap()

@@ -166,6 +166,9 @@ fn an_exchange_that_was_declared_otherwise_is_left_as_it_is() {
     let exchange = format!("{prefix}_amqp.worker.exchange");
     broker.declare(&format!("{prefix}_beside"), &["--exchange", &exchange, "--kind", "topic"]);
     feeds.import(&broker, &["--queue-prefix", &prefix]).exits(0).says("delivered 1 envelope in 3 messages");
+    let elsewhere = fresh_id();
+    let run = feeds.import(&broker, &["--queue-prefix", &elsewhere, "--site", "elsewhere"]).exits(0);
+    run.says(&format!("had no exchange {elsewhere}_amqp.worker.exchange")).says("--queue-prefix");
     assert_eq!(broker.count(&format!("{prefix}_{}", feeds.queue(0))), Some(3));
     let exchanges = broker.ctl(&["-q", "list_exchanges", "name", "type", "durable"]);
     assert!(exchanges.contains(&format!("{exchange}\ttopic\tfalse")), "{exchanges}");
@@ -419,7 +422,10 @@ fn who_knocks_at_the_wrong_door_is_told_so_at_once() {
     let place = format!("127.0.0.1:{}", broker.port());
     let refused = |more: &[&str], words: &[&str]| is_refused(&feeds, &broker, more, words);
     refused(&["--amqp-password-file", &wrong], &["ACCESS_REFUSED", &place, "--amqp-password-file"]);
-    refused(&["--amqp-vhost", "nowhere"], &["virtual host", "nowhere", &place]);
+    refused(&["--amqp-vhost", "nowhere"], &["virtual host", "nowhere", &place, "--amqp-vhost"]);
+    let tls = broker.tls_port().to_string();
+    refused(&["--amqp-port", &tls], &["cannot reach the broker", "is it TLS (amqps://)?"]);
+    refused(&["--amqp-tls=true"], &["cannot reach the broker", "is it plain (amqp://)?"]);
     refused(&["--amqp-port", "1"], &["cannot reach the broker", "127.0.0.1:1", "--amqp-port"]);
     feeds.import(&broker, &[]).exits(0);
     assert_eq!(all_there(&Tap::open(&broker), &feeds), 0);

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -374,6 +375,70 @@ fn a_connector_that_the_platform_cannot_look_for_is_not_written_over() {
 }
 
 #[test]
+fn a_platform_that_does_not_reach_its_broker_is_waited_for_and_holds_nothing_back() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let scene = Scene::new(2, 4, 2);
+    let fails = |times: u32| {
+        let faults = (1..=times).flat_map(|n| ["--fault".to_owned(), format!("refused:registerConnector:{n}")]);
+        let arguments: Vec<String> = ["--version", NEWEST].map(str::to_owned).into_iter().chain(faults).collect();
+        Platform::start(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
+    };
+    let down = fails(20);
+    let run = scene.import(&down, &["--patience", "3s"]).exits(1).says("DATABASE_ERROR").says("is its broker up?");
+    run.says("trying again, for 3 s at most").says_nothing_of("held");
+    let platform = fails(2);
+    scene.again(&platform, &["--same-destination"]).exits(0).says("delivered 4 envelopes");
+    scene.all_are_there(&scene.take(&broker), &platform);
+}
+
+#[test]
+fn works_that_are_cleared_after_a_run_was_cut_off_are_said() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    for works in ["batch", "envelope"] {
+        let scene = Scene::new(1, 6, 1_000);
+        let platform = Platform::start(&["--version", NEWEST, "--fault", "down=600:workEdit.addExpectations:3"]);
+        let run = scene.import(&platform, &["--works", works, "--patience", "1s"]).exits(1);
+        drop(run);
+        scene.take(&broker);
+        // It comes back without its works.
+        let platform = Platform::start(&["--version", NEWEST]);
+        let run = scene.again(&platform, &["--works", works, "--same-destination"]);
+        if works == "batch" {
+            let run = run.exits(3).says("a work was cleared").says("at most").says("--redeliver");
+            assert_eq!(run.said().matches("a work was cleared").count(), 1, "{run:#?}");
+            scene.again(&platform, &["--works", works]).exits(0).says_nothing_of("a work was cleared");
+        } else {
+            // Each was closed before its envelope was recorded.
+            run.exits(0);
+        }
+        scene.take(&broker);
+        scene.again(&platform, &["--redeliver"]).exits(0);
+        scene.all_are_there(&scene.take(&broker), &platform);
+    }
+}
+
+#[test]
+fn what_is_no_platform_at_that_address_is_said_soon() {
+    let Some(broker) = Broker::there() else { return };
+    let scene = Scene::new(1, 1, 1);
+    let token = scene.world.path("token");
+    fs::write(&token, "a-token-of-the-tests").unwrap();
+    let platform = version(NEWEST);
+    for to in [
+        format!("opencti+https://127.0.0.1:{}", platform.port()),
+        format!("opencti+http://127.0.0.1:{}", broker.port()),
+        "opencti+https://platform.invalid".to_owned(),
+    ] {
+        let began = std::time::Instant::now();
+        let run = scene.world.import(&["--to", &to, "--token-file", token.to_str().unwrap()]);
+        run.exits(1).says("is that its address? opencti+https:// where it speaks TLS");
+        assert!(began.elapsed() < Duration::from_secs(15), "{to}: {:?}", began.elapsed());
+    }
+}
+
+#[test]
 fn a_run_that_fails_leaves_no_work_open() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
@@ -610,7 +675,14 @@ fn a_token_is_needed_and_never_shown() {
             .says(word)
             .says_nothing_of("a wrong token");
     }
-    scene.world.import(&["--to", &to, "--token-file", "absent"]).exits(1).says("absent");
+    scene.world.import(&["--to", &to, "--token-file", "absent"]).exits(1).says("absent").says("name a file");
+    // Where people write the token itself in the place of its file.
+    let misplaced = fresh_id();
+    let run = scene.world.import(&["--to", &to, "--token-file", &misplaced]).exits(1).says("name a file");
+    run.says_nothing_of(&misplaced);
+    fs::write(scene.world.path("secret"), "a wrong token\n").unwrap();
+    fs::set_permissions(scene.world.path("secret"), fs::Permissions::from_mode(0o644)).unwrap();
+    scene.world.import(&["--to", &to, "--token-file", "secret"]).says("open to everybody here (mode 644)");
     // systemd hands secrets over in a directory.
     fs::create_dir(scene.world.path("credentials")).unwrap();
     fs::copy(platform.token_file(), scene.world.path("credentials/token")).unwrap();

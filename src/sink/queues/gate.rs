@@ -8,7 +8,7 @@ use zeroize::Zeroizing;
 
 use super::super::Unfit;
 use super::super::destination::{Reach, WorkPer};
-use super::super::platform::{Platform, choose_crypto};
+use super::super::platform::{Platform, Unregistered, choose_crypto};
 use super::super::rabbitmq::{Broker, LANES, Login, Outcome};
 use crate::error::{Error, Result};
 use crate::opencti::broker::{BrokerAddress, Route, Topology};
@@ -157,7 +157,11 @@ impl<'a> Gate<'a> {
         let Door::Platform(platform) = &self.door else {
             let topology = Topology::of(wanted.clone(), &self.reach.queue_prefix);
             let queue_type = self.reach.queue_type;
-            self.broker()?.declare(&topology, queue_type)?;
+            if !self.broker()?.declare(&topology, queue_type)? {
+                let what = format!("the broker had no exchange {}, so no OpenCTI uses it yet", topology.push.exchange);
+                let advice = "it was made; is that the platform's broker, virtual host and --queue-prefix?";
+                self.findings.push(Finding::new(Weight::Warning, "no-exchange", what).advise(advice));
+            }
             return Ok(Known::Route(Arc::new(topology.route()), lane));
         };
         if !self.reach.take_over && !self.ours.contains(&wanted.id) {
@@ -167,9 +171,19 @@ impl<'a> Gate<'a> {
                 None => {}
             }
         }
-        let registered = match platform.register(wanted)? {
+        let others_are = self.connectors.values().any(|known| matches!(known, Known::Route(..)));
+        let registered = match platform.register(wanted, !others_are)? {
             Ok(registered) => registered,
-            Err(words) => {
+            // It cannot be this connector's fault as long as no other one passes.
+            Err(Unregistered::Failed(words)) if !others_are => {
+                let name = harmless(&wanted.name);
+                return Err(Error::failed(format!("the platform fails when {name} is registered: {words}"))
+                    .at_place(&wanted.id)
+                    .advise(
+                        "is its broker up? its log says more; if it is this connector alone, pause it in policy.toml",
+                    ));
+            }
+            Err(Unregistered::Refused(words) | Unregistered::Failed(words)) => {
                 let what = format!("the platform does not register {}: {words}", harmless(&wanted.name));
                 let place = "/connector".to_owned();
                 return Ok(Known::Unfit(Unfit::Hold { code: "not-registered", what, place }));
@@ -219,7 +233,7 @@ impl<'a> Gate<'a> {
                     Some(_) => {
                         "are workers running? nothing is lost: run this again later; --queue-limit N sets the limit"
                     }
-                    None => "run this again: the queue is set up anew then",
+                    None => "run this again: the queue is set up anew; what lay in the old one comes again with import --redeliver",
                 }));
             }
             std::thread::sleep(LOOK_AGAIN.min(patience));

@@ -47,7 +47,7 @@ impl Link {
                 Err(error) if code_of(&error) == Some((404, true)) => Ok(None),
                 Err(error) => Err(error),
             },
-            Question::Declare(topology, queue_type) => self.declare(topology, *queue_type).await.map(|()| None),
+            Question::Declare(topology, queue_type) => Ok(self.declare(topology, *queue_type).await?.then_some(0)),
         }
     }
 
@@ -61,8 +61,9 @@ impl Link {
         }
     }
 
-    /// Looks first: what is there is left as the platform declared it.
-    async fn declare(&mut self, topology: &Topology, queue_type: QueueType) -> lapin::Result<()> {
+    /// Looks first: what is there is left as the platform declared it. Says whether the exchanges were there.
+    async fn declare(&mut self, topology: &Topology, queue_type: QueueType) -> lapin::Result<bool> {
+        let mut were_there = true;
         for binding in [&topology.push, &topology.listen] {
             let Binding { exchange, queue, routing_key } = binding;
             let exchange = ShortString::from(exchange.as_str());
@@ -76,6 +77,7 @@ impl Link {
             match found {
                 Ok(()) => {}
                 Err(error) if code_of(&error) == Some((404, true)) => {
+                    were_there = false;
                     let durable = ExchangeDeclareOptions { durable: true, ..ExchangeDeclareOptions::default() };
                     let channel = self.channel().await?;
                     channel.exchange_declare(exchange.clone(), kind, durable, FieldTable::default()).await?;
@@ -97,7 +99,7 @@ impl Link {
                 bound => bound?,
             }
         }
-        Ok(())
+        Ok(were_there)
     }
 }
 
@@ -161,8 +163,13 @@ pub fn code_of(error: &lapin::Error) -> Option<(u16, bool)> {
 pub fn words_of(error: &lapin::Error) -> String {
     harmless(&match error.kind() {
         ErrorKind::ProtocolError(said) => said.get_message().to_string(),
+        ErrorKind::IOError(cause) if cause.to_string().contains("InvalidContentType") => {
+            "no TLS is spoken there; is it plain (amqp://)?".to_owned()
+        }
         ErrorKind::IOError(cause) => crate::error::reason(cause),
         ErrorKind::MissingHeartbeatError => "it gave no sign of life".to_owned(),
+        ErrorKind::InvalidConnectionState(_) => "it was closed".to_owned(),
+        ErrorKind::ParsingError(_) => "no AMQP is spoken there; is it TLS (amqps://)?".to_owned(),
         _ => error.to_string(),
     })
 }

@@ -439,6 +439,9 @@ impl Service {
             _ if what.contains("certificate") => {
                 "if a private authority signed it: --ca-file FILE, with that authority's certificate".into()
             }
+            _ if what.contains("virtual host") => {
+                "name the platform's virtual host: amqp://HOST/VHOST, or --amqp-vhost; this user needs permissions there".into()
+            }
             _ if what.contains("ACCESS_REFUSED") || what.contains("not let") => {
                 "name the user in the address (amqp://USER@HOST) or with --amqp-user, the password with --amqp-password-file FILE".into()
             }
