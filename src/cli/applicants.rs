@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use airpouch::disk;
 use airpouch::error::{Error, Result};
+use airpouch::import::decide::is_user_id;
 use airpouch::ledger::Ledger;
 use airpouch::report::ExitStatus;
 use airpouch::site::Site;
@@ -93,6 +94,10 @@ fn write(args: &Args, site: &Site, waiting: &[(Option<String>, u64)], talk: &Tal
     let mut mapped = BTreeMap::new();
     for text in &args.applicant {
         mapped.extend(parse_mapping(text)?);
+    }
+    if let Some((_, to)) = mapped.iter().find(|(_, to)| !is_user_id(to)) {
+        return Err(Error::usage(format!("{} is no id of a user of OpenCTI", harmless(to)))
+            .advise("write the user's id: a UUID, it stands on that user's page in OpenCTI"));
     }
     let text = Site::text_of(&path)?.unwrap_or_default();
     let set = settings::load(site)?;

@@ -139,6 +139,13 @@ pub fn load(site: &Site) -> Result<Settings> {
             .at(&path)
             .advise("write it above the first line in [brackets]"));
     }
+    let mut here: Vec<&String> = set.connectors.values().collect();
+    here.sort_unstable();
+    if let Some(twice) = here.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(Error::usage(format!("two connectors get the id {} here, below [connectors]", harmless(twice[0])))
+            .at(&path)
+            .advise("give each an id of its own: the later one would take the earlier one's name and queue"));
+    }
     set.count_paths_from(site.root());
     Ok(set)
 }

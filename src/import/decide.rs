@@ -16,6 +16,22 @@ pub struct Applicants {
     pub default: Option<String>,
 }
 
+impl Applicants {
+    /// Ids to which something is mapped and that are none of OpenCTI's users: those are UUIDs.
+    pub fn strange(&self) -> Vec<&str> {
+        let mut ids: Vec<&str> = self.map.values().chain(&self.default).map(String::as_str).collect();
+        ids.retain(|id| !is_user_id(id));
+        ids.sort_unstable();
+        ids.dedup();
+        ids
+    }
+}
+
+/// Whether this can be the id of a user of OpenCTI.
+pub fn is_user_id(id: &str) -> bool {
+    uuid::Uuid::try_parse(id).is_ok()
+}
+
 /// What becomes of an envelope.
 #[derive(Debug)]
 pub enum Decision {

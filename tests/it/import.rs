@@ -382,6 +382,8 @@ fn a_setting_that_fell_into_a_table_of_ids_is_not_passed_over() {
         let key = setting.split(' ').next().unwrap();
         world.import(&[]).exits(2).says(&format!("{key} stands below [applicants] or [connectors]"));
     }
+    fs::write(world.path("importer/airpouch.toml"), "[connectors]\na = \"here\"\nb = \"here\"\n").unwrap();
+    world.import(&[]).exits(2).says("two connectors get the id here");
 }
 
 #[test]

@@ -26,6 +26,10 @@ fn who_is_mapped_to_nobody_waits_until_somebody_says_who_it_is() {
     import_as(&world, &["medium"]).exits(3).says("held").says(APPLICANT).says("[applicants]");
     fs::remove_dir_all(world.medium()).unwrap();
     world.run(["applicants", "--site", "importer"]).exits(0).says("# 1 envelope");
+    // No user has that for an id, and everything in such a name would fail in the worker.
+    let no_id = format!("{APPLICANT}=bob@example.org");
+    let run = world.run(["applicants", "--write", "--applicant", &no_id, "--site", "importer"]).exits(2);
+    run.says("bob@example.org is no id of a user").says("a UUID");
     let here = format!("{APPLICANT}=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10");
     world.run(["applicants", "--write", "--applicant", &here, "--site", "importer"]).exits(0);
     import_as(&world, &[]).exits(0).says("delivered 1 envelope (1 of them held");

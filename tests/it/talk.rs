@@ -71,7 +71,7 @@ fn every_verb_has_one_document() {
     };
     let pack = ["pack", "src", "--key", "keys/site-a.key.pem", "--site", "exporter"];
     let import = ["import", "medium", "--to", "dir:out", "--trust", "trust", "--site", "importer"];
-    let mapped = format!("{APPLICANT}=x");
+    let mapped = format!("{APPLICANT}=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10");
     let write = ["applicants", "--site", "importer", "--write", "--applicant", &mapped];
     let cases: [(&str, &[&str]); 10] = [
         ("keygen", &["keygen", "--out", "keys/new"]),
