@@ -347,7 +347,8 @@ impl<'a> Platform<'a> {
         let (observer, limit) = (self.observer, duration(self.patience.as_secs()));
         std::thread::scope(|scope| {
             let (answered, is_answered) = channel::<()>();
-            scope.spawn(move || {
+            // Without that thread it is only waited without a word.
+            let _ = std::thread::Builder::new().spawn_scoped(scope, move || {
                 let waited = is_answered.recv_timeout(SAY_AFTER);
                 if waited == Err(RecvTimeoutError::Timeout) && !is_said.swap(true, Ordering::Relaxed) {
                     observer.say(&format!("the platform has not answered yet; waiting, for {limit} at most"));
