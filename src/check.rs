@@ -5,7 +5,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::envelope::{Connector, Scope};
 use crate::error::Result;
 use crate::import::decide::{Applicants, CONNECTOR_EXISTS};
-use crate::import::strange_applicants;
 use crate::ledger::Ledger;
 use crate::opencti::api::Registered;
 use crate::opencti::broker::{BrokerAddress, Topology, push_exchange};
@@ -214,7 +213,7 @@ fn queues(broker: &mut Broker<'_>, came: &Came, options: &CheckOptions, report: 
 }
 
 fn applicants(came: &Came, options: &CheckOptions, report: &mut CheckReport) {
-    report.findings.extend(strange_applicants(&options.applicants));
+    report.findings.extend(options.applicants.strange());
     let Applicants { map, default } = &options.applicants;
     for (id, envelopes) in &came.applicants {
         let mapped = id.as_ref().is_some_and(|id| map.contains_key(id));

@@ -36,13 +36,13 @@ pub fn drain(
     let spool = Spooled::open(path)?;
     let memory = memory_of(&spool, to, report)?;
     let listing = spool.list()?;
-    if listing.messages.is_empty() && memory.works.is_empty() {
-        return Ok(());
-    }
     if memory.sending > 0 {
         let messages = count(memory.sending as u64, "message");
         let what = format!("the last drain was cut off; {messages} may come a second time");
         report.findings.push(Finding::new(Weight::Warning, "delivered-again", what));
+    }
+    if listing.messages.is_empty() && memory.works.is_empty() {
+        return said(&spool, memory, 0);
     }
     let ours: BTreeSet<String> = memory.registered.iter().cloned().collect();
     let gate = match to {
@@ -58,6 +58,7 @@ pub fn drain(
     let mut draining = Draining {
         spool,
         gate,
+        unsaid: memory.sending,
         memory,
         left_open: known,
         sent: BTreeMap::new(),
@@ -69,8 +70,18 @@ pub fn drain(
     draining.report.findings.append(&mut draining.gate.findings);
     let failed = drained.as_ref().err().map(|error| error.what.clone());
     let closed = draining.close_works(failed.as_deref());
-    drained.and(closed)?;
-    draining.has_ended()
+    // This run says what was not said before; what it was sending itself is said in the next one.
+    let sending = if drained.is_ok() { 0 } else { draining.memory.sending - draining.unsaid };
+    drained.and(closed).and(said(&draining.spool, draining.memory, sending))
+}
+
+/// What was being sent when a drain was cut off is said: so much is left to say.
+fn said(spool: &Spooled, mut memory: Memory, sending: usize) -> Result<()> {
+    if memory.sending == sending {
+        return Ok(());
+    }
+    memory.sending = sending;
+    spool.remember(&memory)
 }
 
 /// What the last drain left to remember, as far as it went to the same destination.
@@ -94,6 +105,8 @@ struct Draining<'a> {
     spool: Spooled,
     gate: Gate<'a>,
     memory: Memory,
+    /// Messages that a drain before this one was sending when it was cut off: kept until this one has come to its end.
+    unsaid: usize,
     /// Works that the drain before this one left open, and nobody has looked yet whether they are there.
     left_open: BTreeMap<String, String>,
     /// Messages that went to a connector's queue in this run.
@@ -194,7 +207,7 @@ impl Draining<'_> {
         for connector in &connectors {
             self.gate.wait_for_room(connector)?;
         }
-        self.memory.sending = waiting.len();
+        self.memory.sending = self.unsaid + waiting.len();
         self.spool.remember(&self.memory)?;
         for _ in 0..CLEARED_MAX {
             self.open_works(&waiting)?;
@@ -355,15 +368,6 @@ impl Draining<'_> {
             }
         }
         Ok(())
-    }
-
-    /// All of it was heard of: nothing comes a second time.
-    fn has_ended(&mut self) -> Result<()> {
-        if self.memory.sending == 0 {
-            return Ok(());
-        }
-        self.memory.sending = 0;
-        self.spool.remember(&self.memory)
     }
 
     /// Closes the works, in error if the run has failed, and why.

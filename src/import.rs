@@ -35,7 +35,7 @@ use crate::sink::spool::Spool;
 use crate::sink::{Destination, Ended, Reach, Sink};
 use crate::site::Site;
 use crate::stream::{Link, Missing, StreamId};
-use crate::text::{count, harmless, size};
+use crate::text::{count, size};
 use crate::trust::TrustStore;
 use crate::verify::{lineage, part_finding, succession};
 
@@ -409,7 +409,7 @@ fn deliver_all(
         report.findings.push(Finding::new(Weight::Warning, "delivered-again", what));
     }
     if sink.examiner().maps_applicants() {
-        report.findings.extend(strange_applicants(&options.applicants));
+        report.findings.extend(options.applicants.strange());
     }
     let mut delivering = Delivering::new(site, ledger, sink.as_mut(), destination.id, options, report);
     let delivered = deliver_each(&mut delivering, observer);
@@ -418,16 +418,6 @@ fn deliver_all(
     let closed = delivering.close_works(ended);
     let said = if unsettled > 0 { ledger.unsettled_is_said(destination.id) } else { Ok(()) };
     delivered.and(closed).and(said)
-}
-
-/// Applicants that are mapped to what is no user's id: a worker fails over each object that comes in such a name.
-pub fn strange_applicants(applicants: &Applicants) -> Vec<Finding> {
-    let finding = |id: &str| {
-        let what = format!("{} is no id of a user of OpenCTI, and an applicant is mapped to it", harmless(id));
-        let advice = "write the user's id (a UUID, on that user's page in OpenCTI), or its objects fail in the worker";
-        Finding::new(Weight::Warning, "strange-applicant", what).advise(advice)
-    };
-    applicants.strange().into_iter().map(finding).collect()
 }
 
 /// What waits, then each batch of each stream.

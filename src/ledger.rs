@@ -93,8 +93,7 @@ impl Ledger {
     /// # Errors
     /// SQLite refused.
     pub fn set_meta(&self, key: &str, value: &str) -> Result<()> {
-        let sql = "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-        self.connection.execute(sql, [key, value]).map(|_| ()).map_err(|e| lost(&e))
+        put_meta(&self.connection, key, value).map_err(|e| lost(&e))
     }
 
     fn set_up(&mut self, path: &Path, role: Role) -> Result<()> {
@@ -209,6 +208,11 @@ fn no_room(doing: &str, path: &Path) -> Error {
 }
 
 /// An error of SQLite in the middle of work.
+fn put_meta(connection: &Connection, key: &str, value: &str) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    connection.execute(sql, [key, value]).map(drop)
+}
+
 fn lost(cause: &rusqlite::Error) -> Error {
     said("read or write the ledger", Path::new("ledger.db"), cause)
 }

@@ -1,9 +1,10 @@
 //! decide: what becomes of one envelope. A function of the envelope, of what is known of it, and of the rules.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::envelope::{self, Envelope, NotAnEnvelope};
 use crate::policy::{Objection, Policy, Verdict};
+use crate::report::{Finding, Weight};
 use crate::sink::{Examined, Examiner, Unfit};
 use crate::text::harmless;
 
@@ -17,13 +18,16 @@ pub struct Applicants {
 }
 
 impl Applicants {
-    /// Ids to which something is mapped and that are none of OpenCTI's users: those are UUIDs.
-    pub fn strange(&self) -> Vec<&str> {
-        let mut ids: Vec<&str> = self.map.values().chain(&self.default).map(String::as_str).collect();
-        ids.retain(|id| !is_user_id(id));
-        ids.sort_unstable();
-        ids.dedup();
-        ids
+    /// What is mapped to what is no user's id: a worker fails over each object that comes in such a name.
+    pub fn strange(&self) -> Vec<Finding> {
+        let ids: BTreeSet<&String> = self.map.values().chain(&self.default).filter(|id| !is_user_id(id)).collect();
+        let finding = |id: &String| {
+            let what = format!("{} is no id of a user of OpenCTI, and an applicant is mapped to it", harmless(id));
+            let advice =
+                "write the user's id (a UUID, on that user's page in OpenCTI), or its objects fail in the worker";
+            Finding::new(Weight::Warning, "strange-applicant", what).advise(advice)
+        };
+        ids.into_iter().map(finding).collect()
     }
 }
 

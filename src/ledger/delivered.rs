@@ -3,9 +3,9 @@
 use std::collections::{BTreeSet, HashMap, HashSet};
 use std::ops::RangeInclusive;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{Connection, OptionalExtension, params};
 
-use super::{Ledger, digest_of, lost};
+use super::{Ledger, digest_of, lost, put_meta};
 use crate::batch::index::Mtime;
 use crate::batch::manifest::Manifest;
 use crate::digest::Digest;
@@ -478,28 +478,22 @@ impl Ledger {
         self.connection.execute(sql, values).map(|_| ()).map_err(|e| lost(&e))
     }
 
-    /// What is known of these envelopes. All are looked up at once: one by one each look would lock the ledger.
+    /// What is known of these envelopes. All are looked up in one transaction: one by one each look would lock the ledger.
     ///
     /// # Errors
     /// SQLite refused.
-    pub fn known_of(&mut self, destination: i64, envelopes: impl Iterator<Item = Digest>) -> Result<KnownBefore> {
-        let work = || -> rusqlite::Result<KnownBefore> {
-            let mut known = KnownBefore::default();
-            let reading = self.connection.transaction()?;
-            let mut delivered =
-                reading.prepare_cached("SELECT 1 FROM delivered WHERE destination = ?1 AND sha256 = ?2")?;
-            let mut aside = reading.prepare_cached("SELECT kind FROM set_aside WHERE sha256 = ?1")?;
-            for sha256 in envelopes {
-                if let Some(kind) = aside.query_row([sha256.as_bytes()], |r| r.get(0)).optional()? {
-                    known.aside.insert(sha256, kind);
-                }
-                if delivered.exists(params![destination, sha256.as_bytes()])? {
-                    known.delivered.insert(sha256);
-                }
+    pub fn known_of(&self, destination: i64, envelopes: impl Iterator<Item = Digest>) -> Result<KnownBefore> {
+        let _reading = self.connection.unchecked_transaction().map_err(|e| lost(&e))?;
+        let mut known = KnownBefore::default();
+        for sha256 in envelopes {
+            if let Some(kind) = self.aside_kind(sha256)? {
+                known.aside.insert(sha256, kind);
             }
-            Ok(known)
-        };
-        work().map_err(|e| lost(&e))
+            if self.is_delivered(destination, sha256)? {
+                known.delivered.insert(sha256);
+            }
+        }
+        Ok(known)
     }
 
     /// Whether an envelope was delivered to a destination.
@@ -578,10 +572,7 @@ impl Ledger {
             let change = self.connection.transaction()?;
             change.execute("DELETE FROM placing WHERE destination = ?1", [destination])?;
             note_on_their_way(&change, destination, Some(0))?;
-            change.execute(
-                "INSERT INTO meta VALUES ('unsaid_' || ?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-                params![destination, number.to_string()],
-            )?;
+            put_meta(&change, &format!("unsaid_{destination}"), &number.to_string())?;
             change.commit()
         };
         if number > 0 {
@@ -724,13 +715,6 @@ impl Ledger {
     }
 }
 
-fn note_on_their_way(
-    change: &rusqlite::Transaction<'_>,
-    destination: i64,
-    number: Option<u64>,
-) -> rusqlite::Result<()> {
-    let Some(number) = number else { return Ok(()) };
-    let sql =
-        "INSERT INTO meta VALUES ('on_their_way_' || ?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-    change.execute(sql, params![destination, number.to_string()]).map(drop)
+fn note_on_their_way(change: &Connection, destination: i64, number: Option<u64>) -> rusqlite::Result<()> {
+    number.map_or(Ok(()), |number| put_meta(change, &format!("on_their_way_{destination}"), &number.to_string()))
 }

@@ -424,7 +424,11 @@ impl<'a> Platform<'a> {
                 Some(lacks) => error.advise(lacks),
                 None => error,
             },
-            Fault::Refused(words) | Fault::Failed(words) => self.failed(
+            Fault::Failed(words) => self.failed(
+                format!("the platform fails at {asked}: {words}"),
+                "its log says why; nothing is lost: when that is mended, run this again",
+            ),
+            Fault::Refused(words) => self.failed(
                 format!("the platform refuses {asked}: {words}"),
                 "its words say why; a platform older or newer than airpouch may ask for other things",
             ),

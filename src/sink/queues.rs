@@ -24,9 +24,9 @@ use crate::text::{count, grouped, harmless};
 
 use gate::Gate;
 
-/// Messages of one group, and bytes of its envelopes: what a crash repeats at most, beside what is on its way.
+/// Messages of one group: what a crash repeats at most, beside what is on its way.
 pub const GROUP_MESSAGES: usize = 2_000;
-/// See there.
+/// Bytes of one group: of its envelopes, or of messages that are drained.
 pub const GROUP_BYTES: usize = 16 << 20;
 /// Bytes of envelopes that are on their way; with more it is waited for all of them.
 const HELD_BYTES_MAX: usize = 64 << 20;

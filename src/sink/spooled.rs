@@ -31,7 +31,8 @@ pub struct Memory {
     pub works: BTreeMap<String, String>,
     /// Connectors that were registered.
     pub registered: Vec<String>,
-    /// Messages that are being sent: after a crash nobody knows which of them arrived.
+    /// Messages that are being sent, and those of drains before that were cut off and could not say so: nobody knows which
+    /// of them arrived.
     #[serde(default)]
     pub sending: usize,
 }

@@ -161,12 +161,18 @@ fn a_drain_that_is_killed_goes_on_where_it_stopped() {
         child.kill().unwrap();
         child.wait().unwrap();
     }
-    through(&world, &platform, &[]).exits(0);
+    let run = through(&world, &platform, &[]).exits(0);
     assert!(is_empty(&world));
+    // Each of those that were killed was to say what the ones before it may have sent twice.
+    let said = run.said();
+    let warned = said.split_once("was cut off; ").map_or("0", |(_, rest)| rest.split(' ').next().unwrap());
+    let warned: usize = warned.replace(',', "").parse().unwrap();
+    let mut repeated = 0;
     for id in &ids {
         let (kept, again) = once(broker.take(&push_queue(id)));
         assert_eq!(kept.len(), 3_000, "none is lost");
         assert!(again <= 4 * 2_000, "{again} came again");
+        repeated += again;
         let names: Vec<String> = kept
             .iter()
             .map(|m| {
@@ -176,6 +182,7 @@ fn a_drain_that_is_killed_goes_on_where_it_stopped() {
         let order: Vec<(usize, usize)> = names.iter().map(|name| at(name)).collect();
         assert!(order.is_sorted(), "in their order");
     }
+    assert!(repeated <= warned, "{repeated} came again, {warned} were told of");
     // Each work was told that it is at its end. Killed between the answer and its note, one is known to nobody here.
     let open: Vec<_> = platform.works().into_iter().filter(|w| w.messages.is_empty() && w.errors.is_empty()).collect();
     assert!(open.len() <= 4 && open.iter().all(|w| w.expected == 0), "{open:?}");

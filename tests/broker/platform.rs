@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Stdio;
+use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -47,6 +47,31 @@ impl Scene {
         self.names.entry(id).or_default().extend(names);
         let bundle = json!({"type": "bundle", "id": "bundle--1", "objects": objects});
         self.world.put(&format!("{name}.json"), &envelope_with(name, json!({"connector": who, "bundle": bundle})));
+    }
+
+    /// The import of what lies on the medium, with no token yet.
+    fn command(&self, to: &str) -> Command {
+        let (mut command, mapped) = (self.world.command(), format!("{APPLICANT}={APPLICANT}"));
+        command.args([
+            "import",
+            "medium",
+            "--to",
+            to,
+            "--trust",
+            "trust",
+            "--site",
+            "importer",
+            "--applicant",
+            &mapped,
+        ]);
+        command
+    }
+
+    /// The same in the background, unheard.
+    fn start(&self, platform: &Platform) -> Child {
+        let mut command = self.command(&platform.destination());
+        command.arg("--token-file").arg(platform.token_file());
+        command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap()
     }
 
     fn import(&self, platform: &Platform, more: &[&str]) -> Run {
@@ -201,21 +226,7 @@ fn what_wants_validation_is_not_let_in_by_a_crash() {
     let scene = Scene::with(1, 1, 2, json!({"validate_before_import": true}));
     // Killed while its work is being closed: the work is open, its draft is known to nobody any more.
     let platform = Platform::start(&["--version", NEWEST, "--fault", "slow=5:workEdit.toProcessed:1"]);
-    let (to, token) = (platform.destination(), platform.token_file());
-    let mut command = scene.world.command();
-    command.args([
-        "import",
-        "medium",
-        "--to",
-        &to,
-        "--trust",
-        "trust",
-        "--site",
-        "importer",
-        "--unmapped",
-        "default=x",
-    ]);
-    let mut child = command.arg("--token-file").arg(token).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let mut child = scene.start(&platform);
     let at_its_end = || platform.operations().iter().any(|o| o.operation == "workEdit.addExpectations");
     crate::support::eventually("the messages are announced", at_its_end);
     std::thread::sleep(Duration::from_millis(500));
@@ -460,11 +471,7 @@ fn a_run_that_was_killed_is_taken_up_in_its_works() {
     for pause in [60, 120, 200, 300] {
         let scene = Scene::new(2, 8, 400);
         let platform = version(NEWEST);
-        let (to, token) = (platform.destination(), platform.token_file());
-        let mut command = scene.world.command();
-        command.args(["import", "medium", "--to", &to, "--trust", "trust", "--site", "importer", "--token-file"]);
-        command.arg(token).args(["--applicant", &format!("{APPLICANT}={APPLICANT}")]);
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let mut child = scene.start(&platform);
         std::thread::sleep(Duration::from_millis(pause));
         child.kill().unwrap();
         child.wait().unwrap();
@@ -489,10 +496,8 @@ fn import_beside_an_unbound_queue(
     platform: &Platform,
     unbound: &str,
 ) -> std::process::Output {
-    let (to, token) = (platform.destination(), platform.token_file());
-    let mut command = scene.world.command();
-    command.args(["import", "medium", "--to", &to, "--trust", "trust", "--site", "importer", "--patience", "3s"]);
-    command.args(["--applicant", &format!("{APPLICANT}={APPLICANT}"), "--token-file"]).arg(token);
+    let mut command = scene.command(&platform.destination());
+    command.args(["--patience", "3s", "--token-file"]).arg(platform.token_file());
     let child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
     let opens = || platform.operations().iter().any(|o| o.operation == "workAdd");
     crate::support::eventually("the first work is opened", opens);
@@ -686,19 +691,7 @@ fn a_token_is_needed_and_never_shown() {
     // systemd hands secrets over in a directory.
     fs::create_dir(scene.world.path("credentials")).unwrap();
     fs::copy(platform.token_file(), scene.world.path("credentials/token")).unwrap();
-    let mut command = scene.world.command();
-    command.args([
-        "import",
-        "medium",
-        "--to",
-        &to,
-        "--trust",
-        "trust",
-        "--site",
-        "importer",
-        "--unmapped",
-        "default=x",
-    ]);
+    let mut command = scene.command(&to);
     crate::support::finish(command.env("CREDENTIALS_DIRECTORY", scene.world.path("credentials"))).exits(0);
     scene.take(&broker);
 }
@@ -736,24 +729,11 @@ fn a_proxy_is_used_only_when_it_is_named() {
     let scene = Scene::new(1, 1, 1);
     let platform = version(NEWEST);
     let (to, token) = (platform.destination(), platform.token_file());
-    let mut command = scene.world.command();
+    let mut command = scene.command(&to);
     for name in ["http_proxy", "HTTP_PROXY", "https_proxy", "HTTPS_PROXY", "ALL_PROXY", "all_proxy"] {
         command.env(name, "http://127.0.0.1:9");
     }
-    command.args([
-        "import",
-        "medium",
-        "--to",
-        &to,
-        "--trust",
-        "trust",
-        "--site",
-        "importer",
-        "--unmapped",
-        "default=x",
-        "--token-file",
-    ]);
-    crate::support::finish(command.arg(&token)).exits(0).says("delivered 1 envelope");
+    crate::support::finish(command.arg("--token-file").arg(&token)).exits(0).says("delivered 1 envelope");
     let scene = Scene::new(1, 1, 1);
     scene.import(&platform, &["--proxy", "http://127.0.0.1:9"]).exits(1).says("through the proxy http://127.0.0.1:9");
     scene.import(&platform, &["--proxy", "nonsense://"]).exits(2).says("no address of a proxy");
