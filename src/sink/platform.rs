@@ -114,7 +114,8 @@ impl<'a> Platform<'a> {
     }
 
     fn greet(&mut self) -> Result<()> {
-        let about = self.ask_within(&Question::about(), FIRST_TRIES).map_err(|fault| self.stop("about", fault))?;
+        let about =
+            self.ask_within(&Question::about(), FIRST_TRIES, false).map_err(|fault| self.stop("about", fault))?;
         let told = about.data["about"]["version"].as_str().unwrap_or_default().to_owned();
         self.version = match Version::parse(&told) {
             Some(version) if version < OLDEST => {
@@ -193,25 +194,15 @@ impl<'a> Platform<'a> {
         connector: &Registration,
         wait: bool,
     ) -> Result<std::result::Result<Registered, Unregistered>> {
-        let (began, pause, mut is_said) = (Instant::now(), Duration::from_secs(1), false);
-        loop {
-            match self.ask(&Question::register(connector, self.version)) {
-                Ok(answer) => {
-                    let none = || Unregistered::Refused("it answers with no broker and no queue".into());
-                    return Ok(api::registered(&answer.data).ok_or_else(none));
-                }
-                Err(Fault::Refused(words)) => return Ok(Err(Unregistered::Refused(words))),
-                Err(Fault::Failed(words)) if wait && began.elapsed() + pause <= self.patience => {
-                    if !is_said {
-                        let limit = duration(self.patience.as_secs());
-                        self.observer.say(&format!("the platform: {words}; trying again, for {limit} at most"));
-                        is_said = true;
-                    }
-                    std::thread::sleep(pause);
-                }
-                Err(Fault::Failed(words)) => return Ok(Err(Unregistered::Failed(words))),
-                Err(fault) => return Err(self.stop("registerConnector", fault)),
+        let question = Question::register(connector, self.version);
+        match self.ask_within(&question, self.patience, wait) {
+            Ok(answer) => {
+                let none = || Unregistered::Refused("it answers with no broker and no queue".into());
+                Ok(api::registered(&answer.data).ok_or_else(none))
             }
+            Err(Fault::Refused(words)) => Ok(Err(Unregistered::Refused(words))),
+            Err(Fault::Failed(words)) => Ok(Err(Unregistered::Failed(words))),
+            Err(fault) => Err(self.stop("registerConnector", fault)),
         }
     }
 
@@ -292,16 +283,16 @@ impl<'a> Platform<'a> {
     }
 
     fn ask(&self, question: &Question) -> std::result::Result<Answer, Fault> {
-        self.ask_within(question, self.patience)
+        self.ask_within(question, self.patience, false)
     }
 
     /// Asks until there is an answer, or it is known that there will be none. `absent` is how long a platform is tried
-    /// that does not even take a connection.
-    fn ask_within(&self, question: &Question, absent: Duration) -> std::result::Result<Answer, Fault> {
+    /// that does not even take a connection; with `outlast`, one that fails itself may do better later.
+    fn ask_within(&self, question: &Question, absent: Duration, outlast: bool) -> std::result::Result<Answer, Fault> {
         let (began, mut pause, mut doubtful) = (Instant::now(), Duration::from_millis(500), false);
         let is_said = AtomicBool::new(false);
         loop {
-            let left = self.patience.saturating_sub(began.elapsed());
+            let (left, mut failed) = (self.patience.saturating_sub(began.elapsed()), None);
             let (what, after, is_absent) = match self.once_in_words(question, left, &is_said) {
                 Ok(data) => return Ok(Answer { data, doubtful }),
                 Err((NoAnswer::Later { what, after, doubtful: heard }, is_absent)) => {
@@ -310,7 +301,10 @@ impl<'a> Platform<'a> {
                 }
                 Err((NoAnswer::WorkGone, _)) => return Err(Fault::WorkGone),
                 Err((NoAnswer::Refused(words), _)) => return Err(Fault::Refused(words)),
-                Err((NoAnswer::Failed(words), _)) => return Err(Fault::Failed(words)),
+                Err((NoAnswer::Failed(words), _)) => {
+                    failed = Some(Fault::Failed(words.clone()));
+                    (words, None, false)
+                }
                 Err((NoAnswer::Forbidden { what, advice }, _)) => {
                     return Err(Fault::Forbidden(self.failed(what, &advice)));
                 }
@@ -318,7 +312,11 @@ impl<'a> Platform<'a> {
             };
             let limit = if is_absent { absent.min(self.patience) } else { self.patience };
             let wait = after.map_or(pause, Duration::from_secs);
-            if began.elapsed().saturating_add(wait) > limit {
+            let is_late = began.elapsed().saturating_add(wait) > limit;
+            if let Some(fault) = failed.filter(|_| is_late || !outlast) {
+                return Err(fault);
+            }
+            if is_late {
                 let waited = duration(began.elapsed().as_secs());
                 let what = format!("{what} ({}); tried for {waited}", question.name);
                 let advice = if is_absent && absent < self.patience {

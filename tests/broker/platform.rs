@@ -396,8 +396,8 @@ fn a_platform_that_does_not_reach_its_broker_is_waited_for_and_holds_nothing_bac
         Platform::start(&arguments.iter().map(String::as_str).collect::<Vec<_>>())
     };
     let down = fails(20);
-    let run = scene.import(&down, &["--patience", "3s"]).exits(1).says("DATABASE_ERROR").says("is its broker up?");
-    run.says("trying again, for 3 s at most").says_nothing_of("held");
+    let run = scene.import(&down, &["--patience", "5s"]).exits(1).says("DATABASE_ERROR").says("is its broker up?");
+    run.says("trying again, for 5 s at most").says_nothing_of("held");
     let platform = fails(2);
     scene.again(&platform, &["--same-destination"]).exits(0).says("delivered 4 envelopes");
     scene.all_are_there(&scene.take(&broker), &platform);
