@@ -440,7 +440,6 @@ fn what_is_no_platform_at_that_address_is_said_soon() {
     for to in [
         format!("opencti+https://127.0.0.1:{}", platform.port()),
         format!("opencti+http://127.0.0.1:{}", broker.port()),
-        "opencti+https://platform.invalid".to_owned(),
     ] {
         let began = std::time::Instant::now();
         let run = scene.world.import(&["--to", &to, "--token-file", token.to_str().unwrap()]);
