@@ -1,0 +1,77 @@
+//! Reading with a bound, and past the cache.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+
+use rustix::fs::{Advice, OFlags};
+
+/// Reads a file of at most `limit` bytes; one more byte is read to see that it is longer.
+///
+/// # Errors
+/// The system refused.
+pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let file =
+        OpenOptions::new().read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32).open(path)?;
+    let mut bytes = Vec::with_capacity((file.metadata()?.len().min(limit) + 1) as usize);
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// As [`read_bounded`], for files of the operator's own, which may be links (mounted secrets are).
+///
+/// # Errors
+/// The system refused.
+pub fn read_bounded_following(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Reads a whole file past the page cache; `false` where only the cache could be asked to let go.
+///
+/// # Errors
+/// The system refused.
+pub fn read_past_cache(path: &Path, limit: u64) -> io::Result<(Vec<u8>, bool)> {
+    match OpenOptions::new().read(true).custom_flags((OFlags::DIRECT | OFlags::NOFOLLOW).bits() as i32).open(path) {
+        Ok(file) => match read_aligned(file, limit) {
+            Ok(bytes) => Ok((bytes, true)),
+            Err(e) if e.kind() == io::ErrorKind::InvalidInput => read_uncached(path, limit),
+            Err(e) => Err(e),
+        },
+        Err(e) if e.kind() == io::ErrorKind::InvalidInput => read_uncached(path, limit),
+        Err(e) => Err(e),
+    }
+}
+
+fn read_uncached(path: &Path, limit: u64) -> io::Result<(Vec<u8>, bool)> {
+    let file = OpenOptions::new().read(true).custom_flags(OFlags::NOFOLLOW.bits() as i32).open(path)?;
+    rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)?;
+    let mut bytes = Vec::new();
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    Ok((bytes, false))
+}
+
+/// O_DIRECT wants memory, offsets and lengths that are multiples of the device's block.
+fn read_aligned(mut file: File, limit: u64) -> io::Result<Vec<u8>> {
+    const ALIGN: usize = 4096;
+    const PIECE: usize = 1 << 20;
+    let mut room = vec![0u8; PIECE + ALIGN];
+    let start = room.as_ptr().align_offset(ALIGN);
+    let piece = &mut room[start..start + PIECE];
+    let mut bytes = Vec::with_capacity((file.metadata()?.len().min(limit) + 1) as usize);
+    loop {
+        match file.read(piece) {
+            Ok(0) => return Ok(bytes),
+            Ok(n) => {
+                bytes.extend_from_slice(&piece[..n]);
+                if n % ALIGN != 0 || bytes.len() as u64 > limit {
+                    return Ok(bytes);
+                }
+            }
+            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
+            Err(e) => return Err(e),
+        }
+    }
+}
