@@ -3,6 +3,8 @@
 //! [`Position::standing`] is a function from values to a value: no clock, no file. That is what lets every
 //! order of arrival be tried by a property test.
 
+mod numbers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::ops::RangeInclusive;
@@ -12,6 +14,8 @@ use uuid::Uuid;
 
 use crate::digest::Digest;
 use crate::limits::{HISTORY_LENGTH, NUMBER_MAX};
+
+pub use numbers::{NotNumbers, Numbers};
 
 /// The endless sequence of batches of one exporter for one zone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
