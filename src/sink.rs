@@ -100,6 +100,8 @@ pub struct Delivery {
     pub(crate) placed: Vec<Placing>,
     /// Not delivered, and why; they never will be as they are.
     pub(crate) refused: Vec<Refused>,
+    /// Not delivered in this run, though others are; the next run tries them again.
+    pub(crate) deferred: Vec<Deferred>,
     /// How many are on their way still, where the sink was given [`Prepared::Sending`].
     pub(crate) on_their_way: Option<u64>,
 }
@@ -135,6 +137,21 @@ pub struct Refused {
     pub what: String,
     /// Where, as a JSON pointer.
     pub place: String,
+}
+
+/// An envelope that the destination cannot take at the moment, though it takes others: the next file name is taken by
+/// something else, or its connector's queue is full. It stays in the inbox, where its batch stays open; what was held
+/// or released before stays where it is. The next run tries again.
+#[derive(Debug)]
+pub struct Deferred {
+    /// What was noted of it, or would have been.
+    pub placing: Placing,
+    /// One word for programs.
+    pub code: &'static str,
+    /// What is the matter, without the envelope's name: it is reported once for all envelopes of a connector.
+    pub what: String,
+    /// What to do.
+    pub advice: String,
 }
 
 /// What a sink cannot take, whatever the policy says.

@@ -4,7 +4,7 @@
 //! at any point leaves either nothing of the group, or a note from which the next run finishes it; to queues, from which
 //! it sends the group again and says so.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use super::decide::{self, Decision, Known, Rules, decide};
 use super::unpack::{UnpackedEnvelope, unpack};
@@ -24,11 +24,14 @@ use crate::set_aside::{self, BatchPlace, ConnectorName, Kind, Reason};
 use crate::shelf::PartFault;
 use crate::shelf::check::read_index;
 use crate::shelf::kept::KeptShelf;
-use crate::sink::{Deliverable, Delivery, Ended, Examined, Origin, Prepared, Refused, Sink, Unfit};
+use crate::sink::{Deferred, Deliverable, Delivery, Ended, Examined, Origin, Prepared, Refused, Sink, Unfit};
 use crate::site::Site;
 use crate::stream::StreamId;
-use crate::text::harmless;
+use crate::text::{count, harmless};
 use crate::verify::part_finding;
+
+#[cfg(test)]
+mod tests;
 
 /// An envelope as it was read, if it is one.
 type Parsed = std::result::Result<Envelope, NotAnEnvelope>;
@@ -43,6 +46,17 @@ pub fn sweep_delivered(site: &Site, ledger: &Ledger, destination: i64) -> Result
         }
     }
     Ok(())
+}
+
+/// What is kept of an envelope while it is on its way to the sink.
+#[derive(Default)]
+struct Staged {
+    /// Its messages, where the sink takes it apart.
+    messages: u64,
+    /// Objects that are passed over.
+    incompatible: u64,
+    /// The connector that wrote it.
+    connector: String,
 }
 
 /// Delivers to one sink.
@@ -61,8 +75,10 @@ pub struct Delivering<'a> {
     in_run: HashSet<Digest>,
     /// What was known of the batch in work.
     before: KnownBefore,
-    /// Messages of what is on its way, and objects that are passed over.
-    parts: HashMap<Digest, (u64, u64)>,
+    /// What is on its way to the sink.
+    staged: HashMap<Digest, Staged>,
+    /// What the sink cannot take at the moment, by connector and reason: how many, and what is reported of them.
+    deferred: BTreeMap<(String, &'static str), (u64, Finding)>,
     /// The digest of the batch in work, where another one bears its number.
     forked: Option<Digest>,
 }
@@ -77,9 +93,21 @@ impl<'a> Delivering<'a> {
         options: &'a ImportOptions,
         report: &'a mut ImportReport,
     ) -> Self {
-        let (group, released, in_run, parts) = (Group::default(), Vec::new(), HashSet::new(), HashMap::new());
-        let before = KnownBefore::default();
-        Self { site, ledger, sink, destination, options, report, group, released, in_run, before, parts, forked: None }
+        Self {
+            site,
+            ledger,
+            sink,
+            destination,
+            options,
+            report,
+            group: Group::default(),
+            released: Vec::new(),
+            in_run: HashSet::new(),
+            before: KnownBefore::default(),
+            staged: HashMap::new(),
+            deferred: BTreeMap::new(),
+            forked: None,
+        }
     }
 
     /// The ledger as it stands now.
@@ -191,7 +219,11 @@ impl<'a> Delivering<'a> {
         if let Some((name, fault)) = fault? {
             return self.spoiled(row, &name, &fault);
         }
-        self.ledger.set_done(row.id, disk::now().0)?;
+        // A batch of which something waits for the destination stays open: the next run goes through it again.
+        let is_done = !self.report_deferred();
+        if is_done {
+            self.ledger.set_done(row.id, disk::now().0)?;
+        }
         self.close_works(Ended::Batch)?;
         self.report.delivered_batches.push(DeliveredBatch {
             batch: batch_line(&row.manifest, row.sha256),
@@ -284,10 +316,16 @@ impl<'a> Delivering<'a> {
             }
             Decision::Deliver { examined, instead, applicant } => {
                 let Ok(envelope) = parsed else { return Ok(()) };
-                if let Examined::Messages(messages) = &examined {
-                    let parts = (messages.count() as u64, messages.split().incompatible().len() as u64);
-                    self.parts.insert(origin.sha256, parts);
-                }
+                let (messages, incompatible) = match &examined {
+                    Examined::Messages(messages) => (messages.count(), messages.split().incompatible().len()),
+                    Examined::Whole => (0, 0),
+                };
+                let staged = Staged {
+                    messages: messages as u64,
+                    incompatible: incompatible as u64,
+                    connector: origin.connector_name.clone(),
+                };
+                self.staged.insert(origin.sha256, staged);
                 self.in_run.insert(origin.sha256);
                 self.sink.stage(Deliverable {
                     origin: origin.clone(),
@@ -399,7 +437,7 @@ impl<'a> Delivering<'a> {
 
     /// Records what the sink settled. What it does not take is set aside.
     fn record(&mut self, mut delivery: Delivery) -> Result<()> {
-        if delivery.placed.is_empty() && delivery.refused.is_empty() {
+        if delivery.placed.is_empty() && delivery.refused.is_empty() && delivery.deferred.is_empty() {
             return Ok(());
         }
         self.report.outcome.delivered += delivery.placed.len() as u64;
@@ -408,10 +446,11 @@ impl<'a> Delivering<'a> {
         delivery.on_their_way = delivery.on_their_way.map(|n| n + delivery.refused.len() as u64);
         self.ledger.settle(self.destination, &delivery, self.sink.high_water())?;
         for placing in &delivery.placed {
-            let (messages, incompatible) = self.parts.remove(&placing.sha256).unwrap_or_default();
-            self.report.messages += messages;
-            self.report.incompatible += incompatible;
+            let staged = self.staged.remove(&placing.sha256).unwrap_or_default();
+            self.report.messages += staged.messages;
+            self.report.incompatible += staged.incompatible;
         }
+        delivery.deferred.into_iter().for_each(|deferred| self.defer(deferred));
         for refused in delivery.refused {
             let Refused { origin, bytes, code, what, place, .. } = refused;
             let parsed = Envelope::parse(&bytes);
@@ -425,8 +464,34 @@ impl<'a> Delivering<'a> {
         self.note(&group)
     }
 
+    /// The sink cannot take an envelope at the moment. One that was held or released before is so still.
+    fn defer(&mut self, deferred: Deferred) {
+        let Deferred { placing, code, what, advice } = deferred;
+        let staged = self.staged.remove(&placing.sha256).unwrap_or_default();
+        let were_aside = self.released.len();
+        self.released.retain(|(_, sha256)| *sha256 != placing.sha256);
+        self.report.released -= (were_aside - self.released.len()) as u64;
+        let finding = Finding::new(Weight::Incomplete, code, what).advise(advice);
+        self.deferred.entry((staged.connector, code)).or_insert((0, finding)).0 += 1;
+    }
+
+    /// Reports what the sink could not take since this was asked for last, once for each connector and reason; whether
+    /// there was any.
+    fn report_deferred(&mut self) -> bool {
+        let deferred = std::mem::take(&mut self.deferred);
+        let any = !deferred.is_empty();
+        for ((connector, _), (number, mut finding)) in deferred {
+            let envelopes = count(number, "envelope");
+            finding.what = format!("{envelopes} of {} not delivered yet: {}", harmless(&connector), finding.what);
+            self.report.findings.push(finding);
+        }
+        any
+    }
+
     /// Closes the works of what has ended.
     pub fn close_works(&mut self, ended: Ended<'_>) -> Result<()> {
+        // Also of a batch that was not gone through to its end.
+        self.report_deferred();
         self.note_opened()?;
         let closed = self.sink.close_works(ended);
         self.report.findings.append(&mut self.sink.findings());

@@ -639,7 +639,9 @@ impl Ledger {
                     change.prepare_cached("DELETE FROM placing WHERE destination = ?1 AND name = ?2")?;
                 // Where only their number was noted there is none to forget.
                 if delivery.on_their_way.is_none() {
-                    for p in sorted.iter().copied().chain(delivery.refused.iter().map(|refused| &refused.placing)) {
+                    let refused = delivery.refused.iter().map(|refused| &refused.placing);
+                    let deferred = delivery.deferred.iter().map(|deferred| &deferred.placing);
+                    for p in sorted.iter().copied().chain(refused).chain(deferred) {
                         forget_placing.execute(params![destination, p.name])?;
                     }
                 }

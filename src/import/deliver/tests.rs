@@ -1,0 +1,224 @@
+//! What becomes of an envelope that the sink does not take, with a sink that does as the test says.
+
+use std::collections::BTreeMap;
+
+use super::*;
+use crate::batch::manifest::{Format, IndexEntry, Manifest, Totals};
+use crate::batch::name;
+use crate::import::decide::Applicants;
+use crate::import::{OnGap, OtherDestination};
+use crate::policy::Policy;
+use crate::set_aside::Kind;
+use crate::sink::{Destination, Examiner, OpenWork, Placing, Reach};
+use crate::site::Role;
+use crate::stream::{Sequence, Size};
+
+/// How the sink answers to each envelope of a group.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Answer {
+    Place,
+    Refuse,
+    Defer,
+}
+
+struct Scripted {
+    answer: Answer,
+    group: Vec<(Deliverable, Placing)>,
+}
+
+impl Sink for Scripted {
+    fn recover(&mut self, _: Vec<Placing>) -> Result<Delivery> {
+        Ok(Delivery::default())
+    }
+
+    fn examiner(&self) -> Examiner {
+        Examiner::Whole
+    }
+
+    fn stage(&mut self, deliverable: Deliverable) -> Result<()> {
+        let placing = Placing {
+            sha256: deliverable.origin.sha256,
+            batch: deliverable.origin.batch,
+            ordinal: deliverable.origin.ordinal,
+            name: deliverable.name.clone(),
+            mark: 1,
+            applicant: deliverable.applicant.clone(),
+        };
+        self.group.push((deliverable, placing));
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        false
+    }
+
+    fn prepare(&mut self, _: &mut dyn FnMut(OpenWork) -> Result<()>) -> Result<Prepared> {
+        Ok(Prepared::Placing(self.group.iter().map(|(_, placing)| placing.clone()).collect()))
+    }
+
+    fn settle(&mut self, _: bool, delivery: &mut Delivery) -> Result<()> {
+        for (Deliverable { origin, bytes, .. }, placing) in self.group.drain(..) {
+            let (code, what, place) = ("taken", "the name is taken".to_owned(), String::new());
+            match self.answer {
+                Answer::Place => delivery.placed.push(placing),
+                Answer::Refuse => delivery.refused.push(Refused { placing, origin, bytes, code, what, place }),
+                Answer::Defer => delivery.deferred.push(Deferred { placing, code, what, advice: "free it".into() }),
+            }
+        }
+        Ok(())
+    }
+
+    fn high_water(&self) -> i64 {
+        1
+    }
+
+    fn mark(&self) -> &str {
+        "mark"
+    }
+}
+
+const ENVELOPE: &[u8] = br#"{"bundle_type":"DIRECTORY_BUNDLE","applicant_id":"7c9e6679-7425-40de-944b-e07fc1f90ae7","connector":{"id":"feed","name":"Feed","type":"EXTERNAL_IMPORT","scope":"x","auto":false,"validate_before_import":false},"entities_types":null,"bundle":{"type":"bundle","id":"bundle--1","objects":[{"type":"domain-name","id":"domain-name--1","value":"a.example"}]},"update":false}"#;
+
+struct Scene {
+    _dir: tempfile::TempDir,
+    site: Site,
+    ledger: Ledger,
+    destination: i64,
+}
+
+impl Scene {
+    /// A site in which one envelope is set aside.
+    fn with_envelope_aside(kind: Kind) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        let site = Site::new(dir.path().join("site"));
+        let (mut ledger, _) = Ledger::open(&site, Role::Importer).unwrap();
+        let manifest = heartbeat();
+        let sha256 = Digest::of(&manifest.encode());
+        ledger.note_incoming(&manifest, sha256, &manifest.encode(), State::Delivered).unwrap();
+        let batch = ledger.incoming(sha256).unwrap().unwrap().id;
+        let to = Destination::parse("dir:out").unwrap();
+        let destination = ledger.begin_destination(&to, "mark", false, "2026-11-25T02:05:00Z").unwrap().id;
+        let reason = Reason {
+            code: "command".into(),
+            what: "an operation".into(),
+            place: String::new(),
+            advice: String::new(),
+            batch: BatchPlace { stream: manifest.stream, sequence: 1, ordinal: 1 },
+            connector: ConnectorName { id: "feed".into(), name: "Feed".into() },
+            name: "a.json".into(),
+            sha256: Digest::of(ENVELOPE),
+        };
+        set_aside::put(&site, kind, ENVELOPE, &reason).unwrap();
+        let aside = vec![Aside { kind, reason, batch, applicant: None, mtime: None }];
+        ledger.note_group(destination, &Group { aside, ..Group::default() }).unwrap();
+        Self { _dir: dir, site, ledger, destination }
+    }
+
+    fn release(&self) {
+        self.ledger.release(Digest::of(ENVELOPE), "seen").unwrap();
+    }
+
+    /// Tries what is set aside, with a sink that answers so.
+    fn retry(&mut self, answer: Answer) -> ImportReport {
+        let mut report = ImportReport::default();
+        let mut sink = Scripted { answer, group: Vec::new() };
+        let options = options();
+        Delivering::new(&self.site, &mut self.ledger, &mut sink, self.destination, &options, &mut report)
+            .retry_set_aside()
+            .unwrap();
+        report
+    }
+
+    fn lies_in(&self, kind: Kind) -> bool {
+        set_aside::get(&self.site, kind, Digest::of(ENVELOPE)).is_ok()
+    }
+
+    fn kind(&self) -> Option<String> {
+        self.ledger.aside_kind(Digest::of(ENVELOPE)).unwrap()
+    }
+}
+
+fn heartbeat() -> Manifest {
+    let stream = StreamId::parse("c1d0a7e2-3b44-4f0e-9b3a-6a1c2d3e4f50").unwrap();
+    Manifest {
+        airpouch: Format::Batch1,
+        stream,
+        sequence: Sequence::FIRST,
+        previous: None,
+        succeeds: None,
+        zone: "restricted".into(),
+        created: "2026-11-25T02:05:00Z".into(),
+        producer: "airpouch 0.1.0".into(),
+        promise: None,
+        totals: Totals { envelopes: 0, bytes: 0, packed: 9 },
+        before: Size::default(),
+        connectors: vec![],
+        applicants: vec![],
+        index: IndexEntry {
+            name: name::index(stream, Sequence::FIRST),
+            bytes: 9,
+            sha256: Digest::of(b""),
+            unpacked: 15,
+        },
+        volumes: vec![],
+        history: vec![],
+    }
+}
+
+fn options() -> ImportOptions {
+    ImportOptions {
+        zone: "restricted".into(),
+        to: Destination::parse("dir:out").unwrap(),
+        reach: Reach::default(),
+        connectors: BTreeMap::new(),
+        other_destination: OtherDestination::Ask,
+        policy: Policy::default(),
+        applicants: Applicants { map: BTreeMap::new(), default: Some("0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10".into()) },
+        on_gap: OnGap::Deliver,
+        redeliver: false,
+        keep: 0,
+        threads: 1,
+        at: "2026-11-25T02:05:00Z".into(),
+    }
+}
+
+#[test]
+fn released_envelope_that_is_delivered_leaves_the_quarantine() {
+    let mut scene = Scene::with_envelope_aside(Kind::Quarantined);
+    scene.release();
+    let report = scene.retry(Answer::Place);
+    assert_eq!((report.outcome.delivered, report.released), (1, 1));
+    assert!(!scene.lies_in(Kind::Quarantined) && scene.kind().is_none());
+}
+
+#[test]
+fn released_envelope_that_the_broker_refuses_stays_in_quarantine() {
+    let mut scene = Scene::with_envelope_aside(Kind::Quarantined);
+    scene.release();
+    let report = scene.retry(Answer::Refuse);
+    assert_eq!((report.outcome.delivered, report.outcome.quarantined), (0, 1));
+    assert!(scene.lies_in(Kind::Quarantined), "the only copy is gone");
+    assert_eq!(scene.kind().as_deref(), Some("quarantined"), "a person decides anew");
+}
+
+#[test]
+fn held_envelope_that_the_broker_refuses_moves_to_the_quarantine() {
+    let mut scene = Scene::with_envelope_aside(Kind::Held);
+    scene.retry(Answer::Refuse);
+    assert!(scene.lies_in(Kind::Quarantined) && !scene.lies_in(Kind::Held));
+    assert_eq!(scene.kind().as_deref(), Some("quarantined"));
+}
+
+#[test]
+fn released_envelope_that_is_deferred_stays_released_and_is_reported() {
+    let mut scene = Scene::with_envelope_aside(Kind::Quarantined);
+    scene.release();
+    let report = scene.retry(Answer::Defer);
+    assert_eq!((report.outcome.delivered, report.released), (0, 0));
+    let told: Vec<_> = report.findings.iter().map(|f| f.what.as_str()).collect();
+    assert_eq!(told, ["1 envelope of Feed not delivered yet: the name is taken"]);
+    assert!(scene.lies_in(Kind::Quarantined));
+    assert_eq!(scene.kind().as_deref(), Some("released"));
+    assert_eq!(scene.ledger.unsettled(scene.destination).unwrap(), 0, "nothing of it is on its way");
+    assert_eq!(scene.retry(Answer::Place).outcome.delivered, 1, "the next run tries again");
+}
