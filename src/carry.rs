@@ -11,6 +11,7 @@ use crate::batch::name;
 use crate::digest::{Digest, Hasher, digest_all};
 use crate::disk::{self, Mount, Partial};
 use crate::error::{Error, Result};
+use crate::lack::Lack;
 use crate::ledger::Ledger;
 use crate::ledger::packed::{BatchRow, CarriedRow, CarryRow, StreamRow};
 use crate::limits::MANIFEST_MAX;
@@ -235,12 +236,13 @@ impl Run<'_> {
 
     fn place_new(&mut self, loads: &[Load]) -> Result<()> {
         let mut fits = true;
+        let mut refused = None;
         for load in loads {
             fits = fits && self.fits(load)?;
             if fits {
                 match self.place(load) {
                     Ok(written) => self.placed.push((load.clone(), true, written)),
-                    Err(e) if e.no_room => fits = false,
+                    Err(e) if e.does_not_fit() => (fits, refused) = (false, Some(e)),
                     Err(e) => return Err(e),
                 }
             }
@@ -248,21 +250,44 @@ impl Run<'_> {
                 self.report.left.push(batch_line(&load.batch.manifest, load.batch.sha256));
             }
         }
-        if self.placed.is_empty() && !self.report.left.is_empty() {
-            let need = self.missing_bytes(&loads[0])?;
-            let free = disk::free_space(self.medium)?;
-            return Err(Error {
-                no_room: true,
-                ..Error::failed(format!(
-                    "no room on the medium: the next batch needs {}, {} are free",
-                    text::size(need),
-                    text::size(free)
-                ))
-            }
-            .at(self.medium)
-            .advise("use a larger medium, or pack smaller batches with --max-batch; nothing of it was lost"));
+        if self.report.left.is_empty() {
+            return Ok(());
         }
-        Ok(())
+        match refused {
+            // It was to fit by the free space that the system names: what stood against it is said in its own words.
+            Some(error) if self.placed.is_empty() => Err(self.refused(error)?),
+            Some(error) => {
+                let error = self.refused(error)?;
+                let finding = Finding::new(Weight::Warning, "does-not-fit", error.what);
+                let finding = finding.at(error.place.unwrap_or_default()).advise(error.advice.unwrap_or_default());
+                self.report.findings.push(finding);
+                Ok(())
+            }
+            None if self.placed.is_empty() => Err(self.no_room(&loads[0])?),
+            None => Ok(()),
+        }
+    }
+
+    /// Less is free than the batch needs.
+    fn no_room(&self, load: &Load) -> Result<Error> {
+        let (need, free) = (self.missing_bytes(load)?, disk::free_space(self.medium)?);
+        let (need, free) = (text::size(need), text::size(free));
+        let what = format!("no room on the medium: the next batch needs {need}, {free} are free");
+        Ok(Error { lack: Some(Lack::Room), ..Error::failed(what) }
+            .at(self.medium)
+            .advise("use a larger medium, or pack smaller batches with --max-batch; nothing of it was lost"))
+    }
+
+    /// The medium takes no more, although enough is free by what it says of itself.
+    fn refused(&self, error: Error) -> Result<Error> {
+        if error.lack != Some(Lack::Room) {
+            return Ok(error);
+        }
+        let free = text::size(disk::free_space(self.medium)?);
+        let what = format!("{}, although {free} are free", error.what);
+        Ok(Error { what, ..error }.advise(
+            "its inodes (names) may have run out: df -i shows it; remove files there, or use another medium; nothing was lost",
+        ))
     }
 
     /// What keeps a repeat from going is said, and keeps the new ones from nothing: they are read back and recorded.
@@ -274,7 +299,7 @@ impl Run<'_> {
             }
             match self.place(load) {
                 Ok(written) => self.placed.push((load.clone(), false, written)),
-                Err(e) if e.no_room => break,
+                Err(e) if e.does_not_fit() => break,
                 Err(e) => {
                     let what = format!("batch {} did not go again: {}", load.batch.manifest.sequence, e.what);
                     let finding = Finding::new(Weight::False, "not-repeated", what).at(e.place.unwrap_or_default());

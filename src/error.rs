@@ -4,6 +4,7 @@ use std::fmt;
 use std::io;
 use std::path::Path;
 
+use crate::lack::Lack;
 use crate::text::{harmless, harmless_bytes};
 
 /// The result of whatever may stop a run.
@@ -20,8 +21,8 @@ pub struct Error {
     pub place: Option<String>,
     /// What to do.
     pub advice: Option<String>,
-    /// Whether the disk had no more room: some steps go on without what did not fit.
-    pub no_room: bool,
+    /// What the machine lacks, if it is that.
+    pub lack: Option<Lack>,
 }
 
 /// Why a run stops.
@@ -38,7 +39,7 @@ pub enum Stop {
 impl Error {
     /// It could not be done.
     pub fn failed(what: impl Into<String>) -> Self {
-        Self { stop: Stop::Failed, what: what.into(), place: None, advice: None, no_room: false }
+        Self { stop: Stop::Failed, what: what.into(), place: None, advice: None, lack: None }
     }
 
     /// It was asked for wrongly.
@@ -53,12 +54,20 @@ impl Error {
 
     /// The system refused; `doing` completes "cannot …".
     pub fn io(doing: &str, path: &Path, cause: &io::Error) -> Self {
-        let no_room = matches!(
-            cause.kind(),
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge
-        );
-        let why = if no_room { "no room is left".to_owned() } else { reason(cause) };
-        Self { no_room, ..Self::failed(format!("cannot {doing}: {why}")).at(path) }
+        match Lack::of(cause) {
+            Some(lack) => Self::lacking(doing, lack).at(path),
+            None => Self::failed(format!("cannot {doing}: {}", reason(cause))).at(path),
+        }
+    }
+
+    /// The machine lacks something; `doing` completes "cannot …".
+    pub fn lacking(doing: &str, lack: Lack) -> Self {
+        Self { lack: Some(lack), ..Self::failed(format!("cannot {doing}: {lack}")) }.advise(lack.advice())
+    }
+
+    /// Whether the place where it was to be written takes no more, whatever the reason: some steps go on without it.
+    pub fn does_not_fit(&self) -> bool {
+        self.lack.is_some_and(Lack::is_of_the_place)
     }
 
     /// Says where.
@@ -103,3 +112,9 @@ impl fmt::Display for Error {
 }
 
 impl std::error::Error for Error {}
+
+impl From<Lack> for Error {
+    fn from(lack: Lack) -> Self {
+        Self { lack: Some(lack), ..Self::failed(lack.to_string()) }.advise(lack.advice())
+    }
+}

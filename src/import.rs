@@ -342,7 +342,7 @@ fn has_work(ledger: &Ledger, target: &Target) -> Result<bool> {
         Target::Known(row) => ledger.unsettled(row.id)? > 0 || !ledger.open_works(row.id)?.is_empty(),
         Target::First => false,
     };
-    let set_aside = || Ok(ledger.set_aside()?.iter().any(|a| a.kind != "quarantined"));
+    let set_aside = || -> Result<bool> { Ok(ledger.set_aside()?.iter().any(|a| a.kind != "quarantined")) };
     Ok(unfinished || !ledger.incoming_in(State::Admitted)?.is_empty() || set_aside()?)
 }
 

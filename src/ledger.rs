@@ -13,6 +13,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::lack::Lack;
 use crate::site::{Lock, Role, Site};
 
 /// Marks a SQLite file as an airpouch ledger: "APch".
@@ -178,15 +179,15 @@ fn not_ours(path: &Path) -> Error {
 
 /// An error of SQLite, with what was being done.
 fn said(doing: &str, path: &Path, cause: &rusqlite::Error) -> Error {
+    if let Some(lack) = lack_of(path, cause) {
+        return Error::lacking(doing, lack).at(path);
+    }
     match cause.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {
             Error::failed("another program holds the ledger locked")
                 .at(path)
                 .advise("close that program, then run this again")
         }
-        // Where the index beside its log cannot grow, SQLite speaks of the disk and not of its room.
-        _ if cause.sqlite_extended_error_code() == Some(rusqlite::ffi::SQLITE_IOERR_SHMSIZE) => no_room(doing, path),
-        Some(ErrorCode::DiskFull) => no_room(doing, path),
         Some(ErrorCode::ReadOnly | ErrorCode::CannotOpen | ErrorCode::PermissionDenied) => {
             Error::failed(format!("cannot {doing}: this user may not write it")).at(path)
         }
@@ -195,16 +196,21 @@ fn said(doing: &str, path: &Path, cause: &rusqlite::Error) -> Error {
     }
 }
 
+/// What the machine lacks, as far as SQLite says it: of a file that cannot be opened only the system says why, and where
+/// the index beside the log cannot grow, SQLite speaks of the disk and not of its room.
+fn lack_of(path: &Path, cause: &rusqlite::Error) -> Option<Lack> {
+    match (cause.sqlite_error_code()?, cause.sqlite_extended_error_code()?) {
+        (_, rusqlite::ffi::SQLITE_IOERR_SHMSIZE) | (ErrorCode::DiskFull, _) => Some(Lack::Room),
+        (_, rusqlite::ffi::SQLITE_IOERR_NOMEM) | (ErrorCode::OutOfMemory, _) => Some(Lack::Memory),
+        (ErrorCode::CannotOpen, _) => std::fs::File::open(path).err().and_then(|e| Lack::of(&e)),
+        _ => None,
+    }
+}
+
 fn damaged(path: &Path) -> Error {
     Error::failed("the ledger is damaged")
         .at(path)
         .advise("bring it back from a backup; `sqlite3 ledger.db .recover` shows what is left")
-}
-
-fn no_room(doing: &str, path: &Path) -> Error {
-    Error { no_room: true, ..Error::failed(format!("cannot {doing}: no room is left")) }
-        .at(path)
-        .advise("make room where the site lies")
 }
 
 /// An error of SQLite in the middle of work.

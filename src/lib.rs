@@ -16,6 +16,7 @@
 // ── things ──
 pub mod digest;
 pub mod limits;
+pub mod lack;
 pub mod text;
 pub mod json;
 pub mod opencti;

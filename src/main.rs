@@ -3,7 +3,14 @@
 mod cli;
 
 use std::process::ExitCode;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use signal_hook::consts::SIGXFSZ;
 
 fn main() -> ExitCode {
+    // Unhandled, it kills whoever writes beyond the limit on the size of a file; handled, the write answers EFBIG. Nobody
+    // asks for the flag. Where the handler cannot be set, it is as without it.
+    let _ = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
     ExitCode::from(cli::run().code())
 }

@@ -12,6 +12,7 @@ use crate::batch::{Checked, name};
 use crate::digest::Digest;
 use crate::disk;
 use crate::error::{Error, Result};
+use crate::lack::Lack;
 use crate::ledger::Ledger;
 use crate::ledger::delivered::{IncomingRow, State};
 use crate::pack::batch_line;
@@ -176,18 +177,21 @@ fn take_one(
     }
     let need: u64 = missing.iter().map(|p| p.bytes).sum::<u64>() + signed.bytes().len() as u64;
     if need + SPARE_BYTES > disk::free_space(site.root())? {
-        report.findings.push(not_taken(signed, need));
+        report.findings.push(not_taken(signed, need, Lack::Room));
         return Ok(());
     }
     disk::make_private_dir(&dir)?;
     observer.begin(&format!("taking batch {}", signed.sequence), need);
     let from = medium.shelf_of(sighting);
-    let mut whole = true;
+    let (mut whole, mut unfit) = (true, None);
     let room = fetch_ahead(&from, &missing, threads, |part, fetched| {
         match fetched {
             Ok(checked) => match disk::write_new(&dir, part.name, checked.bytes()) {
                 Ok(()) => observer.advance(part.bytes),
-                Err(e) if e.no_room => return Ok(false),
+                Err(e) if e.does_not_fit() => {
+                    unfit = e.lack;
+                    return Ok(false);
+                }
                 Err(e) => return Err(e),
             },
             Err(fault) => {
@@ -198,7 +202,7 @@ fn take_one(
         Ok(true)
     })?;
     if !room {
-        report.findings.push(not_taken(signed, need));
+        report.findings.push(not_taken(signed, need, unfit.unwrap_or(Lack::Room)));
         observer.end();
         return Ok(());
     }
@@ -290,13 +294,17 @@ fn place(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     }
 }
 
-fn not_taken(signed: &Signed<Manifest>, need: u64) -> Finding {
-    let what = format!(
-        "batch {} was not taken, {}: its {} have no room in the inbox",
-        signed.sequence,
-        count(signed.totals.envelopes, "envelope"),
-        size(need)
-    );
-    Finding::new(Weight::Incomplete, "not-taken", what)
-        .advise("do not erase this medium; make room where the site lies, then import it again")
+fn not_taken(signed: &Signed<Manifest>, need: u64, unfit: Lack) -> Finding {
+    let of = format!("batch {} ({})", signed.sequence, count(signed.totals.envelopes, "envelope"));
+    let (what, advice) = match unfit {
+        Lack::Room => (
+            format!("{of} was not taken: its {} have no room in the inbox", size(need)),
+            "make room where the site lies, then import it again".to_owned(),
+        ),
+        lack => (
+            format!("{of} was not taken: its {} cannot be written to the inbox: {lack}", size(need)),
+            lack.advice().to_owned(),
+        ),
+    };
+    Finding::new(Weight::Incomplete, "not-taken", what).advise(format!("do not erase this medium; {advice}"))
 }

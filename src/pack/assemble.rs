@@ -105,7 +105,7 @@ impl Assembly {
         }
         let ordinal = self.index.lines.len() + 1;
         let written = self.volume()?.append(ordinal, mtime, bytes);
-        written.map_err(|e| no_room_advice(Error::io("write a volume", &self.outbox, &e)))?;
+        written.map_err(|e| unfit_advice(Error::io("write a volume", &self.outbox, &e)))?;
         let connector = self.count_connector(envelope);
         let applicant = self.count_applicant(envelope);
         self.index.kinds.objects[connector].add(&envelope.contents.types, &envelope.contents.markings);
@@ -133,7 +133,7 @@ impl Assembly {
             sha256: Digest::of(&packed),
             unpacked,
         };
-        disk::write_new(&self.outbox, &index.name, &packed).map_err(no_room_advice)?;
+        disk::write_new(&self.outbox, &index.name, &packed).map_err(unfit_advice)?;
         let envelopes = self.index.lines.iter().map(|l| l.sha256).collect();
         Ok((self.manifest(index, stream, before)?, envelopes))
     }
@@ -205,7 +205,7 @@ impl Assembly {
             None => {
                 let number = self.volumes.len() + usize::from(self.finishing.is_some()) + 1;
                 let name = name::volume(self.stream, self.sequence, number);
-                let partial = Partial::create(&self.outbox, &name).map_err(no_room_advice)?;
+                let partial = Partial::create(&self.outbox, &name).map_err(unfit_advice)?;
                 VolumeWriter::new(partial, &self.compressors)
                     .map_err(|e| Error::io("begin a volume", &self.outbox, &e))?
             }
@@ -217,8 +217,8 @@ impl Assembly {
         let Some(open) = self.open.take() else { return Ok(()) };
         self.collect()?;
         let (partial, finished) =
-            open.finish().map_err(|e| no_room_advice(Error::io("write a volume", &self.outbox, &e)))?;
-        let place = move || partial.place().map_err(no_room_advice).map(|()| finished);
+            open.finish().map_err(|e| unfit_advice(Error::io("write a volume", &self.outbox, &e)))?;
+        let place = move || partial.place().map_err(unfit_advice).map(|()| finished);
         // With one thread all writing stays in one, so that a test can stop it at each of its system calls.
         let one = self.options.threads == 1;
         self.finishing =
@@ -255,9 +255,11 @@ fn applicant_bytes(envelope: &Envelope) -> usize {
     form::encode(&envelope.applicant).len() + MANIFEST_PARTY
 }
 
-fn no_room_advice(error: Error) -> Error {
-    if error.no_room {
-        return error.advise("make room in the outbox; the sources are untouched, and no number was used");
+fn unfit_advice(error: Error) -> Error {
+    match error.lack {
+        Some(lack) if error.does_not_fit() => {
+            error.advise(format!("{}; the sources are untouched, and no number was used", lack.advice()))
+        }
+        _ => error,
     }
-    error
 }

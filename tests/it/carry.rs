@@ -4,8 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::{Run, World, envelope, envelope_with, files, finish};
-use airpouch::digest::Digest;
+use crate::support::{Run, World, envelope, files, finish, noise};
 use serde_json::{Value, json};
 
 /// A shell command in the world's directory.
@@ -31,12 +30,6 @@ fn mount(world: &World, name: &str, with: &str) -> Option<Mounted> {
     }
     println!("SKIP no right to mount: {}", made.stderr.trim());
     None
-}
-
-/// Some bytes that do not compress below half of their number.
-fn noise(name: &str, bytes: usize) -> Vec<u8> {
-    let text: String = (0..bytes / 64).map(|n| Digest::of(format!("{name}/{n}").as_bytes()).to_string()).collect();
-    envelope_with(name, json!({"update": text}))
 }
 
 /// Carries to a directory that is made if it is not there; with the report.

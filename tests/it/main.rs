@@ -12,6 +12,7 @@ mod crash;
 mod exporter;
 mod importer;
 mod journey;
+mod lack;
 mod openssl_keys;
 mod pack;
 mod carry;

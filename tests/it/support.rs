@@ -173,6 +173,13 @@ pub fn envelope(name: &str) -> Vec<u8> {
     envelope_with(name, json!({}))
 }
 
+/// Some bytes that do not compress below half of their number.
+pub fn noise(name: &str, bytes: usize) -> Vec<u8> {
+    let text: String =
+        (0..bytes / 64).map(|n| airpouch::digest::Digest::of(format!("{name}/{n}").as_bytes()).to_string()).collect();
+    envelope_with(name, json!({"update": text}))
+}
+
 /// The same, with fields of the envelope replaced.
 pub fn envelope_with(name: &str, fields: Value) -> Vec<u8> {
     let id = airpouch::digest::Digest::of(name.as_bytes()).to_string();
