@@ -5,6 +5,7 @@
 
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 use std::time::Instant;
 
 use crate::batch::name;
@@ -20,7 +21,7 @@ use crate::report::{CarryReport, Finding, Head, Observer, Proof, Weight, head_co
 use crate::shelf::check::check_batch;
 use crate::shelf::kept::{KeptShelf, ReadBack};
 use crate::site::Site;
-use crate::stream::StreamId;
+use crate::stream::{Numbers, StreamId};
 use crate::text;
 use crate::trust::{SignatureFile, TrustStore, Unverified};
 
@@ -41,7 +42,7 @@ pub struct CarryOptions {
     /// Whether it is a drop folder that empties itself: nothing is read back.
     pub diode: bool,
     /// Batches to send again, whatever was carried; of the zone's stream where none is named.
-    pub resend: Vec<Resend>,
+    pub resend: Vec<Asked>,
     /// How many of the last carries are repeated.
     pub overlap: u32,
     /// Processors to use.
@@ -50,13 +51,28 @@ pub struct CarryOptions {
     pub at: String,
 }
 
-/// A batch that is asked for again.
+/// Batches of one stream that are asked for again.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Resend {
-    /// Its stream; none: the one with which the zone goes on.
+pub struct Asked {
+    /// Their stream; none: the one with which the zone goes on.
     pub stream: Option<StreamId>,
-    /// Its number.
-    pub sequence: u64,
+    /// Their numbers.
+    pub numbers: Numbers,
+}
+
+impl FromStr for Asked {
+    type Err = &'static str;
+
+    /// Reads `7`, `10-13,17`, and `STREAM:` before these.
+    fn from_str(text: &str) -> std::result::Result<Self, Self::Err> {
+        let (stream, numbers) = match text.rsplit_once(':') {
+            Some((stream, numbers)) => (Some(stream), numbers),
+            None => (None, text),
+        };
+        let stream = stream.map(|s| StreamId::parse(s).ok_or("the stream before the colon is no UUID")).transpose()?;
+        let numbers = numbers.parse().map_err(|_| "write N, 10-13,17, or STREAM:10-13,17")?;
+        Ok(Self { stream, numbers })
+    }
 }
 
 /// Carries what is to go. The report holds what was done, also if the run stops.
@@ -139,9 +155,9 @@ struct Load {
 }
 
 impl Load {
-    fn is(&self, resend: &Resend) -> bool {
-        let stream = resend.stream.map_or(self.stream.active, |s| s == self.stream.stream);
-        stream && resend.sequence == self.batch.manifest.sequence.get()
+    fn is(&self, asked: &Asked) -> bool {
+        let stream = asked.stream.map_or(self.stream.active, |s| s == self.stream.stream);
+        stream && asked.numbers.contains(self.batch.manifest.sequence.get())
     }
 }
 
@@ -160,9 +176,14 @@ impl Plan {
                 loads.push(Load { stream: stream.clone(), batch, carries });
             }
         }
-        if let Some(unknown) = options.resend.iter().find(|r| !loads.iter().any(|l| l.is(r))) {
-            return Err(Error::usage(format!("there is no batch {} in the outbox to send again", unknown.sequence))
-                .advise("`airpouch status` lists the numbers that are there; another stream's is STREAM:N"));
+        for asked in &options.resend {
+            let there = loads.iter().filter(|l| l.is(asked)).map(|l| l.batch.manifest.sequence.get()).collect();
+            let unknown = asked.numbers.without(&there);
+            if !unknown.is_empty() {
+                let verb = if unknown.only().is_some() { "is" } else { "are" };
+                return Err(Error::usage(format!("there {verb} no {} in the outbox to send again", unknown.words()))
+                    .advise("`airpouch status` lists the numbers that are there; another stream's is STREAM:N"));
+            }
         }
         let overlap = if options.diode { 0 } else { options.overlap };
         let last = ledger.last_new_carries(overlap)?;

@@ -34,7 +34,7 @@ use crate::sink::queues::gate::Gate;
 use crate::sink::spool::Spool;
 use crate::sink::{Destination, Ended, Reach, Sink};
 use crate::site::Site;
-use crate::stream::{Link, Missing, StreamId};
+use crate::stream::{Link, Missing, Numbers, Size, StreamId};
 use crate::text::{count, size};
 use crate::trust::TrustStore;
 use crate::verify::{lineage, part_finding, succession};
@@ -435,9 +435,7 @@ fn deliver_each(delivering: &mut Delivering<'_>, observer: &dyn Observer) -> Res
 
 /// Numbers that have not come, at every run until they heal or are settled.
 fn report_missing(ledger: &Ledger, report: &mut ImportReport) -> Result<()> {
-    for (stream, missing, begins) in all_missing(ledger)? {
-        report.findings.push(missing_finding(stream, &missing, begins));
-    }
+    report.findings.extend(missing_findings(&all_missing(ledger)?));
     let mut newest: BTreeMap<StreamId, &DeliveredBatch> = BTreeMap::new();
     for done in &report.delivered_batches {
         let known = newest.entry(done.batch.stream).or_insert(done);
@@ -486,21 +484,47 @@ pub fn all_missing(ledger: &Ledger) -> Result<Vec<(StreamId, Missing, bool)>> {
     Ok(out)
 }
 
-/// The finding about numbers that have not come.
-pub fn missing_finding(stream: crate::stream::StreamId, missing: &Missing, begins: bool) -> Finding {
-    let (first, last) = (*missing.numbers.start(), *missing.numbers.end());
-    let numbers = if first == last { format!("batch {first}") } else { format!("batches {first} to {last}") };
-    let how_much =
-        missing.size.map_or_else(String::new, |s| format!(", {}, {}", count(s.envelopes, "envelope"), size(s.bytes)));
-    let range = if first == last { first.to_string() } else { format!("{first}-{last}") };
-    let (code, what) = if begins {
-        ("unknown-start", format!("this stream begins at {} here; {numbers} unknown{how_much}", last + 1))
-    } else {
-        ("gap", format!("gap: {numbers} missing{how_much}"))
+/// The findings about numbers that have not come: of each stream those before the first that came, and the gaps.
+/// Each has the one command that brings everything of its stream.
+pub fn missing_findings(missing: &[(StreamId, Missing, bool)]) -> Vec<Finding> {
+    let mut streams: BTreeMap<StreamId, Vec<(&Missing, bool)>> = BTreeMap::new();
+    for (stream, missing, begins) in missing {
+        streams.entry(*stream).or_default().push((missing, *begins));
+    }
+    streams.into_iter().flat_map(|(stream, missing)| missing_of(stream, missing)).collect()
+}
+
+fn missing_of(stream: StreamId, missing: Vec<(&Missing, bool)>) -> Vec<Finding> {
+    let all: Numbers = missing.iter().map(|(m, _)| m.numbers.clone()).collect();
+    let (before, gaps): (Vec<_>, Vec<_>) = missing.into_iter().partition(|(_, begins)| *begins);
+    let finding = |code: &'static str, missing: &[(&Missing, bool)]| {
+        let (numbers, how_much) = numbers_and_size(missing);
+        let words = numbers.words();
+        let what = match code {
+            "gap" => format!("gap: {words} missing{how_much}"),
+            _ => format!("this stream begins at {} here; {words} unknown{how_much}", numbers.last()? + 1),
+        };
+        Some(Finding::new(Weight::Incomplete, code, what).at(format!("stream {stream}")).advise(format!(
+            "at the exporter: airpouch carry MEDIUM --resend {stream}:{all}; or accept the loss here: airpouch stream accept {stream} {numbers} --reason TEXT"
+        )))
     };
-    Finding::new(Weight::Incomplete, code, what)
-        .at(format!("stream {stream}"))
-        .advise(format!("bring it: airpouch carry MEDIUM --resend {stream}:{first}; or give it up: airpouch stream accept {stream} {range} --reason TEXT"))
+    let gaps = if gaps.is_empty() { None } else { finding("gap", &gaps) };
+    finding("unknown-start", &before).into_iter().chain(gaps).collect()
+}
+
+/// The numbers of gaps and the size of all of them, as far as signed counters tell it.
+fn numbers_and_size(missing: &[(&Missing, bool)]) -> (Numbers, String) {
+    let numbers = missing.iter().map(|(m, _)| m.numbers.clone()).collect();
+    let known: Vec<_> = missing.iter().filter_map(|(m, _)| m.size).collect();
+    let sum = known.iter().try_fold(Size::default(), |sum, size| sum.plus(*size));
+    let how_much = match sum.filter(|_| !known.is_empty()) {
+        Some(sum) => {
+            let at_least = if known.len() < missing.len() { "at least " } else { "" };
+            format!(", {at_least}{}, {}", count(sum.envelopes, "envelope"), size(sum.bytes))
+        }
+        None => String::new(),
+    };
+    (numbers, how_much)
 }
 
 fn count_aside(ledger: &Ledger, report: &mut ImportReport) -> Result<()> {

@@ -1,11 +1,11 @@
 use std::path::{Path, PathBuf};
 
-use airpouch::carry::{CarryOptions, Resend, carry};
+use airpouch::carry::{Asked, CarryOptions, carry};
 use airpouch::error::{Error, Result};
 use airpouch::ledger::Ledger;
 use airpouch::report::{BatchLine, CarryReport, ExitStatus, Proof, fold, status_of, sum};
 use airpouch::site::{Role, Site};
-use airpouch::stream::StreamId;
+use airpouch::stream::{Numbers, StreamId};
 use airpouch::text::{count, size};
 use clap::builder::BoolishValueParser;
 
@@ -22,7 +22,7 @@ const OVERLAP: u32 = 3;
 #[derive(clap::Args, Debug)]
 #[command(
     args_override_self = true,
-    after_help = "Example:\n  airpouch carry /media/stick --require-mount\n  airpouch carry /media/stick --resend 57      the other side has lost a part of batch 57"
+    after_help = "Example:\n  airpouch carry /media/stick --require-mount\n  airpouch carry /media/stick --resend 57,60-62   the other side has lost these batches"
 )]
 pub struct Args {
     /// The directory where the medium is mounted (or `medium` in airpouch.toml)
@@ -52,9 +52,9 @@ pub struct CarryArgs {
     /// The medium is a drop folder that empties itself: read nothing back, repeat nothing
     #[arg(long, env = "AIRPOUCH_DIODE", value_parser = BoolishValueParser::new())]
     diode: bool,
-    /// Send this batch again, whatever was carried; STREAM:N for one of an earlier stream
-    #[arg(long, value_name = "N", value_parser = parse_resend)]
-    resend: Vec<Resend>,
+    /// Send these batches again, whatever was carried: N, 10-13,17, or STREAM:10-13 for those of an earlier stream
+    #[arg(long, value_name = "NUMBERS")]
+    resend: Vec<Asked>,
     /// Repeat what the last N carries took [default: 3]
     #[arg(long, value_name = "N", env = "AIRPOUCH_OVERLAP", conflicts_with = "no_overlap")]
     overlap: Option<u32>,
@@ -87,17 +87,6 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let mut report = CarryReport::default();
     let ended = carry_to(&site, &mut ledger, &medium, zone, &args.carry, &set, threads, talk, &mut report);
     Ok(talk.end_of("carry", status_of(&report.findings), &report, ended))
-}
-
-fn parse_resend(text: &str) -> std::result::Result<Resend, String> {
-    let (stream, number) = match text.rsplit_once(':') {
-        Some((stream, number)) => {
-            (Some(StreamId::parse(stream).ok_or("the stream before the colon is no UUID")?), number)
-        }
-        None => (None, text),
-    };
-    let sequence = number.parse().map_err(|_| "write N, or STREAM:N")?;
-    Ok(Resend { stream, sequence })
 }
 
 /// Carries, and says what was done.
@@ -168,10 +157,9 @@ fn batches(batches: &[BatchLine]) -> String {
     let mut out = Vec::new();
     for stream in &streams {
         let mine: Vec<&BatchLine> = batches.iter().filter(|b| b.stream == *stream).collect();
-        let numbers: Vec<String> = mine.iter().map(|b| b.sequence.to_string()).collect();
-        let noun = if mine.len() == 1 { "batch" } else { "batches" };
+        let numbers: Numbers = mine.iter().map(|b| b.sequence).collect();
         let of = if streams.len() > 1 { format!(" of stream {stream}") } else { String::new() };
-        out.push(format!("{noun} {}{of}", numbers.join(", ")));
+        out.push(format!("{}{of}", numbers.words()));
     }
     let sum = sum(batches);
     format!("{} ({}, {})", out.join("; "), count(sum.envelopes, "envelope"), size(sum.bytes))

@@ -3,12 +3,13 @@ use std::path::PathBuf;
 
 use airpouch::batch::manifest::Manifest;
 use airpouch::error::Result;
-use airpouch::import::{all_missing, missing_finding};
+use airpouch::import::{all_missing, missing_findings};
 use airpouch::ledger::Ledger;
 use airpouch::ledger::delivered::State;
 use airpouch::report::{ExitStatus, Finding, Proof, Weight, head_code};
 use airpouch::sink::Destination;
 use airpouch::site::Role;
+use airpouch::stream::Numbers;
 use airpouch::text::{count, grouped, harmless, size};
 use serde::Serialize;
 
@@ -81,7 +82,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
 fn exporter(ledger: &Ledger, status: &mut Status) -> Result<()> {
     for row in ledger.streams()? {
         let mut stream = Stream { stream: row.stream.to_string(), zone: row.zone.clone(), ..Stream::default() };
-        let mut not_carried = Vec::new();
+        let mut not_carried: Vec<u64> = Vec::new();
         for batch in ledger.batches(&row)? {
             let sequence = batch.manifest.sequence;
             add(&mut stream, &batch.manifest);
@@ -112,8 +113,10 @@ fn exporter(ledger: &Ledger, status: &mut Status) -> Result<()> {
             );
             status.to_settle.push(sealed.at(format!("stream {}", row.stream)).advise("run it again: airpouch pack"));
         }
-        if let (Some(first), Some(last)) = (not_carried.first(), not_carried.last()) {
-            let what = format!("{} not carried yet, {first} to {last}", count(not_carried.len() as u64, "batch"));
+        let not_carried: Numbers = not_carried.into_iter().collect();
+        if !not_carried.is_empty() {
+            let verb = if not_carried.only().is_some() { "is" } else { "are" };
+            let what = format!("{} {verb} not carried yet", not_carried.words());
             status.to_settle.push(
                 Finding::new(Weight::Note, "not-carried", what)
                     .at(format!("stream {}", row.stream))
@@ -166,9 +169,7 @@ fn importer(ledger: &Ledger, status: &mut Status) -> Result<()> {
         }
         status.streams.push(stream);
     }
-    for (stream, missing, begins) in all_missing(ledger)? {
-        status.to_settle.push(missing_finding(stream, &missing, begins));
-    }
+    status.to_settle.extend(missing_findings(&all_missing(ledger)?));
     let held = |code: &str| {
         aside.iter().filter(|a| a.kind == "held" && (a.code == "applicant") == (code == "applicant")).count() as u64
     };

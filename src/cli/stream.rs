@@ -1,4 +1,3 @@
-use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use airpouch::digest::Digest;
@@ -9,7 +8,7 @@ use airpouch::pack::renew;
 use airpouch::report::ExitStatus;
 use airpouch::shelf::kept::KeptShelf;
 use airpouch::site::Role;
-use airpouch::stream::StreamId;
+use airpouch::stream::{NotNumbers, Numbers, StreamId};
 use airpouch::text::{count, harmless};
 use serde_json::json;
 
@@ -58,7 +57,7 @@ struct Renew {
 struct Accept {
     /// The stream's UUID
     stream: String,
-    /// A number, or FROM-TO
+    /// Numbers and ranges, such as 7 or 2-7,9
     numbers: String,
     /// The digest of the batch to take, for a fork; none: the numbers are given up
     sha256: Option<String>,
@@ -129,7 +128,10 @@ fn accept(args: &Accept, talk: &Talk) -> Result<ExitStatus> {
     let stream = StreamId::parse(&args.stream).ok_or_else(|| {
         Error::usage(format!("{:?} is no stream", harmless(&args.stream))).advise("airpouch status shows its UUID")
     })?;
-    let numbers = parse_numbers(&args.numbers)?;
+    let numbers: Numbers = args.numbers.parse().map_err(|e: NotNumbers| {
+        Error::usage(format!("{:?} is {e}", harmless(&args.numbers)))
+            .advise("airpouch status lists the numbers that are missing")
+    })?;
     if args.reason.trim().is_empty() {
         return Err(Error::usage("this needs a reason; the ledger keeps it").advise("--reason TEXT"));
     }
@@ -137,55 +139,51 @@ fn accept(args: &Accept, talk: &Talk) -> Result<ExitStatus> {
     if !site.exists() {
         return Err(Error::failed("there is no site here").at(site.root()).advise("name it with --site DIR"));
     }
-    let (ledger, _) = Ledger::open(&site, Role::Importer)?;
-    let missing: Vec<RangeInclusive<u64>> =
-        all_missing(&ledger)?.into_iter().filter(|(s, ..)| *s == stream).map(|(_, m, _)| m.numbers).collect();
-    // Some of them have to be missing, and none may be a number that is still to come.
-    let overlaps = missing.iter().any(|m| m.start() <= numbers.end() && numbers.start() <= m.end());
-    let last = missing.iter().map(|m| *m.end()).max();
-    if args.sha256.is_none() && !(overlaps && Some(*numbers.end()) <= last) {
-        return Err(Error::usage(format!("{} of stream {stream} are not missing", args.numbers))
-            .advise("airpouch status lists what is"));
+    let (mut ledger, _) = Ledger::open(&site, Role::Importer)?;
+    if args.sha256.is_none() {
+        let missing = all_missing(&ledger)?.into_iter().filter(|(s, ..)| *s == stream).map(|(_, m, _)| m.numbers);
+        check_missing(&numbers, &missing.collect()).map_err(|range| {
+            let what = if range.only().is_some() { "is" } else { "are" };
+            Error::usage(format!("{} of stream {stream} {what} not missing", range.words()))
+                .advise("airpouch status lists what is")
+        })?;
     }
     let at = settings::timestamp()?;
     match &args.sha256 {
         None => {
             ledger.settle_gap(stream, &numbers, &args.reason, &at)?;
             talk.result(&format!(
-                "settled: no longer waiting for {} of stream {stream}; what comes of it all the same is delivered late",
-                args.numbers
+                "gave up on {} of stream {stream}; what arrives later all the same is delivered and marked late",
+                numbers.words()
             ));
         }
         Some(text) => {
             let sha256: Digest = text
                 .parse()
                 .map_err(|e| Error::usage(format!("{e}")).advise("the finding about the fork has the whole command"))?;
-            let known = ledger.incoming(sha256)?.filter(|r| {
-                r.manifest.stream == stream && numbers == (r.manifest.sequence.get()..=r.manifest.sequence.get())
-            });
-            if known.is_none() {
+            let known = ledger
+                .incoming(sha256)?
+                .filter(|r| r.manifest.stream == stream && numbers.only() == Some(r.manifest.sequence.get()));
+            let Some(known) = known else {
                 return Err(Error::usage("no batch of this number and digest is in the inbox")
                     .advise("airpouch status shows what is there"));
-            }
-            ledger.accept_fork(stream, *numbers.start(), sha256, &args.reason, &at)?;
-            talk.result(&format!(
-                "accepted: batch {} ({}) is delivered with the next import",
-                numbers.start(),
-                sha256.short()
-            ));
+            };
+            let sequence = known.manifest.sequence;
+            ledger.accept_fork(stream, sequence.get(), sha256, &args.reason, &at)?;
+            talk.result(&format!("accepted: batch {sequence} ({}) is delivered with the next import", sha256.short()));
         }
     }
-    talk.json("stream accept", ExitStatus::Done, &json!({"stream": stream, "from": numbers.start(), "to": numbers.end(), "sha256": args.sha256, "reason": args.reason}));
+    talk.json("stream accept", ExitStatus::Done, &json!({"stream": stream, "numbers": numbers.to_string(), "from": numbers.first(), "to": numbers.last(), "sha256": args.sha256, "reason": args.reason}));
     Ok(ExitStatus::Done)
 }
 
-fn parse_numbers(text: &str) -> Result<RangeInclusive<u64>> {
-    let (from, to) = text.split_once('-').unwrap_or((text, text));
-    match (from.parse::<u64>(), to.parse::<u64>()) {
-        (Ok(from), Ok(to)) if 1 <= from && from <= to && to <= 99_999_999 => Ok(from..=to),
-        _ => {
-            Err(Error::usage(format!("{:?} is no number or range of numbers", harmless(text)))
-                .advise("write 7, or 2-7"))
-        }
-    }
+/// Some numbers of each range have to be missing, and none may be a number that is still to come.
+fn check_missing(asked: &Numbers, missing: &Numbers) -> std::result::Result<(), Numbers> {
+    let wrong: Numbers = asked
+        .ranges()
+        .iter()
+        .filter(|range| !missing.overlaps(range) || Some(*range.end()) > missing.last())
+        .cloned()
+        .collect();
+    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }

@@ -1,7 +1,6 @@
 //! The importer's memory: batches and where they stand, what was delivered where, what was set aside.
 
 use std::collections::{BTreeSet, HashMap, HashSet};
-use std::ops::RangeInclusive;
 
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -12,7 +11,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::set_aside::{Kind, Reason};
 use crate::sink::{Delivery, Destination, OpenWork, Placing};
-use crate::stream::{Position, StreamId};
+use crate::stream::{Numbers, Position, StreamId};
 
 /// How far a batch has come on this side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -343,12 +342,16 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite refused.
-    pub fn settle_gap(&self, stream: StreamId, numbers: &RangeInclusive<u64>, reason: &str, at: &str) -> Result<()> {
-        let values = params![stream.to_string(), *numbers.start() as i64, *numbers.end() as i64, reason, at];
-        self.connection
-            .execute("INSERT INTO settled VALUES (?1, ?2, ?3, ?4, ?5)", values)
-            .map(|_| ())
-            .map_err(|e| lost(&e))
+    pub fn settle_gap(&mut self, stream: StreamId, numbers: &Numbers, reason: &str, at: &str) -> Result<()> {
+        let mut work = || -> rusqlite::Result<()> {
+            let change = self.connection.transaction()?;
+            for range in numbers.ranges() {
+                let values = params![stream.to_string(), *range.start() as i64, *range.end() as i64, reason, at];
+                change.execute("INSERT INTO settled VALUES (?1, ?2, ?3, ?4, ?5)", values)?;
+            }
+            change.commit()
+        };
+        work().map_err(|e| lost(&e))
     }
 
     /// The operator takes a batch that forks its stream.

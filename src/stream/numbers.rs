@@ -35,6 +35,30 @@ impl Numbers {
         after > 0 && self.ranges[after - 1].contains(&number)
     }
 
+    /// Whether one of these numbers is in it.
+    pub fn overlaps(&self, range: &RangeInclusive<u64>) -> bool {
+        let after = self.ranges.partition_point(|r| r.start() <= range.end());
+        after > 0 && self.ranges[after - 1].end() >= range.start()
+    }
+
+    /// These numbers, less those.
+    pub fn without(&self, others: &Self) -> Self {
+        let mut left = Vec::new();
+        for range in &self.ranges {
+            let mut rest = Some(range.clone());
+            let first = others.ranges.partition_point(|o| o.end() < range.start());
+            for other in others.ranges[first..].iter().take_while(|o| o.start() <= range.end()) {
+                let Some(open) = rest.take() else { break };
+                if open.start() < other.start() {
+                    left.push(*open.start()..=other.start() - 1);
+                }
+                rest = (other.end() < open.end()).then(|| other.end() + 1..=*open.end());
+            }
+            left.extend(rest);
+        }
+        left.into_iter().collect()
+    }
+
     /// How many numbers are in it.
     pub fn count(&self) -> u64 {
         self.ranges.iter().fold(0, |sum, r| sum.saturating_add((r.end() - r.start()).saturating_add(1)))
@@ -205,10 +229,23 @@ mod tests {
             prop_assert_eq!(made.count(), set.len() as u64);
             prop_assert_eq!((made.first(), made.last()), (set.first().copied(), set.last().copied()));
             prop_assert_eq!(set.into_iter().collect::<Numbers>(), made.clone());
+            for (from, to) in [(3, 3), (1, 9), (20, 40), (66, 70)] {
+                prop_assert_eq!(made.overlaps(&(from..=to)), (from..=to).any(|n| made.contains(n)));
+            }
             prop_assert!(made.ranges().windows(2).all(|pair| pair[0].end() + 1 < *pair[1].start()));
             if !made.is_empty() {
                 prop_assert_eq!(made.to_string().parse::<Numbers>(), Ok(made));
             }
+        }
+
+        #[test]
+        fn numbers_without_others_equal_the_difference_of_sets(
+            a in prop::collection::btree_set(0u64..40, 0..30),
+            b in prop::collection::btree_set(0u64..40, 0..30),
+        ) {
+            let numbers = |set: &BTreeSet<u64>| set.iter().copied().collect::<Numbers>();
+            let left = numbers(&a).without(&numbers(&b));
+            prop_assert_eq!(left, a.difference(&b).copied().collect::<Numbers>());
         }
 
         #[test]

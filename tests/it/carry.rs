@@ -102,9 +102,16 @@ fn a_batch_that_is_asked_for_goes_again_also_one_of_the_stream_before() {
     world.run(["verify", "stick3", "--trust", "trust"]).exits(0).says_nothing_of(&old);
     carry(&world, "stick4", &["--resend", &format!("{old}:2"), "--no-overlap"]);
     world.run(["verify", "stick4", "--trust", "trust"]).exits(0).says(&format!("holds: batch 2 of stream {old}"));
+    let both = ["--resend", "1", "--resend", &format!("{old}:1-2"), "--no-overlap"];
+    assert_eq!(numbers(&carry(&world, "stick5", &both)["new"]), [1, 2, 1]);
+    world
+        .carry(&["--resend", &format!("{old}:1-3,7-9")])
+        .exits(2)
+        .says("there are no batches 3 and 7 to 9 in the outbox");
+    world.carry(&["--resend", "1-99999999"]).exits(2).says("there are no batches 2 to 99999999");
     world.carry(&["--resend", "2"]).exits(2).says("there is no batch 2").says("airpouch status");
     world.carry(&["--resend", &format!("{old}:9")]).exits(2).says("there is no batch 9");
-    world.carry(&["--resend", "two"]).exits(2).says("write N, or STREAM:N");
+    world.carry(&["--resend", "two"]).exits(2).says("write N, 10-13,17, or STREAM:10-13,17");
     world.carry(&["--resend", "x:1"]).exits(2).says("is no UUID");
     assert!(files(&world.medium()).is_empty());
 }
@@ -118,8 +125,8 @@ fn on_a_small_stick_none_goes_after_one_that_does_not_fit() {
     }
     let Some(_mounted) = mount(&world, "small", "-t tmpfs -o size=1m none") else { return };
     let run = world.run(["carry", "small", "--site", "exporter"]).exits(0);
-    let run = run.says("no room for batches 3, 4 (2 envelopes").says("the next medium takes what is left");
-    run.says("new: batches 1, 2").says("SAFE TO REMOVE");
+    let run = run.says("no room for batches 3 to 4 (2 envelopes").says("the next medium takes what is left");
+    run.says("new: batches 1 to 2").says("SAFE TO REMOVE");
     assert!(files(&world.path("small")).iter().all(|(n, _)| n.contains("-00000001.") || n.contains("-00000002.")));
     // Nothing fits any more: said, and the stick and the ledger stay as they are.
     let before = files(&world.path("small"));
@@ -320,7 +327,7 @@ fn a_batch_that_lost_a_file_in_the_outbox_is_named_and_the_others_go() {
     pack(&world, [1, 2, 3]);
     sh(&world, "rm exporter/outbox/*-00000002.v0001.tar.zst").exits(0);
     let run = world.carry(&[]).exits(3).says("batch 2 cannot be carried").says("v0001.tar.zst");
-    run.says("new: batches 1, 3").says("SAFE TO REMOVE");
+    run.says("new: batches 1 and 3").says("SAFE TO REMOVE");
     world.import(&[]).exits(3).says("gap: batch 2 missing, 1 envelope");
 }
 

@@ -372,6 +372,32 @@ fn a_lost_stick_does_not_stop_the_news_and_heals_late() {
 }
 
 #[test]
+fn several_gaps_are_named_with_one_command_each_side() {
+    let world = World::new();
+    for n in 1..=7 {
+        send(&world, &[&format!("{n}.json")]);
+    }
+    for n in [2, 4, 5] {
+        take_away(&world, n, &format!("lost{n}"));
+    }
+    let told = report(&world, &[], 3);
+    assert_eq!(codes(&told), ["gap"]);
+    let stream = stream(&world);
+    let bring = format!("airpouch carry MEDIUM --resend {stream}:2,4-5");
+    let give_up = format!("airpouch stream accept {stream} 2,4-5 --reason TEXT");
+    let run = world.import_inbox(&[]).exits(3).says("gap: batches 2 and 4 to 5 missing, 3 envelopes");
+    run.says(&bring).says(&give_up);
+    world.run(["status", "--site", "importer"]).exits(0).says(&bring).says(&give_up);
+    let carry = ["carry", "again", "--site", "exporter", "--no-overlap", "--resend", &format!("{stream}:2,4-5")];
+    fs::create_dir(world.path("again")).unwrap();
+    world.run(carry).exits(0).says("new: batches 2 and 4 to 5 (3 envelopes");
+    let accept = ["stream", "accept", &stream, "2,4-5", "--reason", "lost", "--site", "importer"];
+    world.run(accept).exits(0).says("gave up on batches 2 and 4 to 5");
+    assert_eq!(world.import_inbox(&[]).exits(0).said(), "");
+    world.run(accept).exits(2).says("are not missing");
+}
+
+#[test]
 fn a_setting_that_fell_into_a_table_of_ids_is_not_passed_over() {
     let world = World::new();
     send(&world, &["a.json"]);
@@ -398,10 +424,11 @@ fn a_stream_that_begins_late_says_so_until_it_is_settled() {
     let accept = |numbers: &str| {
         world.run(["stream", "accept", &stream, numbers, "--reason", "began here", "--site", "importer"])
     };
-    accept("2").exits(2).says("are not missing");
-    accept("1-9").exits(2).says("are not missing");
-    accept("0").exits(2);
-    accept("1").exits(0).says("no longer waiting for 1");
+    accept("2").exits(2).says("batch 2 of stream").says("is not missing");
+    accept("1-9").exits(2).says("batches 1 to 9 of stream").says("are not missing");
+    accept("0").exits(2).says("write 7, 2-7, or 2-7,9");
+    accept("1-1000000000000000").exits(2).says("not a list of batch numbers");
+    accept("1").exits(0).says("gave up on batch 1 of stream");
     assert_eq!(world.import(&[]).exits(0).said(), "");
     bring_back(&world, "lost");
     world.import(&[]).exits(0).says("batch 1, late");
@@ -451,7 +478,7 @@ fn a_gap_that_is_given_up_lets_go_what_was_held() {
         (&json!("stream accept"), &json!(2), &json!(null))
     );
     world.import_inbox(&["--on-gap", "hold"]).exits(0).says("delivered 1 envelope");
-    world.run(accept).exits(2).says("are not missing");
+    world.run(accept).exits(2).says("is not missing");
     world
         .run(["stream", "accept", "nonsense", "2", "--reason", "x", "--site", "importer"])
         .exits(2)

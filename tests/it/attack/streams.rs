@@ -69,7 +69,7 @@ fn a_stick_is_lost_and_found() {
 fn a_lost_stick_is_given_up() {
     let (world, sent) = (world(), batches(4));
     bring(&world, &[&sent[0], &sent[3]]).exits(3).says("gap: batches 2 to 3 missing");
-    accept(&world, "2", None).exits(0).says("no longer waiting for");
+    accept(&world, "2", None).exits(0).says("gave up on batch 2 of stream");
     go_on(&world, &[]).exits(3).says("gap: batch 3 missing");
     accept(&world, "2-3", None).exits(0);
     assert_eq!(go_on(&world, &[]).exits(0).said(), "");
