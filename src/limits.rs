@@ -82,3 +82,17 @@ pub const SETTINGS_FILE_MAX: u64 = 1 << 20;
 /// Files placed between two commits: envelopes by the sink `dir:`, messages by `spool:`, where one envelope more may go
 /// beyond it.
 pub const PLACING_GROUP: usize = 1_000;
+
+/// Bytes of a frame to and from a broker: RabbitMQ's own default. lapin sets 64 of them aside, so that a broker that names
+/// no limit (`frame_max = 0`) would ask for 256 GiB.
+pub const BROKER_FRAME: u32 = 131_072;
+
+/// Channels of a connection to a broker: four lanes and one for questions, each perhaps opened anew while the one before
+/// it is being closed.
+pub const BROKER_CHANNELS: u16 = 16;
+
+/// Tables within tables that a broker may send; RabbitMQ has one within one. lapin's stack ends below 2,000.
+pub const BROKER_NESTING: usize = 16;
+
+/// Bytes of the header of a message that a broker returns: ours have fewer than 200, and plugins may add something.
+pub const BROKER_HEADER: usize = 4_096;

@@ -5,6 +5,7 @@ pub mod broker;
 pub mod message;
 pub mod python;
 pub mod registration;
+pub mod secrets;
 pub mod split;
 mod types;
 

@@ -10,6 +10,7 @@ use serde_json::{Value, json};
 
 use super::broker::{BrokerAddress, Route};
 use super::registration::Registration;
+use super::secrets::Secrets;
 use crate::text::harmless;
 
 /// The version of a platform, such as 6.8.9 or 7.261026.0.
@@ -246,12 +247,13 @@ pub struct Reply {
     pub body: Vec<u8>,
 }
 
-/// Reads the answer to a question: the object `data`.
+/// Reads the answer to a question: the object `data`, without secrets of ours that whoever answered put there.
 ///
 /// # Errors
 /// There is none, and why. Platforms answer errors with status 200, proxies before them with HTML.
-pub fn data(question: &Question, reply: &Reply) -> Result<Value, NoAnswer> {
-    let parsed: Result<Value, _> = serde_json::from_slice(&reply.body);
+pub fn data(question: &Question, reply: &Reply, secrets: &Secrets) -> Result<Value, NoAnswer> {
+    let mut parsed: Result<Value, _> = serde_json::from_slice(&reply.body);
+    parsed.iter_mut().for_each(|answer| secrets.out_of_answer(answer));
     match parsed {
         Ok(Value::Object(answer)) if answer.contains_key("data") || answer.contains_key("errors") => {
             match answer.get("errors").and_then(Value::as_array).filter(|errors| !errors.is_empty()) {
@@ -259,13 +261,13 @@ pub fn data(question: &Question, reply: &Reply) -> Result<Value, NoAnswer> {
                 None => Ok(answer.get("data").cloned().unwrap_or(Value::Null)),
             }
         }
-        _ => Err(of_status(reply)),
+        _ => Err(of_status(reply, secrets)),
     }
 }
 
 /// What the platform's own errors mean (its `errors.ts`).
 fn of_errors(question: &Question, errors: &[Value]) -> NoAnswer {
-    let code = |error: &Value| error["extensions"]["code"].as_str().unwrap_or_default().to_owned();
+    let code = |error: &Value| shown(error["extensions"]["code"].as_str().unwrap_or_default());
     let first = errors.first().cloned().unwrap_or_default();
     let words = shown(first["message"].as_str().unwrap_or("an error without words"));
     if errors.iter().any(|e| code(e) == "WORK_NOT_ALIVE") {
@@ -294,7 +296,7 @@ fn of_errors(question: &Question, errors: &[Value]) -> NoAnswer {
 }
 
 /// What an answer that is no GraphQL means.
-fn of_status(reply: &Reply) -> NoAnswer {
+fn of_status(reply: &Reply, secrets: &Secrets) -> NoAnswer {
     let start: Vec<u8> = reply.body.iter().copied().skip_while(u8::is_ascii_whitespace).take(1).collect();
     let is_html = reply.content_type.contains("html") || start == b"<";
     let kind = if is_html { "HTML, not JSON" } else { "no GraphQL" };
@@ -307,7 +309,8 @@ fn of_status(reply: &Reply) -> NoAnswer {
         },
         502..=504 => NoAnswer::Later { what, after: reply.retry_after, doubtful: reply.status != 503 },
         300..=399 => {
-            let to = reply.location.as_deref().map_or_else(String::new, |l| format!(" to {}", shown(l)));
+            let to =
+                reply.location.as_deref().map_or_else(String::new, |l| format!(" to {}", shown(&secrets.out_of(l))));
             NoAnswer::never(
                 format!("it redirects{to} (status {})", reply.status),
                 "name the address where that leads in --to",
@@ -466,7 +469,7 @@ mod an_answer {
     }
 
     fn of(status: u16, content_type: &str, body: &str) -> Result<Value, NoAnswer> {
-        data(&Question::about(), &reply(status, content_type, body))
+        data(&Question::about(), &reply(status, content_type, body), &Secrets::default())
     }
 
     #[test]
@@ -497,6 +500,19 @@ mod an_answer {
         assert_eq!(of("WORK_NOT_ALIVE"), NoAnswer::WorkGone);
         assert_eq!(of("DATABASE_ERROR"), NoAnswer::Failed("No. (DATABASE_ERROR)".into()));
         assert_eq!(of("FUNCTIONAL_ERROR"), NoAnswer::Refused("No. (FUNCTIONAL_ERROR)".into()));
+    }
+
+    #[test]
+    fn shows_no_secret_of_ours_in_messages_codes_redirects_or_names() {
+        let secrets = Secrets::with_token(Some("SECRET-0123456789"));
+        let of = |reply: &Reply| data(&Question::about(), reply, &secrets);
+        let errors = r#"{"errors":[{"message":"SECRET-0123456789","extensions":{"code":"E_SECRET-0123456789"}}]}"#;
+        assert_eq!(of(&reply(200, "", errors)), Err(NoAnswer::Refused("(secret) (E_(secret))".into())));
+        let location = Some("https://x/?t=SECRET%2d0123456789".to_owned());
+        let Err(NoAnswer::Never { what, .. }) = of(&Reply { location, ..reply(302, "", "") }) else { panic!() };
+        assert_eq!(what, "it redirects to (secret) (status 302)");
+        let named = reply(200, "", r#"{"data":{"connector":{"name":"SECRET-0123456789"}}}"#);
+        assert_eq!(of(&named).unwrap()["connector"]["name"], "(secret)");
     }
 
     #[test]

@@ -56,11 +56,6 @@ impl BrokerAddress {
         let user = Some(decoded(url.username())?).filter(|u| !u.is_empty());
         Ok(Self { tls, host, port: url.port().unwrap_or(if tls { 5671 } else { 5672 }), vhost, user })
     }
-
-    /// Whether it is this very machine, from which nothing leaves it.
-    pub fn is_loopback(&self) -> bool {
-        is_loopback(&self.host)
-    }
 }
 
 impl fmt::Display for BrokerAddress {
@@ -68,18 +63,6 @@ impl fmt::Display for BrokerAddress {
         let scheme = if self.tls { "amqps" } else { "amqp" };
         let host = if self.host.contains(':') { format!("[{}]", self.host) } else { self.host.clone() };
         write!(f, "{scheme}://{host}:{}/{}", self.port, encoded(&self.vhost))
-    }
-}
-
-/// Whether a host is this very machine.
-pub fn is_loopback(host: &str) -> bool {
-    let host = host.trim_start_matches('[').trim_end_matches(']');
-    let bracketed = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
-    match url::Host::parse(&bracketed) {
-        Ok(url::Host::Domain(name)) => name == "localhost",
-        Ok(url::Host::Ipv4(address)) => address.is_loopback(),
-        Ok(url::Host::Ipv6(address)) => address.is_loopback(),
-        Err(_) => false,
     }
 }
 
@@ -216,15 +199,6 @@ mod an_address {
         {
             let said = BrokerAddress::parse(text).unwrap_err();
             assert!(!said.contains("hunter2"), "{said}");
-        }
-    }
-
-    #[test]
-    fn of_this_machine_is_known() {
-        for (host, is) in
-            [("localhost", true), ("127.0.0.9", true), ("::1", true), ("[::1]", true), ("rabbitmq", false)]
-        {
-            assert_eq!(is_loopback(host), is, "{host}");
         }
     }
 

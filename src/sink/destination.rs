@@ -1,6 +1,7 @@
 //! Where to deliver: what `--to` names, and how it is reached.
 
 use std::fmt;
+use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -8,7 +9,8 @@ use url::Url;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
-use crate::opencti::broker::{BrokerAddress, QueueType, is_loopback};
+use crate::opencti::broker::{BrokerAddress, QueueType};
+use crate::opencti::secrets::Secrets;
 use crate::text::harmless;
 
 /// What `--to` names: kind and address, never a secret.
@@ -29,6 +31,7 @@ pub enum Destination {
 pub struct PlatformAddress {
     url: String,
     host: String,
+    port: u16,
     tls: bool,
 }
 
@@ -36,11 +39,6 @@ impl PlatformAddress {
     /// Where questions go.
     pub fn graphql(&self) -> String {
         format!("{}/graphql", self.url)
-    }
-
-    /// Whether it is reached by TLS, or is this very machine.
-    pub fn is_private(&self) -> bool {
-        self.tls || is_loopback(&self.host)
     }
 
     /// Whether it is reached by TLS.
@@ -61,8 +59,10 @@ impl PlatformAddress {
         }
         let base = url.path().trim_end_matches('/');
         let base = base.strip_suffix("/graphql").unwrap_or(base);
-        let port = url.port().map_or_else(String::new, |p| format!(":{p}"));
-        Ok(Self { url: format!("{}://{host}{port}{base}", url.scheme()), host, tls: url.scheme() == "https" })
+        let tls = url.scheme() == "https";
+        let shown = url.port().map_or_else(String::new, |p| format!(":{p}"));
+        let port = url.port().unwrap_or(if tls { 443 } else { 80 });
+        Ok(Self { url: format!("{}://{host}{shown}{base}", url.scheme()), host, port, tls })
     }
 }
 
@@ -246,18 +246,53 @@ impl Default for Reach {
 }
 
 impl Reach {
+    /// What is taken out of all that the other side says.
+    pub fn secrets(&self) -> Secrets {
+        let mut secrets = Secrets::with_token(self.token.as_ref().map(|token| token.as_str()));
+        self.amqp_password.iter().for_each(|password| secrets.add_password(password));
+        secrets
+    }
+
+    /// Whether a platform may be talked to as its address says. A proxy is what is connected to, if there is one.
+    ///
+    /// # Errors
+    /// It may not: everything would go in plain text over a network.
+    pub fn permits_platform(&self, platform: &PlatformAddress) -> Result<()> {
+        let proxy = || self.proxy.as_ref().and_then(|proxy| Url::parse(proxy).ok());
+        let leads_there =
+            |url: &Url| leads_here(url.host_str().unwrap_or_default(), url.port_or_known_default().unwrap_or(80));
+        let is_here = || leads_here(&platform.host, platform.port) && proxy().as_ref().is_none_or(leads_there);
+        if platform.tls || self.plaintext || is_here() {
+            return Ok(());
+        }
+        Err(Error::usage("the token and all messages about works would go over a network without TLS")
+            .at_place(&platform.to_string())
+            .advise("use opencti+https://; if that network is to be trusted: --plaintext"))
+    }
+
     /// Whether a broker may be talked to as its address says.
     ///
     /// # Errors
     /// It may not: everything would go in plain text over a network.
     pub fn permits(&self, broker: &BrokerAddress) -> Result<()> {
-        if broker.tls || broker.is_loopback() || self.plaintext {
+        if broker.tls || self.plaintext || leads_here(&broker.host, broker.port) {
             return Ok(());
         }
         Err(Error::usage("messages and the broker's password would go over a network without TLS")
             .at_place(&broker.to_string())
             .advise("use amqps:// (with a platform: --amqp-tls); if that network is to be trusted: --plaintext"))
     }
+}
+
+/// Whether a host's name leads to this very machine, now that it is looked up; each connection looks again.
+fn leads_here(host: &str, port: u16) -> bool {
+    let host = host.trim_start_matches('[').trim_end_matches(']');
+    (host, port).to_socket_addrs().is_ok_and(|mut found| found.any(|at| is_here(&at)))
+}
+
+/// Whether an address is this very machine, from which nothing leaves it.
+pub(super) fn is_here(address: &SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
 }
 
 #[cfg(test)]
@@ -298,10 +333,30 @@ mod a_destination {
     fn beyond_this_machine_wants_tls() {
         let reach = Reach::default();
         let address = |text: &str| BrokerAddress::parse(text).unwrap();
-        assert!(reach.permits(&address("amqp://rabbitmq")).is_err());
-        assert!(reach.permits(&address("amqps://rabbitmq")).is_ok());
-        assert!(reach.permits(&address("amqp://127.0.0.1")).is_ok());
+        assert!(reach.permits(&address("amqp://192.0.2.1")).is_err());
+        assert!(reach.permits(&address("amqps://192.0.2.1")).is_ok());
+        for here in ["amqp://127.0.0.1", "amqp://127.0.0.9", "amqp://[::1]", "amqp://localhost", "amqp://127.1"] {
+            assert!(reach.permits(&address(here)).is_ok(), "{here}");
+        }
+        for elsewhere in ["amqp://192.0.2.1", "amqp://0.0.0.0", "amqp://[2001:db8::1]"] {
+            assert!(reach.permits(&address(elsewhere)).is_err(), "{elsewhere}");
+        }
+        assert!(Reach { plaintext: true, ..Reach::default() }.permits(&address("amqp://192.0.2.1")).is_ok());
         let overrides = BrokerOverrides { tls: Some(true), port: Some(5671), ..BrokerOverrides::default() };
         assert_eq!(overrides.over(&address("amqp://rabbitmq/cti")).to_string(), "amqps://rabbitmq:5671/cti");
+    }
+
+    #[test]
+    fn by_a_proxy_elsewhere_wants_tls_too() {
+        let permits = |proxy: Option<&str>, to: &str| {
+            let reach = Reach { proxy: proxy.map(str::to_owned), ..Reach::default() };
+            let Destination::Platform(address) = Destination::parse(to).unwrap() else { panic!("{to}") };
+            reach.permits_platform(&address).is_ok()
+        };
+        assert!(permits(None, "opencti+http://127.0.0.1:4000") && permits(None, "opencti+http://[::1]"));
+        assert!(permits(Some("http://127.0.0.1:3128"), "opencti+http://localhost"));
+        assert!(!permits(Some("http://192.0.2.1:3128"), "opencti+http://127.0.0.1"));
+        assert!(!permits(None, "opencti+http://192.0.2.1"));
+        assert!(permits(Some("http://192.0.2.1:3128"), "opencti+https://192.0.2.2"));
     }
 }

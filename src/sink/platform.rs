@@ -1,18 +1,22 @@
 //! The platform, over HTTP: asks what `opencti/api.rs` has as values, waits out what passes, and says what does not.
 
-use std::sync::Once;
+use std::fmt;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
+use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
+use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
 use zeroize::Zeroizing;
 
-use super::destination::{PlatformAddress, Reach};
+use super::destination::{PlatformAddress, Reach, is_here};
 use crate::error::{Error, Result};
 use crate::opencti::api::{self, KnownConnector, Me, NoAnswer, OLDEST, Question, Registered, Reply, Version};
 use crate::opencti::registration::Registration;
+use crate::opencti::secrets::Secrets;
 use crate::report::Observer;
 use crate::text::{duration, harmless};
 
@@ -69,6 +73,8 @@ pub struct Platform<'a> {
     agent: ureq::Agent,
     address: PlatformAddress,
     token: Zeroizing<String>,
+    /// What is taken out of its answers.
+    secrets: Mutex<Secrets>,
     patience: Duration,
     proxy: Option<String>,
     observer: &'a dyn Observer,
@@ -89,11 +95,7 @@ impl<'a> Platform<'a> {
     /// # Errors
     /// It is not there, is no platform, is too old, or does not know the token.
     pub fn open(address: &PlatformAddress, reach: &Reach, observer: &'a dyn Observer) -> Result<Self> {
-        if !address.is_private() && !reach.plaintext {
-            return Err(Error::usage("the token and all messages about works would go over a network without TLS")
-                .at_place(&address.to_string())
-                .advise("use opencti+https://; if that network is to be trusted: --plaintext"));
-        }
+        reach.permits_platform(address)?;
         let token = reach.token.clone().ok_or_else(|| {
             Error::usage("no token for the platform is given")
                 .advise("--token-file FILE, with the token of airpouch's user in that OpenCTI")
@@ -102,6 +104,7 @@ impl<'a> Platform<'a> {
         let mut platform = Self {
             agent: agent(address, reach)?,
             address: address.clone(),
+            secrets: Mutex::new(reach.secrets()),
             token,
             patience: reach.patience,
             proxy: reach.proxy.clone(),
@@ -198,7 +201,11 @@ impl<'a> Platform<'a> {
         match self.ask_within(&question, self.patience, wait) {
             Ok(answer) => {
                 let none = || Unregistered::Refused("it answers with no broker and no queue".into());
-                Ok(api::registered(&answer.data).ok_or_else(none))
+                let registered = api::registered(&answer.data).ok_or_else(none);
+                if let Ok(told) = &registered {
+                    self.secrets().add_password(&told.password);
+                }
+                Ok(registered)
             }
             Err(Fault::Refused(words)) => Ok(Err(Unregistered::Refused(words))),
             Err(Fault::Failed(words)) => Ok(Err(Unregistered::Failed(words))),
@@ -383,7 +390,11 @@ impl<'a> Platform<'a> {
         };
         reply.body =
             response.body_mut().with_config().limit(ANSWER_MAX).read_to_vec().map_err(|e| self.unreached(&e))?;
-        api::data(question, &reply).map_err(|no_answer| (no_answer, false))
+        api::data(question, &reply, &self.secrets()).map_err(|no_answer| (no_answer, false))
+    }
+
+    fn secrets(&self) -> MutexGuard<'_, Secrets> {
+        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// There is no answer at all.
@@ -393,6 +404,7 @@ impl<'a> Platform<'a> {
             ureq::Error::Io(cause) => crate::error::reason(cause),
             other => other.to_string(),
         };
+        let words = self.secrets().out_of(&words);
         if words.contains("certificate") {
             let advice = "if a private authority signed it: --ca-file FILE, with that authority's certificate";
             return (
@@ -478,7 +490,39 @@ fn agent(address: &PlatformAddress, reach: &Reach) -> Result<ureq::Agent> {
         .timeout_connect(Some(CONNECT_MAX))
         .tls_config(tls.build())
         .build();
-    Ok(config.new_agent())
+    let only_here = !address.is_tls() && !reach.plaintext;
+    Ok(ureq::Agent::with_parts(
+        config,
+        DefaultConnector::default(),
+        Resolving { only_here, usual: DefaultResolver::default() },
+    ))
+}
+
+/// Finds the addresses to connect to. What goes without TLS, and was not permitted to, goes to this machine only, whatever
+/// the host's name or the proxy's leads to at that moment.
+struct Resolving {
+    only_here: bool,
+    usual: DefaultResolver,
+}
+
+impl fmt::Debug for Resolving {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Resolving").field("only_here", &self.only_here).finish_non_exhaustive()
+    }
+}
+
+impl Resolver for Resolving {
+    fn resolve(
+        &self,
+        uri: &ureq::http::Uri,
+        config: &ureq::config::Config,
+        timeout: NextTimeout,
+    ) -> std::result::Result<ResolvedSocketAddrs, ureq::Error> {
+        let found = self.usual.resolve(uri, config, timeout)?;
+        let mut open = self.empty();
+        found.iter().filter(|at| !self.only_here || is_here(at)).for_each(|at| open.push(*at));
+        if open.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(open) }
+    }
 }
 
 /// The certificates in a PEM text.

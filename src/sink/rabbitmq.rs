@@ -14,9 +14,11 @@
 //! gone; it is said once and waited for. A *poison* message is refused by itself: the broker closes a fresh channel
 //! over it twice, while another message passes. Everything else ends the service.
 
+mod inspect;
 mod lane;
 mod link;
 mod service;
+mod wire;
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -29,6 +31,7 @@ use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
 use crate::opencti::broker::{BrokerAddress, QueueType, Route, Topology};
+use crate::opencti::secrets::Secrets;
 use crate::report::Observer;
 
 use service::Service;
@@ -52,6 +55,10 @@ pub struct Login {
     pub password: Zeroizing<String>,
     /// Certificates (PEM) that are trusted beside the system's.
     pub ca: Option<String>,
+    /// Whether plain text may go to another machine.
+    pub plaintext: bool,
+    /// What is taken out of the broker's words.
+    pub secrets: Secrets,
 }
 
 /// A message for a connector's queue.

@@ -296,5 +296,7 @@ pub fn login(reach: &Reach, address: &BrokerAddress, told: Option<&str>) -> Resu
                 .advise("--amqp-password-file FILE"));
         }
     };
-    Ok(Login { address: address.clone(), user, password, ca: reach.ca.clone() })
+    let (ca, plaintext, mut secrets) = (reach.ca.clone(), reach.plaintext, reach.secrets());
+    secrets.add_password(&password);
+    Ok(Login { address: address.clone(), user, password, ca, plaintext, secrets })
 }

@@ -2,14 +2,15 @@
 
 use lapin::options::{ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::protocol::AMQPErrorKind;
-use lapin::tcp::OwnedTLSConfig;
 use lapin::types::{AMQPValue, FieldTable, LongString, ShortString};
 use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserInfo};
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, ExchangeKind};
 
 use super::lane::probe;
-use super::{LANES, Login, Question};
+use super::{LANES, Login, Question, wire};
+use crate::limits::{BROKER_CHANNELS, BROKER_FRAME};
 use crate::opencti::broker::{Binding, QueueType, Topology};
+use crate::opencti::secrets::Secrets;
 use crate::text::harmless;
 
 /// Seconds between heartbeats, as pycti asks for them.
@@ -131,12 +132,18 @@ pub async fn open(login: &Login) -> lapin::Result<(Connection, Vec<Channel>)> {
             port: address.port,
         },
         vhost: address.vhost.clone(),
-        query: AMQPQueryString { heartbeat: Some(HEARTBEAT), ..AMQPQueryString::default() },
+        // lapin takes the smaller of this and what the broker proposes, where 0 is no limit.
+        query: AMQPQueryString {
+            frame_max: Some(BROKER_FRAME),
+            channel_max: Some(BROKER_CHANNELS),
+            heartbeat: Some(HEARTBEAT),
+            ..AMQPQueryString::default()
+        },
     };
     let properties = ConnectionProperties::default().with_connection_name("airpouch".into());
-    let tls = OwnedTLSConfig { cert_chain: login.ca.clone(), identity: None };
-    let runtime = lapin::runtime::default_runtime()?;
-    let connection = Connection::connect_uri_with_config(uri, properties, tls, runtime).await?;
+    let way = login.clone();
+    let connect = async move |_, _| wire::connect(&way).await.map_err(lapin::Error::from);
+    let connection = Connection::connector(uri, wire::runtime(), connect, properties).await?;
     let mut channels = Vec::new();
     for _ in 0..LANES {
         channels.push(open_channel(&connection).await?);
@@ -159,9 +166,9 @@ pub fn code_of(error: &lapin::Error) -> Option<(u16, bool)> {
     }
 }
 
-/// The broker's own words, or the system's.
-pub fn words_of(error: &lapin::Error) -> String {
-    harmless(&match error.kind() {
+/// The broker's own words without secrets of ours, or the system's.
+pub fn words_of(error: &lapin::Error, secrets: &Secrets) -> String {
+    harmless(&secrets.out_of(&match error.kind() {
         ErrorKind::ProtocolError(said) => said.get_message().to_string(),
         ErrorKind::IOError(cause) if cause.to_string().contains("InvalidContentType") => {
             "no TLS is spoken there; is it plain (amqp://)?".to_owned()
@@ -171,12 +178,12 @@ pub fn words_of(error: &lapin::Error) -> String {
         ErrorKind::InvalidConnectionState(_) => "it was closed".to_owned(),
         ErrorKind::ParsingError(_) => "no AMQP is spoken there; is it TLS (amqps://)?".to_owned(),
         _ => error.to_string(),
-    })
+    }))
 }
 
 /// Why there is no connection.
-pub fn connecting(error: &lapin::Error) -> String {
-    let words = words_of(error);
+pub fn connecting(error: &lapin::Error, secrets: &Secrets) -> String {
+    let words = words_of(error, secrets);
     match code_of(error) {
         Some((403, _)) => format!("the broker does not let this user in: {words}"),
         Some((530, _)) => format!("the broker does not let this user into the virtual host: {words}"),

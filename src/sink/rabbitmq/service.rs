@@ -234,7 +234,7 @@ impl Service {
     /// A message did not get through: the connection is gone, or its channel.
     async fn failed(&mut self, at: usize, error: &lapin::Error) -> Result<(), End> {
         let alive = self.link.as_ref().is_some_and(|link| link.connection.status().connected());
-        let words = words_of(error);
+        let words = self.words(error);
         match code_of(error) {
             Some((403, _)) => return Err(may_not_publish(&words)),
             Some((406, true)) if alive => {
@@ -255,11 +255,15 @@ impl Service {
         self.open_lane(at).await
     }
 
+    fn words(&self, error: &lapin::Error) -> String {
+        words_of(error, &self.login.secrets)
+    }
+
     async fn open_lane(&mut self, at: usize) -> Result<(), End> {
         let Some(link) = &self.link else { return Ok(()) };
         match timeout(CONNECT_MAX, open_channel(&link.connection)).await {
             Ok(Ok(channel)) => self.lanes[at].channel = Some(Arc::new(channel)),
-            Ok(Err(error)) => return self.disconnected(&words_of(&error)),
+            Ok(Err(error)) => return self.disconnected(&self.words(&error)),
             Err(_) => return self.disconnected("it does not open a channel"),
         }
         Ok(())
@@ -283,15 +287,15 @@ impl Service {
             }
             Ok(Err(error)) => match code_of(&error) {
                 Some((406, true)) => Err(all_refused(&words)),
-                Some((403, _)) => Err(may_not_publish(&words_of(&error))),
+                Some((403, _)) => Err(may_not_publish(&self.words(&error))),
                 // The exchange is gone, and the channel with it.
                 Some((_, true)) => {
                     self.lanes[at].lost();
-                    self.trouble(&format!("the broker closed a channel: {}", words_of(&error)), Some(at));
+                    self.trouble(&format!("the broker closed a channel: {}", self.words(&error)), Some(at));
                     self.open_lane(at).await
                 }
                 // It is looked at again when there is a connection.
-                _ => self.disconnected(&words_of(&error)),
+                _ => self.disconnected(&self.words(&error)),
             },
             Err(_) => self.disconnected("it does not answer"),
         }
@@ -318,7 +322,10 @@ impl Service {
         match event {
             lapin::Event::ConnectionBlocked(reason) => {
                 self.trouble(
-                    &format!("the broker blocks publishers, it has raised an alarm: {}", harmless(&reason)),
+                    &format!(
+                        "the broker blocks publishers, it has raised an alarm: {}",
+                        harmless(&self.login.secrets.out_of(&reason))
+                    ),
                     None,
                 );
                 self.trouble.iter_mut().filter(|trouble| trouble.lane.is_none()).for_each(|t| t.is_alarm = true);
@@ -422,7 +429,7 @@ impl Service {
         let tried = timeout(within, open(&self.login)).await;
         let (connection, channels) = match tried {
             Ok(Ok(opened)) => opened,
-            Ok(Err(error)) => return Err(connecting(&error)),
+            Ok(Err(error)) => return Err(connecting(&error, &self.login.secrets)),
             Err(_) => return Err(format!("the broker does not answer within {}", duration(within.as_secs()))),
         };
         for (lane, channel) in self.lanes.iter_mut().zip(channels) {
@@ -463,12 +470,12 @@ impl Service {
             match asked {
                 Ok(found) => return Ok(Ok(found)),
                 Err(error) if code_of(&error).is_some_and(|(_, of_channel)| of_channel) => {
-                    return Ok(Err(format!("the broker says no: {}", words_of(&error))));
+                    return Ok(Err(format!("the broker says no: {}", self.words(&error))));
                 }
                 Err(error) => {
-                    self.disconnected(&words_of(&error))?;
+                    self.disconnected(&self.words(&error))?;
                     if began.elapsed() > self.patience {
-                        let what = format!("the broker ends the connection when it is asked: {}", words_of(&error));
+                        let what = format!("the broker ends the connection when it is asked: {}", self.words(&error));
                         return Err((what, "look at the broker's log, then run this again".into()));
                     }
                     sleep(LOOK_AGAIN).await;
