@@ -30,6 +30,7 @@ pub mod report;
 
 // ── places ──
 pub mod error;
+pub mod ahead;
 pub mod disk;
 pub mod source;
 pub mod site;

@@ -33,7 +33,7 @@ use crate::text;
 use crate::trust::PrivateKey;
 
 use assemble::Assembly;
-use prepare::{InOrder, Prepared};
+use prepare::{Group, Prepared, prepare_all};
 
 pub use recover::{Renewal, refuse_older_ledger, renew};
 
@@ -110,7 +110,6 @@ pub fn pack(
         None => ledger.begin_stream(StreamId::from_random(disk::random()?), &options.zone, None)?,
     };
     let compressors = Compressors::new(u32::try_from(options.threads).unwrap_or(1));
-    let sights = Vec::new();
     let mut run = Run {
         ledger,
         outbox: &outbox,
@@ -120,12 +119,14 @@ pub fn pack(
         options,
         observer,
         report,
-        sights,
+        assembly: None,
+        in_batch: HashSet::new(),
+        sights: Vec::new(),
         sealed: 0,
         compressors,
     };
     run.pack_all(&fresh)?;
-    let sights = std::mem::take(&mut run.sights);
+    let sights = run.sights;
     ledger.remember_files(source, &sights, &gone)
 }
 
@@ -167,7 +168,7 @@ fn sort_out(
     Ok((fresh, seen.into_keys().collect()))
 }
 
-struct Run<'a> {
+struct Run<'a, 'f> {
     ledger: &'a mut Ledger,
     outbox: &'a KeptShelf,
     source: &'a Path,
@@ -176,66 +177,66 @@ struct Run<'a> {
     options: &'a PackOptions,
     observer: &'a dyn Observer,
     report: &'a mut PackReport,
+    /// The batch in the making, and what it holds.
+    assembly: Option<Assembly>,
+    in_batch: HashSet<Digest>,
     /// Files that were read and are not in the ledger yet.
-    sights: Vec<Sight>,
+    sights: Vec<Sight<'f>>,
     sealed: u64,
     compressors: Compressors,
 }
 
-impl Run<'_> {
-    fn pack_all(&mut self, fresh: &[SourceFile]) -> Result<()> {
+impl<'f> Run<'_, 'f> {
+    fn pack_all(&mut self, fresh: &'f [SourceFile]) -> Result<()> {
         self.observer.begin("packing", fresh.iter().map(|f| f.stamp.size).sum());
-        let order = InOrder::new(fresh.len());
         let policy = Policy::default();
-        let source = self.source;
-        let packed = std::thread::scope(|scope| {
-            for _ in 0..self.options.threads.clamp(1, fresh.len().max(1)) {
-                scope.spawn(|| order.work(source, fresh));
-            }
-            let packed = self.assemble(fresh, &order, &policy);
-            order.stop();
-            packed
-        });
+        let (source, threads) = (self.source, self.options.threads);
+        let packed = prepare_all(source, fresh, threads, |group| self.pack_group(group, &policy));
         self.observer.end();
-        packed
+        packed?;
+        if self.assembly.is_none() && self.options.heartbeat && self.sealed == 0 {
+            self.assembly = Some(self.open()?);
+        }
+        self.close()
     }
 
-    fn assemble(&mut self, fresh: &[SourceFile], order: &InOrder, policy: &Policy) -> Result<()> {
-        let mut assembly: Option<Assembly> = None;
-        let mut in_batch: HashSet<Digest> = HashSet::new();
-        while let Some((at, prepared)) = order.take() {
-            let file = &fresh[at];
+    fn pack_group(&mut self, group: &Group<'f>, policy: &Policy) -> Result<()> {
+        let digests = group.files.iter().filter_map(|(_, prepared)| prepared.sha256());
+        let mut known = self.ledger.packed_of(&self.stream, digests)?;
+        for (file, prepared) in &group.files {
             self.observer.advance(file.stamp.size);
-            let Some((bytes, sha256, envelope)) = self.admit(file, prepared) else { continue };
-            if in_batch.contains(&sha256) || self.ledger.has_packed(&self.stream, sha256)? {
+            let Prepared::Envelope { at, sha256, envelope } = prepared else {
+                self.pass_over(file, prepared);
+                continue;
+            };
+            if known.contains(sha256) || self.in_batch.contains(sha256) {
                 self.report.already_packed += 1;
-                self.sights.push(Sight { file: file.clone(), content: Ok(sha256) });
+                self.sights.push(Sight { file, content: Ok(*sha256) });
                 continue;
             }
-            self.warn_of_commands(file, &envelope, policy);
-            if assembly.as_ref().is_some_and(|a| !a.has_room(bytes.len() as u64, &envelope)) {
-                self.close(assembly.take())?;
-                in_batch.clear();
+            self.warn_of_commands(file, envelope, policy);
+            let bytes = &group.bytes[at.clone()];
+            if self.assembly.as_ref().is_some_and(|a| !a.has_room(bytes.len() as u64, envelope)) {
+                self.close()?;
+                // The group was looked up before this batch was sealed.
+                known.extend(self.in_batch.drain());
             }
-            let open = match assembly.take() {
+            let open = match self.assembly.take() {
                 Some(open) => open,
                 None => self.open()?,
             };
-            let open = assembly.insert(open);
-            open.append(file.name.clone(), file.stamp.mtime(), &bytes, sha256, &envelope)?;
-            in_batch.insert(sha256);
-            self.sights.push(Sight { file: file.clone(), content: Ok(sha256) });
+            let open = self.assembly.insert(open);
+            open.append(file.name.clone(), file.stamp.mtime(), bytes, *sha256, envelope)?;
+            self.in_batch.insert(*sha256);
+            self.sights.push(Sight { file, content: Ok(*sha256) });
         }
-        if assembly.is_none() && self.options.heartbeat && self.sealed == 0 {
-            assembly = Some(self.open()?);
-        }
-        self.close(assembly)
+        Ok(())
     }
 
-    /// What a prepared file is: an envelope, or something to be counted and told.
-    fn admit(&mut self, file: &SourceFile, prepared: Prepared) -> Option<(Vec<u8>, Digest, crate::envelope::Envelope)> {
+    /// Counts what is no envelope, and reports it.
+    fn pass_over(&mut self, file: &'f SourceFile, prepared: &Prepared) {
         match prepared {
-            Prepared::Envelope { bytes, sha256, envelope } => return Some((bytes, sha256, *envelope)),
+            Prepared::Envelope { .. } => {}
             Prepared::Gone => self.report.gone += 1,
             Prepared::Changing => self.report.changing += 1,
             Prepared::Unreadable(why) => {
@@ -244,11 +245,10 @@ impl Run<'_> {
             }
             Prepared::NotAnEnvelope { code, why } => {
                 self.report.refused += 1;
-                self.sights.push(Sight { file: file.clone(), content: Err(why.clone()) });
-                self.refuse(file, code, why);
+                self.sights.push(Sight { file, content: Err(why.clone()) });
+                self.refuse(file, code, why.clone());
             }
         }
-        None
     }
 
     fn refuse(&mut self, file: &SourceFile, code: &'static str, why: String) {
@@ -277,9 +277,9 @@ impl Run<'_> {
         Ok(Assembly::new(self.outbox.dir(), self.stream.stream, sequence, self.options, &self.compressors))
     }
 
-    /// Seals, signs and places a batch.
-    fn close(&mut self, assembly: Option<Assembly>) -> Result<()> {
-        let Some(assembly) = assembly else { return Ok(()) };
+    /// Seals, signs and places the batch in the making, if there is one.
+    fn close(&mut self) -> Result<()> {
+        let Some(assembly) = self.assembly.take() else { return Ok(()) };
         let before = self.ledger.last_batches(&self.stream, 34)?;
         let (manifest, envelopes) = assembly.finish(&self.stream, &before)?;
         disk::sync_dir(self.outbox.dir())?;

@@ -105,8 +105,8 @@ pub fn list(root: &Path, recursive: bool) -> Result<Listing> {
 
 /// What reading one file gave.
 pub enum Content {
-    /// All its bytes, and it stood still while they were read.
-    Whole(Vec<u8>),
+    /// All its bytes were read, and it stood still meanwhile.
+    Whole,
     /// It is not there any more.
     Gone,
     /// It was written while it was read, or is another file by now.
@@ -117,8 +117,8 @@ pub enum Content {
     Refused(String),
 }
 
-/// Reads one file once.
-pub fn read(root: &Path, file: &SourceFile) -> Content {
+/// Reads one file once, behind the bytes that are there. Unless it is [`Content::Whole`] they end with a part of it.
+pub fn read(root: &Path, file: &SourceFile, bytes: &mut Vec<u8>) -> Content {
     if file.stamp.size > ENVELOPE_MAX {
         return Content::TooLarge;
     }
@@ -126,25 +126,25 @@ pub fn read(root: &Path, file: &SourceFile) -> Content {
         .read(true)
         .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
         .open(root.join(&file.path));
-    match opened.and_then(|f| read_still(f, file.stamp)) {
+    match opened.and_then(|f| read_still(f, file.stamp, bytes)) {
         Ok(content) => content,
         Err(e) if e.kind() == io::ErrorKind::NotFound => Content::Gone,
         Err(e) => Content::Refused(reason(&e)),
     }
 }
 
-fn read_still(mut file: File, listed: Stamp) -> io::Result<Content> {
+fn read_still(mut file: File, listed: Stamp, bytes: &mut Vec<u8>) -> io::Result<Content> {
     let metadata = file.metadata()?;
     if !metadata.is_file() || Stamp::of(&metadata) != listed {
         return Ok(Content::Changing);
     }
-    let mut bytes = Vec::with_capacity(listed.size as usize);
-    file.by_ref().take(listed.size).read_to_end(&mut bytes)?;
-    if bytes.len() as u64 != listed.size {
+    bytes.reserve(listed.size as usize);
+    let read = file.by_ref().take(listed.size).read_to_end(bytes)?;
+    if read as u64 != listed.size {
         return Ok(Content::Changing);
     }
     if Stamp::of(&file.metadata()?) != listed {
         return Ok(Content::Changing);
     }
-    Ok(Content::Whole(bytes))
+    Ok(Content::Whole)
 }

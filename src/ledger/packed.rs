@@ -1,6 +1,6 @@
 //! The exporter's memory: streams, batches by number, envelopes by digest, files by stamp, carries.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
 use rusqlite::{OptionalExtension, params};
@@ -57,9 +57,9 @@ pub enum Seen {
 
 /// What is to be remembered of a file.
 #[derive(Debug, Clone)]
-pub struct Sight {
+pub struct Sight<'a> {
     /// The file.
-    pub file: SourceFile,
+    pub file: &'a SourceFile,
     /// Its digest, or why it is no envelope.
     pub content: std::result::Result<Digest, String>,
 }
@@ -208,14 +208,22 @@ impl Ledger {
         Ok(last.and_then(|n| Sequence::new(n as u64)))
     }
 
-    /// Whether the stream has packed this content.
+    /// Which of this content the stream has packed. All is looked up in one transaction: one by one each look would lock
+    /// the ledger.
     ///
     /// # Errors
     /// SQLite refused.
-    pub fn has_packed(&self, stream: &StreamRow, sha256: Digest) -> Result<bool> {
+    pub fn packed_of(&self, stream: &StreamRow, contents: impl Iterator<Item = Digest>) -> Result<HashSet<Digest>> {
+        let _reading = self.connection.unchecked_transaction().map_err(|e| lost(&e))?;
         let sql = "SELECT 1 FROM packed_envelope WHERE stream = ?1 AND sha256 = ?2";
         let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
-        query.exists(params![stream.id, sha256.as_bytes()]).map_err(|e| lost(&e))
+        let mut packed = HashSet::new();
+        for sha256 in contents {
+            if query.exists(params![stream.id, sha256.as_bytes()]).map_err(|e| lost(&e))? {
+                packed.insert(sha256);
+            }
+        }
+        Ok(packed)
     }
 
     /// All that is known of the files of a source, by path, for one stream.
@@ -259,7 +267,7 @@ impl Ledger {
         manifest: &Manifest,
         envelopes: &[Digest],
         source: &Path,
-        sights: &[Sight],
+        sights: &[Sight<'_>],
     ) -> Result<Digest> {
         let bytes = manifest.encode();
         let sha256 = Digest::of(&bytes);
@@ -333,7 +341,7 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite refused.
-    pub fn remember_files(&mut self, source: &Path, sights: &[Sight], gone: &[Vec<u8>]) -> Result<()> {
+    pub fn remember_files(&mut self, source: &Path, sights: &[Sight<'_>], gone: &[Vec<u8>]) -> Result<()> {
         if sights.is_empty() && gone.is_empty() {
             return Ok(());
         }
@@ -460,11 +468,11 @@ impl Ledger {
     }
 }
 
-fn remember(change: &rusqlite::Connection, source: &Path, sights: &[Sight]) -> rusqlite::Result<()> {
+fn remember(change: &rusqlite::Connection, source: &Path, sights: &[Sight<'_>]) -> rusqlite::Result<()> {
     let source = source.to_string_lossy();
     let mut insert =
         change.prepare_cached("INSERT OR REPLACE INTO seen_file VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
-    let mut sorted: Vec<&Sight> = sights.iter().collect();
+    let mut sorted: Vec<&Sight<'_>> = sights.iter().collect();
     sorted.sort_unstable_by(|a, b| a.file.path.cmp(&b.file.path));
     for sight in sorted {
         let stamp = sight.file.stamp;

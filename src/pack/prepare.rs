@@ -1,9 +1,10 @@
-//! Reads, digests and parses source files, several at a time, and hands them over in order.
+//! Reads, digests and parses source files in groups: what one thread does at a time, and hands over at once.
 
-use std::collections::BTreeMap;
+use std::ops::Range;
 use std::path::Path;
-use std::sync::{Condvar, Mutex, MutexGuard};
+use std::sync::Mutex;
 
+use crate::ahead::{self, Limits};
 use crate::digest::Digest;
 use crate::envelope::Envelope;
 use crate::limits::ENVELOPE_MAX;
@@ -11,16 +12,20 @@ use crate::source::{self, Content, SourceFile};
 use crate::text;
 
 /// Bytes of envelopes that are ready or in work, all threads together; a larger one waits to be alone.
-const IN_FLIGHT_BYTES: u64 = 32 << 20;
-/// Files likewise, so that a million small ones do not pile up.
-const IN_FLIGHT_FILES: usize = 512;
+const AHEAD_BYTES: u64 = 32 << 20;
+/// Groups likewise, so that a million small files do not pile up.
+const AHEAD_GROUPS: usize = 16;
+/// Bytes and files of one group; a larger file is a group of its own. Measured: with 1.2 KB a file, handing over each by
+/// itself took as long as parsing it.
+const GROUP_BYTES: u64 = 1 << 20;
+const GROUP_FILES: usize = 128;
 
 /// What a source file turned out to be.
 pub enum Prepared {
     /// A valid envelope.
     Envelope {
-        /// Its bytes.
-        bytes: Vec<u8>,
+        /// Where its bytes lie in [`Group::bytes`].
+        at: Range<usize>,
         /// Their digest.
         sha256: Digest,
         /// What they say.
@@ -41,106 +46,84 @@ pub enum Prepared {
     Unreadable(String),
 }
 
-/// A queue whose order is that of the files, whoever is done first.
-pub struct InOrder {
-    state: Mutex<State>,
-    ready: Condvar,
-    room: Condvar,
-    count: usize,
-}
-
-struct State {
-    next_to_start: usize,
-    next_to_take: usize,
-    in_flight: u64,
-    done: BTreeMap<usize, (u64, Prepared)>,
-    stopped: bool,
-}
-
-impl InOrder {
-    /// A queue for so many files.
-    pub fn new(count: usize) -> Self {
-        let state = State { next_to_start: 0, next_to_take: 0, in_flight: 0, done: BTreeMap::new(), stopped: false };
-        Self { state: Mutex::new(state), ready: Condvar::new(), room: Condvar::new(), count }
-    }
-
-    /// Works on files until none is left; any number of threads may.
-    pub fn work(&self, root: &Path, files: &[SourceFile]) {
-        let _guard = StopOnPanic(self);
-        while let Some(at) = self.start(files) {
-            let prepared = prepare(root, &files[at]);
-            let mut state = self.lock();
-            state.done.insert(at, (files[at].stamp.size, prepared));
-            if at == state.next_to_take {
-                self.ready.notify_one();
-            }
-        }
-    }
-
-    /// The next file in order; none when all were taken.
-    pub fn take(&self) -> Option<(usize, Prepared)> {
-        let mut state = self.lock();
-        let at = state.next_to_take;
-        if at == self.count {
-            return None;
-        }
-        loop {
-            if let Some((size, prepared)) = state.done.remove(&at) {
-                state.next_to_take += 1;
-                state.in_flight -= size;
-                self.room.notify_all();
-                return Some((at, prepared));
-            }
-            assert!(!state.stopped, "a thread that reads files has panicked");
-            state = self.ready.wait(state).expect("no thread panics with it");
-        }
-    }
-
-    /// Nobody takes any more.
-    pub fn stop(&self) {
-        self.lock().stopped = true;
-        self.room.notify_all();
-        self.ready.notify_all();
-    }
-
-    fn start(&self, files: &[SourceFile]) -> Option<usize> {
-        let mut state = self.lock();
-        loop {
-            let at = state.next_to_start;
-            if state.stopped || at == self.count {
-                return None;
-            }
-            let size = files[at].stamp.size;
-            let alone = state.in_flight == 0;
-            if alone || (state.in_flight + size <= IN_FLIGHT_BYTES && at - state.next_to_take < IN_FLIGHT_FILES) {
-                state.next_to_start += 1;
-                state.in_flight += size;
-                return Some(at);
-            }
-            state = self.room.wait(state).expect("no thread panics with it");
-        }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().expect("no thread panics with it")
-    }
-}
-
-/// A thread that panics must not leave the others waiting for it.
-struct StopOnPanic<'a>(&'a InOrder);
-
-impl Drop for StopOnPanic<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            self.0.stop();
+impl Prepared {
+    /// The digest of an envelope.
+    pub fn sha256(&self) -> Option<Digest> {
+        match self {
+            Self::Envelope { sha256, .. } => Some(*sha256),
+            _ => None,
         }
     }
 }
 
-fn prepare(root: &Path, file: &SourceFile) -> Prepared {
-    match source::read(root, file) {
-        Content::Whole(bytes) => match Envelope::parse(&bytes) {
-            Ok(envelope) => Prepared::Envelope { sha256: Digest::of(&bytes), envelope: Box::new(envelope), bytes },
+/// Files that follow each other, as they were read.
+pub struct Group<'a> {
+    /// Each file, and what it is.
+    pub files: Vec<(&'a SourceFile, Prepared)>,
+    /// The bytes of all envelopes, one behind the other.
+    pub bytes: Vec<u8>,
+}
+
+/// Hands over all files in groups, in order, until `each` fails.
+///
+/// # Errors
+/// What `each` says.
+pub fn prepare_all<'a, E>(
+    root: &Path,
+    files: &'a [SourceFile],
+    threads: usize,
+    mut each: impl FnMut(&Group<'a>) -> Result<(), E>,
+) -> Result<(), E> {
+    let groups = groups(files);
+    let weights: Vec<u64> = groups.iter().map(|group| group.iter().map(weight).sum()).collect();
+    let limits = Limits { threads, weight: AHEAD_BYTES, items: AHEAD_GROUPS };
+    let spare = Spare::default();
+    let work = |at: usize| read_group(root, groups[at], spare.take());
+    ahead::in_order(&weights, limits, work, |_, group| {
+        let handled = each(&group);
+        spare.keep(group.bytes);
+        handled
+    })
+}
+
+/// Cuts the files into groups of those that follow each other.
+fn groups(files: &[SourceFile]) -> Vec<&[SourceFile]> {
+    let (mut groups, mut rest) = (Vec::new(), files);
+    while !rest.is_empty() {
+        let mut bytes = 0;
+        let fits = |file: &&SourceFile| {
+            bytes += weight(file);
+            bytes <= GROUP_BYTES
+        };
+        let count = rest.iter().take(GROUP_FILES).take_while(fits).count();
+        let (group, others) = rest.split_at(count.max(1));
+        groups.push(group);
+        rest = others;
+    }
+    groups
+}
+
+/// What a file will take in memory: nothing is read of one that is too large.
+fn weight(file: &SourceFile) -> u64 {
+    if file.stamp.size > ENVELOPE_MAX { 0 } else { file.stamp.size }
+}
+
+fn read_group<'a>(root: &Path, files: &'a [SourceFile], mut bytes: Vec<u8>) -> Group<'a> {
+    bytes.clear();
+    let files = files.iter().map(|file| (file, prepare(root, file, &mut bytes))).collect();
+    Group { files, bytes }
+}
+
+/// Reads one file behind the bytes that are there; what is no envelope leaves none.
+fn prepare(root: &Path, file: &SourceFile, bytes: &mut Vec<u8>) -> Prepared {
+    let from = bytes.len();
+    let prepared = match source::read(root, file, bytes) {
+        Content::Whole => match Envelope::parse(&bytes[from..]) {
+            Ok(envelope) => Prepared::Envelope {
+                sha256: Digest::of(&bytes[from..]),
+                envelope: Box::new(envelope),
+                at: from..bytes.len(),
+            },
             Err(fault) => Prepared::NotAnEnvelope { code: fault.code(), why: fault.to_string() },
         },
         Content::TooLarge => Prepared::NotAnEnvelope {
@@ -150,5 +133,49 @@ fn prepare(root: &Path, file: &SourceFile) -> Prepared {
         Content::Gone => Prepared::Gone,
         Content::Changing => Prepared::Changing,
         Content::Refused(why) => Prepared::Unreadable(why),
+    };
+    if !matches!(prepared, Prepared::Envelope { .. }) {
+        bytes.truncate(from);
+    }
+    prepared
+}
+
+/// Buffers of groups that were handed over, to be used again: fresh memory costs a page fault for each 4 KiB.
+#[derive(Default)]
+struct Spare(Mutex<Vec<Vec<u8>>>);
+
+impl Spare {
+    fn take(&self) -> Vec<u8> {
+        self.0.lock().ok().and_then(|mut spare| spare.pop()).unwrap_or_default()
+    }
+
+    fn keep(&self, buffer: Vec<u8>) {
+        if let Ok(mut spare) = self.0.lock()
+            && buffer.capacity() as u64 <= 2 * GROUP_BYTES
+            && spare.len() < AHEAD_GROUPS
+        {
+            spare.push(buffer);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::source::Stamp;
+
+    fn file(size: u64) -> SourceFile {
+        let stamp = Stamp { dev: 0, ino: 0, size, mtime: 0, ctime: 0 };
+        SourceFile { path: "x.json".into(), name: "x.json".into(), stamp }
+    }
+
+    #[test]
+    fn groups_hold_files_that_follow_each_other_and_a_large_one_alone() {
+        let sizes = [vec![1; 300], vec![GROUP_BYTES + 1, 5, GROUP_BYTES - 5, 1], vec![ENVELOPE_MAX + 1, 1]].concat();
+        let files: Vec<SourceFile> = sizes.iter().map(|size| file(*size)).collect();
+        let groups = groups(&files);
+        let lengths: Vec<usize> = groups.iter().map(|group| group.len()).collect();
+        assert_eq!(lengths, [128, 128, 44, 1, 2, 3]);
+        assert_eq!(groups.concat().len(), files.len());
     }
 }

@@ -1,0 +1,226 @@
+//! Works on items ahead of the caller: on several threads, within bounds, results in order.
+//!
+//! The items are few and large: a caller that has many small ones makes groups of them, for handing over one item costs
+//! two locks and sometimes a system call that wakes a thread.
+
+use std::collections::BTreeMap;
+use std::sync::{Condvar, Mutex, MutexGuard};
+use std::thread;
+
+/// How far ahead of the caller the threads may work.
+#[derive(Debug, Clone, Copy)]
+pub struct Limits {
+    /// Threads; with one the caller does the work itself.
+    pub threads: usize,
+    /// Weight of the items that are in work or done and not taken, all threads together. An item that weighs more is
+    /// worked on alone.
+    pub weight: u64,
+    /// Number of these items.
+    pub items: usize,
+}
+
+/// Calls `work` with the position of each item, and `each` with the results, in order, until one fails.
+/// `weights` has the weight of each item, as [`Limits::weight`] counts it. Where the system gives no thread, the caller
+/// does the work.
+///
+/// # Errors
+/// What `each` says.
+///
+/// # Panics
+/// If `work` panics.
+pub fn in_order<R: Send, E>(
+    weights: &[u64],
+    limits: Limits,
+    work: impl Fn(usize) -> R + Sync,
+    mut each: impl FnMut(usize, R) -> Result<(), E>,
+) -> Result<(), E> {
+    let queue = Queue { state: Mutex::default(), ready: Condvar::new(), room: Condvar::new(), weights, limits };
+    thread::scope(|scope| {
+        let _guard = StopAtEnd(&queue);
+        let wanted = if limits.threads > 1 { limits.threads.min(weights.len()) } else { 0 };
+        let spawn = || thread::Builder::new().spawn_scoped(scope, || queue.work(&work));
+        let has_threads = (0..wanted).map_while(|_| spawn().ok()).count() > 0;
+        for at in 0..weights.len() {
+            let result = match has_threads {
+                true => queue.take(at),
+                false => Some(work(at)),
+            };
+            // None: a thread has panicked, and the scope passes that on.
+            let Some(result) = result else { return Ok(()) };
+            each(at, result)?;
+        }
+        Ok(())
+    })
+}
+
+struct Queue<'a, R> {
+    state: Mutex<State<R>>,
+    /// The next result is there.
+    ready: Condvar,
+    /// Something was taken.
+    room: Condvar,
+    weights: &'a [u64],
+    limits: Limits,
+}
+
+struct State<R> {
+    next_to_start: usize,
+    next_to_take: usize,
+    /// Weight of what was started and not taken.
+    weight: u64,
+    done: BTreeMap<usize, R>,
+    /// Whether somebody waits for room.
+    is_full: bool,
+    stopped: bool,
+}
+
+impl<R> Default for State<R> {
+    fn default() -> Self {
+        let done = BTreeMap::new();
+        Self { next_to_start: 0, next_to_take: 0, weight: 0, done, is_full: false, stopped: false }
+    }
+}
+
+impl<R> Queue<'_, R> {
+    fn work(&self, work: &impl Fn(usize) -> R) {
+        let _guard = StopOnPanic(self);
+        while let Some(at) = self.start() {
+            let result = work(at);
+            let mut state = self.lock();
+            state.done.insert(at, result);
+            if at == state.next_to_take {
+                self.ready.notify_one();
+            }
+        }
+    }
+
+    /// The next item to work on; none if all were started or nobody takes any more.
+    fn start(&self) -> Option<usize> {
+        let mut state = self.lock();
+        loop {
+            let at = state.next_to_start;
+            if state.stopped || at == self.weights.len() {
+                return None;
+            }
+            let ahead = at - state.next_to_take;
+            let fits = state.weight + self.weights[at] <= self.limits.weight && ahead < self.limits.items;
+            if ahead == 0 || fits {
+                state.next_to_start += 1;
+                state.weight += self.weights[at];
+                return Some(at);
+            }
+            state.is_full = true;
+            state = self.room.wait(state).expect(POISONED);
+        }
+    }
+
+    /// Waits for this result; none if a thread has panicked.
+    fn take(&self, at: usize) -> Option<R> {
+        let mut state = self.lock();
+        loop {
+            if let Some(result) = state.done.remove(&at) {
+                state.next_to_take = at + 1;
+                state.weight -= self.weights[at];
+                // Woken when half of the room is free: waking a thread for each item costs more than the item.
+                let has_room = state.weight <= self.limits.weight / 2
+                    && state.next_to_start - state.next_to_take <= self.limits.items / 2;
+                if state.is_full && has_room {
+                    state.is_full = false;
+                    self.room.notify_all();
+                }
+                return Some(result);
+            }
+            if state.stopped {
+                return None;
+            }
+            state = self.ready.wait(state).expect(POISONED);
+        }
+    }
+
+    fn stop(&self) {
+        // A panic elsewhere must not become two.
+        if let Ok(mut state) = self.state.lock() {
+            state.stopped = true;
+        }
+        self.room.notify_all();
+        self.ready.notify_all();
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State<R>> {
+        self.state.lock().expect(POISONED)
+    }
+}
+
+const POISONED: &str = "lock poisoned: another thread panicked while it held it";
+
+/// The caller takes no more, be it for an error or a panic: the threads must not wait for room.
+struct StopAtEnd<'a, 'q, R>(&'a Queue<'q, R>);
+
+impl<R> Drop for StopAtEnd<'_, '_, R> {
+    fn drop(&mut self) {
+        self.0.stop();
+    }
+}
+
+/// A thread that panics must not leave the others and the caller waiting for it.
+struct StopOnPanic<'a, 'q, R>(&'a Queue<'q, R>);
+
+impl<R> Drop for StopOnPanic<'_, '_, R> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.stop();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { threads: 3, weight: 100, items: 4 };
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+        #[test]
+        fn results_come_in_order_and_within_the_bounds(
+            weights in proptest::collection::vec(0u64..200, 0..40),
+            threads in 1usize..5,
+        ) {
+            let (ahead, most) = (AtomicU64::new(0), AtomicU64::new(0));
+            let limits = Limits { threads, ..LIMITS };
+            let work = |at: usize| {
+                let now = ahead.fetch_add(weights[at], Ordering::SeqCst) + weights[at];
+                most.fetch_max(now, Ordering::SeqCst);
+                at * 3
+            };
+            let mut taken = Vec::new();
+            let ended: Result<(), ()> = in_order(&weights, limits, work, |at, result| {
+                ahead.fetch_sub(weights[at], Ordering::SeqCst);
+                taken.push(result);
+                Ok(())
+            });
+            prop_assert_eq!(ended, Ok(()));
+            prop_assert_eq!(taken, (0..weights.len()).map(|at| at * 3).collect::<Vec<_>>());
+            // An item heavier than the bound is in work alone; what was taken is counted off only in `each`.
+            let heaviest = weights.iter().copied().max().unwrap_or(0);
+            prop_assert!(most.into_inner() <= LIMITS.weight.max(heaviest) + heaviest);
+        }
+    }
+
+    #[test]
+    fn an_error_of_the_caller_ends_the_threads() {
+        let ended = in_order(&[1; 1000], LIMITS, |at| at, |at, _| if at == 7 { Err("enough") } else { Ok(()) });
+        assert_eq!(ended, Err("enough"));
+    }
+
+    #[test]
+    #[should_panic(expected = "a scoped thread panicked")]
+    fn a_panic_of_the_work_reaches_the_caller() {
+        let work = |at: usize| if at == 5 { panic!("as planned") } else { at };
+        let _: Result<(), ()> = in_order(&[1; 100], LIMITS, work, |_, _| Ok(()));
+    }
+}
