@@ -79,19 +79,17 @@ struct Came {
 impl Came {
     /// Of all batches in the ledger; the newest definition of each connector.
     fn of(ledger: Option<&Ledger>, options: &CheckOptions) -> Result<Self> {
-        let (mut connectors, mut applicants) = (BTreeMap::new(), BTreeMap::new());
-        for row in ledger.map_or(Ok(Vec::new()), Ledger::incoming_all)? {
-            for entry in &row.manifest.connectors {
-                let id = options.connectors.get(&entry.id).unwrap_or(&entry.id).clone();
-                let (name, kind, scope) = (entry.name.clone(), entry.kind.clone(), Scope::None);
+        let Some(ledger) = ledger else { return Ok(Self { connectors: Vec::new(), applicants: BTreeMap::new() }) };
+        let mut connectors = BTreeMap::new();
+        for stream in ledger.incoming_streams()? {
+            for came in ledger.came_connectors(stream)? {
+                let id = options.connectors.get(&came.id).unwrap_or(&came.id).clone();
+                let (name, kind, scope) = (came.name, came.kind, Scope::None);
                 let connector = Connector { id, name, kind, scope, auto: None, validate_before_import: None };
                 connectors.insert(connector.id.clone(), connector);
             }
-            for entry in &row.manifest.applicants {
-                *applicants.entry(entry.id.clone()).or_default() += entry.envelopes;
-            }
         }
-        Ok(Self { connectors: connectors.into_values().collect(), applicants })
+        Ok(Self { connectors: connectors.into_values().collect(), applicants: ledger.came_applicants()? })
     }
 }
 

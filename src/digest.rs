@@ -54,6 +54,14 @@ impl fmt::Debug for Digest {
 #[error("not a SHA-256 digest of 64 lower-case hex digits")]
 pub struct NotADigest;
 
+impl Digest {
+    /// The smallest and the largest digest that begin with these hex digits.
+    pub fn range_of(digits: &str) -> Option<(Self, Self)> {
+        let filled = |with: &str| [digits, &with.repeat(64_usize.saturating_sub(digits.len()))].concat().parse().ok();
+        Some((filled("0")?, filled("f")?))
+    }
+}
+
 impl FromStr for Digest {
     type Err = NotADigest;
 

@@ -17,6 +17,7 @@ mod unpack;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use crate::batch::manifest::Succeeds;
 use crate::digest::Digest;
 use crate::disk;
 use crate::envelope::Connector;
@@ -34,10 +35,10 @@ use crate::sink::queues::gate::Gate;
 use crate::sink::spool::Spool;
 use crate::sink::{Destination, Ended, Reach, Sink};
 use crate::site::Site;
-use crate::stream::{Link, Missing, Numbers, Size, StreamId};
+use crate::stream::{Lineages, Missing, Numbers, Size, StreamId, is_settled};
 use crate::text::{count, size};
 use crate::trust::TrustStore;
-use crate::verify::{lineage, part_finding, succession};
+use crate::verify::part_finding;
 
 use decide::Applicants;
 use deliver::Delivering;
@@ -114,15 +115,14 @@ pub fn import(
     observer: &dyn Observer,
     report: &mut ImportReport,
 ) -> Result<()> {
-    take::sweep(site)?;
-    take::adopt_orphans(site, ledger, store)?;
-    let mut on_medium = Vec::new();
+    take::look_through_inbox(site, ledger, store)?;
+    let mut on_medium = BTreeSet::new();
     if let Some(medium) = medium {
         on_medium = take::take(site, ledger, medium, store, options, observer, report)?;
     }
     let target = target(ledger, options)?;
     if options.redeliver {
-        reopen(ledger, medium.is_some().then_some(on_medium.as_slice()))?;
+        reopen(ledger, medium.is_some().then_some(&on_medium))?;
     }
     admit_all(site, ledger, store, options, report)?;
     report_incomplete(site, ledger, &on_medium, report)?;
@@ -188,10 +188,11 @@ fn is_one_directory(known: &DestinationRow, to: &Destination) -> bool {
     here.is_some_and(|here| real(Path::new(&known.address)) == Some(here))
 }
 
-fn reopen(ledger: &Ledger, only: Option<&[Digest]>) -> Result<()> {
-    for row in ledger.incoming_in(State::Delivered)? {
-        if !row.pruned && only.is_none_or(|only| only.contains(&row.sha256)) {
-            ledger.set_state(row.id, State::Admitted, None)?;
+fn reopen(ledger: &Ledger, only: Option<&BTreeSet<Digest>>) -> Result<()> {
+    for batch in ledger.batches_in(State::Delivered)? {
+        let wanted = only.is_none_or(|only| only.contains(&batch.sha256));
+        if wanted && ledger.standing_of(batch.sha256)?.is_some_and(|standing| !standing.pruned) {
+            ledger.set_state(batch.id, State::Admitted, None)?;
         }
     }
     Ok(())
@@ -205,14 +206,15 @@ fn admit_all(
     report: &mut ImportReport,
 ) -> Result<()> {
     recheck_admitted(site, ledger, store, options, report)?;
-    let mut waiting: BTreeMap<StreamId, Vec<IncomingRow>> = BTreeMap::new();
-    for row in ledger.incoming_in(State::Whole)? {
-        waiting.entry(row.manifest.stream).or_default().push(row);
+    let mut waiting: BTreeMap<StreamId, Vec<i64>> = BTreeMap::new();
+    for batch in ledger.batches_in(State::Whole)? {
+        waiting.entry(batch.stream).or_default().push(batch.id);
     }
-    let order = succession_order(ledger, waiting.keys().copied().collect(), waiting.values().flatten())?;
+    let order = succession_order(waiting.keys().copied().collect(), &ledger.lineages(true)?);
+    let mut lineages = ledger.lineages(false)?;
     for stream in order {
-        let rows = waiting.remove(&stream).unwrap_or_default();
-        admit_stream(site, ledger, store, options, stream, rows, report)?;
+        let batches = waiting.remove(&stream).unwrap_or_default();
+        admit_stream(site, ledger, store, options, stream, &batches, &mut lineages, report)?;
     }
     Ok(())
 }
@@ -225,8 +227,9 @@ fn recheck_admitted(
     options: &ImportOptions,
     report: &mut ImportReport,
 ) -> Result<()> {
-    let lineages: Vec<_> = ledger.incoming_firsts()?.iter().filter_map(|r| succession(&r.manifest)).collect();
-    for row in ledger.incoming_in(State::Admitted)? {
+    let lineages = ledger.lineages(false)?;
+    for batch in ledger.batches_in(State::Admitted)? {
+        let Some(row) = ledger.incoming_by_id(batch.id)? else { continue };
         if let Err(refusal) = admit::open(site, &lineages, store, options, &row) {
             refuse(site, ledger, &row, refusal, report)?;
         }
@@ -234,36 +237,54 @@ fn recheck_admitted(
     Ok(())
 }
 
+/// A batch that may be admitted, as far as its place in the stream is judged by it.
+struct Candidate {
+    id: i64,
+    standing: Option<String>,
+    succeeds: Option<Succeeds>,
+}
+
+#[allow(clippy::too_many_arguments, reason = "a step between two places, with the rules of the run")]
 fn admit_stream(
     site: &Site,
     ledger: &mut Ledger,
     store: &TrustStore,
     options: &ImportOptions,
     stream: StreamId,
-    rows: Vec<IncomingRow>,
+    batches: &[i64],
+    lineages: &mut Lineages,
     report: &mut ImportReport,
 ) -> Result<()> {
-    let lineages: Vec<_> = ledger.incoming_firsts()?.iter().filter_map(|r| succession(&r.manifest)).collect();
-    let mut candidates = Vec::new();
-    for row in rows {
-        match admit::open(site, &lineages, store, options, &row) {
-            Ok(link) => candidates.push((row, link)),
+    let (mut candidates, mut links) = (Vec::new(), Vec::new());
+    for id in batches {
+        let Some(row) = ledger.incoming_by_id(*id)? else { continue };
+        match admit::open(site, lineages, store, options, &row) {
+            Ok(link) => {
+                candidates.push(Candidate { id: row.id, standing: row.standing, succeeds: row.manifest.succeeds });
+                links.push(link);
+            }
             Err(refusal) => refuse(site, ledger, &row, refusal, report)?,
         }
     }
-    let position = ledger.position(stream)?;
-    let links: Vec<_> = candidates.iter().map(|(_, link)| link.clone()).collect();
-    let waits =
-        options.on_gap == OnGap::Hold && position.last().is_none() && waits_for_the_old_one(ledger, &candidates)?;
-    for (verdict, (row, _)) in admit::admit(position, &links, options.on_gap).into_iter().zip(&candidates) {
+    let (Some(first), Some(last)) = (links.first(), links.last()) else { return Ok(()) };
+    let position = ledger.position(stream, &(first.sequence..=last.sequence))?;
+    let waits = options.on_gap == OnGap::Hold
+        && position.last().is_none()
+        && waits_for_the_old_one(ledger, candidates.iter().find_map(|c| c.succeeds))?;
+    for (verdict, candidate) in admit::admit(position, &links, options.on_gap).into_iter().zip(&candidates) {
         let verdict = if waits { admit::Admission::Keep(admit::Kept::Waiting) } else { verdict };
         match verdict {
-            admit::Admission::Admit { late } => ledger.set_admitted(row.id, late)?,
+            admit::Admission::Admit { late } => {
+                ledger.set_admitted(candidate.id, late)?;
+                candidate.succeeds.iter().for_each(|s| lineages.add(stream, s.stream));
+            }
             admit::Admission::Keep(kept) => {
                 // What is missing is said at every run, elsewhere; that a batch waits for it, once.
-                if row.standing.as_deref() != Some(kept.code()) {
-                    ledger.set_state(row.id, State::Whole, Some(kept.code()))?;
-                    report.findings.push(kept.finding(&row.manifest, row.sha256));
+                if candidate.standing.as_deref() != Some(kept.code()) {
+                    ledger.set_state(candidate.id, State::Whole, Some(kept.code()))?;
+                    if let Some(row) = ledger.incoming_by_id(candidate.id)? {
+                        report.findings.push(kept.finding(&row.manifest, row.sha256));
+                    }
                 }
             }
         }
@@ -271,12 +292,12 @@ fn admit_stream(
     Ok(())
 }
 
-/// Whether the end of the stream that these begin to go on from has not come, and is still waited for.
-fn waits_for_the_old_one(ledger: &Ledger, begin: &[(IncomingRow, Link)]) -> Result<bool> {
-    let Some(succeeds) = begin.iter().find_map(|(row, _)| row.manifest.succeeds) else { return Ok(false) };
-    let old = ledger.position(succeeds.stream)?;
-    let (from, to) = (old.last().unwrap_or(0) + 1, succeeds.sequence.get());
-    Ok((from <= to && !old.is_settled(&(from..=to))) || !old.missing().is_empty())
+/// Whether the end of the stream that this one goes on from has not come, and is still waited for.
+fn waits_for_the_old_one(ledger: &Ledger, succeeds: Option<Succeeds>) -> Result<bool> {
+    let Some(succeeds) = succeeds else { return Ok(false) };
+    let (from, to) = (ledger.last_admitted(succeeds.stream)?.unwrap_or(0) + 1, succeeds.sequence.get());
+    let end_has_come = from > to || is_settled(&(from..=to), &ledger.settled(succeeds.stream)?);
+    Ok(!end_has_come || !ledger.gaps(Some(succeeds.stream))?.is_empty())
 }
 
 fn refuse(
@@ -307,23 +328,17 @@ fn refuse(
 }
 
 /// Streams so that each stands behind those that it goes on from.
-fn succession_order<'a>(
-    ledger: &Ledger,
-    streams: Vec<StreamId>,
-    with: impl Iterator<Item = &'a IncomingRow>,
-) -> Result<Vec<StreamId>> {
-    let mut pairs: Vec<_> = with.filter_map(|r| succession(&r.manifest)).collect();
-    pairs.extend(ledger.incoming_firsts()?.iter().filter_map(|r| succession(&r.manifest)));
-    let mut streams = streams;
-    streams.sort_by_key(|s| (lineage(&pairs, s.uuid()).len(), *s));
-    Ok(streams)
+fn succession_order(mut streams: Vec<StreamId>, lineages: &Lineages) -> Vec<StreamId> {
+    streams.sort_by_cached_key(|s| (lineages.of(*s, None).len(), *s));
+    streams
 }
 
 /// Batches of which parts are missing, at every run until they come; what the medium at hand showed of
 /// them has been said already. One whose parts have come back after all is looked at in the next run.
-fn report_incomplete(site: &Site, ledger: &Ledger, said: &[Digest], report: &mut ImportReport) -> Result<()> {
-    for row in ledger.incoming_in(State::Incomplete)? {
-        let shelf = KeptShelf::new(take::folder(site, &row.manifest, row.sha256));
+fn report_incomplete(site: &Site, ledger: &Ledger, said: &BTreeSet<Digest>, report: &mut ImportReport) -> Result<()> {
+    for batch in ledger.batches_in(State::Incomplete)? {
+        let Some(row) = ledger.incoming_by_id(batch.id)? else { continue };
+        let shelf = KeptShelf::new(take::folder(site, batch));
         let missing: Vec<_> = row.manifest.parts().filter(|p| !shelf.has(p)).collect();
         if missing.is_empty() {
             ledger.set_state(row.id, State::Whole, None)?;
@@ -342,8 +357,7 @@ fn has_work(ledger: &Ledger, target: &Target) -> Result<bool> {
         Target::Known(row) => ledger.unsettled(row.id)? > 0 || !ledger.open_works(row.id)?.is_empty(),
         Target::First => false,
     };
-    let set_aside = || -> Result<bool> { Ok(ledger.set_aside()?.iter().any(|a| a.kind != "quarantined")) };
-    Ok(unfinished || !ledger.incoming_in(State::Admitted)?.is_empty() || set_aside()?)
+    Ok(unfinished || ledger.has_batch_in(State::Admitted)? || ledger.has_waiting()?)
 }
 
 fn deliver_all(
@@ -423,11 +437,15 @@ fn deliver_all(
 /// What waits, then each batch of each stream.
 fn deliver_each(delivering: &mut Delivering<'_>, observer: &dyn Observer) -> Result<()> {
     delivering.retry_set_aside()?;
-    let rows = delivering.admitted()?;
-    let streams: BTreeSet<StreamId> = rows.iter().map(|r| r.manifest.stream).collect();
-    for stream in succession_order(delivering.ledger(), streams.into_iter().collect(), [].iter())? {
-        for row in rows.iter().filter(|r| r.manifest.stream == stream) {
-            delivering.batch(row, observer)?;
+    let mut batches: BTreeMap<StreamId, Vec<i64>> = BTreeMap::new();
+    for batch in delivering.ledger().batches_in(State::Admitted)? {
+        batches.entry(batch.stream).or_default().push(batch.id);
+    }
+    for stream in succession_order(batches.keys().copied().collect(), &delivering.ledger().lineages(false)?) {
+        for id in batches.remove(&stream).unwrap_or_default() {
+            if let Some(row) = delivering.ledger().incoming_by_id(id)? {
+                delivering.batch(&row, observer)?;
+            }
         }
     }
     Ok(())
@@ -446,7 +464,7 @@ fn report_missing(ledger: &Ledger, report: &mut ImportReport) -> Result<()> {
     let mut heads = Vec::new();
     for DeliveredBatch { batch, .. } in newest.values() {
         let (stream, sequence) = (batch.stream, batch.sequence);
-        let is_last = ledger.position(stream)?.last().is_none_or(|last| last <= sequence);
+        let is_last = ledger.last_admitted(stream)?.is_none_or(|last| last <= sequence);
         heads.push(Head { stream, sequence, code: head_code(batch.sha256), is_last });
     }
     report.heads = heads;
@@ -459,26 +477,11 @@ fn report_missing(ledger: &Ledger, report: &mut ImportReport) -> Result<()> {
 /// # Errors
 /// SQLite refused.
 pub fn all_missing(ledger: &Ledger) -> Result<Vec<(StreamId, Missing, bool)>> {
-    let mut out = Vec::new();
-    for stream in ledger.incoming_streams()? {
-        let mut position = ledger.position(stream)?;
-        for row in ledger.incoming_in(State::Whole)?.iter().filter(|r| r.manifest.stream == stream) {
-            if row.standing.as_deref() == Some("waiting") {
-                position.admit(row.manifest.link(row.sha256));
-            }
-        }
-        for missing in position.missing() {
-            let begins = position.first().is_some_and(|first| missing.numbers.end() < &first);
-            out.push((stream, missing, begins));
-        }
-    }
-    let waiting = ledger.incoming_in(State::Whole)?;
-    let waiting = waiting.iter().filter(|r| r.standing.as_deref() == Some("waiting"));
-    for succeeds in ledger.incoming_firsts()?.iter().chain(waiting).filter_map(|r| r.manifest.succeeds) {
-        let position = ledger.position(succeeds.stream)?;
-        let (from, to) = (position.last().unwrap_or(0) + 1, succeeds.sequence.get());
-        if from <= to && !position.is_settled(&(from..=to)) {
-            out.push((succeeds.stream, Missing { numbers: from..=to, size: None }, false));
+    let mut out = ledger.gaps(None)?;
+    for (stream, end) in ledger.ends_of_succeeded()? {
+        let numbers = ledger.last_admitted(stream)?.unwrap_or(0) + 1..=end;
+        if !numbers.is_empty() && !is_settled(&numbers, &ledger.settled(stream)?) {
+            out.push((stream, Missing { numbers, size: None }, false));
         }
     }
     Ok(out)
@@ -528,26 +531,22 @@ fn numbers_and_size(missing: &[(&Missing, bool)]) -> (Numbers, String) {
 }
 
 fn count_aside(ledger: &Ledger, report: &mut ImportReport) -> Result<()> {
-    let mut unmapped: std::collections::BTreeMap<Option<String>, u64> = std::collections::BTreeMap::new();
-    for row in ledger.set_aside()? {
-        match row.kind.as_str() {
-            "held" => report.held_in_all += 1,
-            _ => report.quarantined_in_all += 1,
-        }
-        if row.code == "applicant" {
-            *unmapped.entry(row.applicant).or_default() += 1;
+    for count in ledger.aside_counts()? {
+        match count.kind.as_str() {
+            "held" => report.held_in_all += count.number,
+            _ => report.quarantined_in_all += count.number,
         }
     }
-    report.unmapped = unmapped.into_iter().collect();
+    report.unmapped = ledger.unmapped_applicants()?;
     Ok(())
 }
 
 /// Removes delivered batches from the inbox once they were kept long enough. Nothing else ever goes by age.
 fn prune(site: &Site, ledger: &Ledger, keep: u64) -> Result<()> {
     let before = disk::now().0.saturating_sub(i64::try_from(keep).unwrap_or(i64::MAX));
-    for row in ledger.incoming_done_before(before)? {
-        take::remove(site, &row)?;
-        ledger.set_pruned(row.id, true)?;
+    for batch in ledger.done_before(before)? {
+        take::remove(site, batch)?;
+        ledger.set_pruned(batch.id, true)?;
     }
     Ok(())
 }

@@ -39,6 +39,9 @@ pub const NUMBER_MAX: u64 = (1 << 53) - 1;
 /// Digests in a manifest's `history`.
 pub const HISTORY_LENGTH: usize = 32;
 
+/// Streams that one goes on from, followed back. A stream is renewed when its exporter's ledger was lost.
+pub const LINEAGE_MAX: usize = 256;
+
 /// Object types or markings named apart in an index; further ones count on `*`.
 pub const NAMED_KINDS_MAX: usize = 256;
 

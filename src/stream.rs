@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
 use crate::digest::Digest;
-use crate::limits::{HISTORY_LENGTH, NUMBER_MAX};
+use crate::limits::{HISTORY_LENGTH, LINEAGE_MAX, NUMBER_MAX};
 
 pub use numbers::{NotNumbers, Numbers};
 
@@ -189,6 +189,30 @@ pub struct Missing {
     pub size: Option<Size>,
 }
 
+/// Which stream goes on from which.
+#[derive(Clone, Debug, Default)]
+pub struct Lineages(BTreeMap<StreamId, StreamId>);
+
+impl Lineages {
+    /// This stream goes on from that one. What was said first counts.
+    pub fn add(&mut self, stream: StreamId, before: StreamId) {
+        self.0.entry(stream).or_insert(before);
+    }
+
+    /// A stream and those that it goes on from, nearest first. `claim` is what a batch of it says, which counts where
+    /// nothing is known.
+    pub fn of(&self, stream: StreamId, claim: Option<StreamId>) -> Vec<Uuid> {
+        let (mut out, mut at) = (vec![stream.uuid()], stream);
+        while out.len() <= LINEAGE_MAX {
+            let claimed = claim.filter(|_| at == stream);
+            let Some(before) = self.0.get(&at).copied().or(claimed).filter(|b| !out.contains(&b.uuid())) else { break };
+            out.push(before.uuid());
+            at = before;
+        }
+        out
+    }
+}
+
 /// What one stream's admitted batches say, together with what the operator settled.
 #[derive(Clone, Debug, Default)]
 pub struct Position {
@@ -208,11 +232,6 @@ impl Position {
     /// The largest admitted number.
     pub fn last(&self) -> Option<u64> {
         self.admitted.last_key_value().map(|(n, _)| *n)
-    }
-
-    /// The smallest admitted number.
-    pub fn first(&self) -> Option<u64> {
-        self.admitted.first_key_value().map(|(n, _)| *n)
     }
 
     /// Where a batch stands.
@@ -242,34 +261,9 @@ impl Position {
         Standing::Unlinked
     }
 
-    /// What has not come and was not settled: the unknown start first, then each gap.
-    pub fn missing(&self) -> Vec<Missing> {
-        let mut out = Vec::new();
-        let mut known: Option<&Link> = None;
-        for link in self.admitted.values().filter_map(|links| links.first()) {
-            let from = known.map_or(1, |k| k.sequence + 1);
-            if from < link.sequence {
-                let gap = match known {
-                    Some(k) => self.between(k.sequence, link),
-                    None => Missing { numbers: 1..=link.sequence - 1, size: Some(link.before) },
-                };
-                out.extend(self.unsettled(gap));
-            }
-            known = Some(link);
-        }
-        out
-    }
-
     /// Whether the operator waits no longer for any of these numbers.
     pub fn is_settled(&self, numbers: &RangeInclusive<u64>) -> bool {
-        let mut from = *numbers.start();
-        loop {
-            match self.settled.iter().find(|s| s.contains(&from)) {
-                Some(s) if s.end() >= numbers.end() => return true,
-                Some(s) => from = s.end() + 1,
-                None => return false,
-            }
-        }
+        is_settled(numbers, &self.settled)
     }
 
     fn fork(&self, batch: &Link, here: &[Link]) -> Option<Standing> {
@@ -320,18 +314,30 @@ impl Position {
         });
         Missing { numbers: known + 1..=batch.sequence - 1, size }
     }
+}
 
-    /// A gap as a whole, or what is left of it once settled numbers are taken out (then without a size).
-    fn unsettled(&self, gap: Missing) -> Vec<Missing> {
-        if !self.settled.iter().any(|s| s.start() <= gap.numbers.end() && gap.numbers.start() <= s.end()) {
-            return vec![gap];
+/// Whether all of these numbers are among those that are settled.
+pub fn is_settled(numbers: &RangeInclusive<u64>, settled: &[RangeInclusive<u64>]) -> bool {
+    let mut from = *numbers.start();
+    loop {
+        match settled.iter().find(|s| s.contains(&from)) {
+            Some(s) if s.end() >= numbers.end() => return true,
+            Some(s) => from = s.end() + 1,
+            None => return false,
         }
-        let mut left = vec![gap.numbers];
-        for s in &self.settled {
-            left = left.into_iter().flat_map(|l| without(l, s)).collect();
-        }
-        left.into_iter().map(|numbers| Missing { numbers, size: None }).collect()
     }
+}
+
+/// A gap as a whole, or what is left of it once settled numbers are taken out (then without a size).
+pub fn unsettled(gap: Missing, settled: &[RangeInclusive<u64>]) -> Vec<Missing> {
+    if !settled.iter().any(|s| s.start() <= gap.numbers.end() && gap.numbers.start() <= s.end()) {
+        return vec![gap];
+    }
+    let mut left = vec![gap.numbers];
+    for s in settled {
+        left = left.into_iter().flat_map(|l| without(l, s)).collect();
+    }
+    left.into_iter().map(|numbers| Missing { numbers, size: None }).collect()
 }
 
 fn without(numbers: RangeInclusive<u64>, settled: &RangeInclusive<u64>) -> Vec<RangeInclusive<u64>> {
@@ -346,6 +352,27 @@ fn without(numbers: RangeInclusive<u64>, settled: &RangeInclusive<u64>) -> Vec<R
         out.push(settled.end() + 1..=*numbers.end());
     }
     out
+}
+
+#[cfg(test)]
+impl Position {
+    /// What has not come and was not settled: the unknown start first, then each gap. The ledger finds the same with SQL.
+    pub fn missing(&self) -> Vec<Missing> {
+        let mut out = Vec::new();
+        let mut known: Option<&Link> = None;
+        for link in self.admitted.values().filter_map(|links| links.first()) {
+            let from = known.map_or(1, |k| k.sequence + 1);
+            if from < link.sequence {
+                let gap = match known {
+                    Some(k) => self.between(k.sequence, link),
+                    None => Missing { numbers: 1..=link.sequence - 1, size: Some(link.before) },
+                };
+                out.extend(unsettled(gap, &self.settled));
+            }
+            known = Some(link);
+        }
+        out
+    }
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::report::{Finding, Observer, VerifiedBatch, VerifyReport, Weight, fold
 use crate::shelf::PartFault;
 use crate::shelf::check::check_batch;
 use crate::shelf::medium::{Medium, Sighting};
-use crate::stream::Sequence;
+use crate::stream::{Lineages, Sequence, StreamId};
 use crate::text::{count, harmless};
 use crate::trust::{Authentic, NotAllowed, NotAuthentic, Signed, TrustStore};
 
@@ -43,11 +43,12 @@ pub fn verify(
     let mut report = VerifyReport::default();
     report.findings.extend(scan_findings(&medium));
     let (signed, any) = authenticate_all(&medium, store, &mut report.findings);
-    let succeeds: Vec<(Uuid, Uuid)> = signed.iter().filter_map(|(_, s)| succession(s)).collect();
+    let mut lineages = Lineages::default();
+    signed.iter().filter_map(|(_, s)| succession(s)).for_each(|(stream, before)| lineages.add(stream, before));
     let mut batch_files = 0;
     for (sighting, signed) in &signed {
         batch_files += 1 + signed.signers().len() as u64 + signed.parts().count() as u64;
-        let streams = lineage(&succeeds, signed.stream.uuid());
+        let streams = lineages.of(signed.stream, None);
         let objection = zone_finding(signed, options.zone.as_deref(), &sighting.place)
             .or_else(|| allowed_finding(signed, &streams, store, &sighting.place));
         match objection {
@@ -104,17 +105,8 @@ pub fn no_batch() -> Finding {
 }
 
 /// A stream and the one that it goes on from, as its number 1 says.
-pub fn succession(manifest: &Manifest) -> Option<(Uuid, Uuid)> {
-    Some((manifest.stream.uuid(), manifest.succeeds?.stream.uuid()))
-}
-
-/// A stream and those that it succeeds.
-pub fn lineage(succeeds: &[(Uuid, Uuid)], stream: Uuid) -> Vec<Uuid> {
-    let mut out = vec![stream];
-    while let Some((_, before)) = succeeds.iter().find(|(s, b)| Some(s) == out.last() && !out.contains(b)) {
-        out.push(*before);
-    }
-    out
+pub fn succession(manifest: &Manifest) -> Option<(StreamId, StreamId)> {
+    Some((manifest.stream, manifest.succeeds?.stream))
 }
 
 fn verify_one(

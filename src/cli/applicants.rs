@@ -62,11 +62,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
 }
 
 fn waiting(ledger: &Ledger) -> Result<Vec<(Option<String>, u64)>> {
-    let mut counts: BTreeMap<Option<String>, u64> = BTreeMap::new();
-    for row in ledger.set_aside()?.into_iter().filter(|r| r.code == "applicant") {
-        *counts.entry(row.applicant).or_default() += 1;
-    }
-    Ok(counts.into_iter().collect())
+    ledger.unmapped_applicants()
 }
 
 /// The section for airpouch.toml, each line a comment until a person puts an id in.

@@ -70,18 +70,24 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
 
 fn list(args: &Common, talk: &Talk) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
-    let rows = Ledger::look(&site)?.set_aside()?;
-    for row in &rows {
+    let ledger = Ledger::look(&site)?;
+    let (mut any, mut rows) = (false, Vec::new());
+    ledger.each_aside(|row| {
+        any = true;
+        // One by one, for there may be more than fits into memory; the document is asked for as a whole.
+        if args.json {
+            rows.push(as_json(&row));
+        }
         let connector = harmless(&row.connector_name);
         talk.result(&format!("{} {} {}: {}", row.sha256.short(), row.kind, row.code, row.what));
         let (name, ordinal, sequence) = (harmless(&row.name), row.ordinal, row.sequence);
         talk.result(&format!("         {name} of {connector}, envelope {ordinal} of batch {sequence}"));
         talk.result(&format!("         {}", advice(&row.code, row.sha256)));
-    }
-    if rows.is_empty() {
+        Ok(())
+    })?;
+    if !any {
         talk.note("nothing is held or quarantined");
     }
-    let rows: Vec<_> = rows.iter().map(as_json).collect();
     talk.json("quarantine list", ExitStatus::Done, &json!({"set_aside": rows}));
     Ok(ExitStatus::Done)
 }
@@ -109,8 +115,7 @@ fn release(args: &Release, talk: &Talk) -> Result<ExitStatus> {
         return Err(Error::failed("there is no site here").at(site.root()).advise("name it with --site DIR"));
     }
     let (ledger, _) = Ledger::open(&site, Role::Importer)?;
-    let rows = ledger.set_aside()?;
-    let mut fitting = rows.iter().filter(|r| r.kind == "quarantined" && r.sha256.to_string().starts_with(&args.sha256));
+    let mut fitting = ledger.aside_by_beginning(&args.sha256)?.into_iter().filter(|r| r.kind == "quarantined");
     let (Some(row), None) = (fitting.next(), fitting.next()) else {
         return Err(Error::usage(format!(
             "{:?} is not the beginning of exactly one quarantined digest",

@@ -5,7 +5,7 @@ use airpouch::batch::manifest::Manifest;
 use airpouch::error::Result;
 use airpouch::import::{all_missing, missing_findings};
 use airpouch::ledger::Ledger;
-use airpouch::ledger::delivered::State;
+use airpouch::ledger::delivered::{BatchId, Standing, State};
 use airpouch::report::{ExitStatus, Finding, Proof, Weight, head_code};
 use airpouch::sink::Destination;
 use airpouch::site::Role;
@@ -138,45 +138,67 @@ fn exporter(ledger: &Ledger, status: &mut Status) -> Result<()> {
 
 fn importer(ledger: &Ledger, status: &mut Status) -> Result<()> {
     status.destination = ledger.destination()?.map(|d| Destination::shown(&d.kind, &d.address));
-    let aside = ledger.set_aside()?;
-    for id in ledger.incoming_streams()? {
-        let mut stream = Stream { stream: id.to_string(), ..Stream::default() };
-        for row in ledger.incoming_all()?.into_iter().filter(|r| r.manifest.stream == id) {
-            stream.zone = row.manifest.zone.clone();
-            add(&mut stream, &row.manifest);
-            let word = match (row.state, row.standing.as_deref()) {
-                (State::Delivered, _) => "delivered",
-                (State::Admitted, _) => "being delivered",
-                (State::Incomplete, _) => "incomplete",
-                (State::Refused, _) => "refused",
-                (State::Whole, Some("fork")) => "held: fork",
-                (State::Whole, Some("unlinked")) => "held: unlinked",
-                (State::Whole, Some("waiting")) => "held: numbers before it are missing",
-                (State::Whole, _) => "taken, not delivered",
-            };
-            *stream.batches.entry(word).or_default() += 1;
-            if row.state == State::Delivered {
-                stream.head = Some(head_code(row.sha256));
-            }
-            status.to_settle.extend(batch_to_settle(&row));
+    for summary in ledger.stream_summaries()? {
+        let mut stream = Stream {
+            stream: summary.stream.to_string(),
+            zone: summary.zone,
+            first: summary.first,
+            last: summary.last,
+            head: summary.head.map(head_code),
+            envelopes: summary.size.envelopes,
+            bytes: summary.size.bytes,
+            ..Stream::default()
+        };
+        for (state, standing, number) in summary.batches {
+            *stream.batches.entry(word(state, standing.as_deref())).or_default() += number;
         }
-        for row in aside.iter().filter(|a| a.stream == stream.stream) {
-            let connector = stream.connectors.entry(row.connector.clone()).or_default();
-            match row.kind.as_str() {
-                "held" => connector.held += 1,
-                _ => connector.quarantined += 1,
-            }
+        for came in ledger.came_connectors(summary.stream)? {
+            let connector = Connector { name: came.name, envelopes: came.envelopes, ..Connector::default() };
+            stream.connectors.insert(came.id, connector);
         }
         status.streams.push(stream);
     }
+    let at: BTreeMap<String, usize> =
+        status.streams.iter().enumerate().map(|(at, stream)| (stream.stream.clone(), at)).collect();
+    for (stream, connector, is_held, number) in ledger.aside_by_connector()? {
+        let Some(at) = at.get(&stream.to_string()) else { continue };
+        let connector = status.streams[*at].connectors.entry(connector).or_default();
+        *if is_held { &mut connector.held } else { &mut connector.quarantined } += number;
+    }
+    ledger.each_open_batch(|batch| {
+        status.to_settle.push(batch_to_settle(&batch));
+        Ok(())
+    })?;
     status.to_settle.extend(missing_findings(&all_missing(ledger)?));
-    let held = |code: &str| {
-        aside.iter().filter(|a| a.kind == "held" && (a.code == "applicant") == (code == "applicant")).count() as u64
-    };
-    let quarantined = aside.iter().filter(|a| a.kind != "held").count() as u64;
+    aside_to_settle(ledger, status)
+}
+
+/// Where a batch stands, in words.
+fn word(state: State, standing: Option<&str>) -> &'static str {
+    match (state, standing) {
+        (State::Delivered, _) => "delivered",
+        (State::Admitted, _) => "being delivered",
+        (State::Incomplete, _) => "incomplete",
+        (State::Refused, _) => "refused",
+        (State::Whole, Some("fork")) => "held: fork",
+        (State::Whole, Some("unlinked")) => "held: unlinked",
+        (State::Whole, Some("waiting")) => "held: numbers before it are missing",
+        (State::Whole, _) => "taken, not delivered",
+    }
+}
+
+fn aside_to_settle(ledger: &Ledger, status: &mut Status) -> Result<()> {
+    let (mut applicant, mut held, mut quarantined) = (0, 0, 0);
+    for count in ledger.aside_counts()? {
+        *match (count.kind.as_str(), count.for_applicant) {
+            ("held", true) => &mut applicant,
+            ("held", false) => &mut held,
+            _ => &mut quarantined,
+        } += count.number;
+    }
     for (number, code, what, advice) in [
-        (held("applicant"), "applicant", "waiting for an applicant that is mapped to nobody", "airpouch applicants"),
-        (held("other"), "held", "held", "airpouch quarantine list, which says for each what lets it go"),
+        (applicant, "applicant", "waiting for an applicant that is mapped to nobody", "airpouch applicants"),
+        (held, "held", "held", "airpouch quarantine list, which says for each what lets it go"),
         (quarantined, "quarantined", "quarantined", "airpouch quarantine list"),
     ] {
         if number > 0 {
@@ -187,15 +209,17 @@ fn importer(ledger: &Ledger, status: &mut Status) -> Result<()> {
     Ok(())
 }
 
-fn batch_to_settle(row: &airpouch::ledger::delivered::IncomingRow) -> Option<Finding> {
-    let sequence = row.manifest.sequence;
-    let (code, what, advice) = match (row.state, row.standing.as_deref()) {
+fn batch_to_settle(of: &Standing) -> Finding {
+    let BatchId { stream, sequence, sha256, .. } = of.batch;
+    let (code, what, advice) = match (of.state, of.standing.as_deref()) {
         (State::Incomplete, _) => (
             "incomplete",
             "parts of it are missing",
             format!("at the exporter: airpouch carry MEDIUM --resend {sequence}"),
         ),
-        (State::Admitted, _) => ("being-delivered", "it is not delivered to its end", "airpouch import".to_owned()),
+        (State::Admitted | State::Delivered, _) => {
+            ("being-delivered", "it is not delivered to its end", "airpouch import".to_owned())
+        }
         (State::Refused, _) => {
             ("refused", "its signer contradicts himself", "ask the exporter's side how it was made".to_owned())
         }
@@ -203,14 +227,12 @@ fn batch_to_settle(row: &airpouch::ledger::delivered::IncomingRow) -> Option<Fin
             "fork",
             "it does not fit to what was admitted",
             format!(
-                "ask the exporter's side; to take it: airpouch stream accept {} {sequence} {} --reason TEXT",
-                row.manifest.stream, row.sha256
+                "ask the exporter's side; to take it: airpouch stream accept {stream} {sequence} {sha256} --reason TEXT"
             ),
         ),
         (State::Whole, _) => ("waiting", "it waits in the inbox", "airpouch import".to_owned()),
-        (State::Delivered, _) => return None,
     };
-    Some(Finding::new(Weight::Note, code, format!("batch {sequence} ({}): {what}", row.sha256.short())).advise(advice))
+    Finding::new(Weight::Note, code, format!("batch {sequence} ({}): {what}", sha256.short())).advise(advice)
 }
 
 fn add(stream: &mut Stream, manifest: &Manifest) {

@@ -1,7 +1,5 @@
 //! admit: may this batch be delivered, and is it its turn? What is judged is a value; so is the answer.
 
-use uuid::Uuid;
-
 use super::{ImportOptions, OnGap, take};
 use crate::batch::manifest::Manifest;
 use crate::batch::name;
@@ -12,10 +10,10 @@ use crate::shelf::PartFault;
 use crate::shelf::check::read_index;
 use crate::shelf::kept::KeptShelf;
 use crate::site::Site;
-use crate::stream::{Link, Position, Standing};
+use crate::stream::{Lineages, Link, Position, Standing};
 use crate::text::{count, size};
 use crate::trust::TrustStore;
-use crate::verify::{allowed_finding, lineage, part_finding, succession, zone_finding};
+use crate::verify::{allowed_finding, part_finding, zone_finding};
 
 /// Why a batch of the inbox cannot even be looked at.
 #[derive(Debug)]
@@ -40,7 +38,7 @@ pub enum Refusal {
 /// [`Refusal`].
 pub fn open(
     site: &Site,
-    lineages: &[(Uuid, Uuid)],
+    lineages: &Lineages,
     store: &TrustStore,
     options: &ImportOptions,
     row: &IncomingRow,
@@ -49,7 +47,7 @@ pub fn open(
         |code: &'static str, what: String| Refusal::NotNow(Finding::new(Weight::False, code, what).at(place_of(row)));
     let lost = |name: &str, fault: PartFault| Refusal::Lost { name: name.to_owned(), fault };
     let manifest_name = name::manifest(row.manifest.stream, row.manifest.sequence);
-    let shelf = KeptShelf::new(take::folder(site, &row.manifest, row.sha256));
+    let shelf = KeptShelf::new(take::folder(site, row.batch_id()));
     let unverified = shelf
         .unverified(row.manifest.stream, row.manifest.sequence)
         .map_err(|_| lost(&manifest_name, PartFault::Missing))?;
@@ -61,8 +59,7 @@ pub fn open(
     if let Some(finding) = zone_finding(&signed, Some(&options.zone), &place_of(row)) {
         return Err(Refusal::NotNow(finding));
     }
-    let own: Vec<_> = lineages.iter().copied().chain(succession(&signed)).collect();
-    let streams = lineage(&own, signed.stream.uuid());
+    let streams = lineages.of(signed.stream, signed.succeeds.map(|s| s.stream));
     if let Some(finding) = allowed_finding(&signed, &streams, store, &place_of(row)) {
         return Err(Refusal::NotNow(finding));
     }

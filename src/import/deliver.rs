@@ -26,12 +26,8 @@ use crate::shelf::check::read_index;
 use crate::shelf::kept::KeptShelf;
 use crate::sink::{Deferred, Deliverable, Delivery, Ended, Examined, Origin, Prepared, Refused, Sink, Unfit};
 use crate::site::Site;
-use crate::stream::StreamId;
 use crate::text::{count, harmless};
 use crate::verify::part_finding;
-
-#[cfg(test)]
-mod tests;
 
 /// An envelope as it was read, if it is one.
 type Parsed = std::result::Result<Envelope, NotAnEnvelope>;
@@ -115,34 +111,37 @@ impl<'a> Delivering<'a> {
         self.ledger
     }
 
-    /// The batches that are to be delivered, by stream and number.
-    pub fn admitted(&self) -> Result<Vec<IncomingRow>> {
-        self.ledger.incoming_in(State::Admitted)
-    }
-
     /// What waits goes first, for it is older: what is released, and what nothing speaks against any more.
     pub fn retry_set_aside(&mut self) -> Result<()> {
-        for row in self.ledger.set_aside()? {
-            let (kind, known) = match row.kind.as_str() {
-                "held" => (Kind::Held, Known::Held),
-                "released" => (Kind::Quarantined, Known::Released),
-                _ => continue,
-            };
-            match set_aside::get(self.site, kind, row.sha256) {
-                Ok(bytes) => self.one_set_aside(&row, kind, known, bytes)?,
-                Err(cause) => self.lost_from_site(&row, cause)?,
+        for batch in self.ledger.batches_with_waiting()? {
+            let mut behind = 0;
+            loop {
+                let rows = self.ledger.waiting_of(batch, behind)?;
+                let Some(last) = rows.last() else { break };
+                behind = last.ordinal;
+                rows.iter().try_for_each(|row| self.retry(row))?;
             }
         }
         self.commit(true)?;
         self.close_works(Ended::Batch)
     }
 
+    fn retry(&mut self, row: &AsideRow) -> Result<()> {
+        let (kind, known) = match row.kind.as_str() {
+            "held" => (Kind::Held, Known::Held),
+            _ => (Kind::Quarantined, Known::Released),
+        };
+        match set_aside::get(self.site, kind, row.sha256) {
+            Ok(bytes) => self.one_set_aside(row, kind, known, bytes),
+            Err(cause) => self.lost_from_site(row, cause),
+        }
+    }
+
     fn one_set_aside(&mut self, row: &AsideRow, kind: Kind, known: Known, bytes: Vec<u8>) -> Result<()> {
-        let Some(stream) = StreamId::parse(&row.stream) else { return Ok(()) };
         self.forked = self.ledger.shares_its_number(row.batch)?;
         let origin = Origin {
             batch: row.batch,
-            stream,
+            stream: row.stream,
             sequence: row.sequence,
             ordinal: row.ordinal,
             name: row.name.clone(),
@@ -185,7 +184,7 @@ impl<'a> Delivering<'a> {
     /// Its file is gone or was changed. What was only held is unpacked once more, while its batch lies in the inbox;
     /// what a person has released was looked at, and nothing else takes its place.
     fn lost_from_site(&mut self, row: &AsideRow, cause: Error) -> Result<()> {
-        let batch = self.ledger.incoming_in(State::Delivered)?.into_iter().find(|b| b.id == row.batch && !b.pruned);
+        let batch = self.ledger.incoming_by_id(row.batch)?.filter(|b| b.state == State::Delivered && !b.pruned);
         if let Some(batch) = batch.filter(|_| row.kind == "held") {
             self.ledger.forget_aside(row.sha256)?;
             return self.ledger.set_state(batch.id, State::Admitted, None);
@@ -202,7 +201,7 @@ impl<'a> Delivering<'a> {
     pub fn batch(&mut self, row: &IncomingRow, observer: &dyn Observer) -> Result<()> {
         let before = self.report.outcome;
         self.forked = self.ledger.shares_its_number(row.id)?;
-        let shelf = KeptShelf::new(take::folder(self.site, &row.manifest, row.sha256));
+        let shelf = KeptShelf::new(take::folder(self.site, row.batch_id()));
         let index = match read_index(&shelf, &row.manifest) {
             Ok(index) => index,
             Err(fault) => return self.spoiled(row, &row.manifest.index.name, &fault),
@@ -499,3 +498,6 @@ impl<'a> Delivering<'a> {
         closed
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,10 +1,10 @@
 //! take: from the medium into our custody, file by file, each digested before it gets its name.
 
+use std::collections::BTreeSet;
+use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
-
-use uuid::Uuid;
 
 use super::ImportOptions;
 use crate::batch::manifest::{Manifest, Part};
@@ -14,18 +14,19 @@ use crate::disk;
 use crate::error::{Error, Result};
 use crate::lack::Lack;
 use crate::ledger::Ledger;
-use crate::ledger::delivered::{IncomingRow, State};
+use crate::ledger::delivered::{BatchId, IncomingRow, Standing, State};
 use crate::pack::batch_line;
 use crate::report::{Finding, ImportReport, Observer, Weight};
 use crate::shelf::kept::KeptShelf;
 use crate::shelf::medium::{Medium, MediumShelf, Sighting};
 use crate::shelf::{PartFault, Shelf};
 use crate::site::Site;
+use crate::stream::{Lineages, Sequence, StreamId};
 use crate::text::{count, size};
 use crate::trust::signature::key_id_in;
 use crate::trust::{Signed, TrustStore};
 use crate::verify::{
-    allowed_finding, authenticate_all, lineage, no_batch, part_finding, scan_findings, succession, zone_finding,
+    allowed_finding, authenticate_all, no_batch, part_finding, scan_findings, succession, zone_finding,
 };
 
 /// Signatures kept with a batch; strangers may have left any number.
@@ -34,29 +35,73 @@ const SIGNATURES_KEPT: usize = 8;
 const SPARE_BYTES: u64 = 1 << 20;
 
 /// Where a batch lies in the inbox: a folder of its own, for two batches may bear one number.
-pub fn folder(site: &Site, manifest: &Manifest, sha256: Digest) -> PathBuf {
-    let base = name::base(manifest.stream, manifest.sequence);
-    site.inbox().join(format!("{base}.{}", &sha256.to_string()[..16]))
+pub fn folder(site: &Site, batch: BatchId) -> PathBuf {
+    site.inbox().join(folder_name(batch.stream, batch.sequence, batch.sha256))
+}
+
+fn folder_name(stream: StreamId, sequence: Sequence, sha256: Digest) -> String {
+    format!("{}.{}", name::base(stream, sequence), &sha256.to_string()[..16])
 }
 
 /// Removes a batch's files from the inbox.
-pub fn remove(site: &Site, row: &IncomingRow) -> Result<()> {
-    let folder = folder(site, &row.manifest, row.sha256);
+pub fn remove(site: &Site, batch: BatchId) -> Result<()> {
+    let folder = folder(site, batch);
     match fs::remove_dir_all(&folder) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove a delivered batch", &folder, &e)),
         _ => Ok(()),
     }
 }
 
-/// Removes partial files that a broken run left in the inbox.
-pub fn sweep(site: &Site) -> Result<()> {
+/// Finishes in the inbox what a broken run has left there. Folders of batches that were whole before are not opened:
+/// they are the most, and nothing was being written into them.
+pub fn look_through_inbox(site: &Site, ledger: &mut Ledger, store: &TrustStore) -> Result<()> {
     let inbox = site.inbox();
-    let entries = fs::read_dir(&inbox).map_err(|e| Error::io("read the inbox", &inbox, &e))?;
-    for folder in entries.flatten().map(|e| e.path()).filter(|p| p.is_dir()) {
-        let files = fs::read_dir(&folder).map_err(|e| Error::io("read the inbox", &folder, &e))?;
-        for file in files.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "partial")) {
-            disk::remove_file(&file).map_err(|e| Error::io("remove what a broken run left", &file, &e))?;
+    let fault = |e: &std::io::Error| Error::io("read the inbox", &inbox, e);
+    for entry in fs::read_dir(&inbox).map_err(|e| fault(&e))? {
+        let entry = entry.map_err(|e| fault(&e))?;
+        if !entry.file_type().is_ok_and(|t| t.is_dir()) {
+            continue;
         }
+        let known = standing_of_folder(ledger, &entry.file_name())?;
+        let was_whole = |s: &Standing| matches!(s.state, State::Admitted | State::Delivered) && !s.pruned;
+        if known.as_ref().is_some_and(was_whole) {
+            continue;
+        }
+        sweep(&entry.path())?;
+        if known.is_none() {
+            adopt(entry.path(), ledger, store)?;
+        }
+    }
+    Ok(())
+}
+
+/// The batch that lies in a folder of this name, if the ledger knows it.
+fn standing_of_folder(ledger: &Ledger, folder: &OsStr) -> Result<Option<Standing>> {
+    let Some((name, digits)) = folder.to_str().and_then(|n| Some((n, n.rsplit_once('.')?.1))) else { return Ok(None) };
+    let is_its_own = |s: &Standing| folder_name(s.batch.stream, s.batch.sequence, s.batch.sha256) == name;
+    Ok(ledger.standing_by_beginning(digits)?.into_iter().find(is_its_own))
+}
+
+/// Removes partial files that a broken run left.
+fn sweep(folder: &Path) -> Result<()> {
+    let files = fs::read_dir(folder).map_err(|e| Error::io("read the inbox", folder, &e))?;
+    for file in files.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "partial")) {
+        disk::remove_file(&file).map_err(|e| Error::io("remove what a broken run left", &file, &e))?;
+    }
+    Ok(())
+}
+
+/// Takes into the ledger a batch that is not known there: the run that brought it was cut off just before it could
+/// say so.
+fn adopt(dir: PathBuf, ledger: &mut Ledger, store: &TrustStore) -> Result<()> {
+    let shelf = KeptShelf::new(dir);
+    let Some(unverified) = shelf.only_manifest()? else { return Ok(()) };
+    let Ok(authentic) = store.authenticate(unverified) else { return Ok(()) };
+    let Ok(signed) = authentic.into_signed(Manifest::parse) else { return Ok(()) };
+    let named = folder_name(signed.stream, signed.sequence, signed.sha256());
+    if shelf.dir().file_name() == Some(OsStr::new(&named)) {
+        let state = if signed.parts().all(|p| shelf.has(&p)) { State::Whole } else { State::Incomplete };
+        ledger.note_incoming(&signed, signed.sha256(), signed.bytes(), state)?;
     }
     Ok(())
 }
@@ -70,7 +115,7 @@ pub fn take(
     options: &ImportOptions,
     observer: &dyn Observer,
     report: &mut ImportReport,
-) -> Result<Vec<Digest>> {
+) -> Result<BTreeSet<Digest>> {
     let medium = Medium::scan(medium)?;
     report.findings.extend(scan_findings(&medium));
     let (signed, any) = authenticate_all(&medium, store, &mut report.findings);
@@ -78,21 +123,20 @@ pub fn take(
         report.findings.push(no_batch());
     }
     let lineages = lineages(ledger, store, &signed)?;
-    let mut seen = Vec::new();
+    let mut seen = BTreeSet::new();
     for (sighting, signed) in &signed {
         let place = sighting.place.as_str();
         if let Some(finding) = zone_finding(signed, Some(&options.zone), place) {
             report.findings.push(finding);
             continue;
         }
-        let own: Vec<_> = lineages.iter().copied().chain(succession(signed)).collect();
-        let streams = lineage(&own, signed.stream.uuid());
+        let streams = lineages.of(signed.stream, signed.succeeds.map(|s| s.stream));
         // With too few signatures so far it is taken all the same: another medium may bring the others.
         if let Some(finding) = allowed_finding(signed, &streams, store, place).filter(|f| f.weight == Weight::False) {
             report.findings.push(finding);
             continue;
         }
-        seen.push(signed.sha256());
+        seen.insert(signed.sha256());
         take_one(site, ledger, &medium, sighting, signed, options.redeliver, options.threads, observer, report)?;
     }
     Ok(seen)
@@ -100,38 +144,19 @@ pub fn take(
 
 /// Which stream goes on from which. What was admitted says so; a medium only of streams that are new here, in a
 /// number 1 that its own signers may sign.
-fn lineages(ledger: &Ledger, store: &TrustStore, signed: &[(Sighting, Signed<Manifest>)]) -> Result<Vec<(Uuid, Uuid)>> {
-    let mut pairs: Vec<(Uuid, Uuid)> =
-        ledger.incoming_firsts()?.iter().filter_map(|r| succession(&r.manifest)).collect();
-    let known = ledger.incoming_streams()?;
+fn lineages(ledger: &Ledger, store: &TrustStore, signed: &[(Sighting, Signed<Manifest>)]) -> Result<Lineages> {
+    let mut lineages = ledger.lineages(false)?;
     for (_, first) in signed {
-        let Some(pair) = succession(first).filter(|_| !known.contains(&first.stream)) else { continue };
-        let streams = [pair.0, pair.1];
+        let Some((stream, before)) = succession(first) else { continue };
+        if ledger.knows_stream(stream)? {
+            continue;
+        }
+        let streams = [stream.uuid(), before.uuid()];
         if allowed_finding(first, &streams, store, "").is_none_or(|f| f.weight != Weight::False) {
-            pairs.push(pair);
+            lineages.add(stream, before);
         }
     }
-    Ok(pairs)
-}
-
-/// Takes into the ledger what lies whole in the inbox and is not known there: the run that brought it was cut off
-/// just before it could say so.
-pub fn adopt_orphans(site: &Site, ledger: &Ledger, store: &TrustStore) -> Result<()> {
-    let inbox = site.inbox();
-    let entries = fs::read_dir(&inbox).map_err(|e| Error::io("read the inbox", &inbox, &e))?;
-    let known: Vec<PathBuf> =
-        ledger.incoming_all()?.iter().map(|row| folder(site, &row.manifest, row.sha256)).collect();
-    for dir in entries.flatten().map(|e| e.path()).filter(|p| p.is_dir() && !known.contains(p)) {
-        let Some(unverified) = KeptShelf::new(dir.clone()).only_manifest()? else { continue };
-        let Ok(authentic) = store.authenticate(unverified) else { continue };
-        let Ok(signed) = authentic.into_signed(Manifest::parse) else { continue };
-        if folder(site, &signed, signed.sha256()) == dir {
-            let shelf = KeptShelf::new(dir);
-            let state = if signed.parts().all(|p| shelf.has(&p)) { State::Whole } else { State::Incomplete };
-            ledger.note_incoming(&signed, signed.sha256(), signed.bytes(), state)?;
-        }
-    }
-    Ok(())
+    Ok(lineages)
 }
 
 /// Puts a file of the inbox aside that is not what the manifest names any more, so that it can be brought again.
@@ -139,7 +164,7 @@ pub fn put_away_damaged(site: &Site, row: &IncomingRow, name: &str, fault: &Part
     if !matches!(fault, PartFault::NotAsNamed(_)) {
         return Ok(());
     }
-    let path = folder(site, &row.manifest, row.sha256).join(name);
+    let path = folder(site, row.batch_id()).join(name);
     let away = path.with_file_name(format!("{name}.damaged"));
     match disk::rename(&path, &away) {
         Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("put a damaged file aside", &path, &e)),
@@ -160,7 +185,7 @@ fn take_one(
     report: &mut ImportReport,
 ) -> Result<()> {
     let sha256 = signed.sha256();
-    let row = ledger.incoming(sha256)?;
+    let row = ledger.standing_of(sha256)?;
     let known = row.as_ref().map(|r| r.state);
     // Delivered long ago and gone from the inbox: taken once more, if it is to be delivered once more.
     let again = row.as_ref().filter(|r| redeliver && r.pruned && r.state == State::Delivered);
@@ -168,7 +193,7 @@ fn take_one(
         report.replayed += 1;
         return Ok(());
     }
-    let dir = folder(site, signed, sha256);
+    let dir = site.inbox().join(folder_name(signed.stream, signed.sequence, sha256));
     let shelf = KeptShelf::new(dir.clone());
     let missing: Vec<_> = signed.parts().filter(|p| !shelf.has(p)).collect();
     // A file of another size under a part's name was cut by a crash of the disk; it is brought again.
@@ -211,7 +236,7 @@ fn take_one(
     place(&dir, &name::manifest(signed.stream, signed.sequence), signed.bytes())?;
     if let Some(row) = again {
         if whole {
-            ledger.set_pruned(row.id, false)?;
+            ledger.set_pruned(row.batch.id, false)?;
         }
     } else if known != Some(State::Whole) {
         ledger.note_incoming(signed, sha256, signed.bytes(), if whole { State::Whole } else { State::Incomplete })?;

@@ -11,7 +11,7 @@ use crate::policy::Policy;
 use crate::set_aside::Kind;
 use crate::sink::{Destination, Examiner, OpenWork, Placing, Reach};
 use crate::site::Role;
-use crate::stream::{Sequence, Size};
+use crate::stream::{Sequence, Size, StreamId};
 
 /// How the sink answers to each envelope of a group.
 #[derive(Clone, Copy, PartialEq, Eq)]

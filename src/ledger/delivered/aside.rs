@@ -1,0 +1,236 @@
+//! What was set aside: held, quarantined, or released and not delivered yet.
+
+use rusqlite::{OptionalExtension, Row, params};
+
+use super::super::{Ledger, digest_of, lost};
+use super::batches::stream_of;
+use crate::batch::index::Mtime;
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::set_aside::{Kind, Reason};
+use crate::stream::StreamId;
+
+/// An envelope that was set aside.
+#[derive(Debug, Clone)]
+pub struct AsideRow {
+    /// Its digest.
+    pub sha256: Digest,
+    /// `held`, `quarantined`, or `released` by a person and to be delivered.
+    pub kind: String,
+    /// One word for programs.
+    pub code: String,
+    /// What is the matter.
+    pub what: String,
+    /// Where in the envelope.
+    pub place: String,
+    /// Its batch.
+    pub batch: i64,
+    /// Stream of the batch.
+    pub stream: StreamId,
+    /// Number of the batch.
+    pub sequence: u64,
+    /// Position in the index.
+    pub ordinal: usize,
+    /// Its name in the source directory.
+    pub name: String,
+    /// Connector id.
+    pub connector: String,
+    /// Connector name.
+    pub connector_name: String,
+    /// Applicant in the internet zone.
+    pub applicant: Option<String>,
+    /// When the connector wrote it; an older airpouch did not keep that.
+    pub mtime: Option<Mtime>,
+}
+
+/// An envelope that is newly set aside.
+#[derive(Debug)]
+pub struct Aside {
+    /// How.
+    pub kind: Kind,
+    /// Why.
+    pub reason: Reason,
+    /// The ledger's number of its batch.
+    pub batch: i64,
+    /// The applicant that it names.
+    pub applicant: Option<String>,
+    /// When the connector wrote it.
+    pub mtime: Option<Mtime>,
+}
+
+/// How much is set aside.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AsideCount {
+    /// `held`, `quarantined` or `released`.
+    pub kind: String,
+    /// Whether it waits for an applicant that is mapped to nobody.
+    pub for_applicant: bool,
+    /// How many.
+    pub number: u64,
+}
+
+/// Rows that are in memory at a time: each has texts of a feed, of some kilobytes at most.
+const ROWS_AT_A_TIME: usize = 500;
+
+const ASIDE: &str =
+    "SELECT a.sha256, a.kind, a.code, a.what, a.place, a.batch, b.stream, b.sequence, a.ordinal, a.name, a.connector,
+    a.connector_name, a.applicant, a.mtime FROM set_aside a JOIN batch b ON b.id = a.batch";
+
+impl Ledger {
+    /// Gives each envelope that was set aside, in order of batch and ordinal.
+    ///
+    /// # Errors
+    /// SQLite refused, or what `each` says.
+    pub fn each_aside(&self, mut each: impl FnMut(AsideRow) -> Result<()>) -> Result<()> {
+        for batch in self.batches_with_aside("1")? {
+            let sql = format!("{ASIDE} WHERE a.batch = ?1 ORDER BY a.ordinal");
+            let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
+            let mut rows = query.query([batch]).map_err(|e| lost(&e))?;
+            while let Some(row) = rows.next().map_err(|e| lost(&e))? {
+                each(aside(row).map_err(|e| lost(&e))?)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The batches of which something waits, by stream and number: held, or released by a person.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn batches_with_waiting(&self) -> Result<Vec<i64>> {
+        self.batches_with_aside("kind <> 'quarantined'")
+    }
+
+    fn batches_with_aside(&self, which: &str) -> Result<Vec<i64>> {
+        let sql = format!(
+            "SELECT b.id FROM (SELECT DISTINCT batch FROM set_aside WHERE {which}) a JOIN batch b ON b.id = a.batch
+             ORDER BY b.stream, b.sequence, b.id"
+        );
+        let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map([], |r| r.get(0));
+        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+    }
+
+    /// Some of what waits of a batch, behind this place in it; none is the end.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn waiting_of(&self, batch: i64, behind: usize) -> Result<Vec<AsideRow>> {
+        let sql = format!(
+            "{ASIDE} WHERE a.batch = ?1 AND a.ordinal > ?2 AND a.kind <> 'quarantined' ORDER BY a.ordinal LIMIT {ROWS_AT_A_TIME}"
+        );
+        let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map(params![batch, behind as i64], aside);
+        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+    }
+
+    /// What was set aside under digests that begin so; a hundred of them at most.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn aside_by_beginning(&self, digits: &str) -> Result<Vec<AsideRow>> {
+        let Some((from, to)) = Digest::range_of(digits) else { return Ok(Vec::new()) };
+        let sql = format!("{ASIDE} WHERE a.sha256 BETWEEN ?1 AND ?2 LIMIT 100");
+        let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map([from.as_bytes(), to.as_bytes()], aside);
+        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+    }
+
+    /// Whether anything is held, or released and not delivered.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn has_waiting(&self) -> Result<bool> {
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT 1 FROM set_aside WHERE kind IN ('held', 'released')")
+            .map_err(|e| lost(&e))?;
+        query.exists([]).map_err(|e| lost(&e))
+    }
+
+    /// How much is set aside, by kind and whether it waits for an applicant.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn aside_counts(&self) -> Result<Vec<AsideCount>> {
+        let sql = "SELECT kind, code = 'applicant', count(*) FROM set_aside GROUP BY 1, 2";
+        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map([], |r| {
+            let number = r.get::<_, i64>(2)? as u64;
+            Ok(AsideCount { kind: r.get(0)?, for_applicant: r.get(1)?, number })
+        });
+        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+    }
+
+    /// How much is set aside of each connector: stream, connector, whether it is held, number.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn aside_by_connector(&self) -> Result<Vec<(StreamId, String, bool, u64)>> {
+        let sql = "SELECT b.stream, a.connector, a.kind = 'held', count(*) FROM set_aside a JOIN batch b ON b.id = a.batch GROUP BY 1, 2, 3";
+        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map([], |r| Ok((stream_of(r, 0)?, r.get(1)?, r.get(2)?, r.get::<_, i64>(3)? as u64)));
+        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+    }
+
+    /// The applicants that are mapped to nobody, with the envelopes that wait for each.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn unmapped_applicants(&self) -> Result<Vec<(Option<String>, u64)>> {
+        let sql =
+            "SELECT applicant, count(*) FROM set_aside WHERE code = 'applicant' GROUP BY applicant ORDER BY applicant";
+        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map([], |r| Ok((r.get(0)?, r.get::<_, i64>(1)? as u64)));
+        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+    }
+
+    /// How an envelope was set aside, if it was.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn aside_kind(&self, sha256: Digest) -> Result<Option<String>> {
+        let mut query =
+            self.connection.prepare_cached("SELECT kind FROM set_aside WHERE sha256 = ?1").map_err(|e| lost(&e))?;
+        query.query_row([sha256.as_bytes()], |r| r.get(0)).optional().map_err(|e| lost(&e))
+    }
+
+    /// A person releases what was quarantined.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn release(&self, sha256: Digest, reason: &str) -> Result<()> {
+        let sql = "UPDATE set_aside SET kind = 'released', reason = ?2 WHERE sha256 = ?1";
+        self.connection.execute(sql, params![sha256.as_bytes(), reason]).map(|_| ()).map_err(|e| lost(&e))
+    }
+
+    /// Forgets that an envelope was set aside: it turned out to be delivered already, or to hold nothing.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn forget_aside(&self, sha256: Digest) -> Result<()> {
+        self.connection
+            .execute("DELETE FROM set_aside WHERE sha256 = ?1", [sha256.as_bytes()])
+            .map(|_| ())
+            .map_err(|e| lost(&e))
+    }
+}
+
+fn aside(r: &Row<'_>) -> rusqlite::Result<AsideRow> {
+    Ok(AsideRow {
+        sha256: digest_of(r, 0)?,
+        kind: r.get(1)?,
+        code: r.get(2)?,
+        what: r.get(3)?,
+        place: r.get(4)?,
+        batch: r.get(5)?,
+        stream: stream_of(r, 6)?,
+        sequence: r.get::<_, i64>(7)? as u64,
+        ordinal: r.get::<_, i64>(8)? as usize,
+        name: r.get(9)?,
+        connector: r.get(10)?,
+        connector_name: r.get(11)?,
+        applicant: r.get(12)?,
+        mtime: r.get::<_, Option<String>>(13)?.and_then(|text| Mtime::parse(&text)),
+    })
+}

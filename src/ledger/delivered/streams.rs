@@ -1,0 +1,313 @@
+//! Streams: which goes on from which, where a batch stands in its own, what is missing, and what came.
+//!
+//! What is asked of all batches is counted and compared by SQLite, in columns of their own.
+
+use std::collections::BTreeMap;
+use std::ops::RangeInclusive;
+
+use rusqlite::{OptionalExtension, params};
+
+use super::super::{Ledger, digest_of, lost};
+use super::batches::{State, stream_of};
+use crate::batch::manifest::Manifest;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::limits::HISTORY_LENGTH;
+use crate::stream::{Lineages, Missing, Numbers, Position, Size, StreamId, unsettled};
+
+/// What came of one stream.
+#[derive(Debug)]
+pub struct StreamSummary {
+    /// The stream.
+    pub stream: StreamId,
+    /// The zone of its last batch.
+    pub zone: String,
+    /// The smallest number.
+    pub first: u64,
+    /// The largest number.
+    pub last: u64,
+    /// The digest of the last one that was delivered.
+    pub head: Option<Digest>,
+    /// How many batches stand where.
+    pub batches: Vec<(State, Option<String>, u64)>,
+    /// What all of them hold.
+    pub size: Size,
+}
+
+/// A connector of which envelopes came.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CameConnector {
+    /// Its id.
+    pub id: String,
+    /// Its name, by the newest batch.
+    pub name: String,
+    /// Its type, by the newest batch.
+    pub kind: String,
+    /// Its envelopes.
+    pub envelopes: u64,
+}
+
+/// The batches whose links count.
+const IS_ADMITTED: &str = "state IN ('admitted', 'delivered')";
+/// Those, and what waits behind a gap.
+const IS_COUNTED: &str = "(state IN ('admitted', 'delivered') OR (state = 'whole' AND standing = 'waiting'))";
+
+impl Ledger {
+    /// Which stream goes on from which: what was admitted says so, in its number 1; with `also_waiting` what waits in the
+    /// inbox too.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn lineages(&self, also_waiting: bool) -> Result<Lineages> {
+        let which = if also_waiting { "state IN ('admitted', 'delivered', 'whole')" } else { IS_ADMITTED };
+        let sql = format!(
+            "SELECT stream, succeeds_stream FROM batch WHERE succeeds_stream IS NOT NULL AND {which} ORDER BY state = 'whole', id"
+        );
+        let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map([], |r| Ok((stream_of(r, 0)?, stream_of(r, 1)?)));
+        let pairs: Vec<_> = rows.and_then(Iterator::collect).map_err(|e| lost(&e))?;
+        let mut lineages = Lineages::default();
+        pairs.into_iter().for_each(|(stream, before)| lineages.add(stream, before));
+        Ok(lineages)
+    }
+
+    /// Whether anything came of a stream.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn knows_stream(&self, stream: StreamId) -> Result<bool> {
+        let mut query =
+            self.connection.prepare_cached("SELECT 1 FROM batch WHERE stream = ?1").map_err(|e| lost(&e))?;
+        query.exists([stream.to_string()]).map_err(|e| lost(&e))
+    }
+
+    /// What the admitted batches of a stream say of these numbers, with what the operator settled: the last one, and
+    /// those that are near enough to name one of them or to be named.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn position(&self, stream: StreamId, numbers: &RangeInclusive<u64>) -> Result<Position> {
+        // `previous`, and the history behind it.
+        let near = HISTORY_LENGTH as u64 + 1;
+        let mut position = Position::default();
+        let last = self.last_admitted(stream)?.unwrap_or(0);
+        let sql = format!(
+            "SELECT manifest, sha256 FROM batch WHERE stream = ?1 AND (sequence BETWEEN ?2 AND ?3 OR sequence = ?4) AND {IS_ADMITTED}
+             ORDER BY sequence, id"
+        );
+        let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
+        let (from, to) = (numbers.start().saturating_sub(near), numbers.end() + near);
+        let values = params![stream.to_string(), from as i64, to as i64, last as i64];
+        let mut rows = query.query(values).map_err(|e| lost(&e))?;
+        while let Some(row) = rows.next().map_err(|e| lost(&e))? {
+            let bytes = row.get_ref(0).and_then(|r| Ok(r.as_blob()?)).map_err(|e| lost(&e))?;
+            let manifest = Manifest::parse(bytes)
+                .map_err(|e| Error::failed(format!("the ledger holds a manifest that is none: {e}")))?;
+            position.admit(manifest.link(digest_of(row, 1).map_err(|e| lost(&e))?));
+        }
+        position.settled = self.settled(stream)?;
+        let mut query =
+            self.connection.prepare_cached("SELECT sha256 FROM accepted WHERE stream = ?1").map_err(|e| lost(&e))?;
+        let rows = query.query_map([stream.to_string()], |r| digest_of(r, 0));
+        position.accepted = rows.and_then(Iterator::collect).map_err(|e| lost(&e))?;
+        Ok(position)
+    }
+
+    /// The largest number of a stream that was admitted.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn last_admitted(&self, stream: StreamId) -> Result<Option<u64>> {
+        let sql =
+            format!("SELECT sequence FROM batch WHERE stream = ?1 AND {IS_ADMITTED} ORDER BY sequence DESC LIMIT 1");
+        let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
+        let last = query.query_row([stream.to_string()], |r| r.get::<_, i64>(0)).optional();
+        Ok(last.map_err(|e| lost(&e))?.map(|n| n as u64))
+    }
+
+    /// Numbers of a stream that the operator no longer waits for.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn settled(&self, stream: StreamId) -> Result<Vec<RangeInclusive<u64>>> {
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT first, last FROM settled WHERE stream = ?1")
+            .map_err(|e| lost(&e))?;
+        let rows =
+            query.query_map([stream.to_string()], |r| Ok(r.get::<_, i64>(0)? as u64..=r.get::<_, i64>(1)? as u64));
+        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+    }
+
+    /// Numbers that have not come and were not settled, between those that were admitted or wait for them: of one stream,
+    /// or of all. The third value is whether the stream begins behind them.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn gaps(&self, stream: Option<StreamId>) -> Result<Vec<(StreamId, Missing, bool)>> {
+        let of = if stream.is_some() { "stream = ?1" } else { "?1 IS NULL" };
+        let sql = format!(
+            "WITH number AS (SELECT stream, sequence, min(id), envelopes, bytes, before_envelopes, before_bytes
+                 FROM batch WHERE {of} AND {IS_COUNTED} GROUP BY stream, sequence),
+             pair AS (SELECT stream, sequence, before_envelopes, before_bytes, lag(sequence) OVER w AS known,
+                 lag(before_envelopes + envelopes) OVER w AS envelopes, lag(before_bytes + bytes) OVER w AS bytes
+                 FROM number WINDOW w AS (PARTITION BY stream ORDER BY sequence))
+             SELECT stream, coalesce(known, 0) + 1, sequence - 1, before_envelopes - coalesce(envelopes, 0),
+                 before_bytes - coalesce(bytes, 0), known IS NULL FROM pair WHERE sequence > coalesce(known, 0) + 1
+             ORDER BY stream, sequence"
+        );
+        let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map([stream.map(|s| s.to_string())], |r| {
+            let numbers = r.get::<_, i64>(1)? as u64..=r.get::<_, i64>(2)? as u64;
+            // Counters of the two ends that contradict each other say nothing of what lies between them.
+            let size = |n: i64| u64::try_from(n).ok();
+            let (envelopes, bytes) = (size(r.get(3)?), size(r.get(4)?));
+            let size = envelopes.zip(bytes).map(|(envelopes, bytes)| Size { envelopes, bytes });
+            Ok((stream_of(r, 0)?, Missing { numbers, size }, r.get::<_, bool>(5)?))
+        });
+        let rows: Vec<_> = rows.and_then(Iterator::collect).map_err(|e| lost(&e))?;
+        let mut out = Vec::new();
+        for (stream, gap, begins) in rows {
+            out.extend(unsettled(gap, &self.settled(stream)?).into_iter().map(|missing| (stream, missing, begins)));
+        }
+        Ok(out)
+    }
+
+    /// The ends of the streams that others go on from, as far as what was admitted or waits says so: stream and number.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn ends_of_succeeded(&self) -> Result<Vec<(StreamId, u64)>> {
+        let sql = format!(
+            "SELECT succeeds_stream, succeeds_sequence FROM batch WHERE succeeds_stream IS NOT NULL AND {IS_COUNTED}
+             ORDER BY state = 'whole', stream, sequence, id"
+        );
+        let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map([], |r| Ok((stream_of(r, 0)?, r.get::<_, i64>(1)? as u64)));
+        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+    }
+
+    /// What came of each stream.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn stream_summaries(&self) -> Result<Vec<StreamSummary>> {
+        let sql = "SELECT stream, state, standing, count(*), min(sequence), max(sequence), sum(envelopes), sum(bytes)
+                   FROM batch GROUP BY stream, state, standing";
+        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
+        let mut rows = query.query([]).map_err(|e| lost(&e))?;
+        let mut out: BTreeMap<StreamId, StreamSummary> = BTreeMap::new();
+        while let Some(row) = rows.next().map_err(|e| lost(&e))? {
+            let mut read = || -> rusqlite::Result<()> {
+                let number = |column| row.get::<_, i64>(column).map(|n| n as u64);
+                let (stream, first, last) = (stream_of(row, 0)?, number(4)?, number(5)?);
+                let size = Size { envelopes: number(6)?, bytes: number(7)? };
+                let batches = (State::of(row, 1)?, row.get(2)?, number(3)?);
+                let of = out.entry(stream).or_insert_with(|| StreamSummary {
+                    stream,
+                    zone: String::new(),
+                    first,
+                    last,
+                    head: None,
+                    batches: Vec::new(),
+                    size: Size::default(),
+                });
+                of.first = of.first.min(first);
+                of.last = of.last.max(last);
+                of.size.envelopes += size.envelopes;
+                of.size.bytes += size.bytes;
+                of.batches.push(batches);
+                Ok(())
+            };
+            read().map_err(|e| lost(&e))?;
+        }
+        let mut out: Vec<StreamSummary> = out.into_values().collect();
+        for of in &mut out {
+            (of.zone, of.head) = self.zone_and_head(of.stream)?;
+        }
+        Ok(out)
+    }
+
+    /// The zone of the last batch of a stream, and the digest of the last one that was delivered.
+    fn zone_and_head(&self, stream: StreamId) -> Result<(String, Option<Digest>)> {
+        let last = "WHERE stream = ?1 ORDER BY sequence DESC, id DESC LIMIT 1";
+        let mut zone =
+            self.connection.prepare_cached(&format!("SELECT zone FROM batch {last}")).map_err(|e| lost(&e))?;
+        let zone = zone.query_row([stream.to_string()], |r| r.get(0)).map_err(|e| lost(&e))?;
+        let sql = format!("SELECT sha256 FROM batch {}", last.replace("ORDER", "AND state = 'delivered' ORDER"));
+        let mut head = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
+        let head = head.query_row([stream.to_string()], |r| digest_of(r, 0)).optional().map_err(|e| lost(&e))?;
+        Ok((zone, head))
+    }
+
+    /// The connectors of a stream of which envelopes came, by id.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn came_connectors(&self, stream: StreamId) -> Result<Vec<CameConnector>> {
+        let sql = "SELECT connector, name, type, envelopes FROM came_connector WHERE stream = ?1 ORDER BY connector";
+        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map([stream.to_string()], |r| {
+            let envelopes = r.get::<_, i64>(3)? as u64;
+            Ok(CameConnector { id: r.get(0)?, name: r.get(1)?, kind: r.get(2)?, envelopes })
+        });
+        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+    }
+
+    /// The streams of which anything came.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn incoming_streams(&self) -> Result<Vec<StreamId>> {
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT DISTINCT stream FROM batch ORDER BY stream")
+            .map_err(|e| lost(&e))?;
+        let rows = query.query_map([], |r| stream_of(r, 0));
+        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+    }
+
+    /// The applicants of all that came, with their envelopes.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn came_applicants(&self) -> Result<BTreeMap<Option<String>, u64>> {
+        let mut query = self
+            .connection
+            .prepare_cached("SELECT applicant, named, envelopes FROM came_applicant")
+            .map_err(|e| lost(&e))?;
+        let rows = query.query_map([], |r| {
+            let (id, is_named) = (r.get::<_, String>(0)?, r.get::<_, bool>(1)?);
+            Ok((is_named.then_some(id), r.get::<_, i64>(2)? as u64))
+        });
+        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+    }
+
+    /// The operator no longer waits for these numbers.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn settle_gap(&mut self, stream: StreamId, numbers: &Numbers, reason: &str, at: &str) -> Result<()> {
+        let mut work = || -> rusqlite::Result<()> {
+            let change = self.connection.transaction()?;
+            for range in numbers.ranges() {
+                let values = params![stream.to_string(), *range.start() as i64, *range.end() as i64, reason, at];
+                change.execute("INSERT INTO settled VALUES (?1, ?2, ?3, ?4, ?5)", values)?;
+            }
+            change.commit()
+        };
+        work().map_err(|e| lost(&e))
+    }
+
+    /// The operator takes a batch that forks its stream.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn accept_fork(&self, stream: StreamId, sequence: u64, sha256: Digest, reason: &str, at: &str) -> Result<()> {
+        let values = params![sha256.as_bytes(), stream.to_string(), sequence as i64, reason, at];
+        self.connection
+            .execute("INSERT OR REPLACE INTO accepted VALUES (?1, ?2, ?3, ?4, ?5)", values)
+            .map(|_| ())
+            .map_err(|e| lost(&e))
+    }
+}
