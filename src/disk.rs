@@ -69,11 +69,14 @@ pub fn make_private_dir(path: &Path) -> Result<bool> {
     if path.is_dir() {
         return Ok(false);
     }
+    // Below the current directory a path may have a parent without a name.
+    let above = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
+    if let Some(above) = above {
+        make_private_dir(above)?;
+    }
     let made = uninterrupted(|| DirBuilder::new().recursive(true).mode(0o700).create(path));
     made.map_err(|e| Error::io("make a directory", path, &e))?;
-    if let Some(parent) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
-        sync_dir(parent)?;
-    }
+    above.map_or(Ok(true), sync_dir)?;
     Ok(true)
 }
 

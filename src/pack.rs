@@ -282,7 +282,6 @@ impl<'f> Run<'_, 'f> {
         let Some(assembly) = self.assembly.take() else { return Ok(()) };
         let before = self.ledger.last_batches(&self.stream, 34)?;
         let (manifest, envelopes) = assembly.finish(&self.stream, &before)?;
-        disk::sync_dir(self.outbox.dir())?;
         let sha256 = self.ledger.seal(&self.stream, &manifest, &envelopes, self.source, &self.sights)?;
         self.sights.clear();
         self.sealed += 1;

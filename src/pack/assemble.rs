@@ -133,6 +133,7 @@ impl Assembly {
             sha256: Digest::of(&packed),
             unpacked,
         };
+        // It comes last: with its name those of the volumes are durable, before anything says that the batch is sealed.
         disk::write_new(&self.outbox, &index.name, &packed).map_err(unfit_advice)?;
         let envelopes = self.index.lines.iter().map(|l| l.sha256).collect();
         Ok((self.manifest(index, stream, before)?, envelopes))

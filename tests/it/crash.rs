@@ -5,6 +5,8 @@ mod disks;
 mod errors;
 mod journeys;
 mod kills;
+mod order;
+mod recorded;
 mod scene;
 mod strace;
 mod watched;

@@ -5,7 +5,7 @@
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
 
 use airpouch::trust::PrivateKey;
@@ -25,6 +25,14 @@ pub struct Run {
 }
 
 impl Run {
+    pub fn of(output: &Output) -> Self {
+        Self {
+            status: output.status.code(),
+            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
+            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
+        }
+    }
+
     /// Both streams, one after the other.
     pub fn said(&self) -> String {
         format!("{}{}", self.stdout, self.stderr)
@@ -203,12 +211,7 @@ pub fn envelope_with(name: &str, fields: Value) -> Vec<u8> {
 }
 
 pub fn finish(command: &mut Command) -> Run {
-    let output = command.output().unwrap();
-    Run {
-        status: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    }
+    Run::of(&command.output().unwrap())
 }
 
 /// Regular files of a directory with their bytes, by name; none if it is not there.

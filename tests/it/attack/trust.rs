@@ -157,6 +157,42 @@ fn a_key_that_ended_begins_a_stream_of_its_own_that_succeeds_the_old_one() {
 }
 
 #[test]
+fn a_stream_that_is_kept_for_one_key_is_refused_when_another_key_lets_it_succeed_its_own() {
+    use crate::builder::{STREAM, object, raw, text};
+    const OTHER: &str = "aaaaaaaa-58a1-4d0b-9a6e-5b1f0c2d7e94";
+    let world = world();
+    world.key("site-b", [8; 32]);
+    let rules = format!(
+        "[[key]]\nfile = \"site-a.pub.pem\"\nstreams = [\"{STREAM}\"]\n\n\
+         [[key]]\nfile = \"site-b.pub.pem\"\nstreams = [\"{OTHER}\"]\n"
+    );
+    fs::write(world.path("trust/trust.toml"), rules).unwrap();
+    let of_b = three().signed_by(&[[8; 32]]).with(|b| b.stream = OTHER.into()).build();
+    let succeeds_b = |stream: &str| {
+        let last = object([("stream", text(OTHER)), ("sequence", raw(1)), ("sha256", text(of_b.sha256()))]);
+        let stream = stream.to_owned();
+        three().signed_by(&[[8; 32]]).with(|b| b.stream = stream).manifest(|m| m.set("succeeds", last)).build()
+    };
+    let taken_over = succeeds_b(STREAM);
+    taken_over.place(&world.medium());
+    verify(&world).exits(4).says("signed by a key that may not sign this stream");
+    import(&world).exits(4).says("signed by a key that may not sign this stream");
+    assert!(delivered(&world).is_empty());
+    // Also once the stream that it claims to go on from is here.
+    bring(&world, &[&of_b]).exits(0);
+    bring(&world, &[&taken_over]).exits(4).says("signed by a key that may not sign this stream");
+    assert_eq!(delivered(&world), all_of(&[&of_b]));
+    // The same claim by a stream that nobody is named for is how a renewed stream inherits.
+    verify_of(&world, &succeeds_b("bbbbbbbb-58a1-4d0b-9a6e-5b1f0c2d7e94")).exits(0);
+}
+
+fn verify_of(world: &World, batch: &crate::builder::Batch) -> crate::support::Run {
+    super::empty(&world.medium());
+    batch.place(&world.medium());
+    verify(world)
+}
+
+#[test]
 fn a_batch_for_another_zone_is_brought() {
     let world = world();
     three().build().place(&world.medium());

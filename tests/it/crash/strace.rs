@@ -221,16 +221,12 @@ fn injected(command: &Command, more: &[&str], rule: &str) -> Ended {
     match output.status.signal() {
         Some(9) => Ended::Killed,
         Some(other) => panic!("signal {other} from {rule}"),
-        None => Ended::ByItself(Run {
-            status: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }),
+        None => Ended::ByItself(Run::of(&output)),
     }
 }
 
 /// The same command with strace before it.
-fn under(command: &Command, options: &[&str]) -> Command {
+pub fn under(command: &Command, options: &[&str]) -> Command {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq"]).args(options).arg("--").arg(command.get_program()).args(command.get_args());
     strace.stdin(std::process::Stdio::null());
@@ -288,11 +284,7 @@ pub fn calls_of(command: &Command) -> (Run, Vec<Call>) {
     let path = log.path().to_str().unwrap();
     let output =
         under(command, &["-o", path, "-e", "signal=none", "-s", "400", "-y"]).output().expect("strace is there");
-    let run = Run {
-        status: output.status.code(),
-        stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-        stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-    };
+    let run = Run::of(&output);
     let text = String::from_utf8_lossy(&fs::read(log.path()).unwrap()).into_owned();
     let mut main = None;
     let mut counts: HashMap<(&str, &str), usize> = HashMap::new();
