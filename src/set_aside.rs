@@ -15,6 +15,7 @@ use crate::form;
 use crate::limits::ENVELOPE_MAX;
 use crate::site::Site;
 use crate::stream::StreamId;
+use crate::text::visible_json;
 
 /// How a thing is set aside.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,9 +94,9 @@ pub struct ConnectorName {
 pub fn put(site: &Site, kind: Kind, envelope: &[u8], reason: &Reason) -> Result<()> {
     let dir = kind.dir(site);
     disk::write_over_unsynced(&dir, &format!("{}.json", reason.sha256), envelope)?;
-    let mut text = form::encode(reason);
-    text.push(b'\n');
-    disk::write_over_unsynced(&dir, &format!("{}.reason.json", reason.sha256), &text)
+    let text = String::from_utf8(form::encode(reason)).expect("JSON is text");
+    let text = visible_json(&text) + "\n";
+    disk::write_over_unsynced(&dir, &format!("{}.reason.json", reason.sha256), text.as_bytes())
 }
 
 /// Digests of the envelopes that lie here, whatever the ledger says of them.

@@ -13,9 +13,8 @@ pub fn harmless(text: &str) -> String {
             break;
         }
         match c {
-            ' ' => out.push(' '),
             '\\' => out.push_str("\\\\"),
-            c if c.is_control() || c.is_whitespace() || is_invisible(c) => {
+            c if is_hidden(c) => {
                 let _ = write!(out, "\\u{{{:x}}}", c as u32);
             }
             c => out.push(c),
@@ -24,11 +23,73 @@ pub fn harmless(text: &str) -> String {
     out
 }
 
-/// Bidirectional controls, zero-width and format characters, variation selectors, tags and private use.
+/// A whole line or several for a terminal, whatever they hold: what nobody sees or what turns the writing around is
+/// escaped, and nothing is cut. Line ends stay.
+pub fn visible(text: &str) -> String {
+    let mut out = String::with_capacity(text.len());
+    for c in text.chars() {
+        match c {
+            c if c != '\n' && is_hidden(c) => {
+                let _ = write!(out, "\\u{{{:x}}}", c as u32);
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// A JSON document with everything escaped in its texts that nobody sees or that acts on a terminal; it means the same.
+/// Such characters stand in a JSON document in texts only.
+pub fn visible_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for c in json.chars() {
+        match c {
+            c if c != '\n' && is_hidden(c) => {
+                for unit in c.encode_utf16(&mut [0; 2]) {
+                    let _ = write!(out, "\\u{unit:04x}");
+                }
+            }
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// A basic string of TOML, whole: what nobody sees is escaped.
+pub fn quoted_toml(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => out.extend(['\\', c]),
+            c if is_hidden(c) && c as u32 > 0xffff => {
+                let _ = write!(out, "\\U{:08x}", c as u32);
+            }
+            c if is_hidden(c) => {
+                let _ = write!(out, "\\u{:04x}", c as u32);
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+/// Whether a character is not seen, looks like a blank and is none, or acts on a terminal or on the direction of writing:
+/// controls, white space but the blank, Unicode's `Default_Ignorable_Code_Point` and format characters, fillers, tags,
+/// private use and noncharacters.
+fn is_hidden(c: char) -> bool {
+    c != ' ' && (c.is_control() || c.is_whitespace() || is_invisible(c))
+}
+
 fn is_invisible(c: char) -> bool {
-    matches!(c as u32,
-        0xad | 0x61c | 0x180e | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f | 0xfe00..=0xfe0f
-        | 0xfeff | 0xfff0..=0xfffb | 0x1d173..=0x1d17a | 0xe0000..=0xe0fff | 0xe000..=0xf8ff | 0xf0000..=0x10ffff)
+    let code = c as u32;
+    matches!(code,
+        0xad | 0x34f | 0x600..=0x605 | 0x61c | 0x6dd | 0x70f | 0x890..=0x891 | 0x8e2 | 0x115f..=0x1160
+        | 0x17b4..=0x17b5 | 0x180b..=0x180f | 0x200b..=0x200f | 0x202a..=0x202e | 0x2060..=0x206f | 0x2800 | 0x3164
+        | 0xfe00..=0xfe0f | 0xfeff | 0xffa0 | 0xfff0..=0xfffb | 0x110bd | 0x110cd | 0x13430..=0x1343f
+        | 0x1bca0..=0x1bca3 | 0x1d159 | 0x1d173..=0x1d17a | 0xe0000..=0xe0fff | 0xe000..=0xf8ff | 0xf0000..=0x10ffff)
+        || code & 0xfffe == 0xfffe
+        || (0xfdd0..=0xfdef).contains(&code)
 }
 
 /// Bytes of a name that may not be UTF-8, made harmless.
@@ -138,6 +199,73 @@ mod tests {
         assert_eq!(harmless("a\x1b[2J\u{202e}b\nc"), "a\\u{1b}[2J\\u{202e}b\\u{a}c");
         assert_eq!(harmless("événements"), "événements");
         assert!(harmless(&"x".repeat(5000)).chars().count() < 300);
+    }
+
+    /// What a stranger may write so that nobody sees it, or sees something else.
+    const HIDDEN: [char; 30] = [
+        '\u{0}',
+        '\u{1b}',
+        '\u{7f}',
+        '\u{85}',
+        '\u{9b}',
+        '\u{a0}',
+        '\u{ad}',
+        '\u{34f}',
+        '\u{61c}',
+        '\u{115f}',
+        '\u{1160}',
+        '\u{17b4}',
+        '\u{180b}',
+        '\u{180f}',
+        '\u{200b}',
+        '\u{2028}',
+        '\u{2029}',
+        '\u{202e}',
+        '\u{2066}',
+        '\u{2800}',
+        '\u{3000}',
+        '\u{3164}',
+        '\u{e000}',
+        '\u{fe0f}',
+        '\u{feff}',
+        '\u{ffa0}',
+        '\u{ffff}',
+        '\u{1d173}',
+        '\u{e0041}',
+        '\u{10fffd}',
+    ];
+
+    #[test]
+    fn hidden_characters_are_escaped_everywhere_and_json_and_toml_mean_the_same() {
+        for c in HIDDEN {
+            let text = format!("a{c}b");
+            assert!(harmless(&text).is_ascii(), "{:x}", c as u32);
+            assert!(visible(&text).is_ascii(), "{:x}", c as u32);
+            let json = visible_json(&serde_json::json!({ "k": &text }).to_string());
+            assert!(json.is_ascii(), "{json}");
+            let back: serde_json::Value = serde_json::from_str(&json).unwrap();
+            assert_eq!(back["k"], text);
+            let line = format!("{} = {}", quoted_toml(&text), quoted_toml("\"\\"));
+            assert!(line.is_ascii(), "{line}");
+            let back: toml::Table = line.parse().unwrap();
+            assert_eq!(back[&text].as_str(), Some("\"\\"));
+        }
+    }
+
+    #[test]
+    fn letters_of_all_scripts_stay_as_they_are() {
+        let text = "Événements, 日本語, हिन्दी, عربي, עברית, ไทย, 한국어, Ελληνικά 🦀";
+        assert_eq!(harmless(text), text);
+        assert_eq!(visible(&format!("{text}\n{text}")), format!("{text}\n{text}"));
+        assert_eq!(visible_json(text), text);
+        assert_eq!(quoted_toml(text), format!("\"{text}\""));
+    }
+
+    #[test]
+    fn what_is_to_be_pasted_is_never_cut() {
+        let long = "x".repeat(5000);
+        assert_eq!(quoted_toml(&long).len(), 5002);
+        assert_eq!(visible(&long).len(), 5000);
     }
 
     #[test]

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use airpouch::error::{Error, Result, Stop};
 use airpouch::report::{ExitStatus, Finding, Observer, Weight};
+use airpouch::text::{visible, visible_json};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
@@ -47,7 +48,7 @@ impl Talk {
     /// A line of result. A reader that went away is no error.
     pub fn result(&self, line: &str) {
         if !self.json {
-            self.print(line);
+            self.print(&visible(line));
         }
     }
 
@@ -86,13 +87,13 @@ impl Talk {
 
     fn document(&self, mut document: Value) {
         document["warnings"] = std::mem::take(&mut *self.warnings.lock().expect("no thread panics with it")).into();
-        self.print(&document.to_string());
+        self.print(&visible_json(&document.to_string()));
     }
 
     /// A line of talk.
     pub fn note(&self, line: &str) {
         if !self.json {
-            let _ = writeln!(io::stderr(), "{line}");
+            let _ = writeln!(io::stderr(), "{}", visible(line));
         }
     }
 
@@ -146,8 +147,11 @@ impl Talk {
     }
 
     fn three_lines(&self, word: &str, colour: &str, what: &str, place: Option<&str>, advice: Option<&str>) {
-        let word = if self.colour { format!("\x1b[{colour}m{word}\x1b[0m") } else { word.to_owned() };
-        self.note(&format!("{word}: {what}"));
+        if self.colour && !self.json {
+            let _ = writeln!(io::stderr(), "\x1b[{colour}m{word}\x1b[0m: {}", visible(what));
+        } else {
+            self.note(&format!("{word}: {what}"));
+        }
         if let Some(place) = place.filter(|p| !p.is_empty()) {
             self.note(&format!("  at {place}"));
         }
