@@ -380,7 +380,7 @@ impl Run<'_> {
     fn is_there(&self, load: &Load, name: &str) -> Result<bool> {
         let (there, ours) = (self.medium.join(name), self.outbox.dir().join(name));
         let Ok(metadata) = there.symlink_metadata() else { return Ok(false) };
-        let digest = |path: &PathBuf| -> io::Result<_> { digest_all(std::fs::File::open(path)?) };
+        let digest = |path: &PathBuf| -> io::Result<_> { digest_all(disk::open_regular(path)?) };
         let same = metadata.is_file()
             && match (digest(&there), digest(&ours)) {
                 (Ok(a), Ok(b)) => a == b,
@@ -402,7 +402,7 @@ impl Run<'_> {
 
     fn copy(&self, load: &Load, name: &str) -> Result<()> {
         let from = self.outbox.dir().join(name);
-        let mut source = std::fs::File::open(&from).map_err(|e| Error::io("read the outbox", &from, &e))?;
+        let mut source = disk::open_regular(&from).map_err(|e| Error::io("read the outbox", &from, &e))?;
         let mut partial = Partial::create(self.medium, name)?;
         let mut piece = vec![0; 1 << 20];
         let mut hasher = Hasher::new();

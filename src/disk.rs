@@ -4,6 +4,7 @@
 //! directory is synced. Whoever sees a final name sees all of its bytes.
 
 mod mount;
+mod open_dir;
 mod read;
 mod write;
 
@@ -16,8 +17,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::error::{Error, Result};
 
 pub use mount::{Mount, refuse_unfit_for_ledger};
-pub use read::{read_bounded, read_bounded_following, read_past_cache};
-pub use write::{Partial, remove_file, rename, rename_new, write_new, write_over, write_over_unsynced, write_secret};
+pub use open_dir::{Entry, FileId, OpenDir, unguessable};
+pub use read::{open_regular, read_bounded, read_bounded_following, read_past_cache};
+pub use write::{Partial, remove_file, rename, replace, write_new, write_over, write_over_unsynced, write_secret};
 
 /// Asks again where a signal came between: std does so for what is in files, and not for their names. FUSE shows it.
 ///
@@ -37,12 +39,7 @@ pub fn uninterrupted<T>(mut ask: impl FnMut() -> io::Result<T>) -> io::Result<T>
 /// # Errors
 /// The system refused for another reason than not knowing how.
 pub fn sync_dir(dir: &Path) -> Result<bool> {
-    let synced = File::open(dir).and_then(|d| d.sync_all());
-    match synced {
-        Ok(()) => Ok(true),
-        Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(false),
-        Err(e) => Err(Error::io("sync a directory", dir, &e)),
-    }
+    OpenDir::open(dir).and_then(|open| open.sync()).map_err(|e| Error::io("sync a directory", dir, &e))
 }
 
 /// Makes all of a file system durable that the directory lies on.
@@ -50,7 +47,7 @@ pub fn sync_dir(dir: &Path) -> Result<bool> {
 /// # Errors
 /// The system refused.
 pub fn sync_file_system(dir: &Path) -> Result<()> {
-    File::open(dir).and_then(|d| sync_all_of(&d)).map_err(|e| Error::io("sync the file system", dir, &e))
+    OpenDir::open(dir).and_then(|open| sync_all_of(open.file())).map_err(|e| Error::io("sync the file system", dir, &e))
 }
 
 /// Writes all of the file system that an open file lies on to the device.

@@ -5,7 +5,6 @@
 //! a spool must not rest on one that may be cleared meanwhile.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
 
 use crate::error::{Error, Result};
 use crate::opencti::message::with_work;
@@ -35,7 +34,11 @@ pub fn drain(
     }
     let spool = Spooled::open(path)?;
     let memory = memory_of(&spool, to, report)?;
-    let listing = spool.list()?;
+    let mut listing = spool.list()?;
+    for (id, error) in std::mem::take(&mut listing.passed_over) {
+        let finding = Finding::new(Weight::Incomplete, "spool-directory", error.what).at(error.place.unwrap_or(id));
+        report.findings.push(finding.advise(error.advice.unwrap_or_default()));
+    }
     if memory.sending > 0 {
         let messages = count(memory.sending as u64, "message");
         let what = format!("the last drain was cut off; {messages} may come a second time");
@@ -346,11 +349,16 @@ impl Draining<'_> {
         }
         for (number, connector, _) in waiting {
             if let Some(words) = refused.get(&(*number as u64)) {
-                let place: PathBuf = self.spool.put_aside(connector, *number, words)?;
                 let what = format!("the broker does not take a message: {words}");
-                let advice = "it lies in refused/, with the reason; raise max_message_size of the broker, move it back, and drain again";
                 let finding = Finding::new(Weight::Incomplete, "message-refused", what);
-                self.report.findings.push(finding.at(harmless(&place.to_string_lossy())).advise(advice));
+                self.report.findings.push(match self.spool.put_aside(connector, *number, words) {
+                    Ok(place) => finding.at(harmless(&place.to_string_lossy())).advise(
+                        "it lies in refused/, with the reason; raise max_message_size of the broker, move it back, and drain again",
+                    ),
+                    Err(error) => finding
+                        .at(error.place.unwrap_or_default())
+                        .advise(format!("it stays where it is, and is sent again: {}", error.what)),
+                });
                 self.report.refused += 1;
             }
         }

@@ -99,3 +99,9 @@ pub const BROKER_NESTING: usize = 16;
 
 /// Bytes of the header of a message that a broker returns: ours have fewer than 200, and plugins may add something.
 pub const BROKER_HEADER: usize = 4_096;
+
+/// Directories of connectors in a spool that are open at a time: a process may have 1,024 descriptors in all.
+pub const CONNECTORS_OPEN_MAX: usize = 256;
+
+/// The kernel's list of mounts: some 150 bytes each, and a machine of many containers has some 10,000.
+pub const MOUNTS_MAX: u64 = 16 << 20;

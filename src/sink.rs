@@ -6,6 +6,7 @@
 //! delivered.
 
 mod beside;
+mod connectors;
 mod destination;
 pub mod directory;
 mod mark;
@@ -14,6 +15,8 @@ pub mod queues;
 pub mod rabbitmq;
 pub mod spool;
 pub mod spooled;
+#[cfg(test)]
+mod tests;
 mod works;
 
 use crate::batch::index::Mtime;
@@ -104,13 +107,6 @@ pub struct Delivery {
     pub(crate) deferred: Vec<Deferred>,
     /// How many are on their way still, where the sink was given [`Prepared::Sending`].
     pub(crate) on_their_way: Option<u64>,
-}
-
-impl Delivery {
-    /// These were delivered.
-    pub(crate) fn of(placed: Vec<Placing>) -> Self {
-        Self { placed, ..Self::default() }
-    }
 }
 
 /// What is to be noted of a group before any of it is seen.

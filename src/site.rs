@@ -119,6 +119,7 @@ impl Site {
     ///
     /// # Errors
     /// Another run holds it; the system refused.
+    #[expect(clippy::disallowed_methods, reason = "the lock lies in the site, which nobody else can enter")]
     pub fn lock(&self) -> Result<Lock> {
         let path = self.root.join("lock");
         let file = OpenOptions::new()
@@ -147,7 +148,7 @@ impl Site {
             _ => {}
         }
         let limit = crate::limits::SETTINGS_FILE_MAX;
-        let bytes = fs::read(path).map_err(|e| Error::io("read", path, &e))?;
+        let bytes = disk::read_bounded_following(path, limit).map_err(|e| Error::io("read", path, &e))?;
         if bytes.len() as u64 > limit {
             return Err(Error::usage(format!("is larger than {}", crate::text::size(limit))).at(path));
         }

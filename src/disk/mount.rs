@@ -6,7 +6,9 @@ use std::path::Path;
 
 use rustix::fs::CWD;
 
+use super::read_bounded;
 use crate::error::{Error, Result};
+use crate::limits::MOUNTS_MAX;
 
 /// A mounted file system.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,8 +29,9 @@ impl Mount {
     pub fn of(path: &Path) -> Result<Self> {
         let real = path.canonicalize().map_err(|e| Error::io("look at the medium", path, &e))?;
         let list = Path::new("/proc/self/mountinfo");
-        let text = fs::read(list).map_err(|e| Error::io("list the mounted file systems", list, &e))?;
-        let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+        let text = read_bounded(list, MOUNTS_MAX).map_err(|e| Error::io("list the mounted file systems", list, &e))?;
+        let boot = read_bounded(Path::new("/proc/sys/kernel/random/boot_id"), 64).unwrap_or_default();
+        let boot = String::from_utf8_lossy(&boot);
         let mut best: Option<(usize, Self)> = None;
         for line in text.split(|b| *b == b'\n') {
             let fields: Vec<&[u8]> = line.split(|b| *b == b' ').collect();

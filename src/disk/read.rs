@@ -7,13 +7,30 @@ use std::path::Path;
 
 use rustix::fs::{Advice, OFlags};
 
+/// Opens a regular file, without following a link or waiting for a FIFO's other end.
+///
+/// # Errors
+/// It is something else; the system refused.
+pub fn open_regular(path: &Path) -> io::Result<File> {
+    open_with(path, OFlags::empty())
+}
+
+#[expect(clippy::disallowed_methods, reason = "this is the helper, for a path")]
+fn open_with(path: &Path, flags: OFlags) -> io::Result<File> {
+    let flags = flags | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY;
+    let file = OpenOptions::new().read(true).custom_flags(flags.bits() as i32).open(path)?;
+    if file.metadata()?.is_file() {
+        return Ok(file);
+    }
+    Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file"))
+}
+
 /// Reads a file of at most `limit` bytes; one more byte is read to see that it is longer.
 ///
 /// # Errors
 /// The system refused.
 pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
-    let file =
-        OpenOptions::new().read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32).open(path)?;
+    let file = open_regular(path)?;
     let mut bytes = Vec::with_capacity((file.metadata()?.len().min(limit) + 1) as usize);
     file.take(limit + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
@@ -23,6 +40,7 @@ pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 ///
 /// # Errors
 /// The system refused.
+#[expect(clippy::disallowed_methods, reason = "what a person names may be a link or a pipe")]
 pub fn read_bounded_following(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
@@ -34,7 +52,7 @@ pub fn read_bounded_following(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
 /// # Errors
 /// The system refused.
 pub fn read_past_cache(path: &Path, limit: u64) -> io::Result<(Vec<u8>, bool)> {
-    match OpenOptions::new().read(true).custom_flags((OFlags::DIRECT | OFlags::NOFOLLOW).bits() as i32).open(path) {
+    match open_with(path, OFlags::DIRECT) {
         Ok(file) => match read_aligned(file, limit) {
             Ok(bytes) => Ok((bytes, true)),
             Err(e) if e.kind() == io::ErrorKind::InvalidInput => read_uncached(path, limit),
@@ -46,7 +64,7 @@ pub fn read_past_cache(path: &Path, limit: u64) -> io::Result<(Vec<u8>, bool)> {
 }
 
 fn read_uncached(path: &Path, limit: u64) -> io::Result<(Vec<u8>, bool)> {
-    let file = OpenOptions::new().read(true).custom_flags(OFlags::NOFOLLOW.bits() as i32).open(path)?;
+    let file = open_regular(path)?;
     rustix::fs::fadvise(&file, 0, None, Advice::DontNeed)?;
     let mut bytes = Vec::new();
     file.take(limit + 1).read_to_end(&mut bytes)?;

@@ -1,21 +1,21 @@
 //! Files that appear under their name only when all of their bytes are there.
 
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, File, Metadata};
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{MetadataExt, fchown};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, OFlags, RenameFlags};
-
+use super::open_dir::{OpenDir, unguessable};
 use super::{sync_dir, uninterrupted};
 use crate::batch::name::partial;
 use crate::error::{Error, Result};
 
 /// A file that is being written. Dropped before it is placed, it is removed.
 pub struct Partial {
+    dir: OpenDir,
+    name: String,
+    /// None once it has its name.
     file: Option<File>,
-    path: PathBuf,
-    target: PathBuf,
 }
 
 impl Partial {
@@ -32,52 +32,46 @@ impl Partial {
     /// # Errors
     /// The system refused.
     pub fn create_with_mode(dir: &Path, name: &str, mode: u32) -> Result<Self> {
-        let path = dir.join(partial(name));
-        let mut options = OpenOptions::new();
-        options.write(true).create_new(true).mode(mode).custom_flags(OFlags::NOFOLLOW.bits() as i32);
-        let create = || options.open(&path);
-        let file = match create() {
-            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                remove_file(&path).map_err(|e| Error::io("remove a partial file", &path, &e))?;
-                create()
-            }
-            other => other,
-        };
-        let file = file.map_err(|e| Error::io("create a file", &path, &e))?;
-        Ok(Self { file: Some(file), target: dir.join(name), path })
+        let fault = |e: &io::Error| Error::io("create a file", &dir.join(partial(name)), e);
+        let open = OpenDir::open(dir).map_err(|e| fault(&e))?;
+        let file = open.create_anew(&partial(name), mode).map_err(|e| fault(&e))?;
+        Ok(Self { dir: open, name: name.to_owned(), file: Some(file) })
     }
 
     /// The file's content, durable, under its final name. The directory is not synced yet.
     ///
     /// # Errors
-    /// The system refused, or something lies under that name already.
+    /// The system refused, somebody put another file in its place, or something lies under that name already.
     pub fn place(mut self) -> Result<()> {
-        if let Some(file) = self.file.take() {
-            file.sync_all().map_err(|e| Error::io("sync a file", &self.path, &e))?;
+        let target = self.dir.path_of(&self.name);
+        let fault = |e: &io::Error| Error::io("give a file its name", &target, e);
+        if let Some(file) = &self.file {
+            uninterrupted(|| file.sync_all()).map_err(|e| Error::io("sync a file", &self.path(), &e))?;
+            self.dir.expect_plain(&partial(&self.name), file).map_err(|e| fault(&e))?;
         }
-        rename_new(&self.path, &self.target).map_err(|e| match e.kind() {
+        self.dir.rename_new(&partial(&self.name), &self.dir, &self.name).map_err(|e| match e.kind() {
             io::ErrorKind::AlreadyExists => {
-                Error::failed("something lies under this name already; it was not overwritten").at(&self.target)
+                Error::failed("something lies under this name already; it was not overwritten").at(&target)
             }
-            _ => Error::io("give a file its name", &self.target, &e),
+            _ => fault(&e),
         })?;
-        self.path.clear();
+        self.file = None;
         Ok(())
     }
 
-    fn file(&mut self) -> io::Result<&mut File> {
-        self.file.as_mut().ok_or_else(|| io::Error::other("the file is placed"))
+    fn path(&self) -> PathBuf {
+        self.dir.path_of(&partial(&self.name))
     }
 
     /// An error of writing, with its place.
     pub fn failed(&self, cause: &io::Error) -> Error {
-        Error::io("write", &self.path, cause)
+        Error::io("write", &self.path(), cause)
     }
 }
 
 impl Write for Partial {
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        self.file()?.write(bytes)
+        self.file.as_mut().ok_or_else(|| io::Error::other("the file is placed"))?.write(bytes)
     }
 
     fn flush(&mut self) -> io::Result<()> {
@@ -87,8 +81,8 @@ impl Write for Partial {
 
 impl Drop for Partial {
     fn drop(&mut self) {
-        if !self.path.as_os_str().is_empty() {
-            let _ = remove_file(&self.path);
+        if self.file.is_some() {
+            let _ = self.dir.remove(&partial(&self.name));
         }
     }
 }
@@ -98,10 +92,7 @@ impl Drop for Partial {
 /// # Errors
 /// The system refused, or something lies under that name already.
 pub fn write_new(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
-    let mut partial = Partial::create(dir, name)?;
-    partial.write_all(bytes).map_err(|e| partial.failed(&e))?;
-    partial.place()?;
-    sync_dir(dir).map(|_| ())
+    write_new_with_mode(dir, name, bytes, 0o666)
 }
 
 /// As [`write_new`], readable by its owner only from the first byte on.
@@ -109,7 +100,11 @@ pub fn write_new(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// The system refused, or something lies under that name already.
 pub fn write_secret(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
-    let mut partial = Partial::create_with_mode(dir, name, 0o600)?;
+    write_new_with_mode(dir, name, bytes, 0o600)
+}
+
+fn write_new_with_mode(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> Result<()> {
+    let mut partial = Partial::create_with_mode(dir, name, mode)?;
     partial.write_all(bytes).map_err(|e| partial.failed(&e))?;
     partial.place()?;
     sync_dir(dir).map(|_| ())
@@ -120,14 +115,8 @@ pub fn write_secret(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// The system refused.
 pub fn write_over(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
-    let mut new = Partial::create(dir, name)?;
-    new.write_all(bytes).map_err(|e| new.failed(&e))?;
-    let target = new.target.clone();
-    if let Some(file) = new.file.take() {
-        file.sync_all().map_err(|e| Error::io("sync a file", &new.path, &e))?;
-    }
-    rename(&new.path, &target).map_err(|e| Error::io("give a file its name", &target, &e))?;
-    new.path.clear();
+    let written = OpenDir::open(dir).and_then(|open| open.write_over(name, bytes, 0o666));
+    written.map_err(|e| Error::io("write", &dir.join(name), &e))?;
     sync_dir(dir).map(|_| ())
 }
 
@@ -136,35 +125,64 @@ pub fn write_over(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
 /// # Errors
 /// The system refused.
 pub fn write_over_unsynced(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
-    let mut new = Partial::create(dir, name)?;
-    new.write_all(bytes).map_err(|e| new.failed(&e))?;
-    rename(&new.path, &new.target).map_err(|e| Error::io("give a file its name", &new.target, &e))?;
-    new.path.clear();
-    Ok(())
+    let written = OpenDir::open(dir).and_then(|open| open.write_over_unsynced(name, bytes, 0o666));
+    written.map_err(|e| Error::io("write", &dir.join(name), &e))
 }
 
-/// Renames without overwriting.
+/// Writes a small file whole in place of another: mode and owner stay, and where its name is a link, the file is replaced
+/// to which that leads. Where there is none it is made.
 ///
 /// # Errors
-/// `AlreadyExists` if something has the new name; else what the system says.
-pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    match rustix::io::retry_on_intr(|| rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE)) {
-        Ok(()) => Ok(()),
-        // FAT through FUSE and some network file systems do not know the flag.
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
-            if to.symlink_metadata().is_ok() {
-                return Err(io::ErrorKind::AlreadyExists.into());
-            }
-            rename(from, to)
-        }
-        Err(e) => Err(e.into()),
+/// It belongs to another user; the system refused.
+pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
+    let fault = |e: &io::Error| Error::io("write", path, e);
+    let target = match uninterrupted(|| path.canonicalize()) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => path.to_owned(),
+        target => target.map_err(|e| fault(&e))?,
+    };
+    let (Some(parent), Some(name)) = (target.parent(), target.file_name().and_then(|name| name.to_str())) else {
+        return Err(fault(&io::ErrorKind::InvalidFilename.into()));
+    };
+    let dir = OpenDir::open(parent).map_err(|e| Error::io("open a directory", parent, &e))?;
+    let there = match target.metadata() {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => None,
+        there => Some(there.map_err(|e| fault(&e))?),
+    };
+    let temporary = format!(".{name}.{}.partial", unguessable().map_err(|e| fault(&e))?);
+    let mut file = dir
+        .create(&temporary, if there.is_some() { 0o600 } else { 0o666 })
+        .map_err(|e| Error::io("create a file", &dir.path_of(&temporary), &e))?;
+    let written = fill(&mut file, bytes, there.as_ref()).and_then(|()| dir.rename(&temporary, &dir, name));
+    if let Err(e) = written {
+        // It would only be litter; what is wrong is said either way.
+        drop(dir.remove(&temporary));
+        let error = fault(&e);
+        return Err(match e.kind() {
+            io::ErrorKind::PermissionDenied => error.advise("it belongs to another user: write it as that user"),
+            _ => error,
+        });
     }
+    dir.sync().map(drop).map_err(|e| Error::io("sync a directory", parent, &e))
+}
+
+/// Bytes, owner and mode of a file that takes another's place; durable.
+fn fill(file: &mut File, bytes: &[u8], there: Option<&Metadata>) -> io::Result<()> {
+    file.write_all(bytes)?;
+    if let Some(there) = there {
+        let made = file.metadata()?;
+        if (made.uid(), made.gid()) != (there.uid(), there.gid()) {
+            uninterrupted(|| fchown(&*file, Some(there.uid()), Some(there.gid())))?;
+        }
+        uninterrupted(|| file.set_permissions(there.permissions()))?;
+    }
+    uninterrupted(|| file.sync_all())
 }
 
 /// Renames over whatever has the new name.
 ///
 /// # Errors
 /// The system refused.
+#[expect(clippy::disallowed_methods, reason = "this is the helper")]
 pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     uninterrupted(|| fs::rename(from, to))
 }

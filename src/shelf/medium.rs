@@ -5,13 +5,10 @@
 //! decision: bytes that were digested are the bytes that are used.
 
 use std::collections::{BTreeMap, HashMap};
-use std::fs::OpenOptions;
 use std::io::{self, Read};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 use std::sync::Mutex;
 
-use rustix::fs::OFlags;
 use walkdir::WalkDir;
 
 use super::{PartFault, Shelf};
@@ -278,13 +275,9 @@ fn is_called_manifest(plain: &str) -> bool {
     plain.starts_with("airpouch-") && plain.ends_with(".manifest")
 }
 
-fn open(path: &Path) -> io::Result<std::fs::File> {
-    OpenOptions::new().read(true).custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32).open(path)
-}
-
 /// A file that begins as a manifest, or any file if it is called one.
 fn read_tagged(path: &Path, called_manifest: bool) -> io::Result<Option<Vec<u8>>> {
-    let mut opened = open(path)?;
+    let mut opened = disk::open_regular(path)?;
     let mut bytes = Vec::new();
     opened.by_ref().take(TAG.len() as u64).read_to_end(&mut bytes)?;
     if !bytes.starts_with(TAG) && !called_manifest {

@@ -7,62 +7,54 @@ use std::path::Path;
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex};
 
-use crate::disk;
+use crate::disk::{self, OpenDir};
 use crate::error::{Error, Result};
 
 /// Something to write; what it says is gathered by [`Writers::wait`].
-pub type Job = Box<dyn FnOnce() -> Result<bool> + Send>;
+pub type Job<T> = Box<dyn FnOnce() -> Result<T> + Send>;
 
 /// Envelopes that wait for a writer, at most; each may be large.
 const JOBS_WAITING: usize = 4;
 
 /// Threads that write; none of them if only one thread is wanted, so that a test can stop that one at each of its
-/// system calls.
-pub struct Writers {
-    jobs: Option<SyncSender<(usize, Job)>>,
-    done: Receiver<(usize, Result<bool>)>,
-    finished: Sender<(usize, Result<bool>)>,
+/// system calls, or if the system has none to give.
+pub struct Writers<T> {
+    jobs: Option<SyncSender<(usize, Job<T>)>>,
+    done: Receiver<(usize, Result<T>)>,
+    finished: Sender<(usize, Result<T>)>,
     /// Jobs given out and not gathered, and their bytes.
     waiting: usize,
     bytes: usize,
-    /// What the gathered ones said together.
-    all: Result<bool>,
+    /// What the gathered ones said.
+    all: Result<Vec<T>>,
 }
 
 /// Bytes of envelopes that are with the writers at a time; a larger one is there alone.
 const BYTES_WAITING: usize = 32 << 20;
 
-impl Writers {
+impl<T: Send + 'static> Writers<T> {
     /// Starts so many threads, four at most.
     pub fn new(threads: usize) -> Self {
         let (finished, done) = channel();
-        let jobs = (threads > 1).then(|| {
-            let (sender, receiver) = sync_channel::<(usize, Job)>(JOBS_WAITING);
+        let mut jobs = None;
+        if threads > 1 {
+            let (sender, receiver) = sync_channel::<(usize, Job<T>)>(JOBS_WAITING);
             let receiver = Arc::new(Mutex::new(receiver));
-            for _ in 0..threads.min(4) {
+            let start = |_: &usize| {
                 let (receiver, finished) = (Arc::clone(&receiver), finished.clone());
-                std::thread::spawn(move || {
-                    loop {
-                        let job = receiver.lock().expect("no thread panics with it").recv();
-                        let Ok((bytes, job)) = job else { return };
-                        // A job that panics must not leave the others waiting for it.
-                        let done = catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| Err(ended()));
-                        if finished.send((bytes, done)).is_err() {
-                            return;
-                        }
-                    }
-                });
-            }
-            sender
-        });
-        Self { jobs, done, finished, waiting: 0, bytes: 0, all: Ok(true) }
+                std::thread::Builder::new().spawn(move || write_each(&receiver, &finished)).is_ok()
+            };
+            // With fewer threads it only takes longer.
+            jobs = ((0..threads.min(4)).take_while(start).count() > 0).then_some(sender);
+        }
+        Self { jobs, done, finished, waiting: 0, bytes: 0, all: Ok(Vec::new()) }
     }
 
     /// Gives a job to a thread, or does it here. It holds so many bytes until it is done.
     ///
     /// # Errors
     /// The threads have ended.
-    pub fn run(&mut self, bytes: usize, job: Job) -> Result<()> {
+    pub fn run(&mut self, bytes: usize, job: Job<T>) -> Result<()> {
         while self.waiting > 0 && self.bytes + bytes > BYTES_WAITING {
             self.gather()?;
         }
@@ -75,15 +67,15 @@ impl Writers {
         if sent { Ok(()) } else { Err(ended()) }
     }
 
-    /// Waits for all that was given out: whether all of them said `true`.
+    /// Waits for all that was given out, and says what they said, in whatever order.
     ///
     /// # Errors
     /// The first error of a job.
-    pub fn wait(&mut self) -> Result<bool> {
+    pub fn wait(&mut self) -> Result<Vec<T>> {
         while self.waiting > 0 {
             self.gather()?;
         }
-        std::mem::replace(&mut self.all, Ok(true))
+        std::mem::replace(&mut self.all, Ok(Vec::new()))
     }
 
     /// Waits for one job.
@@ -91,12 +83,24 @@ impl Writers {
         let (bytes, done) = self.done.recv().map_err(|_| ended())?;
         self.waiting -= 1;
         self.bytes -= bytes;
-        let before = std::mem::replace(&mut self.all, Ok(true));
-        self.all = match (before, done) {
-            (Ok(a), Ok(b)) => Ok(a && b),
-            (Err(e), _) | (_, Err(e)) => Err(e),
-        };
+        match (&mut self.all, done) {
+            (Ok(all), Ok(done)) => all.push(done),
+            (all @ Ok(_), Err(e)) => *all = Err(e),
+            (Err(_), _) => {}
+        }
         Ok(())
+    }
+}
+
+fn write_each<T>(jobs: &Mutex<Receiver<(usize, Job<T>)>>, finished: &Sender<(usize, Result<T>)>) {
+    loop {
+        let job = jobs.lock().expect("lock poisoned: another thread panicked").recv();
+        let Ok((bytes, job)) = job else { return };
+        // A job that panics must not leave the others waiting for it.
+        let done = catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| Err(ended()));
+        if finished.send((bytes, done)).is_err() {
+            return;
+        }
     }
 }
 
@@ -125,23 +129,17 @@ impl Flusher {
     /// Keeps the directory open.
     ///
     /// # Errors
-    /// It cannot be opened.
-    pub fn new(path: &Path, threads: usize) -> Result<Self> {
-        let dir = File::open(path).map_err(|e| Error::io("open the destination", path, &e))?;
+    /// The system has no descriptor to give.
+    pub fn new(root: &OpenDir, threads: usize) -> Result<Self> {
+        let dir = root.file().try_clone().map_err(|e| Error::io("open the destination", root.path(), &e))?;
         let dir = Arc::new(Flushed { dir, failed: Mutex::new(None) });
-        let ask = (threads > 1).then(|| {
-            let (ask, asked) = sync_channel(1);
+        let mut ask = None;
+        if threads > 1 {
+            let (sender, asked) = sync_channel(1);
             let dir = Arc::clone(&dir);
-            std::thread::spawn(move || {
-                while asked.recv().is_ok() {
-                    let mut failed = dir.failed.lock().expect("no thread panics with it");
-                    if let Err(e) = disk::sync_all_of(&dir.dir) {
-                        *failed = Some(e);
-                    }
-                }
-            });
-            ask
-        });
+            // Without a thread the sync at the end has more to do.
+            ask = std::thread::Builder::new().spawn(move || flush_when(&asked, &dir)).is_ok().then_some(sender);
+        }
         Ok(Self { dir, ask, since: 0 })
     }
 
@@ -161,8 +159,17 @@ impl Flusher {
     /// The system refused, now or beside.
     pub fn sync(&mut self, path: &Path) -> Result<()> {
         self.since = 0;
-        let mut failed = self.dir.failed.lock().expect("no thread panics with it");
+        let mut failed = self.dir.failed.lock().expect("lock poisoned: another thread panicked");
         let synced = disk::sync_all_of(&self.dir.dir);
         failed.take().map_or(synced, Err).map_err(|e| Error::io("sync the file system", path, &e))
+    }
+}
+
+fn flush_when(asked: &Receiver<()>, dir: &Flushed) {
+    while asked.recv().is_ok() {
+        let mut failed = dir.failed.lock().expect("lock poisoned: another thread panicked");
+        if let Err(e) = disk::sync_all_of(&dir.dir) {
+            *failed = Some(e);
+        }
     }
 }

@@ -4,33 +4,60 @@
 //! deletes what it cannot read, and dies on the first surprise. So every file here is an envelope that it
 //! takes, has a name of its own that ends in `.json` only once it is whole, and an mtime later than every
 //! one before it, whatever the clock says (OPENCTI facts: `diode_import.py`, `_process_directory`).
+//!
+//! Other users may write in the destination, the connector's at least: envelopes are written in a directory of ours below
+//! it, which only we can enter (`directory/staging.rs`), and get their names from there.
 
-use std::fs::{self, File, FileTimes, OpenOptions};
+mod staging;
+mod times;
+
+use std::fs::{File, FileTimes};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, UNIX_EPOCH};
 
+use self::staging::{Left, Staging};
+use self::times::{STEP_NANOS, Times};
 use super::beside::{Flusher, Writers};
-use super::mark;
-use super::{Deliverable, Delivery, Examiner, OpenWork, Placing, Prepared, Sink};
-use crate::disk;
+use super::mark::{self, Access};
+use super::{Deferred, Deliverable, Delivery, Examiner, OpenWork, Placing, Prepared, Sink};
+use crate::batch::name::partial;
+use crate::disk::{self, FileId, OpenDir};
 use crate::error::{Error, Result};
-use crate::limits::PLACING_GROUP;
+use crate::limits::{ENVELOPE_MAX, PLACING_GROUP};
+use crate::report::Finding;
+use crate::text::harmless_bytes;
 
-/// The connector compares mtimes as doubles, which are 238 ns apart in this century.
-const STEP_NANOS: i64 = 1_000;
 /// FAT keeps even seconds only.
 const COARSE_STEP_NANOS: i64 = 2_000_000_000;
+
 /// A directory that the stock connector reads. It must be airpouch's alone: another writer's file with a
 /// later mtime would make the connector pass over ours.
 pub struct Directory {
-    path: PathBuf,
+    root: OpenDir,
     mark: String,
-    group: Vec<Placing>,
-    last_mtime: i64,
-    writers: Writers,
+    staging: Staging,
+    group: Vec<Staged>,
+    times: Times,
+    writers: Writers<Written>,
     flusher: Flusher,
+}
+
+/// An envelope of the group.
+struct Staged {
+    placing: Placing,
+    /// The file that was written, where it can be known again.
+    id: Option<FileId>,
+}
+
+/// What a writer says of a file.
+struct Written {
+    /// Its place in the group.
+    at: usize,
+    id: Option<FileId>,
+    /// Whether the file system kept the mtime that it is to have.
+    kept: bool,
 }
 
 impl Directory {
@@ -40,86 +67,106 @@ impl Directory {
     /// # Errors
     /// It is not there, or another one lies in its place; the system refused.
     pub fn open(path: &Path, last_mtime: i64, mark: Option<&str>, threads: usize) -> Result<Self> {
-        let mark = match mark {
-            Some(known) => mark::expect(path, known)?,
-            None => mark::find_or_make(path)?,
-        };
+        let (root, mark) = mark::open(path, mark, Access::Shared)?;
         let (seconds, nanos) = disk::now();
         let now = seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(nanos));
         Ok(Self {
-            path: path.to_owned(),
             mark,
+            staging: Staging::find(&root)?,
             group: Vec::new(),
-            last_mtime: last_mtime.max(now - STEP_NANOS),
+            times: Times::new(last_mtime, now),
             writers: Writers::new(threads),
-            flusher: Flusher::new(path, threads)?,
+            flusher: Flusher::new(&root, threads)?,
+            root,
         })
-    }
-
-    fn partial(&self, name: &str) -> PathBuf {
-        self.path.join(format!("{name}.partial"))
     }
 
     /// Removes partial files of ours that the ledger does not know: a crash came before they were noted.
     fn sweep(&self, known: &[Placing]) -> Result<()> {
-        let entries = fs::read_dir(&self.path).map_err(|e| Error::io("read the destination", &self.path, &e))?;
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let Some(stem) = name.to_str().and_then(|n| n.strip_suffix(".partial")) else { continue };
-            if is_ours(stem) && !known.iter().any(|p| p.name == stem) {
-                disk::remove_file(&entry.path())
-                    .map_err(|e| Error::io("remove what a broken run left", &entry.path(), &e))?;
+        let is_known = |name: &str| known.iter().any(|p| p.name == name);
+        self.staging.sweep(is_known)?;
+        for entry in self.root.entries().map_err(|e| self.unreadable(&e))? {
+            let entry = entry.map_err(|e| self.unreadable(&e))?;
+            let Some(stem) = entry.name.strip_suffix(".partial") else { continue };
+            if is_ours(stem) && !entry.is_dir && !is_known(stem) {
+                self.root
+                    .remove(&entry.name)
+                    .map_err(|e| Error::io("remove what a broken run left", &self.root.path_of(&entry.name), &e))?;
             }
         }
         Ok(())
     }
 
-    /// Gives a staged envelope its name. Only the very same envelope is replaced, when it is delivered again.
-    fn place(&self, name: &str) -> Result<()> {
-        let (partial, target) = (self.partial(name), self.path.join(name));
+    fn unreadable(&self, cause: &io::Error) -> Error {
+        Error::io("read the destination", self.root.path(), cause)
+    }
+
+    /// Gives an envelope that a crash left its name, if it had none yet.
+    fn place_again(&self, name: &str) -> Result<bool> {
+        if let Left::In(dir) = self.staging.look_for(&self.root, name)? {
+            return self.place(&dir, name, None);
+        }
+        // Airpouch 0.1.0 wrote it here, where others can write: only a file that nobody else has made or linked.
+        let old = partial(name);
+        let ours = rustix::process::geteuid().as_raw();
+        match self.root.stat(&old) {
+            Ok(stat) if stat.st_uid == ours => self.place(&self.root, name, None),
+            // One that is gone was given its name before the crash; perhaps it is eaten already.
+            _ => Ok(true),
+        }
+    }
+
+    /// Gives a staged envelope its name. Only the very same envelope is replaced, when it is delivered again; `false` if
+    /// anything else has the name.
+    fn place(&self, dir: &OpenDir, name: &str, id: Option<FileId>) -> Result<bool> {
+        let (from, target) = (partial(name), self.root.path_of(name));
         let fault = |e: &io::Error| Error::io("give an envelope its name", &target, e);
-        match disk::rename_new(&partial, &target) {
-            Ok(()) => Ok(()),
+        if !dir.is_plain(&from, id).map_err(|e| fault(&e))? {
+            return Err(Error::failed("this is not the file that airpouch wrote; it was not delivered")
+                .at(&dir.path_of(&from))
+                .advise("find out who writes in the destination; then import again"));
+        }
+        match dir.rename_new(&from, &self.root, name) {
+            Ok(()) => Ok(true),
             Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                let same =
-                    fs::read(&target).and_then(|there| Ok(there == fs::read(&partial)?)).map_err(|e| fault(&e))?;
-                if !same {
-                    return Err(Error::failed(
-                        "another file lies under this name in the destination; it was not overwritten",
-                    )
-                    .at(&target)
-                    .advise("the directory must be airpouch's alone; move that file away"));
+                let is_same = match self.root.read(name, ENVELOPE_MAX) {
+                    Ok(there) => there == dir.read(&from, ENVELOPE_MAX).map_err(|e| fault(&e))?,
+                    Err(_) => false,
+                };
+                if is_same {
+                    dir.rename(&from, &self.root, name).map_err(|e| fault(&e))?;
                 }
-                disk::rename(&partial, &target).map_err(|e| fault(&e))
+                Ok(is_same)
             }
             Err(e) => Err(fault(&e)),
         }
     }
 
     /// Where the file system rounds times, gives each file of the group a coarser one, later than those before.
-    fn stamp_coarsely(&mut self, before: i64) -> Result<()> {
-        self.last_mtime = before;
-        let paths: Vec<PathBuf> = self.group.iter().map(|p| self.partial(&p.name)).collect();
-        for (placing, path) in self.group.iter_mut().zip(paths) {
-            let file = File::options().write(true).open(&path).map_err(|e| Error::io("open an envelope", &path, &e))?;
-            let mut next = self.last_mtime + STEP_NANOS;
+    fn stamp_coarsely(&mut self, dir: &OpenDir) -> Result<()> {
+        let mut last = self.group.first().map_or(0, |first| first.placing.mark - STEP_NANOS);
+        for Staged { placing, .. } in &mut self.group {
+            let path = dir.path_of(&partial(&placing.name));
+            let file = dir.open_file(&partial(&placing.name)).map_err(|e| Error::io("open an envelope", &path, &e))?;
+            let mut next = last + STEP_NANOS;
             let mut kept = stamp(&file, next).map_err(|e| Error::io("set a file's time", &path, &e))?;
             for _ in 0..3 {
-                if kept > self.last_mtime {
+                if kept > last {
                     break;
                 }
                 next += COARSE_STEP_NANOS;
                 kept = stamp(&file, next).map_err(|e| Error::io("set a file's time", &path, &e))?;
             }
-            if kept <= self.last_mtime {
+            if kept <= last {
                 return Err(Error::failed(
                     "this file system does not keep a file's time; the stock connector would pass over files",
                 )
                 .at(&path));
             }
-            self.last_mtime = kept;
+            last = kept;
             placing.mark = kept;
         }
+        self.times.go_on_from(last);
         Ok(())
     }
 }
@@ -131,29 +178,35 @@ fn stamp(file: &File, nanos: i64) -> io::Result<i64> {
     let times = FileTimes::new().set_accessed(at).set_modified(at);
     disk::uninterrupted(|| file.set_times(times))?;
     let metadata = file.metadata()?;
-    Ok(metadata.mtime() * 1_000_000_000 + metadata.mtime_nsec())
+    Ok(metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec()))
 }
 
-/// Writes an envelope under its partial name, and says whether the file system kept the mtime that it is to have.
-fn write(path: &Path, bytes: &[u8], mtime: i64) -> Result<bool> {
-    let fault = |e: &io::Error| Error::io("write to the destination", path, e);
-    let mut file = OpenOptions::new().write(true).create(true).truncate(true).open(path).map_err(|e| fault(&e))?;
-    file.write_all(bytes).map_err(|e| fault(&e))?;
-    Ok(stamp(&file, mtime).map_err(|e| fault(&e))? == mtime)
+/// Writes an envelope under its partial name.
+fn write(dir: &OpenDir, placing: &Placing, bytes: &[u8], keeps_ids: bool) -> Result<(Option<FileId>, bool)> {
+    let work = || {
+        let mut file = staging::create(dir, &placing.name)?;
+        file.write_all(bytes)?;
+        let kept = stamp(&file, placing.mark)? == placing.mark;
+        Ok((Staging::id_of(keeps_ids, &file)?, kept))
+    };
+    work().map_err(|e| Error::io("write to the destination", &dir.path_of(&partial(&placing.name)), &e))
 }
 
 impl Sink for Directory {
     fn recover(&mut self, placing: Vec<Placing>) -> Result<Delivery> {
         self.sweep(&placing)?;
-        for placing in &placing {
-            // A partial file that is gone was given its name before the crash; perhaps it is eaten already.
-            if self.partial(&placing.name).exists() {
-                self.place(&placing.name)?;
+        let mut delivery = Delivery::default();
+        for placing in placing {
+            self.times.go_on_from(placing.mark);
+            // One whose name somebody took meanwhile is not delivered: its batch brings it again.
+            if self.place_again(&placing.name)? {
+                delivery.placed.push(placing);
+            } else {
+                delivery.deferred.push(taken(placing, &self.root));
             }
-            self.last_mtime = self.last_mtime.max(placing.mark);
         }
-        disk::sync_dir(&self.path)?;
-        Ok(Delivery::of(placing))
+        self.root.sync().map_err(|e| Error::io("sync a directory", self.root.path(), &e))?;
+        Ok(delivery)
     }
 
     fn examiner(&self) -> Examiner {
@@ -162,14 +215,14 @@ impl Sink for Directory {
 
     fn stage(&mut self, deliverable: Deliverable) -> Result<()> {
         let Deliverable { origin, bytes, name, applicant, .. } = deliverable;
-        let name = format!("{name}.json");
-        self.last_mtime += STEP_NANOS;
-        let mtime = self.last_mtime;
-        self.flusher.written(bytes.len());
-        let path = self.partial(&name);
-        self.writers.run(bytes.len(), Box::new(move || write(&path, &bytes, mtime)))?;
-        self.group.push(Placing::of(&origin, name, mtime, applicant));
-        Ok(())
+        let mtime = self.times.next(origin.mtime.map(|mtime| mtime.seconds()));
+        let placing = Placing::of(&origin, format!("{name}.json"), mtime, applicant);
+        let size = bytes.len();
+        self.flusher.written(size);
+        let (dir, at, keeps_ids) = (self.staging.current(&self.root)?, self.group.len(), self.staging.keeps_ids());
+        self.group.push(Staged { placing: placing.clone(), id: None });
+        let job = move || write(&dir, &placing, &bytes, keeps_ids).map(|(id, kept)| Written { at, id, kept });
+        self.writers.run(size, Box::new(job))
     }
 
     fn is_full(&self) -> bool {
@@ -177,35 +230,65 @@ impl Sink for Directory {
     }
 
     fn prepare(&mut self, _note: &mut dyn FnMut(OpenWork) -> Result<()>) -> Result<Prepared> {
-        let all_kept = self.writers.wait()?;
-        if let (false, Some(first)) = (all_kept, self.group.first()) {
-            self.stamp_coarsely(first.mark - STEP_NANOS)?;
+        let mut all_kept = true;
+        for Written { at, id, kept } in self.writers.wait()? {
+            all_kept &= kept;
+            self.group[at].id = id;
         }
         if !self.group.is_empty() {
-            self.flusher.sync(&self.path)?;
+            if !all_kept {
+                let dir = self.staging.current(&self.root)?;
+                self.stamp_coarsely(&dir)?;
+            }
+            self.flusher.sync(self.root.path())?;
         }
-        Ok(Prepared::Placing(self.group.clone()))
+        Ok(Prepared::Placing(self.group.iter().map(|staged| staged.placing.clone()).collect()))
     }
 
     fn settle(&mut self, _all: bool, delivery: &mut Delivery) -> Result<()> {
         if self.group.is_empty() {
             return Ok(());
         }
-        for placing in &self.group {
-            self.place(&placing.name)?;
+        let dir = self.staging.current(&self.root)?;
+        let mut placed = Vec::with_capacity(self.group.len());
+        for Staged { placing, id } in std::mem::take(&mut self.group) {
+            if self.place(&dir, &placing.name, id)? {
+                placed.push(placing);
+                continue;
+            }
+            let from = partial(&placing.name);
+            dir.remove(&from).map_err(|e| Error::io("remove an envelope", &dir.path_of(&from), &e))?;
+            delivery.deferred.push(taken(placing, &self.root));
         }
-        disk::sync_dir(&self.path)?;
-        delivery.placed.append(&mut self.group);
+        self.root.sync().map_err(|e| Error::io("sync a directory", self.root.path(), &e))?;
+        delivery.placed.append(&mut placed);
         Ok(())
     }
 
+    fn findings(&mut self) -> Vec<Finding> {
+        self.times.findings()
+    }
+
     fn high_water(&self) -> i64 {
-        self.last_mtime
+        self.times.last()
     }
 
     fn mark(&self) -> &str {
         &self.mark
     }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        self.staging.close(&self.root);
+    }
+}
+
+fn taken(placing: Placing, root: &OpenDir) -> Deferred {
+    let path = harmless_bytes(root.path_of(&placing.name).as_os_str().as_encoded_bytes());
+    let what = format!("another file lies under its name in the destination, and is not overwritten: {path}");
+    let advice = "the directory must be airpouch's alone; move that file away, then import again".to_owned();
+    Deferred { placing, code: "name-taken", what, advice }
 }
 
 /// `<16 hex>-<8 digits>-<8 digits>.json`, with eight hex digits more where two batches bear one number.

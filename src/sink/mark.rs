@@ -1,58 +1,142 @@
-//! The hidden file by which a destination is known again: a share that is not mounted is another directory.
+//! How a destination on disk is opened, and the hidden file by which it is known again: a share that is not mounted is
+//! another directory.
 
-use std::fs;
+use std::fs::{DirBuilder, File};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
 
-use crate::disk;
+use crate::disk::{self, OpenDir};
 use crate::error::{Error, Result};
 
 const MARKER: &str = ".airpouch";
+/// 32 hex digits and a line end.
+const MARK_MAX: u64 = 33;
 
-/// The mark that a directory bears.
-pub fn find(path: &Path) -> Option<String> {
-    let text = fs::read_to_string(path.join(MARKER)).ok()?;
-    Some(text.trim().to_owned()).filter(|mark| !mark.is_empty())
+/// Who else may use a destination.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// The program that reads there, as another user.
+    Shared,
+    /// Nobody: whoever could write there would have airpouch send it.
+    Private,
+}
+
+/// Opens a destination and says its mark. With the mark that is `known` it must be that very directory; without one it is
+/// made if its parent is there, and marked.
+///
+/// # Errors
+/// It is another one, or open to others though it must not be; the system refused.
+pub fn open(path: &Path, known: Option<&str>, access: Access) -> Result<(OpenDir, String)> {
+    let is_new = known.is_none() && make(path, access)?;
+    let dir = match OpenDir::open(path) {
+        Err(e) if known.is_some() && e.kind() == io::ErrorKind::NotFound => return Err(another(path)),
+        dir => dir.map_err(|e| Error::io("open the destination", path, &e))?,
+    };
+    let found = find(&dir)?;
+    if known.is_some_and(|known| found.as_deref() != Some(known)) {
+        return Err(another(path));
+    }
+    if access == Access::Private {
+        keep_private(&dir, is_new || found.is_some())?;
+    }
+    let mark = match found {
+        Some(mark) => mark,
+        None => give(&dir, access)?,
+    };
+    Ok((dir, mark))
+}
+
+/// The mark that a directory bears, if it bears one.
+///
+/// # Errors
+/// Something else lies in its place; the system refused.
+pub fn find(dir: &OpenDir) -> Result<Option<String>> {
+    let bytes = match dir.read(MARKER, MARK_MAX) {
+        Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
+        read => read.map_err(|e| Error::io("read the destination's mark", &dir.path_of(MARKER), &e))?,
+    };
+    let mark = String::from_utf8(bytes).unwrap_or_default().trim_end().to_owned();
+    if mark.len() == 32 && mark.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f')) {
+        return Ok(Some(mark));
+    }
+    Err(Error::failed("this is not the mark of a destination of airpouch")
+        .at(&dir.path_of(MARKER))
+        .advise("something else wrote there; remove that file, and say --same-destination once"))
 }
 
 /// The file with the mark, by which a directory can be locked.
 ///
 /// # Errors
 /// The system refused.
-pub fn file(path: &Path) -> io::Result<fs::File> {
-    fs::File::open(path.join(MARKER))
+pub fn file(dir: &OpenDir) -> io::Result<File> {
+    dir.open_file(MARKER)
 }
 
-/// The mark of a directory that must be this one.
+/// Makes sure that a spool is its owner's alone. One that was not airpouch's before is not taken from others who may use
+/// it.
 ///
 /// # Errors
-/// It bears another mark, or none.
-pub fn expect(path: &Path, known: &str) -> Result<String> {
-    find(path).filter(|found| found == known).ok_or_else(|| {
-        Error::failed("this is not the directory to which this site delivered before; is its share mounted?")
-            .at(path)
-            .advise("mount it; if it was moved or emptied on purpose, say --same-destination once")
-    })
-}
-
-/// The mark of a directory, which is made if its parent is there, and marked if it is not.
-///
-/// # Errors
-/// The system refused.
-pub fn find_or_make(path: &Path) -> Result<String> {
-    if let Some(mark) = find(path) {
-        return Ok(mark);
+/// It is another user's; others may use it.
+pub fn keep_private(dir: &OpenDir, was_ours: bool) -> Result<()> {
+    let fault = |e: &io::Error| Error::io("look at the spool", dir.path(), e);
+    if !dir.is_ours().map_err(|e| fault(&e))? {
+        let owner = dir.owner().map_err(|e| fault(&e))?;
+        return Err(Error::failed(format!("the spool belongs to another user (uid {owner})"))
+            .at(dir.path())
+            .advise("run airpouch as that user; or give the spool with all in it to the one who runs it (chown -R)"));
     }
-    if !path.is_dir() {
-        disk::uninterrupted(|| fs::create_dir(path)).map_err(|e| {
-            Error::io("make the destination", path, &e)
-                .advise("its parent directory must be there; is the share mounted?")
-        })?;
-        if let Some(parent) = path.parent() {
-            disk::sync_dir(parent)?;
+    if !was_ours && dir.is_open_to_others().map_err(|e| fault(&e))? && !is_empty(dir)? {
+        return Err(Error::failed("other users may enter this directory, and it holds other things than a spool")
+            .at(dir.path())
+            .advise("name a directory of its own for the spool; if it is to be this one: chmod 700"));
+    }
+    if !dir.make_private().map_err(|e| fault(&e))? {
+        return Err(Error::failed("other users may enter the spool, and its file system keeps no permissions")
+            .at(dir.path())
+            .advise("mount it for this user alone (umask=077 on FAT), or name a directory on another disk"));
+    }
+    Ok(())
+}
+
+/// Whether nothing lies there but what mkfs puts on a new disk.
+fn is_empty(dir: &OpenDir) -> Result<bool> {
+    let fault = |e: &io::Error| Error::io("read the spool", dir.path(), e);
+    for entry in dir.entries().map_err(|e| fault(&e))? {
+        if entry.map_err(|e| fault(&e))?.name != "lost+found" {
+            return Ok(false);
         }
     }
+    Ok(true)
+}
+
+fn another(path: &Path) -> Error {
+    Error::failed("this is not the directory to which this site delivered before; is its share mounted?")
+        .at(path)
+        .advise("mount it; if it was moved or emptied on purpose, say --same-destination once")
+}
+
+/// Makes the directory, if it is not there. `true` if it was made.
+fn make(path: &Path, access: Access) -> Result<bool> {
+    let mode = if access == Access::Private { 0o700 } else { 0o777 };
+    match disk::uninterrupted(|| DirBuilder::new().mode(mode).create(path)) {
+        Ok(()) => {}
+        Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
+        Err(e) => {
+            let advice = "its parent directory must be there; is the share mounted?";
+            return Err(Error::io("make the destination", path, &e).advise(advice));
+        }
+    }
+    if let Some(parent) = path.parent() {
+        disk::sync_dir(parent)?;
+    }
+    Ok(true)
+}
+
+fn give(dir: &OpenDir, access: Access) -> Result<String> {
     let mark: String = disk::random::<16>()?.iter().map(|b| format!("{b:02x}")).collect();
-    disk::write_over(path, MARKER, format!("{mark}\n").as_bytes())?;
+    let mode = if access == Access::Private { 0o600 } else { 0o666 };
+    let given = dir.write_over(MARKER, format!("{mark}\n").as_bytes(), mode).and_then(|()| dir.sync());
+    given.map_err(|e| Error::io("write the destination's mark", &dir.path_of(MARKER), &e))?;
     Ok(mark)
 }

@@ -4,39 +4,59 @@
 //! Numbers are given once and rise over all connectors, so that each connector's messages, and all of them together,
 //! have the order of delivery. They and the bytes are fixed before the ledger notes them, so that a crash repeats
 //! nothing: a file that is still `.partial` gets its name in the next run, and one that is gone had it.
+//!
+//! Whatever lies here is sent as it is: the spool, its directories and its messages are for their owner alone, whatever
+//! the umask. A connector whose directory cannot be used waits for a later run; the others go on.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::ops::RangeInclusive;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::sync::Arc;
 
 use super::beside::{Flusher, Writers};
-use super::mark;
-use super::{Deliverable, Delivery, Examined, Examiner, OpenWork, Placing, Prepared, Sink, registration};
-use crate::disk;
-use crate::error::{Error, Result};
-use crate::limits::PLACING_GROUP;
+use super::connectors::{Connectors, is_id, is_of_one};
+use super::mark::{self, Access};
+use super::{Deferred, Deliverable, Delivery, Examined, Examiner, OpenWork, Placing, Prepared, Sink, registration};
+use crate::batch::name::partial;
+use crate::disk::OpenDir;
+use crate::envelope::Connector;
+use crate::error::{Error, Result, reason};
+use crate::limits::{PLACING_GROUP, SETTINGS_FILE_MAX};
 use crate::opencti::message::{Addressee, Messages, spare_bundle_id};
+use crate::text::{harmless_bytes, visible_json};
 
 /// The file with a connector's registration.
 pub(super) const REGISTRATION: &str = "connector.json";
+/// Messages are their owner's alone.
+const MODE: u32 = 0o600;
 /// Digits of a message's number.
 const DIGITS: usize = 12;
 const NUMBER_MAX: i64 = 999_999_999_999;
 
 /// A directory of messages. It must be airpouch's alone.
 pub struct Spool {
-    path: PathBuf,
+    root: OpenDir,
     mark: String,
     group: Vec<Placing>,
     files: usize,
     /// The last number that was given out.
     last: i64,
+    connectors: Connectors,
     /// What stands in each connector's registration, as far as it was looked at.
     registered: BTreeMap<String, Vec<u8>>,
-    writers: Writers,
+    /// Connectors whose directories cannot be used in this run, and why.
+    troubled: BTreeMap<String, String>,
+    deferred: Vec<Deferred>,
+    writers: Writers<Option<Trouble>>,
     flusher: Flusher,
+}
+
+/// An envelope's messages could not be written.
+struct Trouble {
+    /// Its place in the group.
+    at: usize,
+    why: String,
 }
 
 impl Spool {
@@ -45,83 +65,108 @@ impl Spool {
     /// Without one any directory is as good, for a spool may be taken away whole.
     ///
     /// # Errors
-    /// It is another one, or cannot be made; the system refused.
+    /// It is another one, others may use it, or it cannot be made; the system refused.
     pub fn open(path: &Path, last: i64, mark: Option<&str>, threads: usize) -> Result<Self> {
-        let mark = match mark {
-            Some(known) => mark::expect(path, known)?,
-            None => mark::find_or_make(path)?,
-        };
+        let (root, mark) = mark::open(path, mark, Access::Private)?;
         Ok(Self {
-            path: path.to_owned(),
             mark,
             group: Vec::new(),
             files: 0,
             last,
+            connectors: Connectors::default(),
             registered: BTreeMap::new(),
+            troubled: BTreeMap::new(),
+            deferred: Vec::new(),
             writers: Writers::new(threads),
-            flusher: Flusher::new(path, threads)?,
+            flusher: Flusher::new(&root, threads)?,
+            root,
         })
     }
 
     /// Looks through the spool once: what a crash left and the ledger does not know goes, and no number that is there
     /// is given out again, also if the ledger is new.
     fn sweep(&mut self, known: &[Placing]) -> Result<()> {
-        let read = |path: &Path| fs::read_dir(path).map_err(|e| Error::io("read the spool", path, &e));
         let known: Vec<(String, RangeInclusive<i64>)> = known.iter().filter_map(|p| numbers_of(&p.name)).collect();
-        let fault = |e: &io::Error| Error::io("read the spool", &self.path, e);
+        let fault = |e: &io::Error| Error::io("read the spool", self.root.path(), e);
         let mut last = self.last;
-        for connector in read(&self.path)? {
-            let connector = connector.map_err(|e| fault(&e))?;
-            let id = connector.file_name().to_string_lossy().into_owned();
+        for connector in self.root.entries().map_err(|e| fault(&e))? {
+            let id = connector.map_err(|e| fault(&e))?;
             // Others' directories are not looked into, such as lost+found; nor is a link followed.
-            let is_ours = id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
-            if !is_ours || !connector.file_type().is_ok_and(|t| t.is_dir()) {
+            if !id.is_dir || !is_id(&id.name) {
                 continue;
             }
-            for entry in read(&connector.path())? {
-                let entry = entry.map_err(|e| fault(&e))?;
-                let name = entry.file_name();
-                let Some((number, partial)) = name.to_str().and_then(number_of) else { continue };
-                if !partial {
-                    last = last.max(number);
-                } else if !known.iter().any(|(of, numbers)| *of == id && numbers.contains(&number)) {
-                    disk::remove_file(&entry.path())
-                        .map_err(|e| Error::io("remove what a broken run left", &entry.path(), &e))?;
-                }
+            let is_known = |number: i64| known.iter().any(|(of, numbers)| *of == id.name && numbers.contains(&number));
+            match self.connectors.get(&self.root, &id.name).and_then(|dir| sweep_one(&dir, is_known)) {
+                Ok(highest) => last = last.max(highest),
+                // It is looked at again if something is to be written there.
+                Err(e) if is_of_one(&e) || e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(Error::io("read the spool", &self.root.path_of(&id.name), &e)),
             }
         }
         self.last = last;
         Ok(())
     }
 
-    /// Writes a connector's registration, unless it is there.
-    fn register(&mut self, connector: &crate::envelope::Connector) -> Result<()> {
-        let dir = self.path.join(&connector.id);
-        let text = serde_json::to_vec(&registration(connector))
-            .map_err(|e| Error::failed(format!("a connector cannot be written as JSON: {e}")).at(&dir))?;
-        if self.registered.get(&connector.id) == Some(&text) {
-            return Ok(());
+    /// A connector's directory, with its registration.
+    fn register(&mut self, connector: &Connector) -> io::Result<Arc<OpenDir>> {
+        let dir = self.connectors.get_or_make(&self.root, &connector.id)?;
+        let text =
+            visible_json(&serde_json::to_string(&registration(connector)).map_err(io::Error::other)?).into_bytes();
+        if self.registered.get(&connector.id) != Some(&text) {
+            if dir.read(REGISTRATION, SETTINGS_FILE_MAX).ok().as_ref() != Some(&text) {
+                dir.write_over_unsynced(REGISTRATION, &text, MODE)?;
+            }
+            self.registered.insert(connector.id.clone(), text);
         }
-        make_directory(&dir)?;
-        if fs::read(dir.join(REGISTRATION)).ok().as_ref() != Some(&text) {
-            disk::write_over_unsynced(&dir, REGISTRATION, &text)?;
+        Ok(dir)
+    }
+
+    /// An envelope waits, and so do all later ones of its connector.
+    fn defer(&mut self, id: &str, placing: Placing, why: String) {
+        let why = self.troubled.entry(id.to_owned()).or_insert(why).clone();
+        self.deferred.push(deferred(&self.root, id, placing, &why));
+    }
+
+    /// Takes the envelopes out of the group whose messages could not be written, and later ones of the same connectors.
+    fn take_out(&mut self, troubles: Vec<Trouble>) {
+        let mut first: BTreeMap<String, (usize, String)> = BTreeMap::new();
+        for Trouble { at, why } in troubles {
+            let id = id_of(&self.group[at].name).to_owned();
+            match first.get_mut(&id) {
+                Some(earlier) if earlier.0 < at => {}
+                Some(later) => *later = (at, why),
+                None => drop(first.insert(id, (at, why))),
+            }
         }
-        self.registered.insert(connector.id.clone(), text);
-        Ok(())
+        for (at, placing) in std::mem::take(&mut self.group).into_iter().enumerate() {
+            let id = id_of(&placing.name).to_owned();
+            match first.get(&id).filter(|(from, _)| at >= *from) {
+                Some((_, why)) => {
+                    // What was written of it is swept away by the next run.
+                    let why = why.clone();
+                    self.defer(&id, placing, why);
+                }
+                None => self.group.push(placing),
+            }
+        }
     }
 
     /// Gives the messages of an envelope their names, in order. After a crash one whose partial file is gone has had its
     /// name in the run before; else it must be there, for it was written just now.
-    fn place(&self, placing: &Placing, after_crash: bool) -> Result<()> {
+    fn place(&mut self, placing: &Placing, after_crash: bool) -> Result<()> {
         let Some((connector, numbers)) = numbers_of(&placing.name) else {
             return Err(Error::failed("the ledger notes something for this spool that no spool has")
-                .at(&self.path)
+                .at(self.root.path())
                 .advise("the ledger was changed by something else; bring it back from a backup"));
         };
-        let dir = self.path.join(connector);
+        let dir = match self.connectors.get(&self.root, &connector) {
+            // Taken away with all its messages.
+            Err(e) if e.kind() == io::ErrorKind::NotFound && after_crash => return Ok(()),
+            dir => dir.map_err(|e| Error::io("open a connector's directory", &self.root.path_of(&connector), &e))?,
+        };
         for number in numbers {
-            let (partial, target) = (dir.join(partial(number)), dir.join(name(number)));
-            match disk::rename_new(&partial, &target) {
+            let target = dir.path_of(&name(number));
+            match dir.rename_new(&partial(&name(number)), &dir, &name(number)) {
                 Ok(()) => {}
                 Err(e) if e.kind() == io::ErrorKind::NotFound && after_crash => {}
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
@@ -142,15 +187,15 @@ impl Spool {
     }
 
     /// Makes the names of a group durable, by directory.
-    fn sync(&self, group: &[Placing]) -> Result<()> {
-        let mut connectors: Vec<String> = group.iter().filter_map(|p| numbers_of(&p.name)).map(|(id, _)| id).collect();
-        connectors.sort_unstable();
-        connectors.dedup();
-        for connector in connectors {
-            match self.path.join(connector) {
-                dir if dir.is_dir() => drop(disk::sync_dir(&dir)?),
+    fn sync(&mut self, group: &[Placing]) -> Result<()> {
+        let mut ids: Vec<&str> = group.iter().map(|placing| id_of(&placing.name)).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        for id in ids {
+            match self.connectors.get(&self.root, id).and_then(|dir| dir.sync()) {
                 // Taken away with all its messages since they were noted.
-                _ => {}
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                synced => drop(synced.map_err(|e| Error::io("sync a directory", &self.root.path_of(id), &e))?),
             }
         }
         Ok(())
@@ -160,12 +205,20 @@ impl Spool {
 impl Sink for Spool {
     fn recover(&mut self, placing: Vec<Placing>) -> Result<Delivery> {
         self.sweep(&placing)?;
-        for placing in &placing {
-            self.place(placing, true)?;
+        let mut delivery = Delivery::default();
+        for placing in placing {
             self.last = self.last.max(placing.mark);
+            let id = id_of(&placing.name).to_owned();
+            match self.connectors.get(&self.root, &id) {
+                Err(e) if is_of_one(&e) => delivery.deferred.push(deferred(&self.root, &id, placing, &reason(&e))),
+                _ => {
+                    self.place(&placing, true)?;
+                    delivery.placed.push(placing);
+                }
+            }
         }
-        self.sync(&placing)?;
-        Ok(Delivery::of(placing))
+        self.sync(&delivery.placed)?;
+        Ok(delivery)
     }
 
     fn examiner(&self) -> Examiner {
@@ -177,21 +230,36 @@ impl Sink for Spool {
         let Examined::Messages(messages) = examined else {
             return Err(Error::failed("an envelope came to the spool that was not taken apart"));
         };
-        self.register(&connector)?;
         let (first, count) = (self.last + 1, messages.count());
         self.last += count as i64;
         if self.last > NUMBER_MAX {
             return Err(Error::failed("the spool has given out its last number")
-                .at(&self.path)
+                .at(self.root.path())
                 .advise("deliver to a new one: --new-destination"));
         }
+        let name = format!("{}/{first:0DIGITS$}-{:0DIGITS$}", connector.id, self.last);
+        let placing = Placing::of(&origin, name, self.last, applicant.clone());
+        if let Some(why) = self.troubled.get(&connector.id).cloned() {
+            self.defer(&connector.id, placing, why);
+            return Ok(());
+        }
+        let dir = match self.register(&connector) {
+            Err(e) if is_of_one(&e) => {
+                self.defer(&connector.id, placing, reason(&e));
+                return Ok(());
+            }
+            dir => dir.map_err(|e| {
+                Error::io("use a directory of the spool", &self.root.path_of(&connector.id), &e)
+                    .advise("the spool must be writable")
+            })?,
+        };
         self.files += count;
         self.flusher.written(bytes.len() * 2);
-        let name = format!("{}/{first:0DIGITS$}-{:0DIGITS$}", connector.id, self.last);
-        self.group.push(Placing::of(&origin, name, self.last, applicant.clone()));
-        let (dir, spare_id) = (self.path.join(&connector.id), spare_bundle_id(origin.sha256));
+        let at = self.group.len();
+        self.group.push(placing);
+        let spare_id = spare_bundle_id(origin.sha256);
         let size = bytes.len() * 3;
-        let job = Writing { dir, bytes, messages, first, applicant, spare_id };
+        let job = Writing { at, dir, bytes, messages, first, applicant, spare_id };
         self.writers.run(size, Box::new(move || job.run()))
     }
 
@@ -200,18 +268,22 @@ impl Sink for Spool {
     }
 
     fn prepare(&mut self, _note: &mut dyn FnMut(OpenWork) -> Result<()>) -> Result<Prepared> {
-        self.writers.wait()?;
+        let troubles: Vec<Trouble> = self.writers.wait()?.into_iter().flatten().collect();
+        if !troubles.is_empty() {
+            self.take_out(troubles);
+        }
         if !self.group.is_empty() {
-            self.flusher.sync(&self.path)?;
+            self.flusher.sync(self.root.path())?;
         }
         Ok(Prepared::Placing(self.group.clone()))
     }
 
     fn settle(&mut self, _all: bool, delivery: &mut Delivery) -> Result<()> {
+        delivery.deferred.append(&mut self.deferred);
+        self.files = 0;
         if self.group.is_empty() {
             return Ok(());
         }
-        self.files = 0;
         let group = std::mem::take(&mut self.group);
         group.iter().try_for_each(|placing| self.place(placing, false))?;
         self.sync(&group)?;
@@ -230,7 +302,9 @@ impl Sink for Spool {
 
 /// An envelope whose messages are to be written.
 struct Writing {
-    dir: PathBuf,
+    /// Its place in the group.
+    at: usize,
+    dir: Arc<OpenDir>,
     bytes: Vec<u8>,
     messages: Box<Messages>,
     first: i64,
@@ -239,27 +313,53 @@ struct Writing {
 }
 
 impl Writing {
-    fn run(&self) -> Result<bool> {
+    fn run(&self) -> Result<Option<Trouble>> {
         let envelope = std::str::from_utf8(&self.bytes).unwrap_or_default();
         let mut message = String::new();
         let addressee = Addressee { applicant: self.applicant.as_deref(), ..Addressee::default() };
         for at in 0..self.messages.count() {
             message.clear();
             self.messages.write(&mut message, envelope, at, &addressee, &self.spare_id);
-            let path = self.dir.join(partial(self.first + at as i64));
-            disk::uninterrupted(|| fs::write(&path, &message))
-                .map_err(|e| Error::io("write to the spool", &path, &e))?;
+            let name = partial(&name(self.first + at as i64));
+            match self.dir.create_anew(&name, MODE).and_then(|mut file| file.write_all(message.as_bytes())) {
+                Err(e) if is_of_one(&e) => return Ok(Some(Trouble { at: self.at, why: reason(&e) })),
+                written => written.map_err(|e| Error::io("write to the spool", &self.dir.path_of(&name), &e))?,
+            }
         }
-        Ok(true)
+        Ok(None)
     }
+}
+
+/// Takes away what a broken run left in a connector's directory, and says the highest number there.
+fn sweep_one(dir: &OpenDir, is_known: impl Fn(i64) -> bool) -> io::Result<i64> {
+    let mut last = 0;
+    for entry in dir.entries()? {
+        let name = entry?.name;
+        let Some((number, is_partial)) = number_of(&name) else { continue };
+        if is_partial && !is_known(number) {
+            match dir.remove(&name) {
+                // A directory of that name: its number is passed over.
+                Err(e) if is_of_one(&e) => {}
+                removed => {
+                    removed?;
+                    continue;
+                }
+            }
+        }
+        last = last.max(number);
+    }
+    Ok(last)
+}
+
+fn deferred(root: &OpenDir, id: &str, placing: Placing, why: &str) -> Deferred {
+    let path = harmless_bytes(root.path_of(id).as_os_str().as_encoded_bytes());
+    let what = format!("its directory in the spool cannot be used ({why}): {path}");
+    let advice = "the spool must be airpouch's alone; move that away, or give it to the user who runs airpouch; then import again";
+    Deferred { placing, code: "spool-directory", what, advice: advice.to_owned() }
 }
 
 pub(super) fn name(number: i64) -> String {
     format!("{number:0DIGITS$}.json")
-}
-
-fn partial(number: i64) -> String {
-    format!("{number:0DIGITS$}.json.partial")
 }
 
 /// The number that a file bears, and whether it is still partial.
@@ -280,22 +380,9 @@ fn numbers_of(placing: &str) -> Option<(String, RangeInclusive<i64>)> {
     Some((connector.to_owned(), first.parse().ok()?..=last.parse().ok()?))
 }
 
-fn make_directory(path: &Path) -> Result<()> {
-    match path.symlink_metadata() {
-        Ok(there) if there.is_dir() => return Ok(()),
-        Ok(_) => {
-            return Err(Error::failed("something else than a directory lies where this connector's messages belong")
-                .at(path)
-                .advise("the spool must be airpouch's alone; move that away"));
-        }
-        Err(_) => {}
-    }
-    disk::uninterrupted(|| fs::create_dir(path))
-        .map_err(|e| Error::io("make a directory of the spool", path, &e).advise("the spool must be writable"))?;
-    match path.parent() {
-        Some(parent) => disk::sync_dir(parent).map(drop),
-        None => Ok(()),
-    }
+/// The connector that a placing names.
+fn id_of(placing: &str) -> &str {
+    placing.split_once('/').map_or(placing, |(id, _)| id)
 }
 
 #[cfg(test)]
@@ -305,7 +392,7 @@ mod names {
     #[test]
     fn say_numbers_and_back() {
         assert_eq!(number_of(&name(7)), Some((7, false)));
-        assert_eq!(number_of(&partial(NUMBER_MAX)), Some((NUMBER_MAX, true)));
+        assert_eq!(number_of(&partial(&name(NUMBER_MAX))), Some((NUMBER_MAX, true)));
         assert_eq!(number_of("9223372036854775807.json"), None, "another's");
         assert_eq!(number_of("connector.json"), None);
         assert_eq!(number_of("7.json"), None);

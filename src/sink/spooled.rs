@@ -1,15 +1,18 @@
 //! A spool as it is read: which messages of which connectors wait in it. (`spool.rs` writes it.)
 
+use std::cell::RefCell;
 use std::collections::BTreeMap;
-use std::fs::{self, File, TryLockError};
+use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
+use super::connectors::{Connectors, is_id, is_of_one};
 use super::mark;
 use super::spool::{REGISTRATION, name, number_of};
-use crate::disk;
+use crate::disk::OpenDir;
 use crate::error::{Error, Result};
 use crate::limits::{ENVELOPE_MAX, SETTINGS_FILE_MAX};
 use crate::opencti::registration::Registration;
@@ -44,12 +47,17 @@ pub struct Listing {
     pub connectors: BTreeMap<String, Registration>,
     /// The connector of each number.
     pub messages: BTreeMap<i64, String>,
+    /// Connectors that are passed over, and why.
+    pub passed_over: Vec<(String, Error)>,
 }
 
 /// A spool, locked for one drain.
 pub struct Spooled {
-    path: PathBuf,
+    root: OpenDir,
     mark: String,
+    /// Whose the messages are: no others are sent.
+    owner: u32,
+    connectors: RefCell<Connectors>,
     _lock: File,
 }
 
@@ -57,16 +65,23 @@ impl Spooled {
     /// Opens a spool and locks it.
     ///
     /// # Errors
-    /// It is none; another drain is at work; the system refused.
+    /// It is none, or another user's; another drain is at work; the system refused.
     pub fn open(path: &Path) -> Result<Self> {
-        let Some(mark) = mark::find(path) else {
-            return Err(Error::failed("this is no spool: airpouch has delivered nothing here")
+        let none = || {
+            Error::failed("this is no spool: airpouch has delivered nothing here")
                 .at(path)
-                .advise("name the directory of --to spool:PATH; is its share mounted?"));
+                .advise("name the directory of --to spool:PATH; is its share mounted?")
         };
-        let lock = mark::file(path).map_err(|e| Error::io("open the spool's mark", path, &e))?;
+        let root = match OpenDir::open(path) {
+            Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Err(none()),
+            root => root.map_err(|e| Error::io("open the spool", path, &e))?,
+        };
+        let mark = mark::find(&root)?.ok_or_else(none)?;
+        mark::keep_private(&root, true)?;
+        let owner = root.owner().map_err(|e| Error::io("look at the spool", path, &e))?;
+        let lock = mark::file(&root).map_err(|e| Error::io("open the spool's mark", path, &e))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), mark, _lock: lock }),
+            Ok(()) => Ok(Self { root, mark, owner, connectors: RefCell::default(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(Error::locked("another drain is at work in this spool").at(path)),
             Err(TryLockError::Error(e)) => Err(Error::io("lock the spool", path, &e)),
         }
@@ -77,56 +92,101 @@ impl Spooled {
         &self.mark
     }
 
-    /// What waits in it.
+    /// What waits in it. Connectors whose directory or registration cannot be used are passed over.
     ///
     /// # Errors
-    /// The system refused; a connector's registration cannot be read.
+    /// The system refused.
     pub fn list(&self) -> Result<Listing> {
+        self.list_around(|| {})
+    }
+
+    /// The same; a test writes to the spool `meanwhile`.
+    fn list_around(&self, meanwhile: impl FnOnce()) -> Result<Listing> {
         // Names are given in order of their numbers, but a directory is read as it happens to lie: what an import is
         // placing at this moment is left for the next drain, so that nothing overtakes.
         let last = self.list_once()?.messages.keys().next_back().copied().unwrap_or(0);
+        meanwhile();
         let mut listing = self.list_once()?;
         listing.messages.retain(|number, _| *number <= last);
         Ok(listing)
     }
 
     fn list_once(&self) -> Result<Listing> {
-        let fault = |path: &Path, e: &io::Error| Error::io("read the spool", path, e);
+        let fault = |e: &io::Error| Error::io("read the spool", self.root.path(), e);
         let mut listing = Listing::default();
-        for entry in fs::read_dir(&self.path).map_err(|e| fault(&self.path, &e))? {
-            let entry = entry.map_err(|e| fault(&self.path, &e))?;
-            let dir = entry.path();
+        for entry in self.root.entries().map_err(|e| fault(&e))? {
+            let entry = entry.map_err(|e| fault(&e))?;
             // Others' directories are passed over, such as lost+found, which may not even be readable; nor is a link
             // followed.
-            let is_ours = dir.join(REGISTRATION).is_file();
-            if !entry.file_type().is_ok_and(|t| t.is_dir()) || (!is_ours && !has_messages(&dir)) {
+            if !entry.is_dir || !is_id(&entry.name) {
                 continue;
             }
-            let id = entry.file_name().to_string_lossy().into_owned();
-            let before = listing.messages.len();
-            for message in fs::read_dir(&dir).map_err(|e| fault(&dir, &e))? {
-                let message = message.map_err(|e| fault(&dir, &e))?;
-                if let Some((number, false)) = message.file_name().to_str().and_then(number_of) {
-                    listing.messages.insert(number, id.clone());
+            let id = entry.name;
+            match self.list_one(&id) {
+                Ok(numbers) if numbers.is_empty() => {}
+                Ok(numbers) => match self.registration(&id) {
+                    Ok(registration) => {
+                        listing.messages.extend(numbers.into_iter().map(|number| (number, id.clone())));
+                        listing.connectors.insert(id, registration);
+                    }
+                    Err(error) => listing.passed_over.push((id, error)),
+                },
+                Err(e) if is_of_one(&e) => {
+                    let error = Error::io("use a connector's directory", &self.root.path_of(&id), &e).advise(
+                        "the spool must be airpouch's alone; give it to the user who runs airpouch, or move it away",
+                    );
+                    listing.passed_over.push((id, error));
                 }
-            }
-            if listing.messages.len() > before {
-                let registration = registration(&dir, &id)?;
-                listing.connectors.insert(id, registration);
+                // Taken away meanwhile.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => {}
+                Err(e) => return Err(Error::io("read the spool", &self.root.path_of(&id), &e)),
             }
         }
         Ok(listing)
     }
 
+    /// The numbers of a connector's messages.
+    fn list_one(&self, id: &str) -> io::Result<Vec<i64>> {
+        let dir = self.dir(id)?;
+        let mut numbers = Vec::new();
+        for entry in dir.entries()? {
+            if let Some((number, false)) = number_of(&entry?.name) {
+                numbers.push(number);
+            }
+        }
+        Ok(numbers)
+    }
+
+    fn dir(&self, id: &str) -> io::Result<Arc<OpenDir>> {
+        self.connectors.borrow_mut().get(&self.root, id)
+    }
+
+    fn registration(&self, id: &str) -> Result<Registration> {
+        let path = self.root.path_of(id).join(REGISTRATION);
+        let advice = "import once more to the spool: it writes that file anew";
+        let read = self.dir(id).and_then(|dir| dir.read_of(self.owner, REGISTRATION, SETTINGS_FILE_MAX));
+        let bytes = read.map_err(|e| Error::io("read a connector's registration", &path, &e).advise(advice))?;
+        let read: Option<Registration> = serde_json::from_slice(&bytes).ok();
+        read.filter(|connector| connector.id == id).ok_or_else(|| {
+            Error::failed("this is no registration of the connector whose directory it lies in")
+                .at(&path)
+                .advise(advice)
+        })
+    }
+
     /// The body of a message; `None` if it is gone.
     ///
     /// # Errors
-    /// The system refused, or it is no message.
+    /// The system refused, or it is no message of ours.
     pub fn read(&self, connector: &str, number: i64) -> Result<Option<String>> {
-        let path = self.path.join(connector).join(name(number));
-        let bytes = match disk::read_bounded_following(&path, MESSAGE_MAX) {
+        let path = self.root.path_of(connector).join(name(number));
+        let bytes = match self.dir(connector).and_then(|dir| dir.read_of(self.owner, &name(number), MESSAGE_MAX)) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
-            read => read.map_err(|e| Error::io("read a message", &path, &e))?,
+            Err(e) => {
+                let advice = "something else wrote there; move it away, then drain again";
+                return Err(Error::io("read a message", &path, &e).advise(advice));
+            }
+            Ok(bytes) => bytes,
         };
         let is_ours = |text: &String| text.starts_with("{\"bundle_type\": \"QUEUE_BUNDLE\"") && text.ends_with('}');
         String::from_utf8(bytes).ok().filter(is_ours).map(Some).ok_or_else(|| {
@@ -142,32 +202,43 @@ impl Spooled {
     /// The system refused.
     pub fn remove(&self, messages: &[(i64, String)]) -> Result<()> {
         for (number, connector) in messages {
-            let path = self.path.join(connector).join(name(*number));
-            match disk::remove_file(&path) {
+            match self.dir(connector).and_then(|dir| dir.remove(&name(*number))) {
                 Err(e) if e.kind() != io::ErrorKind::NotFound => {
+                    let path = self.root.path_of(connector).join(name(*number));
                     return Err(Error::io("take a message away", &path, &e)
                         .advise("it is in the queue, and will be sent again, with the same message_id"));
                 }
                 _ => {}
             }
         }
-        let mut dirs: Vec<&String> = messages.iter().map(|(_, connector)| connector).collect();
-        dirs.sort_unstable();
-        dirs.dedup();
-        dirs.into_iter().try_for_each(|dir| disk::sync_dir(&self.path.join(dir)).map(drop))
+        let mut ids: Vec<&String> = messages.iter().map(|(_, connector)| connector).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        ids.into_iter().try_for_each(|id| {
+            let synced = self.dir(id).and_then(|dir| dir.sync());
+            synced.map(drop).map_err(|e| Error::io("sync a directory", &self.root.path_of(id), &e))
+        })
     }
 
     /// Puts a message aside that the broker does not take, with the reason beside it, and says where.
     ///
     /// # Errors
-    /// The system refused.
+    /// The system refused; then it stays where it is.
     pub fn put_aside(&self, connector: &str, number: i64, reason: &str) -> Result<PathBuf> {
-        let dir = self.path.join(connector).join(REFUSED);
-        disk::make_private_dir(&dir)?;
-        disk::write_over(&dir, &format!("{}.reason", name(number)), format!("{reason}\n").as_bytes())?;
-        let (from, to) = (self.path.join(connector).join(name(number)), dir.join(name(number)));
-        disk::rename(&from, &to).map_err(|e| Error::io("put a message aside", &from, &e))?;
-        disk::sync_dir(&dir)?;
+        let to = self.root.path_of(connector).join(REFUSED).join(name(number));
+        let work = || {
+            let dir = self.dir(connector)?;
+            match dir.make_dir(REFUSED) {
+                Err(e) if e.kind() != io::ErrorKind::AlreadyExists => return Err(e),
+                _ => {}
+            }
+            let refused = dir.open_dir(REFUSED)?;
+            refused.write_over(&format!("{}.reason", name(number)), format!("{reason}\n").as_bytes(), 0o600)?;
+            dir.rename(&name(number), &refused, &name(number))?;
+            refused.sync()?;
+            dir.sync()
+        };
+        work().map_err(|e| Error::io("put a message aside", &to, &e))?;
         Ok(to)
     }
 
@@ -176,10 +247,10 @@ impl Spooled {
     /// # Errors
     /// It cannot be read.
     pub fn memory(&self) -> Result<Memory> {
-        let path = self.path.join(MEMORY);
-        match disk::read_bounded_following(&path, SETTINGS_FILE_MAX) {
+        let path = self.root.path_of(MEMORY);
+        match self.root.read_of(self.owner, MEMORY, SETTINGS_FILE_MAX) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Memory::default()),
-            Err(e) => Err(Error::io("read what the last drain left", &path, &e)),
+            Err(e) => Err(Error::io("read what the last drain left", &path, &e).advise("take that file away")),
             Ok(bytes) => serde_json::from_slice(&bytes).map_err(|_| {
                 Error::failed("what the last drain left cannot be read").at(&path).advise("take that file away")
             }),
@@ -192,23 +263,137 @@ impl Spooled {
     /// The system refused.
     pub fn remember(&self, memory: &Memory) -> Result<()> {
         let text = serde_json::to_vec(memory).map_err(|e| Error::failed(format!("cannot be written as JSON: {e}")))?;
-        disk::write_over(&self.path, MEMORY, &text)
+        let written = self.root.write_over(MEMORY, &text, 0o600).and_then(|()| self.root.sync());
+        written.map(drop).map_err(|e| Error::io("write what the next drain is to know", &self.root.path_of(MEMORY), &e))
     }
 }
 
-fn has_messages(dir: &Path) -> bool {
-    let names = fs::read_dir(dir).into_iter().flatten().flatten().map(|entry| entry.file_name());
-    names.into_iter().any(|name| name.to_str().and_then(number_of).is_some())
-}
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
-fn registration(dir: &Path, id: &str) -> Result<Registration> {
-    let path = dir.join(REGISTRATION);
-    let bytes = disk::read_bounded_following(&path, SETTINGS_FILE_MAX)
-        .map_err(|e| Error::io("read a connector's registration", &path, &e))?;
-    let read: Option<Registration> = serde_json::from_slice(&bytes).ok();
-    read.filter(|connector| connector.id == id).ok_or_else(|| {
-        Error::failed("this is no registration of the connector whose directory it lies in")
-            .at(&path)
-            .advise("import once more to the spool: it writes that file anew")
-    })
+    use super::*;
+
+    const BODY: &str = "{\"bundle_type\": \"QUEUE_BUNDLE\"}";
+
+    /// A spool of this connector, with its first message.
+    fn spool_of(id: &str) -> tempfile::TempDir {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join(".airpouch"), "0123456789abcdef0123456789abcdef\n").unwrap();
+        add_connector(&dir, id);
+        put(&dir, id, 1);
+        dir
+    }
+
+    fn add_connector(dir: &tempfile::TempDir, id: &str) {
+        fs::create_dir(dir.path().join(id)).unwrap();
+        let registration = Registration::new(id, "Feed", "EXTERNAL_IMPORT", vec![], false);
+        fs::write(dir.path().join(id).join(REGISTRATION), serde_json::to_vec(&registration).unwrap()).unwrap();
+    }
+
+    fn put(dir: &tempfile::TempDir, id: &str, number: i64) {
+        fs::write(dir.path().join(id).join(name(number)), BODY).unwrap();
+    }
+
+    fn fifo(path: &Path) {
+        rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
+    }
+
+    #[test]
+    fn message_that_is_being_placed_overtakes_none() {
+        let dir = spool_of("a");
+        add_connector(&dir, "b");
+        put(&dir, "b", 2);
+        let spool = Spooled::open(dir.path()).unwrap();
+        // An import places 3 in `a` and 4 in `b`; `a` was read before, `b` after.
+        let listing = spool.list_around(|| put(&dir, "b", 4)).unwrap();
+        assert_eq!(listing.messages.into_keys().collect::<Vec<_>>(), [1, 2]);
+        put(&dir, "a", 3);
+        assert_eq!(spool.list().unwrap().messages.into_keys().collect::<Vec<_>>(), [1, 2, 3, 4]);
+    }
+
+    #[test]
+    fn odd_messages_are_not_read_and_not_waited_for() {
+        let dir = spool_of("a");
+        let path = |number: i64| dir.path().join("a").join(name(number));
+        fs::write(dir.path().join("secret"), BODY).unwrap();
+        symlink("../secret", path(2)).unwrap();
+        fifo(&path(3));
+        fs::create_dir(path(4)).unwrap();
+        fs::hard_link(dir.path().join("secret"), path(5)).unwrap();
+        fs::write(path(6), "{\"bundle_type\": \"OTHER\"}").unwrap();
+        let mut odd = vec![2, 3, 4, 5, 6];
+        if rustix::process::geteuid().is_root() {
+            put(&dir, "a", 7);
+            chown(path(7), Some(65_534), None).unwrap();
+            odd.push(7);
+        }
+        let spool = Spooled::open(dir.path()).unwrap();
+        assert_eq!(spool.read("a", 1).unwrap().as_deref(), Some(BODY));
+        assert_eq!(spool.read("a", 8).unwrap(), None);
+        for number in odd {
+            let error = spool.read("a", number).unwrap_err();
+            assert!(error.place.as_ref().unwrap().ends_with(&name(number)), "{error}");
+        }
+    }
+
+    #[test]
+    fn connectors_with_something_odd_are_passed_over_and_the_others_are_listed() {
+        let dir = spool_of("good");
+        for (at, id) in ["fifo", "link", "large", "strange", "none"].into_iter().enumerate() {
+            add_connector(&dir, id);
+            put(&dir, id, at as i64 + 2);
+            fs::remove_file(dir.path().join(id).join(REGISTRATION)).unwrap();
+        }
+        let registration = |id: &str| dir.path().join(id).join(REGISTRATION);
+        fifo(&registration("fifo"));
+        symlink("../good/connector.json", registration("link")).unwrap();
+        fs::File::create(registration("large")).unwrap().set_len(SETTINGS_FILE_MAX + 1).unwrap();
+        fs::copy(registration("good"), registration("strange")).unwrap();
+        fs::create_dir(dir.path().join("lost+found")).unwrap();
+        fs::create_dir(dir.path().join("empty")).unwrap();
+        let listing = Spooled::open(dir.path()).unwrap().list().unwrap();
+        assert_eq!(listing.messages, BTreeMap::from([(1, "good".to_owned())]));
+        let mut passed: Vec<&str> = listing.passed_over.iter().map(|(id, _)| id.as_str()).collect();
+        passed.sort_unstable();
+        assert_eq!(passed, ["fifo", "large", "link", "none", "strange"]);
+    }
+
+    #[test]
+    fn connector_of_another_user_is_passed_over() {
+        if !rustix::process::geteuid().is_root() {
+            return;
+        }
+        let dir = spool_of("good");
+        add_connector(&dir, "others");
+        put(&dir, "others", 2);
+        chown(dir.path().join("others"), Some(65_534), None).unwrap();
+        let listing = Spooled::open(dir.path()).unwrap().list().unwrap();
+        assert_eq!(listing.messages.into_values().collect::<Vec<_>>(), ["good"]);
+        assert!(listing.passed_over[0].1.what.contains("another user"), "{:?}", listing.passed_over);
+    }
+
+    #[test]
+    fn message_that_cannot_be_put_aside_stays() {
+        let dir = spool_of("a");
+        let spool = Spooled::open(dir.path()).unwrap();
+        let refused = dir.path().join("a").join(REFUSED);
+        symlink("/tmp", &refused).unwrap();
+        assert!(spool.put_aside("a", 1, "too large").is_err());
+        assert!(dir.path().join("a").join(name(1)).exists());
+        fs::remove_file(&refused).unwrap();
+        let place = spool.put_aside("a", 1, "too large").unwrap();
+        assert_eq!(fs::read_to_string(place).unwrap(), BODY);
+        assert_eq!(fs::read_to_string(refused.join("000000000001.json.reason")).unwrap(), "too large\n");
+        assert_eq!(fs::metadata(&refused).unwrap().permissions().mode() & 0o777, 0o700);
+    }
+
+    #[test]
+    fn directory_that_is_no_spool_is_left_as_it_is() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
+        assert!(Spooled::open(dir.path()).is_err());
+        assert_eq!(fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o755);
+    }
 }

@@ -18,7 +18,7 @@ use scene::{copy_all, empty};
 use strace::{Blow, Call, Ended, Fault, calls_of, with_fault};
 
 /// Calls that change something on disk or on the wire, or that hear of it.
-const CALLS: [&str; 21] = [
+const CALLS: [&str; 24] = [
     "connect",
     "copy_file_range",
     "epoll_wait",
@@ -27,16 +27,19 @@ const CALLS: [&str; 21] = [
     "ftruncate",
     "linkat",
     "mkdir",
+    "mkdirat",
     "openat",
     "pwrite64",
     "read",
     "recvfrom",
     "rename",
+    "renameat",
     "renameat2",
     "sendmsg",
     "sendto",
     "syncfs",
     "unlink",
+    "unlinkat",
     "utimensat",
     "write",
     "writev",

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 
 use base64::Engine;
 use serde_json::{Value, json};
@@ -186,6 +187,7 @@ fn a_file_that_is_not_ours_is_not_written_over() {
     let world = World::new();
     send(&world);
     fs::create_dir_all(world.path("spool").join(FEED)).unwrap();
+    fs::set_permissions(world.path("spool"), fs::Permissions::from_mode(0o700)).unwrap();
     fs::write(world.path("spool").join(FEED).join("000000000007.json"), "\"another's\"").unwrap();
     fs::write(world.path("spool").join(FEED).join("000000000009.json.partial"), "another's").unwrap();
     fs::write(world.path("spool").join("notes.txt"), "mine").unwrap();
@@ -219,6 +221,7 @@ fn strangers_in_the_spool_stop_nothing() {
     fs::write(world.path("spool/lost+found/000000000003.json.partial"), "not ours").unwrap();
     fs::create_dir_all(world.path("spool/x")).unwrap();
     fs::write(world.path("spool/x/9223372036854775807.json"), "{}").unwrap();
+    fs::set_permissions(world.path("spool"), fs::Permissions::from_mode(0o700)).unwrap();
     send(&world).exits(0);
     assert!(world.path("spool/lost+found/000000000003.json.partial").exists());
     assert_eq!(messages(&world, FEED).into_keys().collect::<Vec<_>>(), ["000000000001.json"]);
@@ -226,7 +229,7 @@ fn strangers_in_the_spool_stop_nothing() {
     fs::remove_dir_all(world.path("spool").join(FEED)).unwrap();
     std::os::unix::fs::symlink(world.path("medium"), world.path("spool").join(FEED)).unwrap();
     world.made("b.json");
-    send(&world).exits(1).says("something else than a directory").says("move that away");
+    send(&world).exits(3).says("something else than a directory").says("move that away");
     fs::remove_file(world.path("spool").join(FEED)).unwrap();
     import(&world, &[]).exits(0).says("delivered 1 envelope");
 }

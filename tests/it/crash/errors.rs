@@ -9,16 +9,19 @@ use crate::support::{Run, finish};
 const ERRORS: [&str; 5] = ["EIO", "ENOSPC", "EROFS", "EDQUOT", "EINTR"];
 
 /// The calls to which it may say so. Of `openat` only those that make something or open it for writing.
-const CALLS: [&str; 11] = [
+const CALLS: [&str; 14] = [
     "fsync",
     "ftruncate",
     "mkdir",
+    "mkdirat",
     "openat",
     "pwrite64",
     "rename",
+    "renameat",
     "renameat2",
     "syncfs",
     "unlink",
+    "unlinkat",
     "utimensat",
     "write",
 ];

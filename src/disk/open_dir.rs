@@ -1,0 +1,474 @@
+//! A directory that is held open. Everything in it is named relative to what was opened, so that a path which somebody
+//! swaps meanwhile leads nowhere else; and no open follows a link, waits for a FIFO's other end, or writes into what is
+//! there already.
+//!
+//! These are the only ways to open, read, write or rename where others may write as well: in destinations, and on a
+//! medium. clippy.toml forbids the others.
+
+use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Write};
+use std::os::unix::ffi::OsStrExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
+use rustix::io::retry_on_intr;
+
+use super::uninterrupted;
+use crate::batch::name::partial;
+
+/// Which file it is, whatever its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FileId {
+    device: u64,
+    inode: u64,
+}
+
+impl FileId {
+    /// The file that is open.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn of(file: &File) -> io::Result<Self> {
+        let metadata = file.metadata()?;
+        Ok(Self { device: metadata.dev(), inode: metadata.ino() })
+    }
+}
+
+/// A name in a directory.
+#[derive(Debug)]
+pub struct Entry {
+    /// The name; what is no UTF-8 is no name of ours.
+    pub name: String,
+    /// Whether it is a directory, and not a link to one.
+    pub is_dir: bool,
+}
+
+/// A directory that is open.
+#[derive(Debug)]
+pub struct OpenDir {
+    file: File,
+    path: PathBuf,
+}
+
+impl OpenDir {
+    /// Opens a directory that a person has named; a link to it is followed.
+    ///
+    /// # Errors
+    /// It is none; the system refused.
+    pub fn open(path: &Path) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let opened = retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))?;
+        Ok(Self { file: opened.into(), path: path.to_owned() })
+    }
+
+    /// Opens a directory in this one; a link is none.
+    ///
+    /// # Errors
+    /// It is none; the system refused.
+    pub fn open_dir(&self, name: &str) -> io::Result<Self> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        match retry_on_intr(|| rustix::fs::openat(&self.file, name, flags, Mode::empty())) {
+            Err(rustix::io::Errno::LOOP) => Err(io::ErrorKind::NotADirectory.into()),
+            opened => Ok(Self { file: opened?.into(), path: self.path_of(name) }),
+        }
+    }
+
+    /// Makes a directory in this one that only its owner can enter.
+    ///
+    /// # Errors
+    /// Something has this name; the system refused.
+    pub fn make_dir(&self, name: &str) -> io::Result<()> {
+        Ok(retry_on_intr(|| rustix::fs::mkdirat(&self.file, name, Mode::from_raw_mode(0o700)))?)
+    }
+
+    /// Makes a new file, to be written; of the `mode`, less the umask.
+    ///
+    /// # Errors
+    /// Something has this name; the system refused.
+    pub fn create(&self, name: &str, mode: u32) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(mode);
+        Ok(retry_on_intr(|| rustix::fs::openat(&self.file, name, flags, mode))?.into())
+    }
+
+    /// As [`OpenDir::create`], for names that only we give: what an earlier run left under it is replaced.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn create_anew(&self, name: &str, mode: u32) -> io::Result<File> {
+        match self.create(name, mode) {
+            Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
+                self.remove(name)?;
+                self.create(name, mode)
+            }
+            created => created,
+        }
+    }
+
+    /// Opens a regular file to read it, whatever else lies there is refused without waiting for it.
+    ///
+    /// # Errors
+    /// It is something else than a regular file; the system refused.
+    pub fn open_file(&self, name: &str) -> io::Result<File> {
+        let flags = OFlags::RDONLY | OFlags::NOFOLLOW | OFlags::NONBLOCK | OFlags::NOCTTY | OFlags::CLOEXEC;
+        let opened = retry_on_intr(|| rustix::fs::openat(&self.file, name, flags, Mode::empty()));
+        let file: File = match opened {
+            Err(rustix::io::Errno::LOOP) => return Err(odd("it is a link")),
+            Err(rustix::io::Errno::NXIO) => return Err(odd("it is no regular file")),
+            opened => opened?.into(),
+        };
+        if file.metadata()?.is_file() { Ok(file) } else { Err(odd("it is no regular file")) }
+    }
+
+    /// Reads a regular file of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// It is something else, or longer; the system refused.
+    pub fn read(&self, name: &str, limit: u64) -> io::Result<Vec<u8>> {
+        read_all(self.open_file(name)?, limit)
+    }
+
+    /// As [`OpenDir::read`], a file that belongs to this user and has no other name.
+    ///
+    /// # Errors
+    /// It is something else, another's, or longer; the system refused.
+    pub fn read_of(&self, owner: u32, name: &str, limit: u64) -> io::Result<Vec<u8>> {
+        let file = self.open_file(name)?;
+        let metadata = file.metadata()?;
+        if metadata.uid() != owner {
+            return Err(odd(&format!("it belongs to another user (uid {})", metadata.uid())));
+        }
+        if metadata.nlink() > 1 {
+            return Err(odd("it has a second name"));
+        }
+        read_all(file, limit)
+    }
+
+    /// Writes a small file whole over whatever has this name: durable, but for its name.
+    ///
+    /// # Errors
+    /// Somebody else put a file in its place; the system refused.
+    pub fn write_over(&self, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
+        let file = self.fill_partial(name, bytes, mode)?;
+        uninterrupted(|| file.sync_all())?;
+        self.name_partial(name, &file)
+    }
+
+    /// The same, not durable until the file system is synced.
+    ///
+    /// # Errors
+    /// Somebody else put a file in its place; the system refused.
+    pub fn write_over_unsynced(&self, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
+        let file = self.fill_partial(name, bytes, mode)?;
+        self.name_partial(name, &file)
+    }
+
+    fn fill_partial(&self, name: &str, bytes: &[u8], mode: u32) -> io::Result<File> {
+        let mut file = self.create_anew(&partial(name), mode)?;
+        match file.write_all(bytes) {
+            Ok(()) => Ok(file),
+            Err(e) => {
+                // It would only be in the way.
+                drop(self.remove(&partial(name)));
+                Err(e)
+            }
+        }
+    }
+
+    fn name_partial(&self, name: &str, file: &File) -> io::Result<()> {
+        self.expect_plain(&partial(name), file)?;
+        self.rename(&partial(name), self, name)
+    }
+
+    /// Makes sure that this name is still that of a file which is open, and its only one.
+    ///
+    /// # Errors
+    /// It is another file's, or the file has a second name; the system refused.
+    pub fn expect_plain(&self, name: &str, file: &File) -> io::Result<()> {
+        let id = if self.keeps_ids()? { Some(FileId::of(file)?) } else { None };
+        if self.is_plain(name, id)? { Ok(()) } else { Err(odd("another file was put in its place")) }
+    }
+
+    /// What has this name; a link is not followed.
+    ///
+    /// # Errors
+    /// Nothing has; the system refused.
+    pub fn stat(&self, name: &str) -> io::Result<Stat> {
+        Ok(retry_on_intr(|| rustix::fs::statat(&self.file, name, AtFlags::SYMLINK_NOFOLLOW))?)
+    }
+
+    /// Whether this name is that of a regular file without another name: the one of `id`, where one is given.
+    ///
+    /// # Errors
+    /// Nothing has this name; the system refused.
+    pub fn is_plain(&self, name: &str, id: Option<FileId>) -> io::Result<bool> {
+        let stat = self.stat(name)?;
+        let is_it = id.is_none_or(|id| id == FileId { device: stat.st_dev, inode: stat.st_ino });
+        // Some file systems count no links at all.
+        Ok(is_it && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_nlink <= 1)
+    }
+
+    /// Renames into a directory of the same file system, without writing over anything.
+    ///
+    /// # Errors
+    /// `AlreadyExists` if something has the new name; else what the system says.
+    pub fn rename_new(&self, from: &str, to: &Self, name: &str) -> io::Result<()> {
+        let (old, new) = (&self.file, &to.file);
+        match retry_on_intr(|| rustix::fs::renameat_with(old, from, new, name, RenameFlags::NOREPLACE)) {
+            // FAT through FUSE and some network file systems do not know the flag.
+            Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
+                if to.stat(name).is_ok() {
+                    return Err(io::ErrorKind::AlreadyExists.into());
+                }
+                self.rename(from, to, name)
+            }
+            renamed => Ok(renamed?),
+        }
+    }
+
+    /// Renames over whatever has the new name.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn rename(&self, from: &str, to: &Self, name: &str) -> io::Result<()> {
+        Ok(retry_on_intr(|| rustix::fs::renameat(&self.file, from, &to.file, name))?)
+    }
+
+    /// Takes a name away that is no directory's.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn remove(&self, name: &str) -> io::Result<()> {
+        Ok(retry_on_intr(|| rustix::fs::unlinkat(&self.file, name, AtFlags::empty()))?)
+    }
+
+    /// Takes an empty directory away.
+    ///
+    /// # Errors
+    /// It is not empty; the system refused.
+    pub fn remove_dir(&self, name: &str) -> io::Result<()> {
+        Ok(retry_on_intr(|| rustix::fs::unlinkat(&self.file, name, AtFlags::REMOVEDIR))?)
+    }
+
+    /// The names in it, as they happen to lie.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn entries(&self) -> io::Result<impl Iterator<Item = io::Result<Entry>> + '_> {
+        let names = retry_on_intr(|| Dir::read_from(&self.file))?;
+        Ok(names.filter_map(|entry| {
+            let entry = match entry {
+                Ok(entry) => entry,
+                Err(e) => return Some(Err(e.into())),
+            };
+            let name = entry.file_name().to_str().ok().filter(|name| *name != "." && *name != "..")?.to_owned();
+            let kind = match entry.file_type() {
+                FileType::Unknown => self.stat(&name).map(|s| FileType::from_raw_mode(s.st_mode)).ok(),
+                kind => Some(kind),
+            };
+            Some(Ok(Entry { name, is_dir: kind == Some(FileType::Directory) }))
+        }))
+    }
+
+    /// Makes its names durable. `false` where the file system cannot promise that.
+    ///
+    /// # Errors
+    /// The system refused for another reason than not knowing how.
+    pub fn sync(&self) -> io::Result<bool> {
+        match uninterrupted(|| self.file.sync_all()) {
+            Ok(()) => Ok(true),
+            Err(e) if matches!(e.kind(), io::ErrorKind::InvalidInput | io::ErrorKind::Unsupported) => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// The user to whom it belongs.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn owner(&self) -> io::Result<u32> {
+        Ok(self.file.metadata()?.uid())
+    }
+
+    /// Whether it belongs to whoever runs this: what is made in it has the same owner. (A file system that knows no
+    /// owners, or maps them, gives all files to one.)
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn is_ours(&self) -> io::Result<bool> {
+        let owner = self.owner()?;
+        if owner == rustix::process::geteuid().as_raw() {
+            return Ok(true);
+        }
+        let name = format!(".airpouch-whose-{}", unguessable()?);
+        match self.create(&name, 0o600) {
+            Ok(file) => {
+                let made_for = file.metadata()?.uid();
+                self.remove(&name)?;
+                Ok(made_for == owner)
+            }
+            Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(false),
+            Err(e) => Err(e),
+        }
+    }
+
+    /// Whether others than its owner may do anything in it.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn is_open_to_others(&self) -> io::Result<bool> {
+        Ok(self.file.metadata()?.mode() & 0o077 != 0)
+    }
+
+    /// Makes its owner the only one who may do anything in it. `false` where the file system does not do that.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn make_private(&self) -> io::Result<bool> {
+        let mode = || self.file.metadata().map(|metadata| metadata.mode() & 0o777);
+        if mode()? == 0o700 {
+            return Ok(true);
+        }
+        match uninterrupted(|| self.file.set_permissions(PermissionsExt::from_mode(0o700))) {
+            Err(e) if !matches!(e.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::Unsupported) => Err(e),
+            _ => Ok(mode()? & 0o077 == 0),
+        }
+    }
+
+    /// Whether its file system keeps the number of a file that nobody has open. FAT, exFAT and much of FUSE make them up.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn keeps_ids(&self) -> io::Result<bool> {
+        // ext2 to ext4, XFS, Btrfs, F2FS, ZFS, tmpfs, overlayfs, NFS.
+        const KEEP: [u32; 8] =
+            [0xef53, 0x5846_5342, 0x9123_683e, 0xf2f5_2010, 0x2fc1_2fc1, 0x0102_1994, 0x794c_7630, 0x6969];
+        let stat = retry_on_intr(|| rustix::fs::fstatfs(&self.file))?;
+        Ok(KEEP.contains(&(stat.f_type as u32)))
+    }
+
+    /// Where it was opened.
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The path of a name in it, to be shown.
+    pub fn path_of(&self, name: &str) -> PathBuf {
+        self.path.join(OsStr::from_bytes(name.as_bytes()))
+    }
+
+    /// The open directory itself, by which its file system is synced.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+}
+
+/// 16 hex digits for a name that nobody can have guessed.
+///
+/// # Errors
+/// The kernel has no random bytes.
+pub fn unguessable() -> io::Result<String> {
+    let mut bytes = [0; 8];
+    getrandom::fill(&mut bytes).map_err(|e| io::Error::other(format!("the system gives no random bytes: {e}")))?;
+    Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+fn read_all(file: File, limit: u64) -> io::Result<Vec<u8>> {
+    let mut bytes = Vec::with_capacity((file.metadata()?.len().min(limit) + 1) as usize);
+    file.take(limit + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > limit {
+        return Err(odd(&format!("it is larger than {}", crate::text::size(limit))));
+    }
+    Ok(bytes)
+}
+
+fn odd(what: &str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, what)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    fn dir() -> (tempfile::TempDir, OpenDir) {
+        let dir = tempfile::tempdir().unwrap();
+        let open = OpenDir::open(dir.path()).unwrap();
+        (dir, open)
+    }
+
+    #[test]
+    fn odd_files_are_never_read_and_never_waited_for() {
+        let (dir, open) = dir();
+        fs::write(dir.path().join("secret"), "secret").unwrap();
+        symlink("secret", dir.path().join("link")).unwrap();
+        symlink("nowhere", dir.path().join("dangling")).unwrap();
+        fs::create_dir(dir.path().join("dir")).unwrap();
+        rustix::fs::mknodat(&open.file, "fifo", FileType::Fifo, Mode::from_raw_mode(0o600), 0).unwrap();
+        std::os::unix::net::UnixListener::bind(dir.path().join("socket")).unwrap();
+        for name in ["link", "dangling", "dir", "fifo", "socket"] {
+            assert_eq!(open.read(name, 100).unwrap_err().kind(), io::ErrorKind::InvalidData, "{name}");
+        }
+        assert_eq!(open.read("gone", 100).unwrap_err().kind(), io::ErrorKind::NotFound);
+        assert_eq!(open.read("secret", 6).unwrap(), b"secret");
+        assert_eq!(open.read("secret", 5).unwrap_err().to_string(), "it is larger than 5 bytes");
+    }
+
+    #[test]
+    fn nothing_that_is_there_is_written_into() {
+        let (dir, open) = dir();
+        fs::write(dir.path().join("victim"), "victim").unwrap();
+        symlink("victim", dir.path().join("link")).unwrap();
+        symlink("new", dir.path().join("dangling")).unwrap();
+        fs::hard_link(dir.path().join("victim"), dir.path().join("hard")).unwrap();
+        for name in ["link", "dangling", "hard"] {
+            assert_eq!(open.create(name, 0o600).unwrap_err().kind(), io::ErrorKind::AlreadyExists, "{name}");
+            drop(open.create_anew(name, 0o600).unwrap());
+            assert!(open.is_plain(name, None).unwrap(), "{name}");
+        }
+        assert_eq!(fs::read(dir.path().join("victim")).unwrap(), b"victim");
+        assert!(!dir.path().join("new").exists());
+    }
+
+    #[test]
+    fn a_file_that_took_anothers_name_or_has_a_second_one_is_not_plain() {
+        let (dir, open) = dir();
+        let file = open.create("a", 0o600).unwrap();
+        let id = FileId::of(&file).unwrap();
+        assert!(open.is_plain("a", Some(id)).unwrap());
+        fs::hard_link(dir.path().join("a"), dir.path().join("b")).unwrap();
+        assert!(!open.is_plain("a", Some(id)).unwrap());
+        fs::remove_file(dir.path().join("b")).unwrap();
+        fs::write(dir.path().join("other"), "").unwrap();
+        fs::rename(dir.path().join("other"), dir.path().join("a")).unwrap();
+        assert!(!open.is_plain("a", Some(id)).unwrap());
+        assert!(open.is_plain("a", None).unwrap());
+    }
+
+    #[test]
+    fn a_swapped_path_leads_nowhere_else() {
+        let (dir, open) = dir();
+        fs::create_dir(dir.path().join("real")).unwrap();
+        fs::create_dir(dir.path().join("trap")).unwrap();
+        let real = open.open_dir("real").unwrap();
+        fs::rename(dir.path().join("real"), dir.path().join("moved")).unwrap();
+        symlink("trap", dir.path().join("real")).unwrap();
+        drop(real.create("a", 0o600).unwrap());
+        real.rename_new("a", &real, "b").unwrap();
+        assert!(dir.path().join("moved/b").exists());
+        assert!(open.open_dir("real").is_err(), "a link is no directory");
+    }
+
+    #[test]
+    fn a_directory_becomes_its_owners_alone() {
+        let (dir, open) = dir();
+        fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o2777)).unwrap();
+        assert!(open.make_private().unwrap() && open.is_ours().unwrap());
+        assert_eq!(fs::metadata(dir.path()).unwrap().mode() & 0o777, 0o700);
+        assert_eq!(open.entries().unwrap().count(), 0);
+    }
+}
