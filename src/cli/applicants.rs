@@ -1,5 +1,7 @@
+mod edit;
+
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use airpouch::disk;
 use airpouch::error::{Error, Result};
@@ -7,10 +9,10 @@ use airpouch::import::decide::is_user_id;
 use airpouch::ledger::Ledger;
 use airpouch::report::ExitStatus;
 use airpouch::site::Site;
-use airpouch::text::{count, harmless};
+use airpouch::text::{count, harmless, quoted_toml, visible};
 
 use super::import::parse_mapping;
-use super::settings;
+use super::settings::{self, Settings};
 use super::terminal::Talk;
 
 /// List applicants of the other side that are mapped to nobody here
@@ -53,7 +55,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     if !set.applicants.is_empty() {
         talk.note("the stock diode-import connector maps by itself; give it the same map:");
         let pairs: Vec<String> = set.applicants.iter().map(|(from, to)| format!("{from}:{to}")).collect();
-        talk.note(&format!("DIODE_IMPORT_APPLICANT_MAPPINGS={}", harmless(&pairs.join(","))));
+        talk.note(&format!("DIODE_IMPORT_APPLICANT_MAPPINGS={}", visible(&pairs.join(","))));
     }
     let list: Vec<_> =
         waiting.iter().map(|(id, envelopes)| serde_json::json!({"id": id, "envelopes": envelopes})).collect();
@@ -75,7 +77,7 @@ pub fn lines_to_paste(waiting: &[(Option<String>, u64)]) -> Vec<String> {
         let wait = count(*envelopes, "envelope");
         match id {
             Some(id) => {
-                lines.push(format!("# \"{}\" = \"ID OF THE USER HERE\"    # {wait}", harmless(id).replace('"', "\\\"")))
+                lines.push(format!("# {} = \"ID OF THE USER HERE\"    # {wait}", quoted_toml(id)));
             }
             None => lines.push(format!(
                 "# no applicant at all: {wait}; to deliver them: unmapped = \"default=ID\" at the top of the file"
@@ -97,58 +99,66 @@ fn write(args: &Args, site: &Site, waiting: &[(Option<String>, u64)], talk: &Tal
     }
     let text = Site::text_of(&path)?.unwrap_or_default();
     let set = settings::load(site)?;
-    let mut lines: Vec<String> = Vec::new();
-    for (from, to) in &mapped {
-        match set.applicants.get(from) {
-            Some(there) if there == to => {}
-            Some(there) => {
-                return Err(Error::usage(format!("{} is mapped to {} already", harmless(from), harmless(there)))
-                    .at(&path)
-                    .advise("change that line by hand"));
-            }
-            None => lines.push(format!("{} = {}", quoted(from), quoted(to))),
-        }
-    }
-    let open = waiting
-        .iter()
-        .filter_map(|(id, n)| Some((id.clone()?, *n)))
-        .filter(|(id, _)| !mapped.contains_key(id) && !set.applicants.contains_key(id));
-    for (id, envelopes) in open {
-        let line = format!("# {} = \"ID OF THE USER HERE\"    # {}", quoted(&id), count(envelopes, "envelope"));
-        if !text.contains(&format!("# {} =", quoted(&id))) {
-            lines.push(line);
-        }
-    }
+    let new = not_mapped_yet(&mapped, &set, &path)?;
+    let comments = comments(waiting, &mapped, &set, &text);
+    let lines = new.iter().map(|(from, to)| format!("{} = {}", quoted_toml(from), quoted_toml(to)));
+    let lines: Vec<String> = lines.chain(comments.iter().cloned()).collect();
     if lines.is_empty() {
         talk.note("airpouch.toml has all of it already");
         talk.json("applicants", ExitStatus::Done, &serde_json::json!({"written": []}));
         return Ok(ExitStatus::Done);
     }
-    disk::write_over(site.root(), "airpouch.toml", with_lines(&text, &lines).as_bytes())?;
+    let advice = "write these lines below [applicants] by hand: airpouch applicants prints them";
+    let refused = |what: String| Error::usage(what).at(&path).advise(advice);
+    let text = edit::with_mappings(&text, &new, &comments)
+        .map_err(|what| refused(format!("nothing was written: {}", harmless(&what))))?;
+    // Import has to understand it, or nothing is replaced.
+    let read = settings::of_text(&text, site)?;
+    if !new.iter().all(|(from, to)| read.applicants.get(*from).is_some_and(|there| there == to)) {
+        return Err(refused("nothing was written: the mappings cannot be added to this file".to_owned()));
+    }
+    disk::replace(&path, text.as_bytes())?;
     lines.iter().for_each(|l| talk.result(l));
     talk.note(&format!("written to {}; then: airpouch import", path.display()));
     talk.json("applicants", ExitStatus::Done, &serde_json::json!({"written": lines}));
     Ok(ExitStatus::Done)
 }
 
-/// The text with lines after `[applicants]`, which is made at the end if it is not there. All else stays as it is.
-fn with_lines(text: &str, lines: &[String]) -> String {
-    let added = lines.join("\n");
-    match text.lines().position(|l| l.trim() == "[applicants]") {
-        Some(at) => {
-            let mut all: Vec<&str> = text.lines().collect();
-            all.insert(at + 1, &added);
-            all.join("\n") + "\n"
-        }
-        None => {
-            let gap = if text.is_empty() || text.ends_with('\n') { "" } else { "\n" };
-            format!("{text}{gap}[applicants]\n{added}\n")
+/// The mappings that the file does not have.
+fn not_mapped_yet<'a>(
+    mapped: &'a BTreeMap<String, String>,
+    set: &Settings,
+    path: &Path,
+) -> Result<BTreeMap<&'a str, &'a str>> {
+    let mut new = BTreeMap::new();
+    for (from, to) in mapped {
+        match set.applicants.get(from) {
+            Some(there) if there == to => {}
+            Some(there) => {
+                return Err(Error::usage(format!("{} is mapped to {} already", harmless(from), harmless(there)))
+                    .at(path)
+                    .advise("change that line by hand"));
+            }
+            None => drop(new.insert(from.as_str(), to.as_str())),
         }
     }
+    Ok(new)
 }
 
-/// A basic TOML string; what a stranger wrote is escaped.
-fn quoted(text: &str) -> String {
-    // JSON's escapes are TOML's too, but for DEL, which JSON leaves as it is.
-    serde_json::Value::from(text).to_string().replace('\u{7f}', "\\u007f")
+/// A line for each applicant that waits and is mapped neither here nor there, unless the file has it.
+fn comments(
+    waiting: &[(Option<String>, u64)],
+    mapped: &BTreeMap<String, String>,
+    set: &Settings,
+    text: &str,
+) -> Vec<String> {
+    let mut lines = Vec::new();
+    for (id, envelopes) in waiting.iter().filter_map(|(id, n)| Some((id.as_ref()?, *n))) {
+        let is_mapped = mapped.contains_key(id) || set.applicants.contains_key(id);
+        let line = format!("# {} =", quoted_toml(id));
+        if !is_mapped && !text.contains(&line) {
+            lines.push(format!("{line} \"ID OF THE USER HERE\"    # {}", count(envelopes, "envelope")));
+        }
+    }
+    lines
 }

@@ -123,9 +123,16 @@ fn is_setting(key: &str) -> bool {
 
 /// The site's `airpouch.toml`; nothing set if it is not there.
 pub fn load(site: &Site) -> Result<Settings> {
+    match Site::text_of(&site.settings())? {
+        Some(text) => of_text(&text, site),
+        None => Ok(Settings::default()),
+    }
+}
+
+/// What this text sets, as the site's `airpouch.toml`.
+pub fn of_text(text: &str, site: &Site) -> Result<Settings> {
     let path = site.settings();
-    let Some(text) = Site::text_of(&path)? else { return Ok(Settings::default()) };
-    let parsed: std::result::Result<Settings, toml::de::Error> = toml::from_str(&text);
+    let parsed: std::result::Result<Settings, toml::de::Error> = toml::from_str(text);
     let mut set = parsed.map_err(|e| {
         let what = e.message().replace('\n', " ");
         let line = e.span().map_or(0, |s| text[..s.start.min(text.len())].matches('\n').count() + 1);

@@ -1,15 +1,20 @@
 //! One program with all tests of the built binary and of what it leaves on disk.
 
+#![allow(clippy::disallowed_methods, reason = "tests and benchmarks open what they have made themselves")]
+
 mod splitting;
 mod spool;
 mod support;
 
+mod applicants;
 mod attack;
 mod builder;
 mod by_hand;
 mod conformance;
 mod crash;
+mod destination;
 mod exporter;
+mod hidden;
 mod importer;
 mod journey;
 mod lack;

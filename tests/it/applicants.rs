@@ -1,0 +1,80 @@
+//! `applicants --write`: what it puts into airpouch.toml, and what of that file it leaves as it is.
+
+use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+
+use crate::support::{APPLICANT, Run, World};
+
+const HERE: &str = "0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10";
+
+/// A site in which an envelope of a strange applicant waits, with this airpouch.toml.
+fn waiting(settings: &str) -> World {
+    let world = World::new();
+    world.made("a.json");
+    world.send(&[]).exits(0);
+    fs::create_dir(world.path("importer")).unwrap();
+    fs::write(world.path("importer/airpouch.toml"), settings).unwrap();
+    import(&world).exits(3);
+    world
+}
+
+fn import(world: &World) -> Run {
+    world.run(["import", "medium", "--trust", "trust", "--to", "spool:spool", "--site", "importer"])
+}
+
+fn write(world: &World) -> Run {
+    let mapping = format!("{APPLICANT}={HERE}");
+    world.run(["applicants", "--site", "importer", "--write", "--applicant", &mapping])
+}
+
+#[test]
+fn what_was_written_is_what_import_reads_in_every_form_of_the_section() {
+    for settings in [
+        "",
+        "[applicants]  # ours\n",
+        "\t[ applicants ] # ours\r\nx = 'y'\r\n[connectors]\r\n",
+        "'applicants'.x = 'y'\nthreads = 1\n",
+        "applicants = { x = 'y' } # all\nthreads = 1",
+        "applicants = {}\n[connectors]\n",
+    ] {
+        let world = waiting(settings);
+        write(&world).exits(0).says("written to");
+        let text = fs::read_to_string(world.path("importer/airpouch.toml")).unwrap();
+        for line in settings.lines().filter(|line| !line.contains('{')) {
+            assert!(text.contains(line), "{line:?} is gone from {text:?}");
+        }
+        import(&world).exits(0).says("delivered 1 envelope");
+        write(&world).exits(0).says("has all of it already");
+    }
+}
+
+#[test]
+fn mode_owner_and_link_stay() {
+    let world = waiting("threads = 1\n");
+    let (link, target) = (world.path("importer/airpouch.toml"), world.path("elsewhere.toml"));
+    fs::rename(&link, &target).unwrap();
+    symlink("../elsewhere.toml", &link).unwrap();
+    fs::set_permissions(&target, fs::Permissions::from_mode(0o640)).unwrap();
+    let is_root = rustix::process::geteuid().is_root();
+    if is_root {
+        std::os::unix::fs::chown(&target, Some(65_534), Some(65_533)).unwrap();
+    }
+    let before = fs::metadata(&target).unwrap();
+    write(&world).exits(0);
+    assert!(link.symlink_metadata().unwrap().is_symlink(), "the link stays");
+    let after = fs::metadata(&target).unwrap();
+    assert_eq!((after.mode(), after.uid(), after.gid()), (before.mode(), before.uid(), before.gid()));
+    assert!(fs::read_to_string(&target).unwrap().contains(HERE));
+    let left: Vec<_> = fs::read_dir(world.dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().ends_with(".partial")), "{left:?}");
+}
+
+#[test]
+fn what_import_would_refuse_is_not_written() {
+    let settings = "threads = 1\n";
+    let world = waiting(settings);
+    // The name of a setting is no applicant to import.
+    let mapping = format!("patience={HERE}");
+    world.run(["applicants", "--site", "importer", "--write", "--applicant", &mapping]).exits(2).says("patience");
+    assert_eq!(fs::read_to_string(world.path("importer/airpouch.toml")).unwrap(), settings);
+}
