@@ -4,6 +4,8 @@
 //! seven feeds; half of the envelopes hold indicators with made-up values, half hold reports and relationships whose
 //! texts repeat as those of real feeds do. One envelope in sixty is sent again under a new bundle id.
 
+#![allow(clippy::disallowed_methods, reason = "tests and benchmarks open what they have made themselves")]
+
 use std::fs;
 use std::io::Write;
 use std::path::Path;

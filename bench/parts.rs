@@ -4,6 +4,8 @@
 //! in turn, each timed inside its own process, and the ratio of the medians is printed. Without DIR 300 envelopes are
 //! made up.
 
+#![allow(clippy::disallowed_methods, reason = "tests and benchmarks open what they have made themselves")]
+
 use std::hint::black_box;
 use std::io::{BufRead, BufReader, Write};
 use std::path::PathBuf;

@@ -2,6 +2,8 @@
 //! MESSAGES has one body a line, its queue before it and a tab between. It prints messages and seconds, from the
 //! connection to the last confirm.
 
+#![allow(clippy::disallowed_methods, reason = "tests and benchmarks open what they have made themselves")]
+
 use std::collections::VecDeque;
 use std::time::Instant;
 

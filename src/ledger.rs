@@ -199,6 +199,7 @@ fn said(doing: &str, path: &Path, cause: &rusqlite::Error) -> Error {
 
 /// What the machine lacks, as far as SQLite says it: of a file that cannot be opened only the system says why, and where
 /// the index beside the log cannot grow, SQLite speaks of the disk and not of its room.
+#[expect(clippy::disallowed_methods, reason = "nothing is read: only the answer counts")]
 fn lack_of(path: &Path, cause: &rusqlite::Error) -> Option<Lack> {
     match (cause.sqlite_error_code()?, cause.sqlite_extended_error_code()?) {
         (_, rusqlite::ffi::SQLITE_IOERR_SHMSIZE) | (ErrorCode::DiskFull, _) => Some(Lack::Room),

@@ -1,5 +1,7 @@
 //! The command line of airpouch: arguments in, exit code out.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests open what they have made themselves"))]
+
 mod cli;
 
 use std::process::ExitCode;

@@ -1,5 +1,7 @@
 //! The house: which room may use which, what only places may do, and that no line is left unfinished.
 
+#![allow(clippy::disallowed_methods, reason = "tests and benchmarks open what they have made themselves")]
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};

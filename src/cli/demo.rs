@@ -59,6 +59,7 @@ struct Demo {
 }
 
 impl Demo {
+    #[expect(clippy::disallowed_methods, reason = "the demonstration's own directory, which was made just now")]
     fn prepare(&self) -> Result<()> {
         for dir in ["internet/out", "internet/keys", "stick", "restricted/trust"] {
             let path = self.dir.join(dir);

@@ -98,6 +98,7 @@ fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
 }
 
 /// Asks at the terminal, without showing what is typed.
+#[expect(clippy::disallowed_methods, reason = "a terminal is asked, and it is to wait")]
 pub fn ask(prompt: &str) -> Result<Zeroizing<Vec<u8>>> {
     let terminal = Path::new("/dev/tty");
     let fault = |e: &io::Error| Error::io("ask for the passphrase", terminal, e);

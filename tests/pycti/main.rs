@@ -3,6 +3,8 @@
 //! Needs a Python that has pycti: `tests/run` makes one and names it in `AIRPOUCH_PYCTI`. `AIRPOUCH_BUNDLES` says how
 //! many made-up bundles are split (100,000 if it says nothing), `AIRPOUCH_SEED` where they begin.
 
+#![allow(clippy::disallowed_methods, reason = "tests and benchmarks open what they have made themselves")]
+
 mod generate;
 mod random;
 mod reference;
