@@ -6,7 +6,7 @@
 //! medium. clippy.toml forbids the others.
 
 use std::ffi::OsStr;
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Write};
 use std::os::unix::ffi::OsStrExt;
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -25,14 +25,9 @@ pub struct FileId {
     inode: u64,
 }
 
-impl FileId {
-    /// The file that is open.
-    ///
-    /// # Errors
-    /// The system refused.
-    pub fn of(file: &File) -> io::Result<Self> {
-        let metadata = file.metadata()?;
-        Ok(Self { device: metadata.dev(), inode: metadata.ino() })
+impl From<&Metadata> for FileId {
+    fn from(metadata: &Metadata) -> Self {
+        Self { device: metadata.dev(), inode: metadata.ino() }
     }
 }
 
@@ -187,7 +182,7 @@ impl OpenDir {
     /// # Errors
     /// It is another file's, or the file has a second name; the system refused.
     pub fn expect_plain(&self, name: &str, file: &File) -> io::Result<()> {
-        let id = if self.keeps_ids()? { Some(FileId::of(file)?) } else { None };
+        let id = if self.keeps_ids()? { Some(FileId::from(&file.metadata()?)) } else { None };
         if self.is_plain(name, id)? { Ok(()) } else { Err(odd("another file was put in its place")) }
     }
 
@@ -438,7 +433,7 @@ mod tests {
     fn a_file_that_took_anothers_name_or_has_a_second_one_is_not_plain() {
         let (dir, open) = dir();
         let file = open.create("a", 0o600).unwrap();
-        let id = FileId::of(&file).unwrap();
+        let id = FileId::from(&file.metadata().unwrap());
         assert!(open.is_plain("a", Some(id)).unwrap());
         fs::hard_link(dir.path().join("a"), dir.path().join("b")).unwrap();
         assert!(!open.is_plain("a", Some(id)).unwrap());

@@ -11,7 +11,7 @@
 mod staging;
 mod times;
 
-use std::fs::{File, FileTimes};
+use std::fs::{File, FileTimes, Metadata};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -149,13 +149,14 @@ impl Directory {
             let path = dir.path_of(&partial(&placing.name));
             let file = dir.open_file(&partial(&placing.name)).map_err(|e| Error::io("open an envelope", &path, &e))?;
             let mut next = last + STEP_NANOS;
-            let mut kept = stamp(&file, next).map_err(|e| Error::io("set a file's time", &path, &e))?;
+            let stamped = |at| stamp(&file, at).map_err(|e| Error::io("set a file's time", &path, &e));
+            let mut kept = mtime_of(&stamped(next)?);
             for _ in 0..3 {
                 if kept > last {
                     break;
                 }
                 next += COARSE_STEP_NANOS;
-                kept = stamp(&file, next).map_err(|e| Error::io("set a file's time", &path, &e))?;
+                kept = mtime_of(&stamped(next)?);
             }
             if kept <= last {
                 return Err(Error::failed(
@@ -171,14 +172,17 @@ impl Directory {
     }
 }
 
-/// Sets a file's mtime and says which one the file system kept.
-fn stamp(file: &File, nanos: i64) -> io::Result<i64> {
+/// Sets a file's mtime, and says what the file system made of it.
+fn stamp(file: &File, nanos: i64) -> io::Result<Metadata> {
     // Both times at once: file systems through FUSE pass over a call that sets only one of them.
     let at = UNIX_EPOCH + Duration::from_nanos(nanos.max(0) as u64);
     let times = FileTimes::new().set_accessed(at).set_modified(at);
     disk::uninterrupted(|| file.set_times(times))?;
-    let metadata = file.metadata()?;
-    Ok(metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec()))
+    file.metadata()
+}
+
+fn mtime_of(metadata: &Metadata) -> i64 {
+    metadata.mtime().saturating_mul(1_000_000_000).saturating_add(metadata.mtime_nsec())
 }
 
 /// Writes an envelope under its partial name.
@@ -186,10 +190,10 @@ fn write(dir: &OpenDir, placing: &Placing, bytes: &[u8], keeps_ids: bool) -> Res
     let work = || {
         let mut file = staging::create(dir, &placing.name)?;
         file.write_all(bytes)?;
-        let kept = stamp(&file, placing.mark)? == placing.mark;
-        Ok((Staging::id_of(keeps_ids, &file)?, kept))
+        let metadata = stamp(&file, placing.mark)?;
+        Ok((keeps_ids.then(|| FileId::from(&metadata)), mtime_of(&metadata) == placing.mark))
     };
-    work().map_err(|e| Error::io("write to the destination", &dir.path_of(&partial(&placing.name)), &e))
+    work().map_err(|e: io::Error| Error::io("write to the destination", &dir.path_of(&partial(&placing.name)), &e))
 }
 
 impl Sink for Directory {

@@ -9,7 +9,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::batch::name::partial;
-use crate::disk::{FileId, OpenDir, unguessable};
+use crate::disk::{OpenDir, unguessable};
 use crate::error::{Error, Result};
 
 const PREFIX: &str = ".airpouch-";
@@ -119,14 +119,6 @@ impl Staging {
             }
         }
         Ok(())
-    }
-
-    /// By what a file can be known again once it is closed, where it can.
-    ///
-    /// # Errors
-    /// The system refused.
-    pub fn id_of(keeps_ids: bool, file: &File) -> io::Result<Option<FileId>> {
-        keeps_ids.then(|| FileId::of(file)).transpose()
     }
 
     /// Whether the file system keeps the numbers of files that nobody has open.
