@@ -4,15 +4,15 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::envelope::{Connector, Scope};
 use crate::error::Result;
-use crate::import::decide::{Applicants, CONNECTOR_EXISTS};
+use crate::import::decide::{Applicants, CONNECTOR_EXISTS, CONNECTOR_UNKNOWN};
 use crate::ledger::Ledger;
 use crate::opencti::api::Registered;
 use crate::opencti::broker::{BrokerAddress, Topology, push_exchange};
 use crate::report::{CheckReport, Fact, Finding, Observer, Weight};
 use crate::sink::platform::Platform;
-use crate::sink::queues::gate::{Collision, collision, login};
+use crate::sink::queues::gate::{collision, login};
 use crate::sink::rabbitmq::Broker;
-use crate::sink::{Destination, Reach, Unfit, WorkPer, registration};
+use crate::sink::{Destination, Reach, TakeOver, Unfit, WorkPer, registration};
 use crate::text::{count, harmless};
 
 /// What a check looks at.
@@ -132,16 +132,17 @@ fn connectors(
         _ => BTreeSet::new(),
     };
     fact(report, "connectors", format!("{} came here so far", count(came.connectors.len() as u64, "connector")));
-    let asked = |connector: &&Connector| !options.reach.take_over && !ours.contains(&connector.id);
+    let is_taken_over = |id: &String| match &options.reach.take_over {
+        TakeOver::Nothing => false,
+        TakeOver::Shown => true,
+        TakeOver::These(ids) => ids.contains(id),
+    };
+    let asked = |connector: &&Connector| !is_taken_over(&connector.id) && !ours.contains(&connector.id);
     for connector in came.connectors.iter().filter(asked) {
-        match collision(platform, &registration(connector))? {
-            Some(Collision::Hold(Unfit::Hold { code, what, .. })) => {
-                let finding = Finding::new(Weight::Incomplete, code, what).at(connector.id.clone());
-                let advice = if code == "connector-exists" { CONNECTOR_EXISTS } else { "mend what the platform says" };
-                report.findings.push(finding.advise(advice));
-            }
-            Some(Collision::Active(finding)) => report.findings.push(finding),
-            _ => {}
+        if let Some(Unfit::Hold { code, what, .. }) = collision(platform, &registration(connector))? {
+            let finding = Finding::new(Weight::Incomplete, code, what).at(connector.id.clone());
+            let advice = if code == "connector-exists" { CONNECTOR_EXISTS } else { CONNECTOR_UNKNOWN };
+            report.findings.push(finding.advise(advice));
         }
     }
     Ok(())
@@ -197,8 +198,14 @@ fn queues(broker: &mut Broker<'_>, came: &Came, options: &CheckOptions, report: 
         let topology = Topology::of(registration(connector), &options.reach.queue_prefix);
         let queue = topology.push.queue;
         match broker.waiting(&queue)? {
-            Some(waiting) => fact(report, "queue", format!("{queue}: {} wait", count(u64::from(waiting), "message"))),
-            None => {
+            Ok(Some(waiting)) => {
+                fact(report, "queue", format!("{queue}: {} wait", count(u64::from(waiting), "message")));
+            }
+            Err(words) => {
+                let finding = Finding::new(Weight::Incomplete, "queue-refused", words).at(queue);
+                report.findings.push(finding.advise("look at the permissions of the broker's user"));
+            }
+            Ok(None) => {
                 let what = format!(
                     "there is no queue {queue}; it will be made, and workers read only those of registered connectors"
                 );

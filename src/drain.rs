@@ -8,8 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
 use crate::opencti::message::with_work;
+use crate::opencti::registration::Registration;
 use crate::report::{DrainReport, Drained, Finding, Observer, Weight};
-use crate::sink::platform::{Platform, Told};
+use crate::sink::platform::{Asked, Platform, Told};
 use crate::sink::queues::gate::Gate;
 use crate::sink::queues::{CLEARED_MAX, GROUP_BYTES, GROUP_MESSAGES, cleared};
 use crate::sink::rabbitmq::{Message, Outcome};
@@ -51,7 +52,8 @@ pub fn drain(
     let gate = match to {
         Destination::Broker(address) => Gate::to_broker(address, reach.clone(), observer)?,
         Destination::Platform(address) => {
-            Gate::through(Platform::open(address, reach, observer)?, reach.clone(), ours, observer)
+            let platform = Platform::open(address, reach, observer)?;
+            Gate::through(platform, reach.clone(), ours, memory.shown.clone(), observer)
         }
         Destination::Directory(_) | Destination::Spool(_) => return Ok(()),
     };
@@ -124,35 +126,38 @@ struct Draining<'a> {
 /// A message with its number, its connector and its body.
 type Waiting = (i64, String, String);
 
+/// What became of the messages of a group that are not in their queues.
+struct Sent {
+    /// The broker refused these by themselves.
+    refused: BTreeSet<i64>,
+    /// Their queues do not take these at the moment.
+    back: BTreeSet<i64>,
+}
+
+/// What was heard of a group.
+#[derive(Default)]
+struct Heard {
+    /// Nothing yet of these.
+    left: BTreeSet<u64>,
+    refused: BTreeMap<u64, String>,
+    back: BTreeSet<u64>,
+}
+
 impl Draining<'_> {
     fn all(&mut self, listing: Listing) -> Result<()> {
+        let Listing { connectors, messages, .. } = listing;
         let mut passed = BTreeSet::new();
-        for (id, connector) in &listing.connectors {
-            let unfit = self.gate.admits(connector)?;
-            match unfit {
+        for (id, connector) in &connectors {
+            match self.gate.admits(connector)? {
                 None => drop(passed.insert(id.clone())),
-                Some(Unfit::Hold { code, what, .. } | Unfit::Quarantine { code, what, .. }) => {
-                    let advice = match code {
-                        "connector-exists" => {
-                            "if it is the same feed: drain --take-over, once; if not, another id: [connectors] in airpouch.toml, import --redeliver"
-                        }
-                        _ => "mend what the platform says; its messages stay in the spool",
-                    };
-                    let finding = Finding::new(Weight::Incomplete, code, what).at(harmless(id)).advise(advice);
-                    self.report.findings.push(finding);
-                }
-                Some(Unfit::Empty) => {}
+                Some(unfit) => self.keep(id, unfit),
             }
             self.note_registered()?;
         }
-        let (going, left): (Vec<_>, Vec<_>) = listing.messages.into_iter().partition(|(_, id)| passed.contains(id));
+        let (going, left): (Vec<_>, Vec<_>) = messages.into_iter().partition(|(_, id)| passed.contains(id));
         self.report.left += left.len() as u64;
-        let (mut rest, mut drained) = (going.as_slice(), Ok(()));
-        while !rest.is_empty() && drained.is_ok() {
-            drained = self.group(rest).map(|taken| rest = &rest[taken..]);
-        }
-        self.report.left += rest.len() as u64;
-        for (id, connector) in &listing.connectors {
+        let drained = self.rounds(going, &connectors);
+        for (id, connector) in &connectors {
             if let Some(messages) = self.sent.get(id) {
                 let (id, name, messages) = (id.clone(), connector.name.clone(), *messages as u64);
                 self.report.drained.push(Drained { id, name, messages });
@@ -161,29 +166,115 @@ impl Draining<'_> {
         drained
     }
 
+    /// Sends what goes; what its connector's queue does not take at once goes once more, as long as that is worth it.
+    fn rounds(&mut self, going: Vec<(i64, String)>, connectors: &BTreeMap<String, Registration>) -> Result<()> {
+        let mut left = going;
+        loop {
+            left.sort_unstable();
+            let round = self.round(&mut left);
+            if round.is_err() || left.is_empty() || !self.gate.wait_for_blocked()? {
+                self.report.left += left.len() as u64;
+                self.report_blocked(&left);
+                return round;
+            }
+            // Those to which the platform is to blame no more are asked about again.
+            for (id, connector) in connectors {
+                if left.iter().any(|(_, of)| of == id)
+                    && let Some(unfit) = self.gate.admits(connector)?
+                {
+                    self.keep(id, unfit);
+                    let before = left.len();
+                    left.retain(|(_, of)| of != id);
+                    self.report.left += (before - left.len()) as u64;
+                }
+            }
+        }
+    }
+
+    /// Sends all of these but what belongs to a connector that is blocked; that is left.
+    fn round(&mut self, left: &mut Vec<(i64, String)>) -> Result<()> {
+        let going = std::mem::take(left);
+        let connectors: BTreeSet<&String> = going.iter().map(|(_, id)| id).collect();
+        let is_alone = connectors.len() == 1;
+        let mut rest = going.as_slice();
+        while !rest.is_empty() {
+            let (group, behind) = rest.split_at(rest.len().min(GROUP_MESSAGES));
+            let (blocked, open): (Vec<_>, Vec<_>) =
+                group.iter().cloned().partition(|(_, id)| self.gate.blocked.obstacle(id).is_some());
+            left.extend(blocked);
+            let sent = self.group(&open, is_alone, left);
+            rest = behind;
+            if sent.is_err() {
+                left.extend_from_slice(rest);
+                return sent;
+            }
+        }
+        Ok(())
+    }
+
+    /// What the platform does not take of a connector stays in the spool, and that is reported.
+    fn keep(&mut self, id: &str, unfit: Unfit) {
+        let (Unfit::Hold { code, what, .. } | Unfit::Quarantine { code, what, .. }) = unfit else { return };
+        let advice = match code {
+            "connector-exists" => {
+                "if it is the same feed: drain --take-over, once; if not, another id: [connectors] in airpouch.toml, import --redeliver"
+            }
+            "connector-unknown" => {
+                "give airpouch's user the right to look (MODULES), then drain again; or, if nobody there has that id: drain --take-over, once"
+            }
+            _ => "mend what the platform says; its messages stay in the spool",
+        };
+        let finding = Finding::new(Weight::Incomplete, code, what).at(harmless(id)).advise(advice);
+        self.report.findings.push(finding);
+    }
+
+    /// What waits for connectors that are blocked, once for each.
+    fn report_blocked(&mut self, left: &[(i64, String)]) {
+        let mut sums: BTreeMap<&String, u64> = BTreeMap::new();
+        left.iter().for_each(|(_, id)| *sums.entry(id).or_default() += 1);
+        for (id, messages) in sums {
+            if let Some(obstacle) = self.gate.blocked.obstacle(id) {
+                let what = format!("{} not sent yet: {}", count(messages, "message"), obstacle.what);
+                let finding = Finding::new(Weight::Incomplete, obstacle.code, what).at(harmless(id));
+                self.report.findings.push(finding.advise(obstacle.advice));
+            }
+        }
+    }
+
     fn note_registered(&mut self) -> Result<()> {
         let registered = std::mem::take(&mut self.gate.registered);
-        if registered.is_empty() {
+        let shown = std::mem::take(&mut self.gate.exist);
+        if registered.is_empty() && shown.is_empty() {
             return Ok(());
         }
+        self.memory.shown.extend(shown);
         let known: BTreeSet<String> =
             self.memory.registered.drain(..).chain(registered.into_iter().map(|(id, _)| id)).collect();
         self.memory.registered = known.into_iter().collect();
         self.spool.remember(&self.memory)
     }
 
-    /// Sends a group from the front of these, and takes it out of the spool once it is in the queues; how many it was.
-    fn group(&mut self, going: &[(i64, String)]) -> Result<usize> {
-        let (waiting, taken, unread) = self.read_group(going);
-        self.send_group(&going[..taken], waiting)?;
-        self.report.left += unread;
-        Ok(taken)
+    /// Sends a group in parts of so many bytes, and takes it out of the spool once it is in the queues. What its
+    /// connector's queue does not take is `left`.
+    fn group(&mut self, going: &[(i64, String)], is_alone: bool, left: &mut Vec<(i64, String)>) -> Result<()> {
+        let connectors: BTreeSet<&String> = going.iter().map(|(_, id)| id).collect();
+        let looked = connectors.into_iter().try_for_each(|connector| self.gate.look_for_room(connector, is_alone));
+        let mut rest = going;
+        let mut sent = looked;
+        while !rest.is_empty() && sent.is_ok() {
+            let (waiting, taken, unread) = self.read_group(rest);
+            self.report.left += unread;
+            sent = self.send_group(waiting, left);
+            rest = &rest[taken..];
+        }
+        left.extend_from_slice(rest);
+        sent
     }
 
     /// Reads the messages of a group. One that cannot be read stays where it is, and is said.
     fn read_group(&mut self, going: &[(i64, String)]) -> (Vec<Waiting>, usize, u64) {
         let (mut waiting, mut taken, mut unread, mut bytes) = (Vec::new(), 0, 0, 0);
-        for (number, connector) in going.iter().take(GROUP_MESSAGES) {
+        for (number, connector) in going {
             if bytes >= GROUP_BYTES {
                 break;
             }
@@ -205,24 +296,39 @@ impl Draining<'_> {
         (waiting, taken, unread)
     }
 
-    fn send_group(&mut self, group: &[(i64, String)], mut waiting: Vec<Waiting>) -> Result<()> {
-        let connectors: BTreeSet<&String> = group.iter().map(|(_, id)| id).collect();
-        for connector in &connectors {
-            self.gate.wait_for_room(connector)?;
-        }
+    /// Takes out what belongs to connectors that are blocked: that is left.
+    fn leave_blocked(&self, waiting: Vec<Waiting>, left: &mut Vec<(i64, String)>) -> Vec<Waiting> {
+        let (blocked, open): (Vec<Waiting>, Vec<Waiting>) =
+            waiting.into_iter().partition(|(_, connector, _)| self.gate.blocked.obstacle(connector).is_some());
+        left.extend(blocked.into_iter().map(|(number, connector, _)| (number, connector)));
+        open
+    }
+
+    fn send_group(&mut self, waiting: Vec<Waiting>, left: &mut Vec<(i64, String)>) -> Result<()> {
+        let mut waiting = self.leave_blocked(waiting, left);
         self.memory.sending = self.unsaid + waiting.len();
         self.spool.remember(&self.memory)?;
         for _ in 0..CLEARED_MAX {
             self.open_works(&waiting)?;
-            let refused = self.send(&waiting)?;
+            waiting = self.leave_blocked(waiting, left);
+            let Sent { refused, back } = self.send(&waiting)?;
+            let (not_taken, taken): (Vec<Waiting>, Vec<Waiting>) =
+                waiting.into_iter().partition(|(number, ..)| back.contains(number));
+            left.extend(not_taken.into_iter().map(|(number, connector, _)| (number, connector)));
+            waiting = taken;
             waiting.retain(|(number, ..)| !refused.contains(number));
-            let gone = self.gone_works(&waiting)?;
+            let (gone, unknown) = self.gone_works(&waiting)?;
+            let (unsure, sure): (Vec<Waiting>, Vec<Waiting>) =
+                waiting.into_iter().partition(|(_, connector, _)| unknown.contains(connector));
+            left.extend(unsure.into_iter().map(|(number, connector, _)| (number, connector)));
+            waiting = sure;
             let (again, there): (Vec<Waiting>, Vec<Waiting>) =
                 waiting.into_iter().partition(|(_, connector, _)| gone.contains(connector));
             let there: Vec<(i64, String)> =
                 there.into_iter().map(|(number, connector, _)| (number, connector)).collect();
             self.spool.remove(&there)?;
             for (_, connector) in there {
+                self.gate.blocked.moved(&connector);
                 if self.gate.has_works() {
                     *self.resting.entry(connector.clone()).or_default() += 1;
                 }
@@ -250,41 +356,59 @@ impl Draining<'_> {
         Ok(())
     }
 
+    /// What the platform answered, unless it has a word against this one thing: then its connector is blocked.
+    fn heard<T>(&mut self, connector: &str, asked: Asked<T>) -> Result<Option<T>> {
+        Ok(match asked? {
+            Ok(answer) => Some(answer),
+            Err(words) => {
+                self.gate.works_refused(connector, &words);
+                None
+            }
+        })
+    }
+
     fn announce(&mut self, connector: &str, messages: usize) -> Result<()> {
         for _ in 0..CLEARED_MAX {
-            let work = self.work(connector)?;
+            let Some(work) = self.work(connector)? else { return Ok(()) };
             let Some(platform) = self.gate.platform() else { return Ok(()) };
-            match platform.expect(&work, messages)? {
-                Told::Heard => return Ok(()),
-                Told::Doubtful => {
+            let asked = platform.expect(&work, messages);
+            match self.heard(connector, asked)? {
+                None | Some(Told::Heard) => return Ok(()),
+                Some(Told::Doubtful) => {
                     self.doubtful.insert(connector.to_owned());
                     return Ok(());
                 }
-                Told::Gone => self.drop_gone(connector),
+                Some(Told::Gone) => self.drop_gone(connector),
             }
         }
         Err(cleared())
     }
 
-    fn work(&mut self, connector: &str) -> Result<String> {
+    /// The work of a connector, opened if it is not open; none where the platform has a word against it.
+    fn work(&mut self, connector: &str) -> Result<Option<String>> {
         let is_new = self.left_open.remove(connector).is_none();
         if let Some(work) = self.memory.works.get(connector).cloned() {
-            let Some(platform) = self.gate.platform() else { return Ok(work) };
+            let Some(platform) = self.gate.platform() else { return Ok(Some(work)) };
             if is_new {
-                return Ok(work);
+                return Ok(Some(work));
             }
-            if platform.is_alive(&work)? {
-                // More was announced by the drain that was cut off than comes.
-                self.doubtful.insert(connector.to_owned());
-                return Ok(work);
+            let asked = platform.is_alive(&work);
+            match self.heard(connector, asked)? {
+                None => return Ok(None),
+                Some(true) => {
+                    // More was announced by the drain that was cut off than comes.
+                    self.doubtful.insert(connector.to_owned());
+                    return Ok(Some(work));
+                }
+                Some(false) => self.drop_gone(connector),
             }
-            self.drop_gone(connector);
         }
-        let Some(platform) = self.gate.platform() else { return Ok(String::new()) };
-        let work = platform.add_work(connector, "airpouch drains a spool", true)?;
+        let Some(platform) = self.gate.platform() else { return Ok(None) };
+        let asked = platform.add_work(connector, "airpouch drains a spool", true);
+        let Some(work) = self.heard(connector, asked)? else { return Ok(None) };
         self.memory.works.insert(connector.to_owned(), work.clone());
         self.spool.remember(&self.memory)?;
-        Ok(work)
+        Ok(Some(work))
     }
 
     /// A work was found to be gone: it is not ours any more, and what rests on it is said.
@@ -304,30 +428,33 @@ impl Draining<'_> {
         }
     }
 
-    /// The connectors whose works are not there any more.
-    fn gone_works(&mut self, waiting: &[Waiting]) -> Result<BTreeSet<String>> {
+    /// The connectors whose works are not there any more, and those of which the platform does not say it.
+    fn gone_works(&mut self, waiting: &[Waiting]) -> Result<(BTreeSet<String>, BTreeSet<String>)> {
+        let (mut gone, mut unknown) = (BTreeSet::new(), BTreeSet::new());
+        if !self.gate.has_works() {
+            return Ok((gone, unknown));
+        }
         let connectors: BTreeSet<&String> = waiting.iter().map(|(_, connector, _)| connector).collect();
-        let mut gone = BTreeSet::new();
-        if self.gate.has_works()
-            && let Some(platform) = self.gate.platform()
-        {
-            for connector in connectors {
-                if let Some(work) = self.memory.works.get(connector)
-                    && !platform.is_alive(work)?
-                {
-                    gone.insert(connector.clone());
-                }
+        for connector in connectors {
+            let Some(work) = self.memory.works.get(connector).cloned() else { continue };
+            let Some(platform) = self.gate.platform() else { break };
+            let asked = platform.is_alive(&work);
+            match self.heard(connector, asked)? {
+                Some(true) => {}
+                Some(false) => drop(gone.insert(connector.clone())),
+                None => drop(unknown.insert(connector.clone())),
             }
         }
         gone.iter().for_each(|connector| self.drop_gone(connector));
-        Ok(gone)
+        Ok((gone, unknown))
     }
 
     /// Sends messages and waits for each; says which the broker does not take.
-    fn send(&mut self, waiting: &[Waiting]) -> Result<BTreeSet<i64>> {
+    fn send(&mut self, waiting: &[Waiting]) -> Result<Sent> {
         let with_works = self.gate.has_works();
-        let mut left: BTreeSet<u64> = BTreeSet::new();
-        let mut refused = BTreeMap::new();
+        let connectors: BTreeMap<u64, &String> =
+            waiting.iter().map(|(n, connector, _)| (*n as u64, connector)).collect();
+        let mut heard = Heard::default();
         for (number, connector, body) in waiting {
             let body = match self.memory.works.get(connector).filter(|_| with_works) {
                 Some(work) => with_work(body, work),
@@ -341,37 +468,52 @@ impl Draining<'_> {
                 part_of: *number as u64,
             };
             self.gate.broker()?.publish(message)?;
-            left.insert(*number as u64);
-            self.hear(false, &mut left, &mut refused)?;
+            heard.left.insert(*number as u64);
+            self.hear(false, &mut heard, &connectors)?;
         }
-        while !left.is_empty() {
-            self.hear(true, &mut left, &mut refused)?;
+        while !heard.left.is_empty() {
+            self.hear(true, &mut heard, &connectors)?;
         }
-        for (number, connector, _) in waiting {
-            if let Some(words) = refused.get(&(*number as u64)) {
-                let what = format!("the broker does not take a message: {words}");
-                let finding = Finding::new(Weight::Incomplete, "message-refused", what);
-                self.report.findings.push(match self.spool.put_aside(connector, *number, words) {
-                    Ok(place) => finding.at(harmless(&place.to_string_lossy())).advise(
-                        "it lies in refused/, with the reason; raise max_message_size of the broker, move it back, and drain again",
-                    ),
-                    Err(error) => finding
-                        .at(error.place.unwrap_or_default())
-                        .advise(format!("it stays where it is, and is sent again: {}", error.what)),
-                });
-                self.report.refused += 1;
+        for (number, words) in &heard.refused {
+            if let Some(connector) = connectors.get(number) {
+                self.put_aside(connector, *number as i64, words);
             }
         }
-        Ok(refused.into_keys().map(|number| number as i64).collect())
+        let numbers = |of: BTreeSet<u64>| of.into_iter().map(|number| number as i64).collect();
+        Ok(Sent { refused: numbers(heard.refused.into_keys().collect()), back: numbers(heard.back) })
     }
 
-    fn hear(&mut self, wait: bool, left: &mut BTreeSet<u64>, refused: &mut BTreeMap<u64, String>) -> Result<()> {
+    /// Puts a message aside that the broker does not take.
+    fn put_aside(&mut self, connector: &str, number: i64, words: &str) {
+        let what = format!("the broker does not take a message: {words}");
+        let finding = Finding::new(Weight::Incomplete, "message-refused", what);
+        self.report.findings.push(match self.spool.put_aside(connector, number, words) {
+            Ok(place) => finding.at(harmless(&place.to_string_lossy())).advise(
+                "it lies in refused/, with the reason; raise max_message_size of the broker, move it back, and drain again",
+            ),
+            Err(error) => finding
+                .at(error.place.unwrap_or_default())
+                .advise(format!("it stays where it is, and is sent again: {}", error.what)),
+        });
+        self.report.refused += 1;
+    }
+
+    fn hear(&mut self, wait: bool, heard: &mut Heard, connectors: &BTreeMap<u64, &String>) -> Result<()> {
         for outcome in self.gate.hear(wait)? {
             match outcome {
-                Outcome::Confirmed { part_of } => drop(left.remove(&part_of)),
+                Outcome::Confirmed { part_of } => drop(heard.left.remove(&part_of)),
                 Outcome::Refused { part_of, words, .. } => {
-                    left.remove(&part_of);
-                    refused.insert(part_of, words);
+                    heard.left.remove(&part_of);
+                    heard.refused.insert(part_of, words);
+                }
+                Outcome::NotTaken { part_of, why } => {
+                    heard.left.remove(&part_of);
+                    heard.back.insert(part_of);
+                    if let Some(connector) = connectors.get(&part_of) {
+                        self.gate.not_taken(connector, &why);
+                        // More was announced to its work than came.
+                        self.doubtful.insert((*connector).clone());
+                    }
                 }
             }
         }
@@ -383,6 +525,7 @@ impl Draining<'_> {
         if failed.is_some() {
             self.gate.hurry();
         }
+        let mut closed = Vec::new();
         for (connector, work) in self.memory.works.clone() {
             let Some(platform) = self.gate.platform() else { break };
             let sent = self.sent.get(&connector).copied().unwrap_or(0) as u64;
@@ -393,11 +536,19 @@ impl Draining<'_> {
                 None => format!("airpouch drained {}", count(sent, "message")),
             };
             let in_error = failed.is_some() || in_doubt;
-            platform.close(&work, &message, in_error)?;
-            let is_gone = !platform.is_alive(&work)?;
+            if let Err(words) = platform.close(&work, &message, in_error)? {
+                let what = format!("a work stays open on the platform: {words}");
+                let finding = Finding::new(Weight::Incomplete, "work-open", what).at(harmless(&work));
+                self.report.findings.push(finding.advise("its messages came through; close it there by hand"));
+            }
             self.memory.works.remove(&connector);
             self.spool.remember(&self.memory)?;
-            if is_gone {
+            closed.push((connector, work));
+        }
+        // Whoever clears works may come behind the last look at one of them.
+        for (connector, work) in closed {
+            let Some(platform) = self.gate.platform() else { break };
+            if platform.is_alive(&work)? == Ok(false) {
                 self.report_gone(&connector);
             }
         }

@@ -33,7 +33,7 @@ use crate::sink::platform::Platform;
 use crate::sink::queues::Queues;
 use crate::sink::queues::gate::Gate;
 use crate::sink::spool::Spool;
-use crate::sink::{Destination, Ended, Reach, Sink};
+use crate::sink::{Destination, Ended, Reach, Sink, gone_finding};
 use crate::site::Site;
 use crate::stream::{Lineages, Missing, Numbers, Size, StreamId, is_settled};
 use crate::text::{count, size};
@@ -392,7 +392,8 @@ fn deliver_all(
             };
             let works = there.as_ref().map_or(Ok(Vec::new()), |row| ledger.open_works(row.id))?;
             let ours = there.as_ref().map_or(Ok(BTreeSet::new()), |row| ledger.registered(row.id))?;
-            let gate = Gate::through(platform, options.reach.clone(), ours, observer);
+            let shown = there.as_ref().map_or(Ok(BTreeSet::new()), |row| ledger.shown(row.id))?;
+            let gate = Gate::through(platform, options.reach.clone(), ours, shown, observer);
             Box::new(Queues::new(gate, high_water, works))
         }
     };
@@ -434,25 +435,49 @@ fn deliver_all(
     delivered.and(closed).and(said)
 }
 
-/// What waits, then each batch of each stream.
+/// What waits, then each batch of each stream; and what the destination could not take at once goes to it again.
 fn deliver_each(delivering: &mut Delivering<'_>, observer: &dyn Observer) -> Result<()> {
-    delivering.retry_set_aside()?;
-    let mut batches: BTreeMap<StreamId, Vec<i64>> = BTreeMap::new();
-    for batch in delivering.ledger().batches_in(State::Admitted)? {
-        batches.entry(batch.stream).or_default().push(batch.id);
-    }
-    for stream in succession_order(batches.keys().copied().collect(), &delivering.ledger().lineages(false)?) {
-        for id in batches.remove(&stream).unwrap_or_default() {
-            if let Some(row) = delivering.ledger().incoming_by_id(id)? {
-                delivering.batch(&row, observer)?;
+    delivering.announce()?;
+    loop {
+        delivering.retry_set_aside()?;
+        let mut batches: BTreeMap<StreamId, Vec<i64>> = BTreeMap::new();
+        for batch in delivering.ledger().batches_in(State::Admitted)? {
+            batches.entry(batch.stream).or_default().push(batch.id);
+        }
+        for stream in succession_order(batches.keys().copied().collect(), &delivering.ledger().lineages(false)?) {
+            for id in batches.remove(&stream).unwrap_or_default() {
+                if let Some(row) = delivering.ledger().incoming_by_id(id)? {
+                    delivering.batch(&row, observer)?;
+                }
             }
         }
+        if !delivering.goes_on()? {
+            return Ok(());
+        }
     }
-    Ok(())
+}
+
+/// Works that were cleared with what was delivered under them, at every run until that is settled.
+///
+/// # Errors
+/// SQLite refused.
+pub fn gone_findings(ledger: &Ledger) -> Result<Vec<Finding>> {
+    let Some(destination) = ledger.destination()? else { return Ok(Vec::new()) };
+    let mut findings = Vec::new();
+    for work in ledger.gone_works(destination.id)? {
+        let finding = gone_finding(&work.id, work.envelopes as u64, work.at_most);
+        let Some(row) = ledger.incoming_by_id(work.batch)? else { continue };
+        let (stream, sequence) = (row.manifest.stream, row.manifest.sequence);
+        findings.push(finding.advise(format!(
+            "deliver again what lies in the inbox: airpouch import --redeliver; or accept the loss: airpouch stream accept {stream} {sequence} --reason TEXT"
+        )));
+    }
+    Ok(findings)
 }
 
 /// Numbers that have not come, at every run until they heal or are settled.
 fn report_missing(ledger: &Ledger, report: &mut ImportReport) -> Result<()> {
+    report.findings.extend(gone_findings(ledger)?);
     report.findings.extend(missing_findings(&all_missing(ledger)?));
     let mut newest: BTreeMap<StreamId, &DeliveredBatch> = BTreeMap::new();
     for done in &report.delivered_batches {

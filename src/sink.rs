@@ -29,8 +29,9 @@ use crate::report::Finding;
 use crate::stream::StreamId;
 use crate::text::{harmless, size};
 
-pub use destination::{BrokerOverrides, Destination, PlatformAddress, Reach, WorkPer};
-pub use works::OpenWork;
+pub use destination::{BrokerOverrides, Destination, PlatformAddress, Reach, TakeOver, WorkPer};
+pub use queues::working::gone_finding;
+pub use works::{GoneWork, OpenWork};
 
 /// Where an envelope came from, for names and reasons.
 #[derive(Debug, Clone)]
@@ -395,8 +396,29 @@ pub trait Sink {
         Vec::new()
     }
 
+    /// Connectors that were found to exist at the destination, and are not taken over, since this was asked for last: ids.
+    fn exist(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Waits until what was deferred may be taken, if that is worth it: then all that is left goes to it once more.
+    ///
+    /// # Errors
+    /// The destination is in trouble, or took nothing from any connector.
+    fn wait_for_deferred(&mut self) -> Result<bool> {
+        Ok(false)
+    }
+
+    /// So many connectors have something to go at most: one that is alone is waited for, and not deferred at once.
+    fn expects(&mut self, _connectors: usize) {}
+
     /// Works that were closed, or are gone, since this was asked for last.
     fn closed(&mut self) -> Vec<String> {
+        Vec::new()
+    }
+
+    /// Works that are gone with what was delivered under them, since this was asked for last.
+    fn gone(&mut self) -> Vec<GoneWork> {
         Vec::new()
     }
 

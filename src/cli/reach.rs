@@ -1,10 +1,11 @@
+use std::collections::BTreeSet;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use airpouch::error::{Error, Result};
 use airpouch::opencti::broker::QueueType;
-use airpouch::sink::{BrokerOverrides, Reach, WorkPer, platform};
+use airpouch::sink::{BrokerOverrides, Reach, TakeOver, WorkPer, platform};
 use airpouch::text::{harmless, parse_size};
 use clap::builder::BoolishValueParser;
 use zeroize::Zeroizing;
@@ -64,9 +65,10 @@ pub struct Args {
     /// Let token, password and messages go over a network without TLS
     #[arg(long, env = "AIRPOUCH_PLAINTEXT", value_parser = BoolishValueParser::new())]
     plaintext: bool,
-    /// Take over connectors that exist on the platform under another name
-    #[arg(long)]
-    take_over: bool,
+    /// Take over connectors that exist on the platform: those with these ids, or, without an id, all of which an earlier
+    /// run has told that they exist
+    #[arg(long, value_name = "ID", num_args = 0..=1, value_delimiter = ',', require_equals = true, default_missing_value = "")]
+    take_over: Option<Vec<String>>,
     /// Works to open on the platform: one for each batch and connector, for each envelope, or none [default: batch]
     #[arg(long, value_name = "PER", env = "AIRPOUCH_WORKS", value_parser = ["batch", "envelope", "none"])]
     works: Option<String>,
@@ -99,10 +101,16 @@ impl Args {
             max_message: self.max_message(set)?,
             patience: patience.map(settings::duration).transpose()?.map_or(usual.patience, Duration::from_secs),
             plaintext: self.plaintext || set.plaintext.unwrap_or(false),
-            take_over: self.take_over,
+            take_over: self.take_over(),
             work_per: self.work_per(set)?,
             proxy: self.proxy.clone().or_else(|| set.proxy.clone()),
         })
+    }
+
+    fn take_over(&self) -> TakeOver {
+        let Some(ids) = &self.take_over else { return TakeOver::Nothing };
+        let ids: BTreeSet<String> = ids.iter().map(|id| id.trim().to_owned()).filter(|id| !id.is_empty()).collect();
+        if ids.is_empty() { TakeOver::Shown } else { TakeOver::These(ids) }
     }
 
     fn queue_type(&self, set: &Settings) -> Result<QueueType> {
@@ -158,15 +166,28 @@ fn secret(file: Option<&PathBuf>, credential: &str, what: &str, talk: &Talk) -> 
         );
     }
     let bytes = Zeroizing::new(bytes);
-    let text = std::str::from_utf8(&bytes).ok().and_then(|t| t.lines().next()).map(str::trim);
-    match text {
-        Some(text) if !text.is_empty() && text.bytes().all(|b| b.is_ascii_graphic() || b == b' ') => {
-            Ok(Some(Zeroizing::new(text.to_owned())))
-        }
-        _ => Err(Error::usage(format!("this file holds no {what}"))
-            .at(&path)
-            .advise("one line of plain text belongs there")),
+    one_line(&bytes, what).map(Some).map_err(|wrong| {
+        Error::usage(wrong).at(&path).advise(format!("one line belongs there: the {what} and nothing else"))
+    })
+}
+
+/// The first line of a file, without a byte order mark and its end. A password may hold anything but controls, blanks at
+/// its ends too; a token goes into a header.
+fn one_line(bytes: &[u8], what: &str) -> std::result::Result<Zeroizing<String>, String> {
+    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    let text = std::str::from_utf8(bytes).map_err(|_| format!("this file is no UTF-8, so it holds no {what}"))?;
+    let line = text.lines().next().unwrap_or_default();
+    let line = if what == "token" { line.trim() } else { line };
+    if line.trim().is_empty() {
+        return Err(format!("this file holds no {what}"));
     }
+    if line.chars().any(char::is_control) {
+        return Err(format!("this file holds a control character, which is no part of a {what}"));
+    }
+    if what == "token" && !line.is_ascii() {
+        return Err("this file holds a character that is no ASCII, which is no part of a token".into());
+    }
+    Ok(Zeroizing::new(line.to_owned()))
 }
 
 fn authority(path: &Path) -> Result<String> {
@@ -175,4 +196,37 @@ fn authority(path: &Path) -> Result<String> {
     let text = String::from_utf8(bytes).map_err(|_| Error::usage("the file of --ca-file is no PEM").at(path))?;
     platform::certificates(&text).map_err(|e| e.at(path))?;
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn password_is_any_utf_8_and_goes_byte_for_byte() {
+        for (file, password) in [
+            ("plain #1\n", "plain #1"),
+            ("p\u{e4}\u{df}w\u{f6}rt/@:%40\r\n", "p\u{e4}\u{df}w\u{f6}rt/@:%40"),
+            ("\u{feff}secret\n", "secret"),
+            (" with blanks \nsecond line", " with blanks "),
+        ] {
+            assert_eq!(one_line(file.as_bytes(), "password").unwrap().as_str(), password);
+        }
+    }
+
+    #[test]
+    fn secret_that_is_none_is_refused_with_what_is_wrong() {
+        for (file, what, words) in [
+            (&b""[..], "password", "holds no password"),
+            (b" \n", "token", "holds no token"),
+            (b"\xef\xbb\xbf", "token", "holds no token"),
+            (b"a\x1b[2J", "token", "control character"),
+            (b"\xff\xfe", "password", "no UTF-8"),
+            ("t\u{f6}ken".as_bytes(), "token", "no ASCII"),
+        ] {
+            let said = one_line(file, what).unwrap_err();
+            assert!(said.contains(words), "{said}");
+        }
+        assert_eq!(one_line(b" a-token \r\n", "token").unwrap().as_str(), "a-token");
+    }
 }

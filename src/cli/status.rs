@@ -3,7 +3,7 @@ use std::path::PathBuf;
 
 use airpouch::batch::manifest::Manifest;
 use airpouch::error::Result;
-use airpouch::import::{all_missing, missing_findings};
+use airpouch::import::{all_missing, gone_findings, missing_findings};
 use airpouch::ledger::Ledger;
 use airpouch::ledger::delivered::{BatchId, Standing, State};
 use airpouch::report::{ExitStatus, Finding, Proof, Weight, head_code};
@@ -170,6 +170,7 @@ fn importer(ledger: &Ledger, status: &mut Status) -> Result<()> {
         Ok(())
     })?;
     status.to_settle.extend(missing_findings(&all_missing(ledger)?));
+    status.to_settle.extend(gone_findings(ledger)?);
     aside_to_settle(ledger, status)
 }
 

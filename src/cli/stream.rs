@@ -1,3 +1,4 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use airpouch::digest::Digest;
@@ -140,6 +141,14 @@ fn accept(args: &Accept, talk: &Talk) -> Result<ExitStatus> {
         return Err(Error::failed("there is no site here").at(site.root()).advise("name it with --site DIR"));
     }
     let (mut ledger, _) = Ledger::open(&site, Role::Importer)?;
+    if args.sha256.is_none() && accept_gone(&ledger, stream, &numbers)? {
+        talk.result(&format!(
+            "accepted what was lost with the works of {} of stream {stream}, which were cleared on the platform",
+            numbers.words()
+        ));
+        talk.json("stream accept", ExitStatus::Done, &json!({"stream": stream, "numbers": numbers.to_string()}));
+        return Ok(ExitStatus::Done);
+    }
     if args.sha256.is_none() {
         let missing = all_missing(&ledger)?.into_iter().filter(|(s, ..)| *s == stream).map(|(_, m, _)| m.numbers);
         check_missing(&numbers, &missing.collect()).map_err(|range| {
@@ -186,4 +195,23 @@ fn check_missing(asked: &Numbers, missing: &Numbers) -> std::result::Result<(), 
         .cloned()
         .collect();
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
+}
+
+/// Settles works that were cleared with what was delivered under them, if these numbers are nothing else.
+fn accept_gone(ledger: &Ledger, stream: StreamId, numbers: &Numbers) -> Result<bool> {
+    let Some(destination) = ledger.destination()? else { return Ok(false) };
+    let mut batches = BTreeMap::new();
+    for work in ledger.gone_works(destination.id)? {
+        if let Some(row) = ledger.incoming_by_id(work.batch)?.filter(|row| row.manifest.stream == stream) {
+            batches.insert(row.manifest.sequence.get(), work.batch);
+        }
+    }
+    let gone: Numbers = batches.keys().copied().collect();
+    if !numbers.without(&gone).is_empty() {
+        return Ok(false);
+    }
+    for (_, batch) in batches.into_iter().filter(|(sequence, _)| numbers.contains(*sequence)) {
+        ledger.settle_gone(destination.id, batch)?;
+    }
+    Ok(true)
 }

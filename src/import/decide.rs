@@ -65,8 +65,8 @@ impl Decision {
     pub fn of_unfit(unfit: Unfit) -> Self {
         match unfit {
             Unfit::Empty => Self::Empty(0),
-            Unfit::Hold { code, what, place } => Self::Hold(Objection::new(code, what, place)),
-            Unfit::Quarantine { code, what, place } => Self::Quarantine(Objection::new(code, what, place)),
+            Unfit::Hold { code, what, place } => Self::Hold(Objection { code, what, place }),
+            Unfit::Quarantine { code, what, place } => Self::Quarantine(Objection { code, what, place }),
         }
     }
 }
@@ -117,28 +117,24 @@ pub fn decide(
     let envelope = match parsed {
         Ok(envelope) => envelope,
         Err(fault) => {
-            return Decision::Quarantine(Objection::new(fault.code(), fault.to_string(), ""));
+            return Decision::Quarantine(Objection {
+                code: fault.code(),
+                what: fault.to_string(),
+                place: String::new(),
+            });
         }
     };
     match rules.policy.judge(envelope) {
         Verdict::Pass => {}
         // A person looked at it and said so, with a reason that the ledger keeps. The site's settings still hold.
         Verdict::Quarantine(objections) if known == Known::Released => {
-            let rest = objections.into_iter().filter(|o| !o.is_for_a_person()).collect();
-            if let Some(objection) = Objection::of_all(rest) {
-                return Decision::Hold(objection);
+            let rest: Vec<Objection> = objections.into_iter().filter(|o| !o.is_for_a_person()).collect();
+            if !rest.is_empty() {
+                return Decision::Hold(one_of(rest));
             }
         }
-        Verdict::Quarantine(objections) => {
-            if let Some(objection) = Objection::of_all(objections) {
-                return Decision::Quarantine(objection);
-            }
-        }
-        Verdict::Hold(objections) => {
-            if let Some(objection) = Objection::of_all(objections) {
-                return Decision::Hold(objection);
-            }
-        }
+        Verdict::Quarantine(objections) => return Decision::Quarantine(one_of(objections)),
+        Verdict::Hold(objections) => return Decision::Hold(one_of(objections)),
     }
     match examined.unwrap_or_else(|| rules.examiner.examine(bytes, envelope)) {
         Ok(Examined::Messages(messages)) if messages.count() == 0 => {
@@ -170,11 +166,28 @@ fn in_whose_name(bytes: &[u8], envelope: &Envelope, examined: Examined, rules: R
 }
 
 fn unmapped(what: &str) -> Objection {
-    Objection::new("applicant", what, "/applicant_id")
+    Objection { code: "applicant", what: what.to_owned(), place: "/applicant_id".to_owned() }
+}
+
+/// The first objection, with the words for all others: whoever reads it must see all that there is.
+fn one_of(objections: Vec<Objection>) -> Objection {
+    let mut others: Vec<&str> = objections.iter().skip(1).map(|o| o.code).collect();
+    others.sort_unstable();
+    others.dedup();
+    let also = others.join(", ");
+    let mut objections = objections;
+    let mut first = objections.swap_remove(0);
+    if !also.is_empty() {
+        first.what = format!("{}; also: {also}", first.what);
+    }
+    first
 }
 
 /// What a person can do about a connector whose id the platform has under another name.
 pub const CONNECTOR_EXISTS: &str = "if it is the same feed: import --take-over, once; else give this one another id here: [connectors] in airpouch.toml";
+
+/// What a person can do where the platform does not say whether it has a connector.
+pub const CONNECTOR_UNKNOWN: &str = "give airpouch's user the right to look (MODULES), then import again; or, if nobody there has that id: import --take-over, once";
 
 /// What a person can do about an objection, with the command.
 pub fn advice(code: &str, sha256: crate::digest::Digest) -> String {
@@ -193,17 +206,6 @@ pub fn advice(code: &str, sha256: crate::digest::Digest) -> String {
             "let it pass in policy.toml ([connectors]), then import again, without a medium".into()
         }
         "tlp" => "raise max_tlp in policy.toml, if it may cross, then import again, without a medium".into(),
-        "marking" => {
-            "let it pass in policy.toml (other_markings), if it may cross, then import again, without a medium".into()
-        }
-        "sharing" | "vocabulary" | "nested-file" => {
-            let key = match code {
-                "sharing" => "sharing",
-                "vocabulary" => "vocabularies",
-                _ => "nested_files",
-            };
-            format!("set {key} = \"pass\" in policy.toml, if such may cross, then import again, without a medium")
-        }
         "file-too-large" | "file-type" => {
             "allow it in policy.toml, if it may cross, then import again, without a medium".into()
         }
@@ -213,6 +215,7 @@ pub fn advice(code: &str, sha256: crate::digest::Digest) -> String {
                 .into()
         }
         "connector-exists" => CONNECTOR_EXISTS.into(),
+        "connector-unknown" => CONNECTOR_UNKNOWN.into(),
         "not-registered" => "mend what the platform says, or the connector at the feed; then import again, without a medium".into(),
         "message-too-large" | "message-refused" => format!(
             "raise max_message_size of the broker (and --max-message-size), then: airpouch quarantine release {} --reason TEXT",

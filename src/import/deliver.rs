@@ -4,11 +4,10 @@
 //! at any point leaves either nothing of the group, or a note from which the next run finishes it; to queues, from which
 //! it sends the group again and says so.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
 use super::decide::{self, Decision, Known, Rules, decide};
-use super::unpack::{Ahead, Read, UnpackedEnvelope, unpack};
+use super::unpack::{UnpackedEnvelope, unpack};
 use super::{ImportOptions, take};
 use crate::batch::index::Index;
 use crate::digest::Digest;
@@ -20,7 +19,7 @@ use crate::ledger::delivered::{Aside, AsideRow, Group, IncomingRow, KnownBefore,
 use crate::limits::PLACING_GROUP;
 use crate::pack::batch_line;
 use crate::policy::Objection;
-use crate::report::{DeliveredBatch, Finding, ImportReport, Observer, Weight};
+use crate::report::{DeliveredBatch, Finding, ImportReport, Observer, Outcome, Weight};
 use crate::set_aside::{self, BatchPlace, ConnectorName, Kind, Reason};
 use crate::shelf::PartFault;
 use crate::shelf::check::read_index;
@@ -71,11 +70,15 @@ pub struct Delivering<'a> {
     /// everything is delivered again, of the whole run.
     in_run: HashSet<Digest>,
     /// What was known of the batch in work.
-    before: Arc<KnownBefore>,
+    before: KnownBefore,
     /// What is on its way to the sink.
     staged: HashMap<Digest, Staged>,
     /// What the sink cannot take at the moment, by connector and reason: how many, and what is reported of them.
     deferred: BTreeMap<(String, &'static str), (u64, Finding)>,
+    /// Whether something of the batch in work was among it.
+    has_deferred: bool,
+    /// Whether all that is left goes to the sink once more.
+    is_again: bool,
     /// The digest of the batch in work, where another one bears its number.
     forked: Option<Digest>,
 }
@@ -100,9 +103,11 @@ impl<'a> Delivering<'a> {
             group: Group::default(),
             released: Vec::new(),
             in_run: HashSet::new(),
-            before: Arc::default(),
+            before: KnownBefore::default(),
             staged: HashMap::new(),
             deferred: BTreeMap::new(),
+            has_deferred: false,
+            is_again: false,
             forked: None,
         }
     }
@@ -110,6 +115,35 @@ impl<'a> Delivering<'a> {
     /// The ledger as it stands now.
     pub fn ledger(&self) -> &Ledger {
         self.ledger
+    }
+
+    /// Tells the sink how many connectors have something to go, so that it need not defer one that is alone.
+    pub fn announce(&mut self) -> Result<()> {
+        let mut connectors: BTreeSet<String> = BTreeSet::new();
+        let waits = self.ledger.aside_by_connector()?.into_iter().filter(|(_, _, is_held, _)| *is_held);
+        connectors.extend(waits.map(|(_, connector, ..)| connector));
+        for batch in self.ledger.batches_in(State::Admitted)? {
+            // More than one is all that matters.
+            if connectors.len() > 1 {
+                break;
+            }
+            let row = self.ledger.incoming_by_id(batch.id)?;
+            connectors.extend(row.into_iter().flat_map(|row| row.manifest.connectors).map(|entry| entry.id));
+        }
+        self.sink.expects(connectors.len());
+        Ok(())
+    }
+
+    /// Waits until the sink may take what it deferred; then all that is left goes to it once more.
+    pub fn goes_on(&mut self) -> Result<bool> {
+        let goes_on = self.sink.wait_for_deferred();
+        self.report.findings.append(&mut self.sink.findings());
+        if goes_on? {
+            self.deferred.clear();
+            self.is_again = true;
+            return Ok(true);
+        }
+        Ok(false)
     }
 
     /// What waits goes first, for it is older: what is released, and what nothing speaks against any more.
@@ -201,20 +235,17 @@ impl<'a> Delivering<'a> {
     /// Delivers one batch from the inbox.
     pub fn batch(&mut self, row: &IncomingRow, observer: &dyn Observer) -> Result<()> {
         let before = self.report.outcome;
+        self.has_deferred = false;
         self.forked = self.ledger.shares_its_number(row.id)?;
         let shelf = KeptShelf::new(take::folder(self.site, row.batch_id()));
         let index = match read_index(&shelf, &row.manifest) {
             Ok(index) => index,
             Err(fault) => return self.spoiled(row, &row.manifest.index.name, &fault),
         };
-        let digests = index.lines.iter().map(|line| line.sha256);
-        self.before = Arc::new(self.ledger.known_of(self.destination, digests)?);
+        self.before = self.ledger.known_of(self.destination, index.lines.iter().map(|line| line.sha256))?;
         observer.begin(&format!("delivering batch {}", row.manifest.sequence), row.manifest.totals.bytes);
-        let (options, known) = (self.options, Arc::clone(&self.before));
-        let is_settled =
-            |sha256| known.aside.contains_key(&sha256) || known.delivered.contains(&sha256) && !options.redeliver;
-        let ahead = Ahead { policy: &options.policy, examiner: self.sink.examiner(), is_settled: &is_settled };
-        let fault = unpack(&shelf, &row.manifest, &index, options.threads, ahead, |envelope| {
+        let (threads, examiner) = (self.options.threads, self.sink.examiner());
+        let fault = unpack(&shelf, &row.manifest, &index, threads, examiner, |envelope| {
             observer.advance(envelope.bytes.len() as u64);
             self.envelope(row, &index, envelope)
         });
@@ -224,17 +255,32 @@ impl<'a> Delivering<'a> {
             return self.spoiled(row, &name, &fault);
         }
         // A batch of which something waits for the destination stays open: the next run goes through it again.
-        let is_done = !self.report_deferred();
-        if is_done {
+        if !self.has_deferred {
             self.ledger.set_done(row.id, disk::now().0)?;
+            if self.options.redeliver {
+                self.ledger.settle_gone(self.destination, row.id)?;
+            }
         }
         self.close_works(Ended::Batch)?;
+        self.report_batch(row, before);
+        Ok(())
+    }
+
+    fn report_batch(&mut self, row: &IncomingRow, before: Outcome) {
+        let reported = self.report.delivered_batches.iter().position(|done| done.batch.sha256 == row.sha256);
+        if let Some(at) = reported.filter(|_| self.is_again) {
+            // What the destination has now it had not when this run began.
+            self.report.outcome.already_delivered = before.already_delivered;
+            let more = self.report.outcome.since(before);
+            let outcome = &mut self.report.delivered_batches[at].outcome;
+            *outcome = outcome.and(more);
+            return;
+        }
         self.report.delivered_batches.push(DeliveredBatch {
             batch: batch_line(&row.manifest, row.sha256),
             late: row.late && row.done_at.is_none(),
             outcome: self.report.outcome.since(before),
         });
-        Ok(())
     }
 
     /// A batch of which a file is gone waits for it; one whose signer contradicts himself is refused from here on.
@@ -253,19 +299,13 @@ impl<'a> Delivering<'a> {
     }
 
     fn envelope(&mut self, row: &IncomingRow, index: &Index, envelope: UnpackedEnvelope) -> Result<()> {
-        let UnpackedEnvelope { ordinal, bytes, read } = envelope;
+        let UnpackedEnvelope { ordinal, bytes, parsed, examined } = envelope;
         let line = &index.lines[ordinal - 1];
         let known = self.known(line.sha256);
         // What waits was tried at the beginning of this run; that it still waits is no news.
-        if matches!(known, Known::Held | Known::Quarantined) {
+        if known == Known::Held {
             return Ok(());
         }
-        if known == Known::InThisRun || known == Known::Delivered && !self.options.redeliver {
-            self.report.outcome.already_delivered += 1;
-            return Ok(());
-        }
-        let Read { parsed, examined } =
-            read.unwrap_or_else(|| Read { parsed: Envelope::parse(&bytes), examined: None });
         let decision = self.decide(&bytes, &parsed, examined, known, self.options.redeliver)?;
         let entry = &row.manifest.connectors[line.connector];
         let origin = Origin {
@@ -298,6 +338,7 @@ impl<'a> Delivering<'a> {
         let unfit = self.sink.admits(&self.options.connector_here(&envelope.connector));
         // It is ours from now on, also if the run goes no further.
         self.ledger.note_opened(self.destination, &[], &self.sink.registered())?;
+        self.ledger.note_shown(self.destination, self.sink.exist())?;
         Ok(unfit?.map_or(decision, Decision::of_unfit))
     }
 
@@ -388,7 +429,7 @@ impl<'a> Delivering<'a> {
         set_aside::put(self.site, kind, bytes, &reason)?;
         let finding = Finding::new(Weight::Incomplete, objection.code, format!("{}: {}", kind.word(), reason.what));
         let place = format!("{} (envelope {} of batch {})", harmless(&origin.name), origin.ordinal, origin.sequence);
-        self.report.findings.push(finding.at(place).advise(reason.advice.clone()).severe(objection.severity));
+        self.report.findings.push(finding.at(place).advise(reason.advice.clone()));
         self.in_run.insert(origin.sha256);
         let applicant = parsed.as_ref().ok().and_then(|e| e.applicant.clone());
         self.group.aside.push(Aside { kind, reason, batch: origin.batch, applicant, mtime: origin.mtime });
@@ -418,7 +459,7 @@ impl<'a> Delivering<'a> {
         let settled = self.sink.settle(all, &mut delivery);
         self.note_opened()?;
         self.record(delivery)?;
-        self.ledger.forget_works(&self.sink.closed())?;
+        self.note_closed()?;
         settled?;
         if all {
             for (kind, sha256) in std::mem::take(&mut self.released) {
@@ -467,7 +508,7 @@ impl<'a> Delivering<'a> {
             // It may have been held before; then it lies there no more, but here.
             self.released.retain(|(kind, sha256)| *kind == Kind::Held || *sha256 != origin.sha256);
             self.report.outcome.quarantined += 1;
-            self.put_aside(Kind::Quarantined, &origin, &bytes, &parsed, Objection::new(code, what, place))?;
+            self.put_aside(Kind::Quarantined, &origin, &bytes, &parsed, Objection { code, what, place })?;
         }
         self.group.on_their_way = on_their_way;
         let group = std::mem::take(&mut self.group);
@@ -481,32 +522,38 @@ impl<'a> Delivering<'a> {
         let were_aside = self.released.len();
         self.released.retain(|(_, sha256)| *sha256 != placing.sha256);
         self.report.released -= (were_aside - self.released.len()) as u64;
+        // In this run it may go once more.
+        self.in_run.remove(&placing.sha256);
+        self.has_deferred = true;
         let finding = Finding::new(Weight::Incomplete, code, what).advise(advice);
         self.deferred.entry((staged.connector, code)).or_insert((0, finding)).0 += 1;
     }
 
-    /// Reports what the sink could not take since this was asked for last, once for each connector and reason; whether
-    /// there was any.
-    fn report_deferred(&mut self) -> bool {
-        let deferred = std::mem::take(&mut self.deferred);
-        let any = !deferred.is_empty();
-        for ((connector, _), (number, mut finding)) in deferred {
+    /// Reports what the sink could not take in this run, once for each connector and reason.
+    fn report_deferred(&mut self) {
+        for ((connector, _), (number, mut finding)) in std::mem::take(&mut self.deferred) {
             let envelopes = count(number, "envelope");
             finding.what = format!("{envelopes} of {} not delivered yet: {}", harmless(&connector), finding.what);
             self.report.findings.push(finding);
         }
-        any
     }
 
     /// Closes the works of what has ended.
     pub fn close_works(&mut self, ended: Ended<'_>) -> Result<()> {
-        // Also of a batch that was not gone through to its end.
-        self.report_deferred();
+        if !matches!(ended, Ended::Batch) {
+            self.report_deferred();
+        }
         self.note_opened()?;
         let closed = self.sink.close_works(ended);
         self.report.findings.append(&mut self.sink.findings());
-        self.ledger.forget_works(&self.sink.closed())?;
+        self.note_closed()?;
         closed
+    }
+
+    /// Works that are closed are no business of the next run, but those that are gone with what was delivered under them.
+    fn note_closed(&mut self) -> Result<()> {
+        self.ledger.note_gone(self.destination, self.sink.gone())?;
+        self.ledger.forget_works(&self.sink.closed())
     }
 }
 

@@ -6,10 +6,7 @@ use std::sync::{Condvar, Mutex};
 use crate::batch::index::Index;
 use crate::batch::manifest::Manifest;
 use crate::batch::volume::{self, EnvelopeTaker};
-use crate::digest::Digest;
 use crate::envelope::{Envelope, NotAnEnvelope};
-use crate::limits::EXAMINED_AHEAD_MAX;
-use crate::policy::{Policy, Verdict};
 use crate::shelf::kept::KeptShelf;
 use crate::shelf::{PartFault, Shelf};
 use crate::sink::{Examined, Examiner, Unfit};
@@ -23,49 +20,16 @@ pub struct UnpackedEnvelope {
     pub ordinal: usize,
     /// Its bytes.
     pub bytes: Vec<u8>,
-    /// What they say; nothing where the ledger has settled that they stay or are there.
-    pub read: Option<Read>,
-}
-
-/// What an envelope's bytes say.
-pub struct Read {
-    /// The envelope, if they are one.
+    /// What they say.
     pub parsed: Result<Envelope, NotAnEnvelope>,
-    /// What the sink's examiner makes of it, if it was asked already.
+    /// What the sink's examiner makes of it, if it is an envelope.
     pub examined: Option<Result<Examined, Unfit>>,
-}
-
-/// How envelopes are looked at ahead of their turn. Judged first: what may not cross is not taken apart.
-#[derive(Clone, Copy)]
-pub struct Ahead<'a> {
-    /// What may cross.
-    pub policy: &'a Policy,
-    /// How the sink looks at envelopes.
-    pub examiner: Examiner,
-    /// Whether the ledger knows so much of a digest that its bytes need not be read.
-    pub is_settled: &'a (dyn Fn(Digest) -> bool + Sync),
-}
-
-impl Ahead<'_> {
-    fn read(self, bytes: &[u8], sha256: Digest) -> Option<Read> {
-        if (self.is_settled)(sha256) {
-            return None;
-        }
-        let parsed = Envelope::parse(bytes);
-        let may_cross = |envelope: &&Envelope| self.policy.judge(envelope) == Verdict::Pass;
-        let examined = match parsed.as_ref().ok().filter(may_cross) {
-            Some(envelope) if bytes.len() <= EXAMINED_AHEAD_MAX => Some(self.examiner.examine(bytes, envelope)),
-            _ => None,
-        };
-        Some(Read { parsed, examined })
-    }
 }
 
 impl UnpackedEnvelope {
     /// Bytes that it takes, roughly: one taken apart takes more.
     fn weight(&self) -> usize {
-        let examined = self.read.as_ref().and_then(|read| read.examined.as_ref());
-        let apart = matches!(examined, Some(Ok(Examined::Messages(_))));
+        let apart = matches!(self.examined, Some(Ok(Examined::Messages(_))));
         self.bytes.len() * if apart { 3 } else { 1 }
     }
 }
@@ -79,23 +43,23 @@ pub fn unpack<E>(
     manifest: &Manifest,
     index: &Index,
     threads: usize,
-    ahead: Ahead<'_>,
+    examiner: Examiner,
     mut each: impl FnMut(UnpackedEnvelope) -> Result<(), E>,
 ) -> Result<Option<(String, PartFault)>, E> {
     let volumes: Vec<_> = index.by_volume(manifest).collect();
     let queues: Vec<Queue> = volumes.iter().map(|_| Queue::default()).collect();
     std::thread::scope(|scope| {
-        let (_guard, at_once) = (StopAll(&queues), threads.max(1));
+        let (_guard, ahead) = (StopAll(&queues), threads.max(1));
         let mut started = 0;
         for (at, queue) in queues.iter().enumerate() {
-            while started < queues.len() && started < at + at_once {
+            while started < queues.len() && started < at + ahead {
                 let (entry, (first, lines), queue) = (&manifest.volumes[started], volumes[started], &queues[started]);
                 scope.spawn(move || {
                     let _guard = EndOnPanic(queue);
                     let part =
                         crate::batch::manifest::Part { name: &entry.name, bytes: entry.bytes, sha256: entry.sha256 };
                     let read = shelf.fetch(&part).and_then(|packed| {
-                        let mut taker = Collecting { queue, index, ahead, bytes: Vec::new() };
+                        let mut taker = Collecting { queue, examiner, bytes: Vec::new() };
                         volume::read(&packed, lines, first, &mut taker).map_err(|f| PartFault::Lie(f.to_string()))
                     });
                     queue.end(read.err());
@@ -115,8 +79,7 @@ pub fn unpack<E>(
 
 struct Collecting<'a> {
     queue: &'a Queue,
-    index: &'a Index,
-    ahead: Ahead<'a>,
+    examiner: Examiner,
     bytes: Vec<u8>,
 }
 
@@ -130,8 +93,9 @@ impl EnvelopeTaker for Collecting<'_> {
 
     fn complete(&mut self, ordinal: usize) -> bool {
         let bytes = std::mem::take(&mut self.bytes);
-        let read = self.ahead.read(&bytes, self.index.lines[ordinal - 1].sha256);
-        self.queue.put(UnpackedEnvelope { ordinal, bytes, read })
+        let parsed = Envelope::parse(&bytes);
+        let examined = parsed.as_ref().ok().map(|envelope| self.examiner.examine(&bytes, envelope));
+        self.queue.put(UnpackedEnvelope { ordinal, bytes, parsed, examined })
     }
 }
 
@@ -232,7 +196,8 @@ mod a_deliverer {
 
     fn zeros() -> UnpackedEnvelope {
         let bytes = vec![0; 1 << 20];
-        UnpackedEnvelope { ordinal: 1, bytes, read: None }
+        let parsed = Envelope::parse(&bytes);
+        UnpackedEnvelope { ordinal: 1, bytes, parsed, examined: None }
     }
 
     #[test]

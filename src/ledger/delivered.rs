@@ -4,6 +4,7 @@ mod aside;
 mod batches;
 mod destinations;
 mod streams;
+mod told;
 
 use std::collections::{HashMap, HashSet};
 

@@ -337,15 +337,25 @@ fn shown(words: &str) -> String {
 pub struct KnownConnector {
     /// Its name.
     pub name: String,
+    /// Its type.
+    pub kind: String,
     /// Whether it gave a sign of life in the last five minutes.
     pub active: bool,
 }
 
-/// Reads the answer to [`Question::connector`].
-pub fn known_connector(data: &Value) -> Option<KnownConnector> {
-    let connector = data.get("connector").filter(|c| c.is_object())?;
-    let name = connector["name"].as_str().unwrap_or_default().to_owned();
-    Some(KnownConnector { name, active: connector["active"].as_bool().unwrap_or(false) })
+/// Reads the answer to [`Question::connector`]: the inner `None` where the platform has no such connector, the outer one
+/// where it does not say, for then nobody knows.
+#[allow(clippy::option_option, reason = "no connector and no answer are two things")]
+pub fn known_connector(data: &Value) -> Option<Option<KnownConnector>> {
+    let connector = data.get("connector")?;
+    if connector.is_null() {
+        return Some(None);
+    }
+    let text = |name: &str| connector.get(name)?.as_str().map(str::to_owned);
+    let active = connector.get("active").and_then(Value::as_bool);
+    // Of one that never gave a sign, a platform may say nothing.
+    let active = if connector.get("active").is_some_and(Value::is_null) { Some(false) } else { active };
+    Some(Some(KnownConnector { name: text("name")?, kind: text("connector_type")?, active: active? }))
 }
 
 /// What a registration tells of the broker: where it is, whom to be there, and where messages go.
@@ -513,6 +523,26 @@ mod an_answer {
         assert_eq!(what, "it redirects to (secret) (status 302)");
         let named = reply(200, "", r#"{"data":{"connector":{"name":"SECRET-0123456789"}}}"#);
         assert_eq!(of(&named).unwrap()["connector"]["name"], "(secret)");
+    }
+
+    #[test]
+    fn that_names_no_connector_and_one_that_is_garbage_are_two_things() {
+        let of = |text: &str| known_connector(&serde_json::from_str(text).unwrap());
+        assert_eq!(of(r#"{"connector":null}"#), Some(None));
+        let known = r#"{"connector":{"id":"c","name":"Feed","active":true,"connector_type":"STREAM"}}"#;
+        let (name, kind) = ("Feed".to_owned(), "STREAM".to_owned());
+        assert_eq!(of(known), Some(Some(KnownConnector { name, kind, active: true })));
+        for garbage in [
+            "null",
+            "{}",
+            r#"{"connector":1}"#,
+            r#"{"connector":[]}"#,
+            r#"{"connector":{}}"#,
+            r#"{"connector":{"name":"Feed","active":true}}"#,
+            r#"{"connector":{"name":"Feed","active":"no","connector_type":"STREAM"}}"#,
+        ] {
+            assert_eq!(of(garbage), None, "{garbage}");
+        }
     }
 
     #[test]

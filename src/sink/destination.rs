@@ -1,5 +1,6 @@
 //! Where to deliver: what `--to` names, and how it is reached.
 
+use std::collections::BTreeSet;
 use std::fmt;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
@@ -165,6 +166,18 @@ pub enum WorkPer {
     None,
 }
 
+/// Which connectors that exist over there are registered over.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub enum TakeOver {
+    /// None.
+    #[default]
+    Nothing,
+    /// Those of which a run before this one has told that they exist.
+    Shown,
+    /// These, by their ids here.
+    These(BTreeSet<String>),
+}
+
 /// What is known better than the platform tells, or is not in the address.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct BrokerOverrides {
@@ -217,8 +230,8 @@ pub struct Reach {
     pub patience: Duration,
     /// Whether anything may go over a network without TLS.
     pub plaintext: bool,
-    /// Whether connectors that exist over there under another name are taken over.
-    pub take_over: bool,
+    /// Connectors that exist over there and are taken over.
+    pub take_over: TakeOver,
     /// How works are opened.
     pub work_per: WorkPer,
     /// A proxy to the platform, only if it is named.
@@ -238,7 +251,7 @@ impl Default for Reach {
             max_message: None,
             patience: Duration::from_secs(45),
             plaintext: false,
-            take_over: false,
+            take_over: TakeOver::Nothing,
             work_per: WorkPer::Batch,
             proxy: None,
         }

@@ -57,6 +57,9 @@ pub enum Unregistered {
     Failed(String),
 }
 
+/// What was asked for; the inner error is the platform's word against this one thing, and others may pass.
+pub type Asked<T> = Result<std::result::Result<T, String>>;
+
 /// What became of a wish about a work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Told {
@@ -162,14 +165,18 @@ impl<'a> Platform<'a> {
         self.me.as_ref()
     }
 
-    /// A connector that it has, if it lets us look. The inner error is its word against that question: then nobody knows.
+    /// A connector that it has. The inner error is its word against that question, or an answer that is none: then nobody
+    /// knows.
     ///
     /// # Errors
     /// The platform is in trouble.
-    pub fn known(&self, id: &str) -> Result<std::result::Result<Option<KnownConnector>, String>> {
+    pub fn known(&self, id: &str) -> Asked<Option<KnownConnector>> {
         match self.ask(&Question::connector(id)) {
-            Ok(answer) => Ok(Ok(api::known_connector(&answer.data))),
-            Err(Fault::Forbidden(_)) => Ok(Ok(None)),
+            Ok(answer) => {
+                let none = || "its answer is none that a platform gives".to_owned();
+                Ok(api::known_connector(&answer.data).ok_or_else(none))
+            }
+            Err(Fault::Forbidden(error)) => Ok(Err(error.what)),
             Err(Fault::Refused(words) | Fault::Failed(words)) => Ok(Err(words)),
             Err(fault) => Err(self.stop("connector", fault)),
         }
@@ -216,76 +223,95 @@ impl<'a> Platform<'a> {
     /// Opens a work, and says its id.
     ///
     /// # Errors
-    /// The platform is in trouble, or refuses.
-    pub fn add_work(&self, connector: &str, name: &str, several_parts: bool) -> Result<String> {
+    /// The platform is in trouble.
+    pub fn add_work(&self, connector: &str, name: &str, several_parts: bool) -> Asked<String> {
         let question = Question::add_work(connector, name, several_parts, self.version);
-        let answer = self.ask(&question).map_err(|fault| self.stop("workAdd", fault))?;
+        let answer = match self.ask(&question) {
+            Ok(answer) => answer,
+            Err(fault) => return self.word_against("workAdd", fault),
+        };
         if answer.doubtful {
             self.observer
                 .say("the platform may have opened a work twice, for an answer got lost; one of them stays open");
         }
         let id = answer.data["workAdd"]["id"].as_str().map(str::to_owned);
-        id.ok_or_else(|| self.failed("the platform opened a work and told no id".to_owned(), "look at its log"))
+        Ok(id.ok_or_else(|| "the platform opened a work and told no id".to_owned()))
     }
 
     /// Says that so many messages more will come.
     ///
     /// # Errors
-    /// The platform is in trouble, or refuses.
-    pub fn expect(&self, work: &str, messages: usize) -> Result<Told> {
+    /// The platform is in trouble.
+    pub fn expect(&self, work: &str, messages: usize) -> Asked<Told> {
         self.tell(&Question::add_expectations(work, messages))
     }
 
     /// Says that a work is at its end.
     ///
     /// # Errors
-    /// The platform is in trouble, or refuses.
-    pub fn close(&self, work: &str, message: &str, in_error: bool) -> Result<Told> {
+    /// The platform is in trouble.
+    pub fn close(&self, work: &str, message: &str, in_error: bool) -> Asked<Told> {
         self.tell(&Question::to_processed(work, message, in_error))
     }
 
     /// Makes a draft for a work, and says its id.
     ///
     /// # Errors
-    /// The platform is in trouble, or refuses.
-    pub fn add_draft(&self, work: &str) -> Result<String> {
+    /// The platform is in trouble.
+    pub fn add_draft(&self, work: &str) -> Asked<String> {
         let question = Question::add_draft(&format!("{work}.json"));
-        let answer = self.ask(&question).map_err(|fault| self.stop("draftWorkspaceAdd", fault))?;
-        let Some(draft) = answer.data["draftWorkspaceAdd"]["id"].as_str() else {
-            return Err(self.failed("the platform made a draft and told no id".to_owned(), "look at its log"));
+        let answer = match self.ask(&question) {
+            Ok(answer) => answer,
+            Err(fault) => return self.word_against("draftWorkspaceAdd", fault),
         };
-        if self.version.knows_draft_contexts() {
-            self.tell(&Question::add_draft_context(work, draft))?;
+        let Some(draft) = answer.data["draftWorkspaceAdd"]["id"].as_str() else {
+            return Ok(Err("the platform made a draft and told no id".to_owned()));
+        };
+        if self.version.knows_draft_contexts()
+            && let Err(words) = self.tell(&Question::add_draft_context(work, draft))?
+        {
+            return Ok(Err(words));
         }
-        Ok(draft.to_owned())
+        Ok(Ok(draft.to_owned()))
     }
 
     /// Whether a work is still there.
     ///
     /// # Errors
-    /// The platform is in trouble, or refuses.
-    pub fn is_alive(&self, work: &str) -> Result<bool> {
+    /// The platform is in trouble.
+    pub fn is_alive(&self, work: &str) -> Asked<bool> {
         match self.ask(&Question::is_work_alive(work, self.version)) {
             Ok(answer) if self.version.knows_is_work_alive() => {
-                Ok(answer.data["isWorkAlive"].as_bool().unwrap_or(false))
+                Ok(Ok(answer.data["isWorkAlive"].as_bool().unwrap_or(false)))
             }
-            Ok(answer) => Ok(answer.data["work"].is_object()),
-            Err(Fault::WorkGone) => Ok(false),
-            Err(fault) => Err(self.stop("isWorkAlive", fault)),
+            Ok(answer) => Ok(Ok(answer.data["work"].is_object())),
+            Err(Fault::WorkGone) => Ok(Ok(false)),
+            Err(fault) => self.word_against("isWorkAlive", fault),
         }
     }
 
-    fn tell(&self, question: &Question) -> Result<Told> {
+    fn tell(&self, question: &Question) -> Asked<Told> {
         match self.ask(question) {
-            Ok(answer) if answer.doubtful => Ok(Told::Doubtful),
-            Ok(_) => Ok(Told::Heard),
-            Err(Fault::WorkGone) => Ok(Told::Gone),
-            // Older platforms trip over a work that is gone, and say anything.
-            Err(Fault::Refused(words) | Fault::Failed(words)) => match question.variables["id"].as_str() {
-                Some(work) if !self.is_alive(work)? => Ok(Told::Gone),
-                _ => Err(self.stop(question.name, Fault::Refused(words))),
-            },
-            Err(fault) => Err(self.stop(question.name, fault)),
+            Ok(answer) if answer.doubtful => Ok(Ok(Told::Doubtful)),
+            Ok(_) => Ok(Ok(Told::Heard)),
+            Err(Fault::WorkGone) => Ok(Ok(Told::Gone)),
+            Err(fault) => {
+                let against = self.word_against(question.name, fault)?;
+                // Older platforms trip over a work that is gone, and say anything.
+                match question.variables["id"].as_str() {
+                    Some(work) if self.is_alive(work)? == Ok(false) => Ok(Ok(Told::Gone)),
+                    _ => Ok(against),
+                }
+            }
+        }
+    }
+
+    /// What the platform says against one thing is for whoever asked; all else stops the run.
+    fn word_against<T>(&self, asked: &str, fault: Fault) -> Asked<T> {
+        match fault {
+            Fault::Refused(words) => Ok(Err(format!("the platform refuses {asked}: {words}"))),
+            Fault::Failed(words) => Ok(Err(format!("the platform fails at {asked}: {words}"))),
+            fault => Err(self.stop(asked, fault)),
         }
     }
 

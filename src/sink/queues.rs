@@ -4,24 +4,26 @@
 //! work is still there: workers pass over messages whose work is gone. What a crash cuts off goes again as a whole, with
 //! the same message ids.
 
+pub mod blocked;
 pub mod gate;
+mod room;
+pub mod working;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
-use super::destination::WorkPer;
-use super::platform::Told;
 use super::rabbitmq::{Message, Outcome};
-use super::works::{OpenWork, Subject, Work, Works};
-use super::{Deliverable, Delivery, Ended, Examined, Examiner, Placing, Prepared, Refused, Sink, Unfit, registration};
+use super::works::{GoneWork, OpenWork, Works};
+use super::{
+    Deferred, Deliverable, Delivery, Ended, Examined, Examiner, Placing, Prepared, Refused, Sink, Unfit, registration,
+};
 use crate::envelope::Connector;
 use crate::error::{Error, Result};
-use crate::opencti::api::ctime;
 use crate::opencti::message::{Addressee, spare_bundle_id};
-use crate::report::{Finding, Weight};
-use crate::text::{count, grouped, harmless};
+use crate::report::Finding;
+use crate::text::{count, grouped};
 
+use blocked::Until;
 use gate::Gate;
 
 /// Messages of one group: what a crash repeats at most, beside what is on its way.
@@ -32,8 +34,6 @@ pub const GROUP_BYTES: usize = 16 << 20;
 const HELD_BYTES_MAX: usize = 64 << 20;
 /// How often a work is opened anew for one envelope, if they are cleared one after the other.
 pub const CLEARED_MAX: u32 = 3;
-/// How long works are closed once one of them could not be told; the rest is told in the next run.
-const CLOSING_MAX: Duration = Duration::from_secs(10);
 
 /// An envelope on its way.
 struct Flying {
@@ -43,6 +43,8 @@ struct Flying {
     left: usize,
     /// Why the broker does not take it, if so.
     refused: Option<(String, String)>,
+    /// Whether its connector was blocked while it was on its way: it goes again as a whole, later.
+    is_given_back: bool,
     /// The id of the work that its messages bear.
     work: Option<String>,
     /// How often its work was cleared.
@@ -56,6 +58,10 @@ pub struct Queues<'a> {
     group: Vec<(Deliverable, Placing)>,
     group_messages: usize,
     group_bytes: usize,
+    /// What was staged for connectors that are blocked.
+    deferred: Vec<Deferred>,
+    /// How many connectors have something to go at most.
+    connectors: usize,
     flying: BTreeMap<u64, Box<Flying>>,
     /// The number of the last envelope that was sent.
     last: u64,
@@ -71,107 +77,23 @@ impl<'a> Queues<'a> {
             group: Vec::new(),
             group_messages: 0,
             group_bytes: 0,
+            deferred: Vec::new(),
+            connectors: usize::MAX,
             flying: BTreeMap::new(),
             last: 0,
             mark,
         }
     }
 
-    /// What work an envelope belongs to; drafts are for one envelope each.
-    fn subject(&self, deliverable: &Deliverable) -> Option<Subject> {
-        self.gate.platform()?;
-        let alone = deliverable.connector.validate_before_import == Some(true);
-        let envelope = match self.gate.reach.work_per {
-            WorkPer::None => return None,
-            WorkPer::Batch if !alone => None,
-            _ => Some(deliverable.origin.sha256),
-        };
-        Some(Subject { batch: deliverable.origin.batch, connector: deliverable.connector.id.clone(), envelope })
-    }
-
-    /// The work of an envelope, opened if it is not open.
-    fn open_work(&mut self, deliverable: &Deliverable) -> Result<Option<Work>> {
-        let Some(subject) = self.subject(deliverable) else { return Ok(None) };
-        // The draft of a work is known only to the run that made it; without it all would go in unseen.
-        let wants_draft = deliverable.connector.validate_before_import == Some(true);
-        if let (Some(work), Some(platform)) = (self.works.get(&subject), self.gate.platform()) {
-            let can_go_on =
-                if wants_draft { work.draft.is_some() } else { !work.from_before || platform.is_alive(&work.id)? };
-            if can_go_on {
-                if work.from_before {
-                    work.flaw = Some("a run was cut off: more may be expected than comes".into());
-                }
-                work.from_before = false;
-                return Ok(Some(work.clone()));
-            }
-            let work = work.clone();
-            if wants_draft {
-                self.end(&subject, &work, None)?;
-            } else {
-                self.drop_gone(&subject);
-            }
-        }
-        let Some(platform) = self.gate.platform() else { return Ok(None) };
-        let (origin, name) = (&deliverable.origin, &deliverable.connector.name);
-        let called = match subject.envelope {
-            Some(_) => format!("{name} run @ {}", ctime(origin.mtime.map_or(0, |m| m.seconds()))),
-            None => format!("{name}, airpouch batch {} of stream {}", origin.sequence, origin.stream.prefix()),
-        };
-        let id = platform.add_work(&subject.connector, &called, subject.envelope.is_none())?;
-        self.works.add(&subject, &id);
-        if wants_draft {
-            let draft = platform.add_draft(&id)?;
-            if let Some(work) = self.works.get(&subject) {
-                work.draft = Some(draft);
-            }
-        }
-        Ok(self.works.get(&subject).cloned())
-    }
-
-    /// Tells the works how many messages come. One that is gone is opened anew.
-    fn expect(&mut self, numbers: &[u64]) -> Result<()> {
-        let mut sums: BTreeMap<Subject, (usize, u64)> = BTreeMap::new();
-        for number in numbers {
-            let Some(flying) = self.flying.get(number) else { continue };
-            if let Some(subject) = self.subject(&flying.deliverable) {
-                sums.entry(subject).or_insert((0, *number)).0 += flying.left;
-            }
-        }
-        for (subject, (messages, number)) in sums {
-            let mut is_told = false;
-            for _ in 0..CLEARED_MAX {
-                let Some(platform) = self.gate.platform() else { return Ok(()) };
-                let Some(work) = self.works.get(&subject) else { return Err(cleared()) };
-                match platform.expect(&work.id, messages)? {
-                    Told::Gone => self.open_again(&subject, number)?,
-                    told => {
-                        if told == Told::Doubtful {
-                            work.flaw = Some("a request was cut: its expectations may be counted twice".into());
-                        }
-                        work.messages += messages;
-                        is_told = true;
-                        break;
-                    }
-                }
-            }
-            if !is_told {
-                return Err(cleared());
-            }
-        }
-        Ok(())
-    }
-
-    fn open_again(&mut self, subject: &Subject, number: u64) -> Result<()> {
-        self.drop_gone(subject);
-        let Some(flying) = self.flying.remove(&number) else { return Ok(()) };
-        let opened = self.open_work(&flying.deliverable);
-        self.flying.insert(number, flying);
-        opened.map(drop)
-    }
-
     /// Sends the messages of an envelope.
     fn publish(&mut self, number: u64) -> Result<()> {
         let Some(mut flying) = self.flying.remove(&number) else { return Ok(()) };
+        // Nothing goes past what was given back before.
+        if self.gate.blocked.obstacle(&flying.deliverable.connector.id).is_some() {
+            flying.is_given_back = true;
+            self.flying.insert(number, flying);
+            return Ok(());
+        }
         let subject = self.subject(&flying.deliverable);
         flying.work = subject.and_then(|subject| self.works.get(&subject).map(|work| work.id.clone()));
         let sent = self.publish_one(number, &flying);
@@ -234,6 +156,12 @@ impl<'a> Queues<'a> {
                         flying.refused = Some((id, words));
                     }
                 }
+                Outcome::NotTaken { part_of, why } => {
+                    if let Some(flying) = self.flying.get_mut(&part_of) {
+                        flying.is_given_back = true;
+                        self.gate.not_taken(&flying.deliverable.connector.id, &why);
+                    }
+                }
             }
         }
         Ok(())
@@ -252,8 +180,8 @@ impl<'a> Queues<'a> {
             delivery.refused.extend(refusal(*flying));
             ended?;
         }
-        let done: Vec<u64> =
-            self.flying.iter().filter(|(_, f)| f.left == 0 && f.refused.is_none()).map(|(n, _)| *n).collect();
+        let is_done = |f: &Flying| f.left == 0 && f.refused.is_none() && !f.is_given_back;
+        let done: Vec<u64> = self.flying.iter().filter(|(_, f)| is_done(f)).map(|(n, _)| *n).collect();
         // A work is looked for after the last that it is told, for of one that is gone nothing is ever refused.
         for number in &done {
             if let Some(flying) = self.flying.remove(number) {
@@ -263,139 +191,60 @@ impl<'a> Queues<'a> {
             }
         }
         let gone = self.gone_works(&done)?;
+        self.give_back(delivery)?;
         let mut again = Vec::new();
         for number in done {
             let Some(flying) = self.flying.remove(&number) else { continue };
-            let subject = self.subject(&flying.deliverable);
-            let now = subject.as_ref().and_then(|subject| self.works.get(subject).map(|work| work.id.clone()));
-            // Its messages may bear a work that was found to be gone while they were on their way.
-            if subject.is_some_and(|subject| gone.contains(&subject)) || flying.work != now {
-                self.flying.insert(number, flying);
-                again.push(number);
-                continue;
+            if let Some(subject) = self.subject(&flying.deliverable) {
+                if gone.contains(&subject) || !self.works.rests(&subject, flying.work.as_deref()) {
+                    self.flying.insert(number, flying);
+                    again.push(number);
+                    continue;
+                }
+                if let Some(work) = self.works.get(&subject) {
+                    work.landed += 1;
+                }
             }
             self.forget_own_work(&flying.deliverable);
-            if let Some(work) = self.subject(&flying.deliverable).and_then(|subject| self.works.get(&subject)) {
-                work.landed += 1;
-            }
+            self.gate.blocked.moved(&flying.deliverable.connector.id);
             delivery.placed.push(flying.placing);
         }
         self.send_again(&again, &gone)
     }
 
-    /// The works of these envelopes that are not there any more.
-    fn gone_works(&mut self, numbers: &[u64]) -> Result<BTreeSet<Subject>> {
-        let Some(platform) = self.gate.platform() else { return Ok(BTreeSet::new()) };
-        let subjects: BTreeSet<Subject> = numbers
-            .iter()
-            .filter_map(|number| self.flying.get(number))
-            .filter_map(|flying| self.subject(&flying.deliverable))
-            .collect();
-        let mut gone = BTreeSet::new();
-        for subject in subjects {
-            if let Some(work) = self.works.get(&subject)
-                && !platform.is_alive(&work.id)?
-            {
-                gone.insert(subject);
-            }
-        }
-        Ok(gone)
-    }
-
-    /// Somebody cleared the works: what was sent under them goes again, under new ones.
-    fn send_again(&mut self, numbers: &[u64], gone: &BTreeSet<Subject>) -> Result<()> {
-        if numbers.is_empty() {
-            return Ok(());
-        }
-        self.gate.observer.say("works were cleared on the platform while their messages were sent; those go again");
-        gone.iter().for_each(|subject| self.drop_gone(subject));
-        for number in numbers {
-            let Some(mut flying) = self.flying.remove(number) else { continue };
-            flying.cleared += 1;
-            flying.left = messages_in(&flying.deliverable);
-            let opened = if flying.cleared > CLEARED_MAX {
-                Err(cleared())
-            } else {
-                self.open_work(&flying.deliverable).map(drop)
-            };
-            self.flying.insert(*number, flying);
-            opened?;
-        }
-        self.expect(numbers)?;
-        numbers.iter().try_for_each(|number| self.publish(*number))
-    }
-
-    fn note_flaw(&mut self, deliverable: &Deliverable, flaw: &str) {
-        if let Some(work) = self.subject(deliverable).and_then(|subject| self.works.get(&subject)) {
-            work.flaw.get_or_insert_with(|| flaw.to_owned());
-        }
-    }
-
-    /// The work of an envelope that has one of its own.
-    fn own_work(&self, deliverable: &Deliverable) -> Option<Subject> {
-        self.subject(deliverable).filter(|subject| subject.envelope.is_some())
-    }
-
-    fn end_own_work(&mut self, deliverable: &Deliverable) -> Result<()> {
-        let Some(subject) = self.own_work(deliverable) else { return Ok(()) };
-        match self.works.get(&subject).cloned() {
-            Some(work) => self.end(&subject, &work, None),
-            None => Ok(()),
-        }
-    }
-
-    fn forget_own_work(&mut self, deliverable: &Deliverable) {
-        if let Some(subject) = self.own_work(deliverable) {
-            self.works.remove(&subject);
-        }
-    }
-
-    /// Tells a work that it is at its end.
-    fn end(&self, subject: &Subject, work: &Work, failed: Option<&str>) -> Result<()> {
-        let Some(platform) = self.gate.platform() else { return Ok(()) };
-        let (message, in_error) = match (failed, &work.flaw) {
-            (Some(why), _) => {
-                (format!("airpouch stopped: {why}. What was not confirmed goes again, in another work"), true)
-            }
-            (None, Some(flaw)) => (format!("airpouch: {flaw}"), true),
-            (None, None) if work.from_before => {
-                ("airpouch was cut off; what was not confirmed went again, in another work".to_owned(), true)
-            }
-            (None, None) if subject.envelope.is_some() => ("Connector successfully run".to_owned(), false),
-            (None, None) => (format!("airpouch sent {}", count(work.messages as u64, "message")), false),
-        };
-        platform.close(&work.id, &message, in_error).map(drop)
-    }
-
-    /// Whether a work of which messages may still wait was cleared before it was closed.
-    fn warn_if_gone(&mut self, work: &Work) -> Result<()> {
-        let Some(platform) = self.gate.platform() else { return Ok(()) };
-        if !platform.is_alive(&work.id)? {
-            self.report_gone(work);
+    /// Gives back what was on its way to connectors that are blocked now: it goes again as a whole, in a later run.
+    fn give_back(&mut self, delivery: &mut Delivery) -> Result<()> {
+        let back: Vec<u64> = self.flying.iter().filter(|(_, f)| f.is_given_back).map(|(n, _)| *n).collect();
+        for number in back {
+            let Some(flying) = self.flying.remove(&number) else { continue };
+            self.note_flaw(&flying.deliverable, "what its queue did not take goes again, in another work");
+            let ended = self.end_own_work(&flying.deliverable);
+            self.forget_own_work(&flying.deliverable);
+            delivery.deferred.extend(self.deferred(&flying.deliverable.connector.id, flying.placing));
+            ended?;
         }
         Ok(())
     }
 
-    /// A work was found to be gone: it is not ours any more, and what rests on it is said.
-    fn drop_gone(&mut self, subject: &Subject) {
-        if let Some(work) = self.works.get(subject).cloned() {
-            self.report_gone(&work);
-        }
-        self.works.remove(subject);
+    /// An envelope of a connector that is blocked.
+    fn deferred(&self, connector: &str, placing: Placing) -> Option<Deferred> {
+        let obstacle = self.gate.blocked.obstacle(connector)?;
+        let (code, what, advice) = (obstacle.code, obstacle.what.clone(), obstacle.advice.to_owned());
+        Some(Deferred { placing, code, what, advice })
     }
 
-    /// What was recorded as delivered and rests on a work that is gone: workers pass over it.
-    fn report_gone(&mut self, work: &Work) {
-        if work.landed == 0 {
-            return;
+    /// Takes what cannot go at the moment out of the group.
+    fn defer_blocked(&mut self) {
+        let mut group = Vec::new();
+        for (deliverable, placing) in std::mem::take(&mut self.group) {
+            if self.gate.blocked.obstacle(&deliverable.connector.id).is_some() {
+                let deferred = self.deferred(&deliverable.connector.id, placing);
+                self.deferred.extend(deferred);
+            } else {
+                group.push((deliverable, placing));
+            }
         }
-        let envelopes = count(work.landed as u64, "envelope");
-        let most = if work.from_before || work.flaw.is_some() { "at most " } else { "" };
-        let what = format!(
-            "a work was cleared on the platform after {most}{envelopes} were sent under it; workers pass over what still waits"
-        );
-        let finding = Finding::new(Weight::Incomplete, "work-gone", what).at(harmless(&work.id));
-        self.gate.findings.push(finding.advise("deliver again what lies in the inbox: airpouch import --redeliver"));
+        self.group = group;
     }
 }
 
@@ -433,8 +282,11 @@ impl Sink for Queues<'_> {
         if self.group.is_empty() {
             return Ok(Prepared::Placing(Vec::new()));
         }
+        self.defer_blocked();
         let connectors: BTreeSet<String> = self.group.iter().map(|(d, _)| d.connector.id.clone()).collect();
-        connectors.iter().try_for_each(|connector| self.gate.wait_for_room(connector))?;
+        let is_alone = self.connectors <= 1;
+        connectors.iter().try_for_each(|connector| self.gate.look_for_room(connector, is_alone))?;
+        self.defer_blocked();
         let group = std::mem::take(&mut self.group);
         let opened = group.iter().try_for_each(|(deliverable, _)| {
             self.open_work(deliverable)?;
@@ -442,16 +294,19 @@ impl Sink for Queues<'_> {
         });
         self.group = group;
         opened?;
+        self.defer_blocked();
         Ok(Prepared::Sending((self.group.len() + self.flying.len()) as u64))
     }
 
     fn settle(&mut self, all: bool, delivery: &mut Delivery) -> Result<()> {
         (self.group_messages, self.group_bytes) = (0, 0);
+        delivery.deferred.append(&mut self.deferred);
         let mut numbers = Vec::new();
         for (deliverable, placing) in std::mem::take(&mut self.group) {
             self.last += 1;
             let left = messages_in(&deliverable);
-            let flying = Flying { deliverable, placing, left, refused: None, work: None, cleared: 0 };
+            let flying =
+                Flying { deliverable, placing, left, refused: None, is_given_back: false, work: None, cleared: 0 };
             self.flying.insert(self.last, Box::new(flying));
             numbers.push(self.last);
         }
@@ -488,29 +343,29 @@ impl Sink for Queues<'_> {
         self.works.closed()
     }
 
+    fn exist(&mut self) -> Vec<String> {
+        std::mem::take(&mut self.gate.exist)
+    }
+
+    fn expects(&mut self, connectors: usize) {
+        self.connectors = connectors;
+    }
+
+    fn wait_for_deferred(&mut self) -> Result<bool> {
+        if self.gate.blocked.count() == 0 {
+            return Ok(false);
+        }
+        // Of those that are left, one that is alone is waited for where it is.
+        self.connectors = self.gate.blocked.list().iter().filter(|(_, until)| *until != Until::Changed).count();
+        self.gate.wait_for_blocked()
+    }
+
     fn close_works(&mut self, ended: Ended<'_>) -> Result<()> {
-        let failed = if let Ended::Failed(why) = ended { Some(why) } else { None };
-        if failed.is_some() {
-            self.gate.hurry();
-        }
-        let is_batch = matches!(ended, Ended::Batch);
-        let (began, mut trouble) = (Instant::now(), Ok(()));
-        for (subject, work) in self.works.list() {
-            if work.from_before && is_batch {
-                continue;
-            }
-            // One that cannot be told holds no other; a platform that is gone holds all of them.
-            let told = self.end(&subject, &work, failed).and_then(|()| {
-                self.works.remove(&subject);
-                self.warn_if_gone(&work)
-            });
-            let is_over = told.is_err() && (is_batch || began.elapsed() > CLOSING_MAX);
-            trouble = trouble.and(told);
-            if is_over {
-                break;
-            }
-        }
-        trouble
+        self.close_all(ended)
+    }
+
+    fn gone(&mut self) -> Vec<GoneWork> {
+        self.works.gone()
     }
 
     fn findings(&mut self) -> Vec<Finding> {

@@ -10,9 +10,11 @@
 //! service has a thread of its own, and lapin one for the socket, so that heartbeats go on while others split bundles or
 //! wait for a disk.
 //!
-//! What goes wrong is of three kinds. *Trouble* passes: the connection breaks, an alarm blocks publishers, a queue is
-//! gone; it is said once and waited for. A *poison* message is refused by itself: the broker closes a fresh channel
-//! over it twice, while another message passes. Everything else ends the service.
+//! What goes wrong is of four kinds. *Trouble* passes: the connection breaks, an alarm blocks publishers; it is said once
+//! and waited for. A queue that does *not take* messages (it is full, it is gone, it may not be written to) stops its
+//! connector alone: its messages are given back, and no more are sent there until it is opened again. A *poison* message
+//! is refused by itself: the broker closes a fresh channel over it twice, while another message passes. Everything else
+//! ends the service.
 
 mod inspect;
 mod lane;
@@ -93,6 +95,26 @@ pub enum Outcome {
         /// The broker's words.
         words: String,
     },
+    /// The broker does not take messages for a queue at the moment.
+    NotTaken {
+        /// What the message is a part of; nothing more goes to its queue until that is opened again.
+        part_of: u64,
+        /// Why.
+        why: NotTaken,
+    },
+}
+
+/// Why the broker does not take messages for a queue at the moment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum NotTaken {
+    /// It did not want to keep one (nack): the queue may be full.
+    Full,
+    /// No queue is bound there: it came back.
+    Returned,
+    /// It closed the channel over where one goes; its words.
+    Closed(String),
+    /// This user may not write there; the broker's words.
+    Forbidden(String),
 }
 
 /// A look at a queue, or the making of one.
@@ -108,6 +130,8 @@ enum Question {
 
 enum Command {
     Publish(Message),
+    /// Messages for this queue may go again.
+    Open(String),
     Ask(Question, SyncSender<std::result::Result<Option<u32>, String>>),
 }
 
@@ -165,12 +189,21 @@ impl<'a> Broker<'a> {
         }
     }
 
-    /// How many messages wait in a queue; `None` if there is no such queue.
+    /// How many messages wait in a queue; `None` if there is no such queue. The inner error is the broker's word against
+    /// this queue.
     ///
     /// # Errors
-    /// The broker does not say.
-    pub fn waiting(&mut self, queue: &str) -> Result<Option<u32>> {
+    /// The broker does not answer.
+    pub fn waiting(&mut self, queue: &str) -> Result<std::result::Result<Option<u32>, String>> {
         self.ask(Question::Waiting(queue.to_owned()))
+    }
+
+    /// Messages for a queue may go again, after one was not taken.
+    ///
+    /// # Errors
+    /// The service has ended, and why.
+    pub fn open(&mut self, queue: &str) -> Result<()> {
+        self.send(Command::Open(queue.to_owned()))
     }
 
     /// Whether an exchange is there and takes messages of this user; what is sent to see it goes to no queue.
@@ -178,15 +211,20 @@ impl<'a> Broker<'a> {
     /// # Errors
     /// The user may not write there, or the broker does not say.
     pub fn takes(&mut self, exchange: &str) -> Result<bool> {
-        self.ask(Question::Probe(exchange.to_owned())).map(|answer| answer.is_some())
+        let answer = self.ask(Question::Probe(exchange.to_owned()))?;
+        answer
+            .map(|taken| taken.is_some())
+            .map_err(|words| self.error(words, "look at the permissions of the broker's user".into()))
     }
 
-    /// Makes what is missing of a connector's exchanges, queues and bindings. Says whether the exchange was there.
+    /// Makes what is missing of a connector's exchanges, queues and bindings. Says whether the exchange was there. The
+    /// inner error is the broker's word against one of them.
     ///
     /// # Errors
-    /// The broker does not let this user.
-    pub fn declare(&mut self, topology: &Topology, queue_type: QueueType) -> Result<bool> {
-        self.ask(Question::Declare(Box::new(topology.clone()), queue_type)).map(|answer| answer.is_some())
+    /// The broker does not answer.
+    pub fn declare(&mut self, topology: &Topology, queue_type: QueueType) -> Result<std::result::Result<bool, String>> {
+        let answer = self.ask(Question::Declare(Box::new(topology.clone()), queue_type))?;
+        Ok(answer.map(|was_there| was_there.is_some()))
     }
 
     /// Gives a message to its lane, and waits while the window is full.
@@ -226,15 +264,12 @@ impl<'a> Broker<'a> {
         self.commands.is_none()
     }
 
-    fn ask(&mut self, question: Question) -> Result<Option<u32>> {
+    fn ask(&mut self, question: Question) -> Result<std::result::Result<Option<u32>, String>> {
         let (reply, answer) = sync_channel(1);
         self.send(Command::Ask(question, reply))?;
         loop {
             match answer.recv_timeout(Duration::from_millis(200)) {
-                Ok(Ok(found)) => return Ok(found),
-                Ok(Err(what)) => {
-                    return Err(self.error(what, "look at the permissions of the broker's user".into()));
-                }
+                Ok(answered) => return Ok(answered),
                 Err(RecvTimeoutError::Timeout) => self.gather(Duration::ZERO)?,
                 Err(RecvTimeoutError::Disconnected) => {
                     self.gather(Duration::from_secs(1))?;

@@ -1,7 +1,7 @@
 //! A spool as it is read: which messages of which connectors wait in it. (`spool.rs` writes it.)
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{File, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
@@ -34,6 +34,9 @@ pub struct Memory {
     pub works: BTreeMap<String, String>,
     /// Connectors that were registered.
     pub registered: Vec<String>,
+    /// Connectors of which people were told that they exist there.
+    #[serde(default)]
+    pub shown: BTreeSet<String>,
     /// Messages that are being sent, and those of drains before that were cut off and could not say so: nobody knows which
     /// of them arrived.
     #[serde(default)]

@@ -504,3 +504,63 @@ fn a_full_queue_takes_the_rest_when_a_worker_comes() {
     assert_eq!(ids, wanted);
     assert_eq!(tap.count(&feeds.queue(0)), 0);
 }
+
+#[test]
+fn full_queue_stops_its_connector_and_not_the_others() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    // Five connectors share four channels: the last one stands in the way of the first one's messages.
+    let feeds = sent(5, 2, 3);
+    full_queue(&broker, &feeds, 0);
+    let run = feeds.import(&broker, &PATIENT).exits(3).says("delivered 8 envelopes");
+    run.says("2 envelopes of Example Feed not delivered yet").says("(nack): the queue may be full");
+    let tap = Tap::open(&broker);
+    for (feed, wanted) in feeds.wanted().iter().enumerate().skip(1) {
+        assert_eq!(repeats(&tap.take(&feeds.queue(feed)), wanted), 0);
+    }
+    assert_eq!(delivered_rows(&feeds), 8);
+    tap.delete(&feeds.queue(0));
+    feeds.import(&broker, &PATIENT).exits(0).says("delivered 2 envelopes");
+    assert_eq!(repeats(&tap.take(&feeds.queue(0)), &feeds.wanted()[0]), 0);
+}
+
+#[test]
+fn long_queue_stops_its_connector_and_not_the_others() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let feeds = sent(2, 4, 100);
+    // Somebody else's messages lie there before.
+    let mut beside = Feeds::new(1);
+    beside.ids = vec![feeds.ids[0].clone()];
+    beside.put(0, 200);
+    beside.send();
+    beside.import(&broker, &[]).exits(0);
+    let limited = ["--queue-limit", "100", "--patience", "3s"];
+    let run = feeds.import(&broker, &limited).exits(3);
+    run.says("200 messages wait in push_").says("not delivered yet").says("the other connectors go on");
+    let tap = Tap::open(&broker);
+    let wanted = feeds.wanted();
+    let mut other = tap.take(&feeds.queue(1));
+    assert_eq!(tap.take(&feeds.queue(0)).len(), 200, "nothing was added");
+    // The workers have come.
+    feeds.import(&broker, &["--queue-limit", "10000"]).exits(0);
+    assert_eq!(repeats(&tap.take(&feeds.queue(0)), &wanted[0]), 0);
+    other.extend(tap.take(&feeds.queue(1)));
+    assert_eq!(repeats(&other, &wanted[1]), 0);
+}
+
+#[test]
+fn queue_that_this_user_may_not_make_stops_its_connector_and_not_the_others() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let feeds = sent(2, 2, 3);
+    let password = User::password_file(&feeds, User::PASSWORD);
+    let configure = format!(r"^(amqp\..*|(push|listen)_{})$", feeds.ids[1]);
+    let user = User::new(&broker, [&configure, ".*", ".*"]);
+    let with = ["--amqp-user", &user.name, "--amqp-password-file", &password];
+    let run = feeds.import(&broker, &[&with[..], &PATIENT].concat()).exits(3).says("delivered 2 envelopes");
+    run.says("ACCESS_REFUSED").says("2 envelopes of Example Feed not delivered yet").says("permission");
+    assert_eq!(repeats(&Tap::open(&broker).take(&feeds.queue(1)), &feeds.wanted()[1]), 0);
+    feeds.import(&broker, &[]).exits(0).says("delivered 2 envelopes");
+    assert_eq!(repeats(&Tap::open(&broker).take(&feeds.queue(0)), &feeds.wanted()[0]), 0);
+}

@@ -10,6 +10,7 @@ mod equal;
 mod faults;
 mod feeds;
 mod kills;
+mod liars;
 mod platform;
 mod poison;
 mod rig;

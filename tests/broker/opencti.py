@@ -372,6 +372,8 @@ class Platform:
             raise refusal("BAD_USER_INPUT", "The name of a connector has two characters at least and is not blank")
         if input["id"] in self.args.refuse:
             raise refusal("FUNCTIONAL_ERROR", "This connector is not wanted here")
+        if input["id"] in self.args.trips_over:
+            raise refusal("DATABASE_ERROR", "mapper_parsing_exception")
         known = self.keep(input, True, ME["id"])
         self.did("registerConnector", {"input": input})
         return self.told(known)
@@ -400,6 +402,8 @@ class Platform:
 
     def workAdd(self, _info, connectorId, friendlyName=None, isMultiPartWork=None):
         self.needs(*IMPORT)
+        if connectorId in self.args.no_works_for:
+            raise refusal("DATABASE_ERROR", "mapper_parsing_exception")
         if connectorId not in self.connectors:
             # The platform has no word for it: it stumbles over the connector that is not there.
             raise refusal("INTERNAL_SERVER_ERROR", "The connector of the work is undefined")
@@ -613,6 +617,10 @@ def settings():
     parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"))
     parser.add_argument("--existing", help="connectors that are there beforehand, as JSON")
     parser.add_argument("--refuse", action="append", default=[], metavar="ID", help="a connector that is not registered")
+    parser.add_argument("--trips-over", action="append", default=[], metavar="ID",
+                        help="a connector over which it fails when it is registered")
+    parser.add_argument("--no-works-for", action="append", default=[], metavar="ID",
+                        help="a connector for which it fails when a work is opened")
     parser.add_argument("--log")
     parser.add_argument("--state")
     parser.add_argument("--fault", action="append", default=[])

@@ -2,22 +2,20 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use zeroize::Zeroizing;
 
 use super::super::Unfit;
-use super::super::destination::{Reach, WorkPer};
+use super::super::destination::{Reach, TakeOver, WorkPer};
 use super::super::platform::{Platform, Unregistered, choose_crypto};
 use super::super::rabbitmq::{Broker, LANES, Login, Outcome};
+use super::blocked::{Blocked, Obstacle, Until};
+use super::room::queue_refused;
 use crate::error::{Error, Result};
 use crate::opencti::broker::{BrokerAddress, Route, Topology};
 use crate::opencti::registration::Registration;
 use crate::report::{Finding, Observer, Weight};
-use crate::text::{count, duration, grouped, harmless};
-
-/// How often a full queue is looked at.
-const LOOK_AGAIN: Duration = Duration::from_secs(1);
+use crate::text::harmless;
 
 /// Who sets up queues.
 enum Door<'a> {
@@ -31,6 +29,10 @@ enum Door<'a> {
 enum Known {
     Route(Arc<Route>, usize),
     Unfit(Unfit),
+    /// The platform failed when it was registered, with these words; whether it is to blame shows when others pass.
+    Fails(String),
+    /// The broker has a word against its queue.
+    Refused,
 }
 
 /// The way to the queues of connectors.
@@ -44,6 +46,14 @@ pub struct Gate<'a> {
     connectors: BTreeMap<String, Known>,
     /// Connectors that airpouch has registered there before this run.
     ours: BTreeSet<String>,
+    /// Connectors of which people were told, before this run, that they exist over there.
+    shown: BTreeSet<String>,
+    /// Connectors of which that was found in this run.
+    pub exist: Vec<String>,
+    /// Connectors that cannot be delivered to at the moment.
+    pub blocked: Blocked,
+    /// Connectors of which it was said that they wait.
+    pub(super) said: BTreeSet<String>,
     /// Connectors that were registered in this run, with their names.
     pub registered: Vec<(String, String)>,
     /// What is to be reported.
@@ -58,13 +68,20 @@ impl<'a> Gate<'a> {
     pub fn to_broker(address: &BrokerAddress, reach: Reach, observer: &'a dyn Observer) -> Result<Self> {
         let address = reach.overrides.over(address);
         let broker = Broker::connect(login(&reach, &address, None)?, reach.patience, observer)?;
-        Ok(Self { broker: Some(broker), ..Self::new(Door::Alone, reach, BTreeSet::new(), observer) })
+        Ok(Self { broker: Some(broker), ..Self::new(Door::Alone, reach, observer) })
     }
 
-    /// Through a platform. `ours` are connectors that were registered there by us before.
-    pub fn through(platform: Platform<'a>, reach: Reach, ours: BTreeSet<String>, observer: &'a dyn Observer) -> Self {
+    /// Through a platform. `ours` are connectors that were registered there by us before, `shown` those of which people
+    /// were told that they exist there.
+    pub fn through(
+        platform: Platform<'a>,
+        reach: Reach,
+        ours: BTreeSet<String>,
+        shown: BTreeSet<String>,
+        observer: &'a dyn Observer,
+    ) -> Self {
         let (left_out, version) = (platform.version().left_out(), platform.version());
-        let mut gate = Self::new(Door::Platform(Box::new(platform)), reach, ours, observer);
+        let mut gate = Self { ours, shown, ..Self::new(Door::Platform(Box::new(platform)), reach, observer) };
         if !left_out.is_empty() {
             let what = format!("the platform is {version}; left out: {}", left_out.join("; "));
             gate.findings.push(Finding::new(Weight::Note, "older-platform", what));
@@ -72,9 +89,21 @@ impl<'a> Gate<'a> {
         gate
     }
 
-    fn new(door: Door<'a>, reach: Reach, ours: BTreeSet<String>, observer: &'a dyn Observer) -> Self {
-        let (connectors, registered, findings) = (BTreeMap::new(), Vec::new(), Vec::new());
-        Self { door, reach, observer, broker: None, connectors, ours, registered, findings }
+    fn new(door: Door<'a>, reach: Reach, observer: &'a dyn Observer) -> Self {
+        Self {
+            door,
+            reach,
+            observer,
+            broker: None,
+            connectors: BTreeMap::new(),
+            ours: BTreeSet::new(),
+            shown: BTreeSet::new(),
+            exist: Vec::new(),
+            blocked: Blocked::default(),
+            said: BTreeSet::new(),
+            registered: Vec::new(),
+            findings: Vec::new(),
+        }
     }
 
     /// The platform, if there is one.
@@ -118,7 +147,8 @@ impl<'a> Gate<'a> {
         self.broker.as_ref().is_none_or(Broker::is_over)
     }
 
-    /// Looks up or sets up a connector, once a run, and says whether its messages are taken.
+    /// Looks up or sets up a connector, once a run, and says whether its messages are taken. One that cannot be set up at
+    /// the moment is blocked.
     ///
     /// # Errors
     /// Broker or platform are in trouble.
@@ -154,39 +184,64 @@ impl<'a> Gate<'a> {
 
     fn meet(&mut self, wanted: &Registration) -> Result<Known> {
         let lane = self.connectors.len() % LANES;
-        let Door::Platform(platform) = &self.door else {
-            let topology = Topology::of(wanted.clone(), &self.reach.queue_prefix);
-            let queue_type = self.reach.queue_type;
-            if !self.broker()?.declare(&topology, queue_type)? {
+        if self.platform().is_none() {
+            return self.declare(wanted, lane);
+        }
+        if !self.ours.contains(&wanted.id)
+            && !self.takes_over(&wanted.id)
+            && let Door::Platform(platform) = &self.door
+            && let Some(unfit) = collision(platform, wanted)?
+        {
+            self.exist.push(wanted.id.clone());
+            return Ok(Known::Unfit(unfit));
+        }
+        self.register(wanted, lane)
+    }
+
+    fn takes_over(&self, connector: &str) -> bool {
+        match &self.reach.take_over {
+            TakeOver::Nothing => false,
+            TakeOver::Shown => self.shown.contains(connector),
+            TakeOver::These(ids) => ids.contains(connector),
+        }
+    }
+
+    /// Without a platform: makes what is missing.
+    fn declare(&mut self, wanted: &Registration, lane: usize) -> Result<Known> {
+        let topology = Topology::of(wanted.clone(), &self.reach.queue_prefix);
+        let queue_type = self.reach.queue_type;
+        match self.broker()?.declare(&topology, queue_type)? {
+            Ok(true) => {}
+            Ok(false) => {
                 let what = format!("the broker had no exchange {}, so no OpenCTI uses it yet", topology.push.exchange);
                 let advice = "it was made; is that the platform's broker, virtual host and --queue-prefix?";
                 self.findings.push(Finding::new(Weight::Warning, "no-exchange", what).advise(advice));
             }
-            return Ok(Known::Route(Arc::new(topology.route()), lane));
-        };
-        if !self.reach.take_over && !self.ours.contains(&wanted.id) {
-            match collision(platform, wanted)? {
-                Some(Collision::Hold(unfit)) => return Ok(Known::Unfit(unfit)),
-                Some(Collision::Active(finding)) => self.findings.push(finding),
-                None => {}
+            Err(words) => {
+                self.blocked.add(&wanted.id, queue_refused(words));
+                return Ok(Known::Refused);
             }
         }
-        let others_are = self.connectors.values().any(|known| matches!(known, Known::Route(..)));
-        let registered = match platform.register(wanted, !others_are)? {
+        Ok(Known::Route(Arc::new(topology.route()), lane))
+    }
+
+    fn register(&mut self, wanted: &Registration, lane: usize) -> Result<Known> {
+        let Door::Platform(platform) = &self.door else { return Ok(Known::Refused) };
+        let is_first = !self.connectors.values().any(|known| matches!(known, Known::Route(..) | Known::Fails(_)));
+        let registered = match platform.register(wanted, is_first)? {
             Ok(registered) => registered,
-            // It cannot be this connector's fault as long as no other one passes.
-            Err(Unregistered::Failed(words)) if !others_are => {
-                let name = harmless(&wanted.name);
-                return Err(Error::failed(format!("the platform fails when {name} is registered: {words}"))
-                    .at_place(&wanted.id)
-                    .advise(
-                        "is its broker up? its log says more; if it is this connector alone, pause it in policy.toml",
-                    ));
+            Err(Unregistered::Failed(words)) if !self.others_pass() => {
+                let obstacle = Obstacle {
+                    code: "not-registered",
+                    what: format!("the platform fails when {} is registered: {words}", harmless(&wanted.name)),
+                    advice: "is its broker up? its log says more; if it is this connector alone, pause it in policy.toml",
+                    until: Until::Others,
+                };
+                self.blocked.add(&wanted.id, obstacle);
+                return Ok(Known::Fails(not_registered(&wanted.name, &words)));
             }
             Err(Unregistered::Refused(words) | Unregistered::Failed(words)) => {
-                let what = format!("the platform does not register {}: {words}", harmless(&wanted.name));
-                let place = "/connector".to_owned();
-                return Ok(Known::Unfit(Unfit::Hold { code: "not-registered", what, place }));
+                return Ok(Known::Unfit(hold("not-registered", not_registered(&wanted.name, &words), "/connector")));
             }
         };
         self.registered.push((wanted.id.clone(), wanted.name.clone()));
@@ -198,84 +253,71 @@ impl<'a> Gate<'a> {
         Ok(Known::Route(Arc::new(registered.route), lane))
     }
 
-    /// Waits while a connector's queue is too long: workers are slower than we are.
+    fn others_pass(&self) -> bool {
+        self.connectors.values().any(|known| matches!(known, Known::Route(..)))
+    }
+
+    /// Once a connector has passed, those over which the platform failed are to blame themselves; whether there were any.
+    pub(super) fn blame_those_that_fail(&mut self) -> bool {
+        if !self.others_pass() {
+            return false;
+        }
+        let mut any = false;
+        for (id, known) in &mut self.connectors {
+            if let Known::Fails(words) = known {
+                *known = Known::Unfit(hold("not-registered", std::mem::take(words), "/connector"));
+                self.blocked.release(id);
+                any = true;
+            }
+        }
+        any
+    }
+
+    /// A connector may be tried again.
     ///
     /// # Errors
-    /// It does not get shorter, or is gone.
-    pub fn wait_for_room(&mut self, connector: &str) -> Result<()> {
-        let (limit, patience, observer) = (self.reach.queue_limit, self.reach.patience, self.observer);
-        if limit == 0 {
-            return Ok(());
-        }
+    /// The broker has failed, and why.
+    pub(super) fn release(&mut self, connector: &str) -> Result<()> {
+        self.blocked.release(connector);
         let queue = self.route(connector)?.queue.clone();
-        let (mut since, mut least, mut said) = (Instant::now(), u32::MAX, false);
-        loop {
-            let waiting = self.broker()?.waiting(&queue)?;
-            let what = match waiting {
-                Some(waiting) if waiting <= limit => return Ok(()),
-                Some(waiting) => {
-                    let (waiting, limit) = (count(u64::from(waiting), "message"), grouped(u64::from(limit)));
-                    format!("{waiting} wait in {queue}, more than {limit}")
-                }
-                None => format!("the queue {queue} is gone: it was deleted"),
-            };
-            // Workers that come forward are waited for as long as they do.
-            if waiting.is_some_and(|waiting| waiting < least) {
-                (since, least) = (Instant::now(), waiting.unwrap_or(u32::MAX));
-            }
-            let limit = duration(patience.as_secs());
-            if !said {
-                observer.say(&format!("{what}; waiting, for {limit} at most without any progress"));
-                said = true;
-            }
-            if since.elapsed() > patience {
-                return Err(Error::failed(format!("{what}; gave up after {limit}")).advise(match waiting {
-                    Some(_) => {
-                        "are workers running? nothing is lost: run this again later; --queue-limit N sets the limit"
-                    }
-                    None => "run this again: the queue is set up anew; what lay in the old one comes again with import --redeliver",
-                }));
-            }
-            std::thread::sleep(LOOK_AGAIN.min(patience));
-        }
+        self.broker()?.open(&queue)
     }
 }
 
-/// A connector of the same id that the platform has already.
-pub enum Collision {
-    /// Under another name, or nobody knows, for the platform does not say: registering ours would overwrite it.
-    Hold(Unfit),
-    /// Under the same name, and it runs.
-    Active(Finding),
+fn not_registered(name: &str, words: &str) -> String {
+    format!("the platform does not register {}: {words}", harmless(name))
 }
 
-/// Whether the platform has a connector of this id already: registering overwrites its name, scope and user.
+fn hold(code: &'static str, what: String, place: &str) -> Unfit {
+    Unfit::Hold { code, what, place: place.to_owned() }
+}
+
+/// Whether the platform has a connector of this id already that may be somebody else's: registering ours would overwrite
+/// its name, type, scope and user.
 ///
 /// # Errors
 /// The platform is in trouble.
-pub fn collision(platform: &Platform<'_>, wanted: &Registration) -> Result<Option<Collision>> {
+pub fn collision(platform: &Platform<'_>, wanted: &Registration) -> Result<Option<Unfit>> {
+    let name = harmless(&wanted.name);
     let there = match platform.known(&wanted.id)? {
         Ok(Some(there)) => there,
         Ok(None) => return Ok(None),
         Err(words) => {
-            let what = format!("the platform does not say whether it has {} already: {words}", harmless(&wanted.name));
-            let place = "/connector/id".to_owned();
-            return Ok(Some(Collision::Hold(Unfit::Hold { code: "not-registered", what, place })));
+            let what = format!("the platform does not say whether it has {name} already: {words}");
+            return Ok(Some(hold("connector-unknown", what, "/connector/id")));
         }
     };
-    if there.name != wanted.name {
-        let (there, here) = (harmless(&there.name), harmless(&wanted.name));
-        let what = format!("the platform has a connector of this id under another name: {there} (here {here})");
-        let place = "/connector/id".to_owned();
-        return Ok(Some(Collision::Hold(Unfit::Hold { code: "connector-exists", what, place })));
-    }
-    if there.active {
-        let what = format!("{} runs on this side too, under the same id", harmless(&there.name));
-        let advice = "stop that connector, or give the one that crosses another id: [connectors] in airpouch.toml";
-        let finding = Finding::new(Weight::Warning, "connector-active", what).at(wanted.id.clone()).advise(advice);
-        return Ok(Some(Collision::Active(finding)));
-    }
-    Ok(None)
+    let what = if there.name != wanted.name {
+        format!("the platform has a connector of this id under another name: {} (here {name})", harmless(&there.name))
+    } else if there.kind != wanted.kind {
+        let (there, here) = (harmless(&there.kind), harmless(&wanted.kind));
+        format!("the platform has {name} with this id as another type: {there} (here {here})")
+    } else if there.active {
+        format!("{name} runs on this side too, under the same id")
+    } else {
+        return Ok(None);
+    };
+    Ok(Some(hold("connector-exists", what, "/connector/id")))
 }
 
 /// Who logs in at a broker: what the site says goes over what the platform told, and that over RabbitMQ's own guest.

@@ -12,7 +12,7 @@ use lapin::options::BasicPublishOptions;
 use lapin::types::ShortString;
 use lapin::{BasicProperties, Channel, Confirmation};
 
-use super::Message;
+use super::{Message, NotTaken};
 
 /// Messages on their way in one lane: enough that the broker never waits for us.
 const WINDOW: usize = 2_000;
@@ -56,10 +56,8 @@ impl Flying {
 pub struct Gathered {
     /// The broker has these.
     pub confirmed: Vec<Arc<Message>>,
-    /// A queue whose messages came back.
-    pub returned: Option<String>,
-    /// A queue whose messages the broker did not want to keep.
-    pub nack: Option<String>,
+    /// These came back, or the broker did not want to keep them.
+    pub not_taken: Vec<(Arc<Message>, NotTaken)>,
     /// The channel or the connection broke.
     pub lost: Option<lapin::Error>,
     /// What was suspected is known now to be refused by itself, for others have passed.
@@ -81,8 +79,6 @@ pub struct Lane {
     flying: VecDeque<Flying>,
     /// Ids of messages that came back and did not land yet.
     came_back: HashSet<String>,
-    /// What came back, or was not taken; it goes again once nothing is on its way any more.
-    back: Vec<Arc<Message>>,
     /// So many go one by one, since one of them closed the channel.
     careful: usize,
     /// How often the message that goes now has closed a channel of its own.
@@ -121,7 +117,7 @@ impl Lane {
 
     /// Whether it has nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.flying.is_empty() && self.back.is_empty()
+        self.waiting.is_empty() && self.flying.is_empty()
     }
 
     /// Whether it has suspects.
@@ -142,8 +138,7 @@ impl Lane {
     /// Sends what the window has room for.
     pub fn fly(&mut self, now: Instant) {
         let Some(channel) = self.channel.clone() else { return };
-        let has_trouble = !self.back.is_empty() || !self.came_back.is_empty();
-        if has_trouble || self.paused_until.is_some_and(|until| until > now) {
+        if !self.came_back.is_empty() || self.paused_until.is_some_and(|until| until > now) {
             return;
         }
         let window = if self.careful > 0 { 1 } else { WINDOW };
@@ -195,14 +190,8 @@ impl Lane {
                     gathered.lost = Some(error);
                     break;
                 }
-                Some(Landed::Nack(_)) if !came_back => {
-                    gathered.nack = Some(message.route.queue.clone());
-                    self.back.push(message);
-                }
-                _ if came_back => {
-                    gathered.returned = Some(message.route.queue.clone());
-                    self.back.push(message);
-                }
+                Some(Landed::Nack(_)) if !came_back => gathered.not_taken.push((message, NotTaken::Full)),
+                _ if came_back => gathered.not_taken.push((message, NotTaken::Returned)),
                 _ => {
                     self.careful = self.careful.saturating_sub(1);
                     (self.refusals, self.paused_until) = (0, None);
@@ -215,18 +204,12 @@ impl Lane {
         gathered
     }
 
-    /// Puts what came back to the front again, once nothing is on its way.
-    pub fn turn_round(&mut self, until: Instant) -> bool {
-        if self.back.is_empty() || !self.flying.is_empty() {
-            return false;
-        }
-        for message in self.back.drain(..).rev() {
-            self.waiting.push_front(Waiting { message, refusals: 0 });
-        }
-        self.paused_until = Some(until);
-        // One shows whether it is better now.
-        self.careful = self.careful.max(1);
-        true
+    /// Takes out what waits for a queue.
+    pub fn take_of_queue(&mut self, queue: &str) -> Vec<Arc<Message>> {
+        let waiting = std::mem::take(&mut self.waiting).into_iter();
+        let (of_it, others): (VecDeque<_>, VecDeque<_>) = waiting.partition(|w| w.message.route.queue == queue);
+        self.waiting = others;
+        of_it.into_iter().map(|w| w.message).collect()
     }
 
     /// The channel is gone: what was on its way goes again, in its order.
@@ -236,9 +219,19 @@ impl Lane {
         for flying in self.flying.drain(..).rev() {
             self.waiting.push_front(Waiting { message: flying.message, refusals: 0 });
         }
-        for message in self.back.drain(..).rev() {
-            self.waiting.push_front(Waiting { message, refusals: 0 });
+    }
+
+    /// The broker closed the channel over where a message goes: which, is seen by sending one by one. Returns the one,
+    /// once it is known.
+    pub fn closed_over_a_place(&mut self) -> Option<Arc<Message>> {
+        let is_alone = self.careful > 0;
+        self.lost();
+        if !is_alone {
+            self.careful = self.waiting.len();
+            return None;
         }
+        self.careful = self.careful.saturating_sub(1).max(1);
+        self.waiting.pop_front().map(|first| first.message)
     }
 
     /// The broker closed the channel over a message: which, is seen by sending one by one. Returns what is not sent any
@@ -314,4 +307,103 @@ pub async fn probe(channel: &Channel, exchange: &str) -> lapin::Result<bool> {
     let (exchange, key) = (ShortString::from(exchange), ShortString::from("airpouch: is anything taken?"));
     let confirm = channel.basic_publish(exchange, key, options, b"", BasicProperties::default()).await?;
     Ok(matches!(confirm.await?, Confirmation::Ack(_)))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::{pending, ready};
+
+    use super::*;
+    use crate::opencti::broker::Route;
+
+    fn message(id: &str, queue: &str, part_of: u64) -> Message {
+        let [exchange, routing_key, queue] = ["exchange", "key", queue].map(str::to_owned);
+        let route = Arc::new(Route { exchange, routing_key, queue });
+        Message { lane: 0, route, id: id.to_owned(), body: Vec::new(), part_of }
+    }
+
+    /// A lane with messages on their way; of one that nothing is heard of yet there is no landing.
+    fn lane(flying: Vec<(&str, Option<Landed>)>) -> Lane {
+        let of = |(id, landed): (&str, Option<Landed>)| {
+            let landing: Landing = match landed {
+                Some(landed) => Box::pin(ready(landed)),
+                None => Box::pin(pending()),
+            };
+            Flying { message: Arc::new(message(id, "queue", 1)), landing, landed: None }
+        };
+        Lane { flying: flying.into_iter().map(of).collect(), ..Lane::default() }
+    }
+
+    fn gather(lane: &mut Lane) -> Poll<Gathered> {
+        lane.gather(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn ids(messages: &[Arc<Message>]) -> Vec<&str> {
+        messages.iter().map(|m| m.id.as_str()).collect()
+    }
+
+    fn back(gathered: &Gathered) -> Vec<(&str, NotTaken)> {
+        gathered.not_taken.iter().map(|(m, why)| (m.id.as_str(), why.clone())).collect()
+    }
+
+    #[test]
+    fn first_confirm_is_not_believed_when_a_later_one_carries_its_return() {
+        let returned = Landed::Acked(Some("first".into()));
+        let mut lane = lane(vec![("first", Some(Landed::Acked(None))), ("second", Some(returned))]);
+        let Poll::Ready(gathered) = gather(&mut lane) else { panic!("both have landed") };
+        assert_eq!(ids(&gathered.confirmed), ["second"]);
+        assert_eq!(back(&gathered), [("first", NotTaken::Returned)]);
+        assert!(lane.is_empty());
+    }
+
+    #[test]
+    fn nothing_is_believed_after_a_return_until_all_have_landed() {
+        let returned = Landed::Acked(Some("third".into()));
+        let mut lane = lane(vec![("first", Some(Landed::Acked(None))), ("second", Some(returned)), ("third", None)]);
+        assert!(gather(&mut lane).is_pending() && lane.is_flying());
+        if let Some(third) = lane.flying.back_mut() {
+            third.landing = Box::pin(ready(Landed::Acked(None)));
+        }
+        let Poll::Ready(gathered) = gather(&mut lane) else { panic!("all have landed") };
+        assert_eq!(ids(&gathered.confirmed), ["first", "second"]);
+        assert_eq!(back(&gathered), [("third", NotTaken::Returned)]);
+    }
+
+    #[test]
+    fn confirmed_messages_are_believed_in_their_order_up_to_one_that_is_on_its_way() {
+        let acked = || Some(Landed::Acked(None));
+        let mut lane = lane(vec![("first", acked()), ("second", None), ("third", acked())]);
+        let Poll::Ready(gathered) = gather(&mut lane) else { panic!("the first has landed") };
+        assert_eq!((ids(&gathered.confirmed), gathered.not_taken.len()), (vec!["first"], 0));
+        assert!(gather(&mut lane).is_pending());
+    }
+
+    #[test]
+    fn message_that_the_broker_does_not_keep_is_given_back_and_those_behind_it_go_on() {
+        let mut lane = lane(vec![("first", Some(Landed::Nack(None))), ("second", Some(Landed::Acked(None)))]);
+        let Poll::Ready(gathered) = gather(&mut lane) else { panic!("both have landed") };
+        assert_eq!(back(&gathered), [("first", NotTaken::Full)]);
+        assert_eq!(ids(&gathered.confirmed), ["second"]);
+    }
+
+    #[test]
+    fn only_what_waits_for_a_queue_is_taken_out() {
+        let mut lane = Lane::default();
+        for (id, queue) in [("a1", "a"), ("b1", "b"), ("a2", "a")] {
+            assert!(lane.push(message(id, queue, 1)));
+        }
+        assert_eq!(ids(&lane.take_of_queue("a")), ["a1", "a2"]);
+        assert_eq!(ids(&lane.take_of_queue("b")), ["b1"]);
+        assert!(lane.is_empty());
+    }
+
+    #[test]
+    fn message_over_whose_place_the_channel_was_closed_is_found_by_sending_one_by_one() {
+        let mut lane = lane(vec![("first", None), ("second", None)]);
+        assert!(lane.closed_over_a_place().is_none(), "either may be it");
+        assert!(!lane.is_flying() && lane.careful == 2);
+        let found = lane.closed_over_a_place().unwrap();
+        assert_eq!(found.id, "first");
+        assert_eq!(ids(&lane.take_of_queue("queue")), ["second"]);
+    }
 }

@@ -1,5 +1,6 @@
 //! The service: one connection and its lanes, driven by one thread.
 
+use std::collections::BTreeMap;
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
 use std::sync::Arc;
@@ -14,7 +15,7 @@ use tokio::time::{Interval, MissedTickBehavior, interval, sleep, timeout};
 
 use super::lane::{Gathered, Lane, Suspect, probe};
 use super::link::{Link, code_of, connecting, open, open_channel, words_of};
-use super::{Command, Event, LANES, Login, Message, Outcome, Question};
+use super::{Command, Event, LANES, Login, Message, NotTaken, Outcome, Question};
 use crate::text::{duration, harmless};
 
 /// Bytes of messages that wait or are on their way; a larger one is there alone.
@@ -58,6 +59,8 @@ pub struct Service {
     trouble: Option<Trouble>,
     /// What is refused: the rest of it is not sent.
     refused: Vec<u64>,
+    /// Queues that do not take messages, and why: nothing is sent there until they are opened again.
+    closed: BTreeMap<String, NotTaken>,
     /// When something was confirmed last, or there was nothing to confirm.
     progress: Instant,
     /// Whether anything was confirmed since the connection was made.
@@ -122,6 +125,7 @@ impl Service {
             held_bytes: 0,
             trouble: None,
             refused: Vec::new(),
+            closed: BTreeMap::new(),
             progress: Instant::now(),
             is_fruitful: true,
             alone_since: [None; LANES],
@@ -140,6 +144,7 @@ impl Service {
                 Turn::Landed(at, gathered) => self.landed(at, gathered).await?,
                 Turn::Told(event) => self.told(event),
                 Turn::Asked(Some(Command::Publish(message))) => self.take(message),
+                Turn::Asked(Some(Command::Open(queue))) => drop(self.closed.remove(&queue)),
                 Turn::Asked(Some(Command::Ask(question, reply))) => match self.answer(&question).await {
                     Ok(answer) => drop(reply.send(answer)),
                     Err(end) => {
@@ -185,6 +190,9 @@ impl Service {
         if self.refused.contains(&message.part_of) {
             return;
         }
+        if let Some(why) = self.closed.get(&message.route.queue).cloned() {
+            return self.give_back(&[&message], &why);
+        }
         if self.held == 0 {
             self.progress = Instant::now();
             self.trouble.iter_mut().for_each(|trouble| trouble.since = Instant::now());
@@ -197,7 +205,7 @@ impl Service {
     }
 
     async fn landed(&mut self, at: usize, gathered: Gathered) -> Result<(), End> {
-        let Gathered { confirmed, returned, nack, lost, suspects } = gathered;
+        let Gathered { confirmed, not_taken, lost, suspects } = gathered;
         if !confirmed.is_empty() {
             self.is_fruitful = true;
             self.progress = Instant::now();
@@ -208,19 +216,34 @@ impl Service {
             drop(self.events.send(Event::Outcome(Outcome::Confirmed { part_of: message.part_of })));
         }
         suspects.into_iter().for_each(|suspect| self.refuse(suspect));
-        if let Some(queue) = returned {
-            let what = format!("messages for {queue} come back: the queue was deleted, or is not bound any more");
-            self.trouble(&what, Some(at));
-        }
-        if let Some(queue) = nack {
-            let what = format!("the broker does not take messages for {queue} (nack): the queue may be full");
-            self.trouble(&what, Some(at));
+        for (message, why) in not_taken {
+            self.progress = Instant::now();
+            self.released(&[message.as_ref()]);
+            self.close_queue(at, &message, why);
         }
         match lost {
             Some(error) => self.failed(at, &error).await,
-            None => {
-                self.lanes[at].turn_round(Instant::now() + LOOK_AGAIN);
-                Ok(())
+            None => Ok(()),
+        }
+    }
+
+    /// A queue did not take a message: that and all that waits for it is given back.
+    fn close_queue(&mut self, at: usize, message: &Arc<Message>, why: NotTaken) {
+        let queue = message.route.queue.clone();
+        let waiting = self.lanes[at].take_of_queue(&queue);
+        let waiting: Vec<&Message> = waiting.iter().map(Arc::as_ref).collect();
+        self.released(&waiting);
+        self.give_back(&[&[message.as_ref()][..], &waiting].concat(), &why);
+        self.closed.insert(queue, why);
+    }
+
+    /// Says once of each envelope or other whole that messages of it are not taken.
+    fn give_back(&self, messages: &[&Message], why: &NotTaken) {
+        let mut last = None;
+        for Message { part_of, .. } in messages {
+            if last.replace(*part_of) != Some(*part_of) {
+                let outcome = Outcome::NotTaken { part_of: *part_of, why: why.clone() };
+                drop(self.events.send(Event::Outcome(outcome)));
             }
         }
     }
@@ -236,6 +259,13 @@ impl Service {
         let alive = self.link.as_ref().is_some_and(|link| link.connection.status().connected());
         let words = self.words(error);
         match code_of(error) {
+            Some((code @ (403 | 404), true)) if alive => {
+                if let Some(message) = self.lanes[at].closed_over_a_place() {
+                    self.released(&[message.as_ref()]);
+                    let why = if code == 403 { NotTaken::Forbidden(words) } else { NotTaken::Closed(words) };
+                    self.close_queue(at, &message, why);
+                }
+            }
             Some((403, _)) => return Err(may_not_publish(&words)),
             Some((406, true)) if alive => {
                 let dropped = self.lanes[at].closed_over_one(&words);

@@ -1,0 +1,183 @@
+//! Room in the queues: who is waited for, and for whom nobody waits.
+
+use std::time::Duration;
+
+use super::blocked::{Obstacle, Until};
+use super::gate::Gate;
+use crate::error::Result;
+use crate::sink::rabbitmq::NotTaken;
+use crate::text::{count, duration, grouped};
+
+/// How often a blocked connector is looked at.
+const LOOK_AGAIN: Duration = Duration::from_secs(1);
+
+impl Gate<'_> {
+    /// Looks whether a connector's queue has room, and blocks the connector if not. A connector that is `alone` is
+    /// waited for: there is no other one that could go on.
+    ///
+    /// # Errors
+    /// The broker is in trouble.
+    pub fn look_for_room(&mut self, connector: &str, is_alone: bool) -> Result<()> {
+        let patience = self.reach.patience;
+        loop {
+            let Some((obstacle, waiting)) = self.obstacle_at(connector, self.reach.queue_limit)? else {
+                return Ok(());
+            };
+            let stalled = self.blocked.stalls(connector, waiting);
+            self.say_blocked(connector, &obstacle, is_alone);
+            if !is_alone || obstacle.until == Until::Changed || stalled > patience {
+                self.blocked.add(connector, obstacle);
+                return Ok(());
+            }
+            std::thread::sleep(LOOK_AGAIN.min(patience));
+        }
+    }
+
+    /// Waits until one of the blocked connectors may be tried again; false if none gets there within `patience` without
+    /// any progress.
+    ///
+    /// # Errors
+    /// The broker is in trouble, or no connector of the run came through.
+    pub fn wait_for_blocked(&mut self) -> Result<bool> {
+        let pause = LOOK_AGAIN.min(self.reach.patience);
+        loop {
+            if self.blame_those_that_fail() {
+                return Ok(true);
+            }
+            let (is_some, is_hopeful) = self.release_what_can_go()?;
+            if is_some {
+                return Ok(true);
+            }
+            if !is_hopeful {
+                return self.blocked.error(self.reach.patience).map_or(Ok(false), Err);
+            }
+            std::thread::sleep(pause);
+        }
+    }
+
+    /// Releases the connectors that may be tried again; whether there are any, and whether there may be later.
+    fn release_what_can_go(&mut self) -> Result<(bool, bool)> {
+        let patience = self.reach.patience;
+        // A queue that has just room for a group would stop all the others' next look at their batches as well.
+        let limit = if self.blocked.count() > 1 { self.reach.queue_limit / 2 } else { self.reach.queue_limit };
+        let (mut released, mut is_hopeful) = (false, false);
+        for (connector, until) in self.blocked.list() {
+            if matches!(until, Until::Others | Until::Changed) {
+                continue;
+            }
+            let found = self.obstacle_at(&connector, limit)?;
+            let waiting = found.as_ref().map_or(u32::MAX, |(_, waiting)| *waiting);
+            let is_late = self.blocked.stalls(&connector, waiting) > patience;
+            match found {
+                Some((obstacle, _)) => {
+                    is_hopeful |= !is_late && obstacle.until != Until::Changed;
+                    self.blocked.add(&connector, obstacle);
+                }
+                None if until == Until::Room => {
+                    self.release(&connector)?;
+                    released = true;
+                }
+                // Only sending shows whether the broker takes its messages now.
+                None if !is_late => {
+                    std::thread::sleep(LOOK_AGAIN.min(patience));
+                    self.release(&connector)?;
+                    released = true;
+                }
+                None => {}
+            }
+        }
+        Ok((released, is_hopeful))
+    }
+
+    /// What is in the way at a connector's queue, and how many messages wait there.
+    fn obstacle_at(&mut self, connector: &str, limit: u32) -> Result<Option<(Obstacle, u32)>> {
+        if self.reach.queue_limit == 0 {
+            return Ok(None);
+        }
+        let queue = self.route(connector)?.queue.clone();
+        let found = match self.broker()?.waiting(&queue)? {
+            Ok(Some(waiting)) if waiting <= limit => return Ok(None),
+            Ok(Some(waiting)) => {
+                let (messages, limit) = (count(u64::from(waiting), "message"), grouped(u64::from(limit)));
+                let what = format!("{messages} wait in {queue}, more than {limit}");
+                let advice =
+                    "are workers running? nothing is lost: run this again later; --queue-limit N sets the limit";
+                (Obstacle { code: "queue-full", what, advice, until: Until::Room }, waiting)
+            }
+            Ok(None) => (queue_gone(format!("the queue {queue} is gone: it was deleted")), u32::MAX),
+            Err(words) => (queue_refused(words), u32::MAX),
+        };
+        Ok(Some(found))
+    }
+
+    fn say_blocked(&mut self, connector: &str, obstacle: &Obstacle, is_alone: bool) {
+        if !self.said.insert(connector.to_owned()) {
+            return;
+        }
+        let limit = duration(self.reach.patience.as_secs());
+        let then = if is_alone {
+            format!("waiting, for {limit} at most without any progress")
+        } else {
+            "the other connectors go on".to_owned()
+        };
+        self.observer.say(&format!("{}; {then}", obstacle.what));
+    }
+
+    /// The broker did not take messages for a connector.
+    pub fn not_taken(&mut self, connector: &str, why: &NotTaken) {
+        let Ok(route) = self.route(connector) else { return };
+        let queue = &route.queue;
+        let obstacle = match why {
+            NotTaken::Full => Obstacle {
+                code: "queue-full",
+                what: format!("the broker does not take messages for {queue} (nack): the queue may be full"),
+                advice: "are workers running? nothing is lost: run this again later",
+                until: Until::Later,
+            },
+            NotTaken::Returned => {
+                queue_gone(format!("messages for {queue} come back: the queue was deleted, or is not bound any more"))
+            }
+            NotTaken::Closed(words) => Obstacle {
+                code: "exchange-refused",
+                what: format!("the broker closed a channel over a message for {queue}: {words}"),
+                advice: "is that exchange there, and may the broker's user write to it?",
+                until: Until::Later,
+            },
+            NotTaken::Forbidden(words) => Obstacle {
+                code: "exchange-refused",
+                what: format!("the broker does not let this user publish: {words}"),
+                advice: "give the broker's user write permission for OpenCTI's exchanges",
+                until: Until::Changed,
+            },
+        };
+        self.say_blocked(connector, &obstacle, false);
+        self.blocked.add(connector, obstacle);
+    }
+
+    /// The platform has a word against the works of a connector.
+    pub fn works_refused(&mut self, connector: &str, words: &str) {
+        let obstacle = Obstacle {
+            code: "work-refused",
+            what: words.to_owned(),
+            advice: "its log says why; nothing is lost: when that is mended, run this again; or import with --works none",
+            until: Until::Changed,
+        };
+        self.blocked.add(connector, obstacle);
+    }
+}
+
+fn queue_gone(what: String) -> Obstacle {
+    let advice =
+        "run this again: the queue is set up anew; what lay in the old one comes again with import --redeliver";
+    Obstacle { code: "queue-gone", what, advice, until: Until::Later }
+}
+
+/// The broker has a word against a queue.
+pub(super) fn queue_refused(what: String) -> Obstacle {
+    Obstacle {
+        code: "queue-refused",
+        what,
+        advice: "look at the permissions of the broker's user",
+        until: Until::Changed,
+    }
+}
