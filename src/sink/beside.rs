@@ -13,16 +13,24 @@ use crate::error::{Error, Result};
 /// Something to write; what it says is gathered by [`Writers::wait`].
 pub type Job<T> = Box<dyn FnOnce() -> Result<T> + Send>;
 
-/// Envelopes that wait for a writer, at most; each may be large.
-const JOBS_WAITING: usize = 4;
+/// Jobs that go to a thread at once, of so many bytes: waking a thread for each small file takes longer than writing it.
+const GROUP_JOBS: usize = 64;
+const GROUP_BYTES: usize = 1 << 20;
+/// Groups that wait for a writer, at most.
+const GROUPS_WAITING: usize = 4;
+
+/// Jobs and their bytes together.
+type Group<T> = (usize, Vec<Job<T>>);
 
 /// Threads that write; none of them if only one thread is wanted, so that a test can stop that one at each of its
 /// system calls, or if the system has none to give.
 pub struct Writers<T> {
-    jobs: Option<SyncSender<(usize, Job<T>)>>,
-    done: Receiver<(usize, Result<T>)>,
-    finished: Sender<(usize, Result<T>)>,
-    /// Jobs given out and not gathered, and their bytes.
+    groups: Option<SyncSender<Group<T>>>,
+    done: Receiver<(usize, Result<Vec<T>>)>,
+    finished: Sender<(usize, Result<Vec<T>>)>,
+    /// The group that is being filled.
+    filling: Group<T>,
+    /// Groups given out and not gathered, and their bytes.
     waiting: usize,
     bytes: usize,
     /// What the gathered ones said.
@@ -36,33 +44,44 @@ impl<T: Send + 'static> Writers<T> {
     /// Starts so many threads, four at most.
     pub fn new(threads: usize) -> Self {
         let (finished, done) = channel();
-        let mut jobs = None;
+        let mut groups = None;
         if threads > 1 {
-            let (sender, receiver) = sync_channel::<(usize, Job<T>)>(JOBS_WAITING);
+            let (sender, receiver) = sync_channel::<Group<T>>(GROUPS_WAITING);
             let receiver = Arc::new(Mutex::new(receiver));
             let start = |_: &usize| {
                 let (receiver, finished) = (Arc::clone(&receiver), finished.clone());
                 std::thread::Builder::new().spawn(move || write_each(&receiver, &finished)).is_ok()
             };
             // With fewer threads it only takes longer.
-            jobs = ((0..threads.min(4)).take_while(start).count() > 0).then_some(sender);
+            groups = ((0..threads.min(4)).take_while(start).count() > 0).then_some(sender);
         }
-        Self { jobs, done, finished, waiting: 0, bytes: 0, all: Ok(Vec::new()) }
+        Self { groups, done, finished, filling: (0, Vec::new()), waiting: 0, bytes: 0, all: Ok(Vec::new()) }
     }
 
-    /// Gives a job to a thread, or does it here. It holds so many bytes until it is done.
+    /// Gives a job to a thread, together with those before it, or does it here. It holds so many bytes until it is done.
     ///
     /// # Errors
     /// The threads have ended.
     pub fn run(&mut self, bytes: usize, job: Job<T>) -> Result<()> {
-        while self.waiting > 0 && self.bytes + bytes > BYTES_WAITING {
+        self.filling.0 += bytes;
+        self.filling.1.push(job);
+        let is_full = self.filling.0 >= GROUP_BYTES || self.filling.1.len() >= GROUP_JOBS;
+        if is_full || self.groups.is_none() { self.hand_over() } else { Ok(()) }
+    }
+
+    fn hand_over(&mut self) -> Result<()> {
+        let group = std::mem::take(&mut self.filling);
+        if group.1.is_empty() {
+            return Ok(());
+        }
+        while self.waiting > 0 && self.bytes + group.0 > BYTES_WAITING {
             self.gather()?;
         }
         self.waiting += 1;
-        self.bytes += bytes;
-        let sent = match &self.jobs {
-            Some(jobs) => jobs.send((bytes, job)).is_ok(),
-            None => self.finished.send((bytes, job())).is_ok(),
+        self.bytes += group.0;
+        let sent = match &self.groups {
+            Some(groups) => groups.send(group).is_ok(),
+            None => self.finished.send((group.0, do_all(group.1))).is_ok(),
         };
         if sent { Ok(()) } else { Err(ended()) }
     }
@@ -72,19 +91,20 @@ impl<T: Send + 'static> Writers<T> {
     /// # Errors
     /// The first error of a job.
     pub fn wait(&mut self) -> Result<Vec<T>> {
+        self.hand_over()?;
         while self.waiting > 0 {
             self.gather()?;
         }
         std::mem::replace(&mut self.all, Ok(Vec::new()))
     }
 
-    /// Waits for one job.
+    /// Waits for one group.
     fn gather(&mut self) -> Result<()> {
         let (bytes, done) = self.done.recv().map_err(|_| ended())?;
         self.waiting -= 1;
         self.bytes -= bytes;
         match (&mut self.all, done) {
-            (Ok(all), Ok(done)) => all.push(done),
+            (Ok(all), Ok(done)) => all.extend(done),
             (all @ Ok(_), Err(e)) => *all = Err(e),
             (Err(_), _) => {}
         }
@@ -92,16 +112,21 @@ impl<T: Send + 'static> Writers<T> {
     }
 }
 
-fn write_each<T>(jobs: &Mutex<Receiver<(usize, Job<T>)>>, finished: &Sender<(usize, Result<T>)>) {
+fn write_each<T>(groups: &Mutex<Receiver<Group<T>>>, finished: &Sender<(usize, Result<Vec<T>>)>) {
     loop {
-        let job = jobs.lock().expect("lock poisoned: another thread panicked").recv();
-        let Ok((bytes, job)) = job else { return };
+        let group = groups.lock().expect("lock poisoned: another thread panicked").recv();
+        let Ok((bytes, jobs)) = group else { return };
         // A job that panics must not leave the others waiting for it.
-        let done = catch_unwind(AssertUnwindSafe(job)).unwrap_or_else(|_| Err(ended()));
+        let done = catch_unwind(AssertUnwindSafe(|| do_all(jobs))).unwrap_or_else(|_| Err(ended()));
         if finished.send((bytes, done)).is_err() {
             return;
         }
     }
+}
+
+/// What all jobs say, or the first error.
+fn do_all<T>(jobs: Vec<Job<T>>) -> Result<Vec<T>> {
+    jobs.into_iter().map(|job| job()).collect()
 }
 
 fn ended() -> Error {
