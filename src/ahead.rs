@@ -7,6 +7,8 @@ use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard};
 use std::thread;
 
+use crate::lack;
+
 /// How far ahead of the caller the threads may work.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
@@ -38,7 +40,7 @@ pub fn in_order<R: Send, E>(
     thread::scope(|scope| {
         let _guard = StopAtEnd(&queue);
         let wanted = if limits.threads > 1 { limits.threads.min(weights.len()) } else { 0 };
-        let spawn = || thread::Builder::new().spawn_scoped(scope, || queue.work(&work));
+        let spawn = || lack::spawn_scoped(scope, || queue.work(&work));
         let has_threads = (0..wanted).map_while(|_| spawn().ok()).count() > 0;
         for at in 0..weights.len() {
             let result = match has_threads {

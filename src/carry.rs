@@ -12,7 +12,7 @@ use crate::batch::name;
 use crate::digest::{Digest, Hasher, digest_all};
 use crate::disk::{self, Mount, Partial};
 use crate::error::{Error, Result};
-use crate::lack::Lack;
+use crate::lack::{self, Lack};
 use crate::ledger::Ledger;
 use crate::ledger::packed::{BatchRow, CarriedRow, CarryRow, StreamRow};
 use crate::limits::MANIFEST_MAX;
@@ -212,6 +212,28 @@ impl Plan {
     }
 }
 
+/// Why a batch was not placed on the medium.
+enum NotPlaced {
+    /// Other bytes than those that were sealed lie under a name of it, here or there.
+    Differs(Error),
+    /// The system refused.
+    Refused(Error),
+}
+
+impl From<Error> for NotPlaced {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+impl From<NotPlaced> for Error {
+    fn from(not: NotPlaced) -> Self {
+        match not {
+            NotPlaced::Differs(error) | NotPlaced::Refused(error) => error,
+        }
+    }
+}
+
 struct Run<'a> {
     outbox: &'a KeptShelf,
     medium: &'a Path,
@@ -263,8 +285,8 @@ impl Run<'_> {
             if fits {
                 match self.place(load) {
                     Ok(written) => self.placed.push((load.clone(), true, written)),
-                    Err(e) if e.does_not_fit() => (fits, refused) = (false, Some(e)),
-                    Err(e) => return Err(e),
+                    Err(NotPlaced::Refused(e)) if e.does_not_fit() => (fits, refused) = (false, Some(e)),
+                    Err(e) => return Err(e.into()),
                 }
             }
             if !fits {
@@ -320,10 +342,13 @@ impl Run<'_> {
             }
             match self.place(load) {
                 Ok(written) => self.placed.push((load.clone(), false, written)),
-                Err(e) if e.does_not_fit() => break,
+                Err(NotPlaced::Refused(e)) if e.does_not_fit() => break,
                 Err(e) => {
+                    // A write-protected medium is not false; other bytes under a name of ours are.
+                    let weight = if let NotPlaced::Differs(_) = e { Weight::False } else { Weight::Incomplete };
+                    let e = Error::from(e);
                     let what = format!("batch {} did not go again: {}", load.batch.manifest.sequence, e.what);
-                    let finding = Finding::new(Weight::False, "not-repeated", what).at(e.place.unwrap_or_default());
+                    let finding = Finding::new(weight, "not-repeated", what).at(e.place.unwrap_or_default());
                     self.report.findings.push(finding.advise(e.advice.unwrap_or_default()));
                     break;
                 }
@@ -360,7 +385,7 @@ impl Run<'_> {
     }
 
     /// Copies what is not there; equal files are skipped, other bytes under a final name are an error.
-    fn place(&mut self, load: &Load) -> Result<u64> {
+    fn place(&mut self, load: &Load) -> std::result::Result<u64, NotPlaced> {
         let mut written = 0;
         let files = self.files(load)?;
         self.observer.begin("writing", files.iter().map(|f| f.1).sum());
@@ -377,7 +402,7 @@ impl Run<'_> {
         Ok(written)
     }
 
-    fn is_there(&self, load: &Load, name: &str) -> Result<bool> {
+    fn is_there(&self, load: &Load, name: &str) -> std::result::Result<bool, NotPlaced> {
         let (there, ours) = (self.medium.join(name), self.outbox.dir().join(name));
         let Ok(metadata) = there.symlink_metadata() else { return Ok(false) };
         let digest = |path: &PathBuf| -> io::Result<_> { digest_all(disk::open_regular(path)?) };
@@ -385,8 +410,8 @@ impl Run<'_> {
             && match (digest(&there), digest(&ours)) {
                 (Ok(a), Ok(b)) => a == b,
                 (Err(e), _) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
-                (Err(e), _) => return Err(Error::io("read the medium", &there, &e)),
-                (_, Err(e)) => return Err(Error::io("read the outbox", &ours, &e)),
+                (Err(e), _) => return Err(Error::io("read the medium", &there, &e).into()),
+                (_, Err(e)) => return Err(Error::io("read the outbox", &ours, &e).into()),
             };
         if same {
             return Ok(true);
@@ -394,13 +419,13 @@ impl Run<'_> {
         check_ours(load, name, digest(&ours).map_err(|e| Error::io("read the outbox", &ours, &e))?.0, &ours)?;
         let error =
             Error::failed("something else lies under this name on the medium; it was not overwritten").at(&there);
-        Err(match name.ends_with(".manifest") {
+        Err(NotPlaced::Differs(match name.ends_with(".manifest") {
             true => error.advise("if the ledger came from a backup, go on with a new stream: airpouch stream renew; else use another medium"),
             false => error.advise("move it away, or use another medium"),
-        })
+        }))
     }
 
-    fn copy(&self, load: &Load, name: &str) -> Result<()> {
+    fn copy(&self, load: &Load, name: &str) -> std::result::Result<(), NotPlaced> {
         let from = self.outbox.dir().join(name);
         let mut source = disk::open_regular(&from).map_err(|e| Error::io("read the outbox", &from, &e))?;
         let mut partial = Partial::create(self.medium, name)?;
@@ -418,7 +443,8 @@ impl Run<'_> {
         check_ours(load, name, hasher.finish(), &from)?;
         partial.place()?;
         // Whoever sees the manifest must find the rest: names become durable in the order of placing.
-        disk::sync_dir(self.medium).map(|_| ())
+        disk::sync_dir(self.medium)?;
+        Ok(())
     }
 
     fn sync(&self) -> Result<bool> {
@@ -459,13 +485,18 @@ impl Run<'_> {
                 .advise("this medium is not to be trusted; carry onto another one, the outbox has everything")
         };
         let name = name::manifest(manifest.stream, manifest.sequence);
-        let bytes = shelf.read(&name, MANIFEST_MAX).map_err(|e| differs(&name, &crate::error::reason(&e)))?;
+        // What the machine lacks to read it back says nothing of the medium.
+        let unread = |name: &str, e: &io::Error| match Lack::of(e) {
+            Some(lack) => Error::lacking("read the medium back", lack).at(self.medium),
+            None => differs(name, &crate::error::reason(e)),
+        };
+        let bytes = shelf.read(&name, MANIFEST_MAX).map_err(|e| unread(&name, &e))?;
         if bytes != load.batch.bytes {
             return Err(differs(&name, "differs"));
         }
         let mut signatures = Vec::new();
         for (name, _) in self.files(load)?.into_iter().filter(|f| f.0.ends_with(".sig")) {
-            let read = shelf.read(&name, 64).map_err(|e| differs(&name, &crate::error::reason(&e)))?;
+            let read = shelf.read(&name, 64).map_err(|e| unread(&name, &e))?;
             let bytes = <[u8; 64]>::try_from(read.as_slice()).map_err(|_| differs(&name, "is not 64 bytes"))?;
             signatures.push(SignatureFile { name, bytes, named: true });
         }
@@ -475,6 +506,7 @@ impl Run<'_> {
         self.observer.begin("reading back", manifest.totals.bytes);
         let checked = check_batch(&shelf, manifest, self.options.threads, None, self.observer);
         self.observer.end();
+        let checked = lack::apart(checked).map_err(|l| Error::lacking("read the medium back", l).at(self.medium))?;
         if let Err(faults) = checked
             && let Some((name, fault)) = faults.first()
         {
@@ -513,7 +545,7 @@ impl Run<'_> {
 }
 
 /// What the outbox holds must be what was sealed: else the medium would be blamed, or a drop folder get damage.
-fn check_ours(load: &Load, name: &str, sha256: Digest, place: &Path) -> Result<()> {
+fn check_ours(load: &Load, name: &str, sha256: Digest, place: &Path) -> std::result::Result<(), NotPlaced> {
     let manifest = &load.batch.manifest;
     let sealed = match manifest.parts().find(|p| p.name == name) {
         Some(part) => Some(part.sha256),
@@ -523,9 +555,11 @@ fn check_ours(load: &Load, name: &str, sha256: Digest, place: &Path) -> Result<(
     if sealed.is_none_or(|sealed| sealed == sha256) {
         return Ok(());
     }
-    Err(Error::failed("this file of the outbox is not what was sealed; it was not carried")
-        .at(place)
-        .advise("move it away, and bring it back from a backup or from a medium that has it; the others go"))
+    Err(NotPlaced::Differs(
+        Error::failed("this file of the outbox is not what was sealed; it was not carried")
+            .at(place)
+            .advise("move it away, and bring it back from a backup or from a medium that has it; the others go"),
+    ))
 }
 
 fn weaker(a: Proof, b: Proof) -> Proof {

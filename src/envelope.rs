@@ -240,11 +240,13 @@ fn read_connector<'a>(scanner: &mut Scanner<'a>, first: Event<'a>) -> Result<Con
 }
 
 fn connector_id(id: String) -> Result<String, Refusal> {
+    if is_connector_id(&id) { Ok(id) } else { Err(NotAnEnvelope::ConnectorId { id }.into()) }
+}
+
+/// `[A-Za-z0-9_-]{1,128}`: what a directory or a queue can be named after.
+pub fn is_connector_id(id: &str) -> bool {
     let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    if (1..=128).contains(&id.len()) && id.bytes().all(allowed) {
-        return Ok(id);
-    }
-    Err(NotAnEnvelope::ConnectorId { id }.into())
+    (1..=limits::CONNECTOR_ID_MAX).contains(&id.len()) && id.bytes().all(allowed)
 }
 
 /// A scope that is a list; one with anything but texts in it stands as none.

@@ -230,7 +230,7 @@ fn recheck_admitted(
     let lineages = ledger.lineages(false)?;
     for batch in ledger.batches_in(State::Admitted)? {
         let Some(row) = ledger.incoming_by_id(batch.id)? else { continue };
-        if let Err(refusal) = admit::open(site, &lineages, store, options, &row) {
+        if let Err(refusal) = admit::open(site, &lineages, store, options, &row)? {
             refuse(site, ledger, &row, refusal, report)?;
         }
     }
@@ -258,7 +258,7 @@ fn admit_stream(
     let (mut candidates, mut links) = (Vec::new(), Vec::new());
     for id in batches {
         let Some(row) = ledger.incoming_by_id(*id)? else { continue };
-        match admit::open(site, lineages, store, options, &row) {
+        match admit::open(site, lineages, store, options, &row)? {
             Ok(link) => {
                 candidates.push(Candidate { id: row.id, standing: row.standing, succeeds: row.manifest.succeeds });
                 links.push(link);

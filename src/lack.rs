@@ -2,6 +2,7 @@
 //! or a medium: a [`Lack`] stops the run, settles nothing, and the next run goes on.
 
 use std::io;
+use std::sync::Mutex;
 use std::thread::{Builder, JoinHandle, Scope, ScopedJoinHandle};
 
 use zstd::zstd_safe::zstd_sys::ZSTD_ErrorCode;
@@ -122,13 +123,13 @@ pub fn buffer(bytes: u64) -> Result<Vec<u8>, Lack> {
     Ok(buffer)
 }
 
-/// Room for so many bytes more.
+/// Room for so many bytes in all.
 ///
 /// # Errors
 /// [`Lack::Memory`].
 pub fn reserve(buffer: &mut Vec<u8>, bytes: u64) -> Result<(), Lack> {
     let bytes = usize::try_from(bytes).map_err(|_| Lack::Memory)?;
-    buffer.try_reserve_exact(bytes).map_err(|_| Lack::Memory)
+    buffer.try_reserve_exact(bytes.saturating_sub(buffer.len())).map_err(|_| Lack::Memory)
 }
 
 /// Starts a thread within a scope. `std::thread::scope`'s own `spawn` panics where there is none to be had.
@@ -150,6 +151,19 @@ pub fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 's
     Builder::new().name(name.to_owned()).spawn(work).map_err(|_| Lack::Threads)
 }
 
+/// Whether so many threads more are to be had now, for crates that panic where one is not.
+///
+/// # Errors
+/// [`Lack::Threads`].
+pub fn threads(count: usize) -> Result<(), Lack> {
+    let gate = Mutex::new(());
+    std::thread::scope(|scope| {
+        // They are there at one time only because none can end before this one lets go.
+        let _closed = gate.lock();
+        (0..count).try_for_each(|_| spawn_scoped(scope, || drop(gate.lock())).map(drop))
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -163,6 +177,11 @@ mod tests {
         for errno in [2, 5, 11, 13, 30, 116] {
             assert_eq!(Lack::of(&io::Error::from_raw_os_error(errno)), None, "{errno}");
         }
+    }
+
+    #[test]
+    fn threads_are_to_be_had_here() {
+        assert_eq!(threads(3), Ok(()));
     }
 
     #[test]

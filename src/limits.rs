@@ -6,8 +6,20 @@ pub const MANIFEST_MAX: u64 = 256 << 10;
 /// An index as it lies on a shelf: 200,000 lines of a few hundred bytes compress to far less.
 pub const INDEX_PACKED_MAX: u64 = 64 << 20;
 
-/// An index unpacked: 200,000 lines of at most 2 KiB, and the first line.
+/// An index unpacked: 200,000 lines of a few hundred bytes are a tenth of it. It is read line by line, so that what it
+/// takes in memory is bounded by its lines and not by this.
 pub const INDEX_UNPACKED_MAX: u64 = 512 << 20;
+
+/// The first line of an index: the kinds of a hundred connectors have some hundred KiB. Where it would be longer, pack
+/// counts all kinds together.
+pub const KINDS_LINE_MAX: u64 = 16 << 20;
+
+/// A file's name in an index. Linux's own file systems have 255 bytes, each of which takes three where it is no UTF-8;
+/// FUSE allows more, and pack cuts what is longer.
+pub const NAME_MAX: usize = 1024;
+
+/// Any other line of an index: a name of which every byte is escaped (`\u00xx`), and some 200 bytes.
+pub const INDEX_LINE_MAX: u64 = 6 * NAME_MAX as u64 + 512;
 
 /// The tar stream of one volume: no file of ours comes near FAT32's 4 GiB, and one can be held in memory.
 pub const VOLUME_UNPACKED_MAX: u64 = 256 << 20;
@@ -24,7 +36,7 @@ pub const ENVELOPE_MAX: u64 = VOLUME_UNPACKED_MAX - 2048;
 /// Volumes of one batch: four digits in their names.
 pub const VOLUMES_MAX: usize = 9_999;
 
-/// Envelopes of one batch, so that its index stays in memory.
+/// Envelopes of one batch, so that its index stays in memory: some 30 MB with names as connectors give them.
 pub const BATCH_ENVELOPES_MAX: u64 = 200_000;
 
 /// Bytes of envelopes in one batch before it closes.
@@ -53,6 +65,9 @@ pub const PARTY_TEXT_MAX: usize = 1024;
 
 /// Objects in one bundle. ATT&CK, the largest we know, has 24,771.
 pub const OBJECTS_MAX: u64 = 1_000_000;
+
+/// Bytes of a connector's id.
+pub const CONNECTOR_ID_MAX: usize = 128;
 
 /// Keys in one JSON object of a bundle.
 pub const KEYS_MAX: usize = 65_536;

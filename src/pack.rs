@@ -19,7 +19,8 @@ use crate::batch::manifest::Manifest;
 use crate::batch::volume::Compressors;
 use crate::digest::Digest;
 use crate::disk;
-use crate::error::Result;
+use crate::error::{Error, Result};
+
 use crate::ledger::Ledger;
 use crate::ledger::packed::{Seen, Sight, StreamRow};
 use crate::limits::{BATCH_BYTES_MAX, VOLUME_UNPACKED_MAX};
@@ -206,7 +207,7 @@ impl<'f> Run<'_, 'f> {
         for (file, prepared) in &group.files {
             self.observer.advance(file.stamp.size);
             let Prepared::Envelope { at, sha256, envelope } = prepared else {
-                self.pass_over(file, prepared);
+                self.pass_over(file, prepared)?;
                 continue;
             };
             if known.contains(sha256) || self.in_batch.contains(sha256) {
@@ -234,9 +235,10 @@ impl<'f> Run<'_, 'f> {
     }
 
     /// Counts what is no envelope, and reports it.
-    fn pass_over(&mut self, file: &'f SourceFile, prepared: &Prepared) {
+    fn pass_over(&mut self, file: &'f SourceFile, prepared: &Prepared) -> Result<()> {
         match prepared {
             Prepared::Envelope { .. } => {}
+            Prepared::Lacking(lack) => return Err(Error::lacking("read the sources", *lack).at(self.source)),
             Prepared::Gone => self.report.gone += 1,
             Prepared::Changing => self.report.changing += 1,
             Prepared::Unreadable(why) => {
@@ -249,6 +251,7 @@ impl<'f> Run<'_, 'f> {
                 self.refuse(file, code, why.clone());
             }
         }
+        Ok(())
     }
 
     fn refuse(&mut self, file: &SourceFile, code: &'static str, why: String) {

@@ -7,16 +7,20 @@ pub mod check;
 pub mod kept;
 pub mod medium;
 
+use std::io;
+
 use crate::batch::manifest::Part;
 use crate::batch::{Checked, NotAsNamed};
+use crate::error::reason;
+use crate::lack::{Lack, Unread};
 
 /// Something that may have the files of a batch.
 pub trait Shelf: Sync {
     /// The bytes of this part, read once, if they are what the manifest names.
     ///
     /// # Errors
-    /// [`PartFault`]: not there, cut, false, or unreadable.
-    fn fetch(&self, part: &Part<'_>) -> Result<Checked, PartFault>;
+    /// [`PartFault`]: not there, cut, false, or unreadable. What the machine lacks is none of these.
+    fn fetch(&self, part: &Part<'_>) -> Result<Checked, Unread<PartFault>>;
 }
 
 /// Why a file that a manifest names cannot be used.
@@ -34,6 +38,15 @@ pub enum PartFault {
     /// Its digest holds, and still it is not what the format asks for: the signer contradicts himself.
     #[error("{0}")]
     Lie(String),
+}
+
+/// Why the system did not let a part be read.
+fn refused(cause: &io::Error) -> Unread<PartFault> {
+    match Lack::of(cause) {
+        Some(lack) => Unread::Lack(lack),
+        None if cause.kind() == io::ErrorKind::NotFound => Unread::Fault(PartFault::Missing),
+        None => Unread::Fault(PartFault::Unreadable(reason(cause))),
+    }
 }
 
 impl PartFault {

@@ -11,7 +11,8 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::disk;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, Stop};
+use crate::lack::Lack;
 
 /// A site's directory, which may not be there yet.
 #[derive(Debug, Clone)]
@@ -170,18 +171,21 @@ pub struct TrustFiles {
 /// The directory itself cannot be read.
 pub fn read_trust(dir: &Path) -> Result<TrustFiles> {
     let advice = "give the directory that holds the exporter's public keys, with --trust DIR";
-    let entries = fs::read_dir(dir).map_err(|e| {
-        let mut error = Error::io("read the trust store", dir, &e).advise(advice);
-        error.stop = crate::error::Stop::Usage;
-        error
+    let entries = fs::read_dir(dir).map_err(|e| match Error::io("read the trust store", dir, &e) {
+        lacking if lacking.lack.is_some() => lacking,
+        error => Error { stop: Stop::Usage, ..error }.advise(advice),
     })?;
     let mut keys = Vec::new();
     for entry in entries.flatten() {
         let path = entry.path();
         let name = entry.file_name().to_string_lossy().into_owned();
         if name.ends_with(".pem") && path.is_file() {
-            let content = disk::read_bounded_following(&path, crate::limits::SETTINGS_FILE_MAX);
-            keys.push((name, content.unwrap_or_default()));
+            let content = match disk::read_bounded_following(&path, crate::limits::SETTINGS_FILE_MAX) {
+                // A key that is not read for want of a descriptor would make a good batch false.
+                Err(e) if Lack::of(&e).is_some() => return Err(Error::io("read a key of the trust store", &path, &e)),
+                content => content.unwrap_or_default(),
+            };
+            keys.push((name, content));
         }
     }
     keys.sort();

@@ -1,5 +1,6 @@
 //! The directory where connectors write their envelopes. It is read, and never changed.
 
+use std::ffi::OsStr;
 use std::fs::{File, Metadata, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
@@ -10,7 +11,8 @@ use walkdir::WalkDir;
 
 use crate::batch::index::Mtime;
 use crate::error::{Error, Result, reason};
-use crate::limits::ENVELOPE_MAX;
+use crate::lack::Lack;
+use crate::limits::{ENVELOPE_MAX, NAME_MAX};
 
 /// A file that may be an envelope.
 #[derive(Debug, Clone)]
@@ -86,7 +88,7 @@ pub fn list(root: &Path, recursive: bool) -> Result<Listing> {
                 match entry.metadata() {
                     Ok(metadata) => listing.files.push(SourceFile {
                         path: entry.path().strip_prefix(root).unwrap_or(entry.path()).to_owned(),
-                        name: entry.file_name().to_string_lossy().into_owned(),
+                        name: name_of(entry.file_name()),
                         stamp: Stamp::of(&metadata),
                     }),
                     Err(_) => listing.gone += 1,
@@ -95,12 +97,23 @@ pub fn list(root: &Path, recursive: bool) -> Result<Listing> {
             Ok(_) => {}
             Err(e) => match e.io_error() {
                 Some(cause) if cause.kind() == io::ErrorKind::NotFound => listing.gone += 1,
+                Some(cause) if Lack::of(cause).is_some() => {
+                    return Err(Error::io("read the source directory", e.path().unwrap_or(root), cause));
+                }
                 Some(cause) => listing.unreadable.push((e.path().unwrap_or(root).to_owned(), reason(cause))),
                 None => listing.unreadable.push((e.path().unwrap_or(root).to_owned(), e.to_string())),
             },
         }
     }
     Ok(listing)
+}
+
+/// A file's name as the index lists it: what is no UTF-8 is replaced, and what is longer than the format allows is cut.
+fn name_of(name: &OsStr) -> String {
+    let mut name = name.to_string_lossy().into_owned();
+    let end = (0..=NAME_MAX.min(name.len())).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
+    name.truncate(end);
+    name
 }
 
 /// What reading one file gave.
@@ -115,6 +128,8 @@ pub enum Content {
     TooLarge,
     /// The system refused.
     Refused(String),
+    /// The machine lacks what reading it takes; nothing is known of the file.
+    Lacking(Lack),
 }
 
 /// Reads one file once, behind the bytes that are there. Unless it is [`Content::Whole`] they end with a part of it.
@@ -130,7 +145,7 @@ pub fn read(root: &Path, file: &SourceFile, bytes: &mut Vec<u8>) -> Content {
     match opened.and_then(|f| read_still(f, file.stamp, bytes)) {
         Ok(content) => content,
         Err(e) if e.kind() == io::ErrorKind::NotFound => Content::Gone,
-        Err(e) => Content::Refused(reason(&e)),
+        Err(e) => Lack::of(&e).map_or_else(|| Content::Refused(reason(&e)), Content::Lacking),
     }
 }
 
@@ -139,7 +154,7 @@ fn read_still(mut file: File, listed: Stamp, bytes: &mut Vec<u8>) -> io::Result<
     if !metadata.is_file() || Stamp::of(&metadata) != listed {
         return Ok(Content::Changing);
     }
-    bytes.reserve(listed.size as usize);
+    bytes.try_reserve(listed.size as usize)?;
     let read = file.by_ref().take(listed.size).read_to_end(bytes)?;
     if read as u64 != listed.size {
         return Ok(Content::Changing);
@@ -148,4 +163,17 @@ fn read_still(mut file: File, listed: Stamp, bytes: &mut Vec<u8>) -> io::Result<
         return Ok(Content::Changing);
     }
     Ok(Content::Whole)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn name_beyond_the_formats_bound_is_cut_between_letters() {
+        let name = |text: &str| name_of(OsStr::new(text));
+        assert_eq!(name("feed.json"), "feed.json");
+        assert_eq!(name(&"é".repeat(512)), "é".repeat(512));
+        assert_eq!(name(&("x".to_owned() + &"é".repeat(512))), "x".to_owned() + &"é".repeat(511));
+    }
 }

@@ -1,5 +1,6 @@
 //! verify: does what lies on this medium hold? No site, no ledger; works on any machine with the public keys.
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::sync::Mutex;
 
@@ -9,6 +10,7 @@ use crate::batch::index::Index;
 use crate::batch::manifest::Manifest;
 use crate::envelope::Envelope;
 use crate::error::Result;
+use crate::lack;
 use crate::pack::batch_line;
 use crate::policy::{Policy, Verdict};
 use crate::report::{Finding, Observer, VerifiedBatch, VerifyReport, Weight, fold, head_code};
@@ -39,10 +41,10 @@ pub fn verify(
     options: &VerifyOptions,
     observer: &dyn Observer,
 ) -> Result<VerifyReport> {
-    let medium = Medium::scan(medium)?;
+    let medium = Medium::scan(medium, store.ids())?;
     let mut report = VerifyReport::default();
     report.findings.extend(scan_findings(&medium));
-    let (signed, any) = authenticate_all(&medium, store, &mut report.findings);
+    let (signed, any) = authenticate_all(&medium, store, &mut report.findings)?;
     let mut lineages = Lineages::default();
     signed.iter().filter_map(|(_, s)| succession(s)).for_each(|(stream, before)| lineages.add(stream, before));
     let mut batch_files = 0;
@@ -53,7 +55,7 @@ pub fn verify(
             .or_else(|| allowed_finding(signed, &streams, store, &sighting.place));
         match objection {
             Some(finding) => report.findings.push(finding),
-            None => verify_one(&medium, sighting, signed, store, options, observer, &mut report),
+            None => verify_one(&medium, sighting, signed, store, options, observer, &mut report)?,
         }
     }
     report.other_files = medium.file_count().saturating_sub(batch_files);
@@ -64,26 +66,34 @@ pub fn verify(
     Ok(report)
 }
 
+/// A manifest that a trusted key signed, and where it was seen.
+pub type Sighted = (Sighting, Signed<Manifest>);
+
 /// Every different manifest on a medium that a trusted key signed, by stream and number, and whether there was
 /// any sighting at all. What does not hold is a finding.
+///
+/// # Errors
+/// The machine lacks what reading a manifest takes.
 pub fn authenticate_all(
     medium: &Medium,
     store: &TrustStore,
     findings: &mut Vec<Finding>,
-) -> (Vec<(Sighting, Signed<Manifest>)>, bool) {
-    let mut signed: Vec<(Sighting, Signed<Manifest>)> = Vec::new();
+) -> Result<(Vec<Sighted>, bool)> {
+    let mut signed: Vec<Sighted> = Vec::new();
+    let mut known = HashSet::new();
     let mut refused = Vec::new();
     let mut any = false;
     for sighting in medium.sightings() {
+        let sighting = sighting?;
         any = true;
         match authenticate(&sighting, store) {
-            Ok(s) if signed.iter().any(|(_, known)| known.sha256() == s.sha256()) => {}
-            Ok(s) => signed.push((sighting, s)),
+            Ok(s) if known.insert(s.sha256()) => signed.push((sighting, s)),
+            Ok(_) => {}
             Err(finding) => refused.push((sighting.unverified.sha256(), finding)),
         }
     }
     // A copy of a manifest that lies apart from its signatures is no other batch.
-    refused.retain(|(sha256, _)| !signed.iter().any(|(_, s)| s.sha256() == *sha256));
+    refused.retain(|(sha256, _)| !known.contains(sha256));
     findings.extend(refused.into_iter().map(|(_, finding)| finding));
     for (place, why) in medium.unread_manifests() {
         let finding = Finding::new(Weight::Incomplete, "unreadable", format!("this manifest cannot be read: {why}"));
@@ -95,7 +105,7 @@ pub fn authenticate_all(
     }
     fold(findings);
     signed.sort_by_key(|(_, s)| (s.stream, s.sequence));
-    (signed, any)
+    Ok((signed, any))
 }
 
 /// The finding about a medium without any batch.
@@ -117,7 +127,7 @@ fn verify_one(
     options: &VerifyOptions,
     observer: &dyn Observer,
     report: &mut VerifyReport,
-) {
+) -> Result<()> {
     let objections = Mutex::new(Vec::new());
     let judge = |ordinal: usize, bytes: &[u8]| {
         let found = options.policy.as_ref().and_then(|policy| judge(policy, bytes));
@@ -130,7 +140,7 @@ fn verify_one(
         if options.policy.is_some() { Some(&judge) } else { None };
     let checked = check_batch(&medium.shelf_of(sighting), signed, options.threads, each, observer);
     observer.end();
-    match checked {
+    match lack::apart(checked)? {
         Ok(index) => {
             let mut objections = objections.into_inner().expect("no thread panics with it");
             objections.sort_by_key(|o| o.0);
@@ -144,6 +154,7 @@ fn verify_one(
         }
         Err(faults) => report.findings.extend(faults.iter().map(|(name, fault)| part_finding(signed, name, fault))),
     }
+    Ok(())
 }
 
 /// What the policy says of one envelope, in one line.
@@ -176,7 +187,7 @@ fn policy_findings(
 /// What a scan of the medium itself has to say.
 pub fn scan_findings(medium: &Medium) -> Vec<Finding> {
     let unreadable = medium.unreadable.iter().map(|(place, why)| {
-        Finding::new(Weight::Warning, "unreadable", format!("a folder of the medium cannot be read: {why}"))
+        Finding::new(Weight::Warning, "unreadable", format!("this of the medium cannot be read: {why}"))
             .at(place.clone())
     });
     let too_many = medium.too_many.then(|| {
@@ -221,6 +232,12 @@ fn not_authentic(sighting: &Sighting, fault: &NotAuthentic) -> Finding {
             Finding::new(Weight::Incomplete, "cut-signature", "the signature of this manifest is cut off")
                 .at(place)
                 .advise("bring the medium again")
+        }
+        NotAuthentic::NoSignature | NotAuthentic::Unknown { .. } if sighting.unread_signature.is_some() => {
+            let (name, why) = sighting.unread_signature.clone().unwrap_or_default();
+            Finding::new(Weight::Incomplete, "unreadable", format!("the signature {name} cannot be read: {why}"))
+                .at(place)
+                .advise("bring the medium again, or have the batch sent again: airpouch carry MEDIUM --resend N")
         }
         NotAuthentic::NoSignature if sighting.long_signature => Finding::new(
             Weight::False,

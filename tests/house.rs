@@ -89,3 +89,15 @@ fn no_line_of_the_source_is_left_unfinished() {
         }
     }
 }
+
+#[test]
+fn threads_are_started_only_where_a_lack_of_them_is_an_error() {
+    for room in rooms().into_iter().filter(|room| room != "lack") {
+        for file in files_of(&room).into_iter().filter(|f| !f.ends_with("tests.rs")) {
+            let code = code(&file).replace("lack::spawn(", "").replace("lack::spawn_scoped(", "");
+            for word in ["thread::spawn(", "scope.spawn(", "spawn_scoped(", "thread::Builder"] {
+                assert!(!code.contains(word), "{} has {word}: it panics or hides where there is none", file.display());
+            }
+        }
+    }
+}

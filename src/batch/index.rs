@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::io::Read;
+use std::io::{BufRead, BufReader, Read, Write};
 
 use serde::{Deserialize, Serialize};
 use time::OffsetDateTime;
@@ -12,7 +12,8 @@ use crate::batch::manifest::{Lie, Manifest};
 use crate::batch::volume::{self, Compressors, frame_reader};
 use crate::digest::Digest;
 use crate::form;
-use crate::limits::{ENVELOPE_MAX, NAMED_KINDS_MAX};
+use crate::lack::{Lack, Unread};
+use crate::limits::{ENVELOPE_MAX, ID_LENGTH_MAX, INDEX_LINE_MAX, KINDS_LINE_MAX, NAME_MAX, NAMED_KINDS_MAX};
 
 /// What one envelope is, as the index lists it.
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
@@ -68,6 +69,41 @@ fn add_capped(to: &mut BTreeMap<String, u64>, from: &BTreeMap<String, u64>) {
                 *to.entry(key.to_owned()).or_default() += count;
             }
         }
+    }
+}
+
+impl Kinds {
+    /// The first line's bytes. Where the different kinds of all connectors would make it longer than a line may be, they
+    /// count together, for nothing rests on them.
+    fn line(&self) -> Vec<u8> {
+        let line = form::encode(self);
+        if line.len() as u64 <= KINDS_LINE_MAX {
+            return line;
+        }
+        let together = |counts: &BTreeMap<String, u64>| match counts.values().sum::<u64>() {
+            0 => BTreeMap::new(),
+            sum => BTreeMap::from([("*".to_owned(), sum)]),
+        };
+        let folded = |c: &KindCounts| KindCounts { types: together(&c.types), markings: together(&c.markings) };
+        form::encode(&Self { objects: self.objects.iter().map(folded).collect() })
+    }
+
+    fn check(&self, manifest: &Manifest) -> Result<(), Lie> {
+        if self.objects.len() != manifest.connectors.len() {
+            return rule("the index's first line has not one entry for each connector");
+        }
+        let counts = self.objects.iter().flat_map(|c| [&c.types, &c.markings]);
+        for counts in counts {
+            if counts.len() > NAMED_KINDS_MAX + 1 {
+                return rule(format!(
+                    "the index's first line names more than {NAMED_KINDS_MAX} kinds of one connector"
+                ));
+            }
+            if counts.keys().any(|kind| kind.len() > ID_LENGTH_MAX) {
+                return rule(format!("the index's first line names a kind of more than {ID_LENGTH_MAX} bytes"));
+            }
+        }
+        Ok(())
     }
 }
 
@@ -154,71 +190,86 @@ pub struct Index {
     pub lines: Vec<IndexLine>,
 }
 
+/// Whether the names of an index are kept once they were held against the rules. Without them it takes a tenth.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Names {
+    /// For whoever reports single envelopes.
+    Keep,
+    /// For whoever asks only whether a batch holds.
+    Drop,
+}
+
 impl Index {
-    /// Its text: each line in byte form, each ended by LF.
-    pub fn text(&self) -> Vec<u8> {
-        let mut text = form::encode(&self.kinds);
+    /// Its bytes on a shelf: each line in byte form and ended by LF, all in one zstd frame; and the bytes of that text.
+    ///
+    /// # Errors
+    /// What the machine lacks; no other error comes of writing to memory.
+    pub fn pack(&self, compressors: &Compressors) -> Result<(Vec<u8>, u64), Lack> {
+        const TOGETHER: usize = 64 << 10;
+        let lacking = |e: std::io::Error| Lack::of(&e).unwrap_or(Lack::Memory);
+        let mut writer = compressors.frame(Vec::new())?;
+        let mut text = self.kinds.line();
         text.push(b'\n');
+        let mut unpacked = 0;
         for line in &self.lines {
+            if text.len() >= TOGETHER {
+                writer.write_all(&text).map_err(lacking)?;
+                unpacked += text.len() as u64;
+                text.clear();
+            }
             serde_json::to_writer(&mut text, line).expect("a line of ours is always JSON");
             text.push(b'\n');
         }
-        text
+        writer.write_all(&text).map_err(lacking)?;
+        unpacked += text.len() as u64;
+        Ok((writer.finish().map_err(lacking)?, unpacked))
     }
 
-    /// Its bytes on a shelf: the text in one zstd frame.
+    /// Reads the index of a manifest and holds it against that manifest: form, counts, sums, order, layout. It is read line
+    /// by line, so that no more is held than a valid index needs.
     ///
     /// # Errors
-    /// Whatever zstd says.
-    pub fn pack(&self, compressors: &Compressors) -> std::io::Result<(Vec<u8>, u64)> {
-        let text = self.text();
-        let mut writer = compressors.frame(Vec::new())?;
-        std::io::Write::write_all(&mut writer, &text)?;
-        Ok((writer.finish()?, text.len() as u64))
-    }
-
-    /// Reads the index of a manifest and holds it against that manifest: counts, sums, order, layout.
-    ///
-    /// # Errors
-    /// [`Lie`]: the digest held, so it is the signer that contradicts himself.
-    pub fn read(packed: &Checked, manifest: &Manifest) -> Result<Self, Lie> {
-        let text = unpack(packed, manifest.index.unpacked)?;
-        let mut lines = text.split(|b| *b == b'\n');
-        let kinds: Kinds =
-            form::decode(lines.next().unwrap_or_default()).map_err(|e| lie("the index's first line", e))?;
-        let mut parsed = Vec::new();
-        for (at, line) in lines.enumerate() {
-            if line.is_empty() {
-                break;
+    /// [`Lie`]: the digest held, so it is the signer that contradicts himself; or what the machine lacks.
+    pub fn read(packed: &Checked, manifest: &Manifest, names: Names) -> Result<Self, Unread<Lie>> {
+        let mut text = Text::open(packed, manifest.index.unpacked)?;
+        let first = text.line("the index's first line", KINDS_LINE_MAX)?;
+        let kinds: Kinds = form::decode(first.unwrap_or_default())
+            .map_err(|e| lie("the index's first line", e))
+            .map_err(Unread::Fault)?;
+        kinds.check(manifest).map_err(Unread::Fault)?;
+        let mut lines: Vec<IndexLine> = Vec::new();
+        let envelopes = usize::try_from(manifest.totals.envelopes).unwrap_or(usize::MAX);
+        lines.try_reserve_exact(envelopes).map_err(|_| Lack::Memory)?;
+        let mut name_before = String::new();
+        while let Some(line) = text.line("a line of the index", INDEX_LINE_MAX)? {
+            let number = lines.len() + 1;
+            let mut line = read_line(line, number, envelopes).map_err(Unread::Fault)?;
+            let before = lines.last().map(|b| (b.mtime, name_before.as_str()));
+            if before.is_some_and(|before| before > (line.mtime, line.name.as_str())) {
+                return Err(Unread::Fault(Lie::Rule(format!(
+                    "envelope {number} is not in the order of time and name"
+                ))));
             }
-            if at as u64 >= manifest.totals.envelopes {
-                return Err(Lie::Rule("its index has more lines than envelopes".into()));
+            name_before.clone_from(&line.name);
+            if names == Names::Drop {
+                line.name = String::new();
             }
-            parsed.push(form::decode(line).map_err(|e| lie(&format!("the index's line of envelope {}", at + 1), e))?);
+            lines.push(line);
         }
-        let index = Self { kinds, lines: parsed };
-        // Only the text that these lines have is the index's text: so no empty line, no missing line end.
-        let length: usize = index.lines.len();
-        if text.iter().filter(|b| **b == b'\n').count() != length + 1 || text.last() != Some(&b'\n') {
-            return Err(Lie::Rule("its index has an empty line, or none ends it".into()));
-        }
-        index.check(manifest)?;
+        let index = Self { kinds, lines };
+        index.check(manifest).map_err(Unread::Fault)?;
         Ok(index)
     }
 
+    /// Holds the sums over all lines against the manifest.
     fn check(&self, manifest: &Manifest) -> Result<(), Lie> {
-        let rule = |text: String| Err(Lie::Rule(text));
-        if self.kinds.objects.len() != manifest.connectors.len() {
-            return rule("the index's first line has not one entry for each connector".into());
-        }
         if self.lines.len() as u64 != manifest.totals.envelopes {
             return rule(format!("its index lists {} envelopes, not {}", self.lines.len(), manifest.totals.envelopes));
         }
         let mut connectors = vec![0u64; manifest.connectors.len()];
         let mut applicants = vec![0u64; manifest.applicants.len()];
         let mut bytes = 0u64;
-        for (at, line) in self.lines.iter().enumerate() {
-            let number = at + 1;
+        for (number, line) in (1..).zip(&self.lines) {
             let (Some(connector), Some(applicant)) =
                 (connectors.get_mut(line.connector), applicants.get_mut(line.applicant))
             else {
@@ -230,18 +281,14 @@ impl Index {
                 return rule(format!("envelope {number} is larger than an envelope may be"));
             }
             bytes += line.bytes;
-            let before = at.checked_sub(1).map(|b| &self.lines[b]);
-            if before.is_some_and(|b| (b.mtime, b.name.as_str()) > (line.mtime, line.name.as_str())) {
-                return rule(format!("envelope {number} is not in the order of time and name"));
-            }
         }
         if bytes != manifest.totals.bytes {
-            return rule("the sizes in its index do not add up to its totals".into());
+            return rule("the sizes in its index do not add up to its totals");
         }
         if !connectors.iter().copied().eq(manifest.connectors.iter().map(|c| c.envelopes))
             || !applicants.iter().copied().eq(manifest.applicants.iter().map(|a| a.envelopes))
         {
-            return rule("its index counts connectors or applicants otherwise than its manifest".into());
+            return rule("its index counts connectors or applicants otherwise than its manifest");
         }
         let mut rest = self.lines.as_slice();
         for v in &manifest.volumes {
@@ -265,19 +312,78 @@ impl Index {
     }
 }
 
-fn unpack(packed: &Checked, unpacked: u64) -> Result<Vec<u8>, Lie> {
-    let broken = |e: std::io::Error| Lie::Rule(format!("its index is no zstd frame of the format ({e})"));
-    let mut reader = frame_reader(packed.bytes()).map_err(broken)?;
-    // What is declared is an upper bound, not an order for memory: the text grows as it comes.
-    let mut text = Vec::new();
-    reader.by_ref().take(unpacked + 1).read_to_end(&mut text).map_err(broken)?;
-    if text.len() as u64 != unpacked {
-        return Err(Lie::Rule("its index does not have the size that the manifest says".into()));
+/// One line that stands for an envelope, in form and within the bounds of its texts.
+fn read_line(line: &[u8], number: usize, envelopes: usize) -> Result<IndexLine, Lie> {
+    if line.is_empty() {
+        return rule(NO_LINES);
     }
-    if !volume::at_end(reader) {
-        return Err(Lie::Rule("bytes follow the index's frame".into()));
+    if number > envelopes {
+        return rule("its index has more lines than envelopes");
     }
-    Ok(text)
+    let line: IndexLine = form::decode(line).map_err(|e| lie(&format!("the index's line of envelope {number}"), e))?;
+    if line.name.len() > NAME_MAX {
+        return rule(format!(
+            "the name of envelope {number} has {} bytes; a name has {NAME_MAX} at most",
+            line.name.len()
+        ));
+    }
+    Ok(line)
+}
+
+const NO_LINES: &str = "its index has an empty line, or none ends it";
+
+/// The text of an index as it comes out of its frame, a line at a time.
+struct Text<'a> {
+    frame: BufReader<zstd::Decoder<'static, &'a [u8]>>,
+    line: Vec<u8>,
+    read: u64,
+    unpacked: u64,
+}
+
+impl<'a> Text<'a> {
+    fn open(packed: &'a Checked, unpacked: u64) -> Result<Self, Lack> {
+        Ok(Self { frame: BufReader::new(frame_reader(packed.bytes())?), line: Vec::new(), read: 0, unpacked })
+    }
+
+    /// The next line without its LF; none at the end, which must be where the manifest says.
+    fn line(&mut self, what: &str, longest: u64) -> Result<Option<&[u8]>, Unread<Lie>> {
+        self.line.clear();
+        let most = longest.min(self.unpacked - self.read);
+        self.frame.by_ref().take(most + 1).read_until(b'\n', &mut self.line).map_err(broken)?;
+        self.read += self.line.len() as u64;
+        let at_end = self.line.last() != Some(&b'\n');
+        if self.read > self.unpacked || (at_end && self.read < self.unpacked && self.line.len() as u64 <= most) {
+            return fault("its index does not have the size that the manifest says");
+        }
+        if !at_end {
+            return Ok(Some(&self.line[..self.line.len() - 1]));
+        }
+        if self.line.len() as u64 > most {
+            return fault(format!("{what} is longer than {longest} bytes"));
+        }
+        if !self.line.is_empty() {
+            return fault(NO_LINES);
+        }
+        match volume::at_end(self.frame.get_mut()).map_err(broken)? {
+            true => Ok(None),
+            false => fault("bytes follow the index's frame"),
+        }
+    }
+}
+
+fn broken(e: std::io::Error) -> Unread<Lie> {
+    match Lack::of(&e) {
+        Some(lack) => Unread::Lack(lack),
+        None => Unread::Fault(Lie::Rule(format!("its index is no zstd frame of the format ({e})"))),
+    }
+}
+
+fn fault<T>(text: impl Into<String>) -> Result<T, Unread<Lie>> {
+    Err(Unread::Fault(Lie::Rule(text.into())))
+}
+
+fn rule<T>(text: impl Into<String>) -> Result<T, Lie> {
+    Err(Lie::Rule(text.into()))
 }
 
 fn lie(what: &str, form: form::NotInForm) -> Lie {
@@ -315,5 +421,18 @@ mod tests {
         }
         assert_eq!(counts.types.len(), NAMED_KINDS_MAX + 1);
         assert_eq!(counts.types["*"], 88);
+    }
+
+    #[test]
+    fn first_line_that_would_be_too_long_counts_all_kinds_together() {
+        let kinds = |n: u64| (0..n).map(|n| (format!("{n:0>1000}"), 2)).collect::<BTreeMap<_, u64>>();
+        let entry = KindCounts { types: kinds(200), markings: BTreeMap::new() };
+        let few = Kinds { objects: vec![entry.clone()] };
+        assert_eq!(few.line(), form::encode(&few));
+        let many = Kinds { objects: vec![entry; 100] };
+        assert_eq!(
+            many.line(),
+            format!("{{\"objects\":[{}]}}", [r#"{"types":{"*":400},"markings":{}}"#; 100].join(",")).as_bytes()
+        );
     }
 }

@@ -6,11 +6,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::{Checked, name};
 use crate::digest::Digest;
-use crate::envelope::{Connector, Scope};
+use crate::envelope::{Connector, Scope, is_connector_id};
 use crate::form::{self, NotInForm};
 use crate::limits::{
-    HISTORY_LENGTH, INDEX_PACKED_MAX, INDEX_UNPACKED_MAX, MANIFEST_MAX, NUMBER_MAX, PARTIES_MAX, VOLUME_PACKED_MAX,
-    VOLUME_UNPACKED_MAX, VOLUMES_MAX,
+    BATCH_ENVELOPES_MAX, HISTORY_LENGTH, INDEX_PACKED_MAX, INDEX_UNPACKED_MAX, MANIFEST_MAX, NUMBER_MAX, PARTIES_MAX,
+    PARTY_TEXT_MAX, VOLUME_PACKED_MAX, VOLUME_UNPACKED_MAX, VOLUMES_MAX,
 };
 use crate::stream::{Link, Sequence, Size, StreamId, is_zone};
 
@@ -136,6 +136,21 @@ impl ConnectorEntry {
         }
     }
 
+    /// Its texts are such as a valid envelope has; `number` is its place in the list.
+    fn check_texts(&self, number: usize) -> Result<(), Lie> {
+        require(is_connector_id(&self.id), || {
+            format!("the id of connector {number} is not of the form [A-Za-z0-9_-]{{1,128}}")
+        })?;
+        let scope = match &self.scope {
+            None => 0,
+            Some(ScopeEntry::Text(text)) => text.len(),
+            Some(ScopeEntry::List(list)) => list.iter().map(|text| text.len() + 1).sum(),
+        };
+        require([self.name.len(), self.kind.len(), scope].iter().all(|bytes| *bytes <= PARTY_TEXT_MAX), || {
+            format!("a text of connector {number} has more than {PARTY_TEXT_MAX} bytes")
+        })
+    }
+
     /// Whether this is the entry of that connector.
     pub fn is_of(&self, connector: &Connector) -> bool {
         Self { envelopes: 0, ..self.clone() } == Self::of(connector)
@@ -180,6 +195,13 @@ pub struct VolumeEntry {
     pub unpacked: u64,
     /// Envelopes in it.
     pub envelopes: u64,
+}
+
+impl VolumeEntry {
+    /// The volume as a part.
+    pub fn part(&self) -> Part<'_> {
+        Part { name: &self.name, bytes: self.bytes, sha256: self.sha256 }
+    }
 }
 
 /// A file that a manifest names: name, bytes and digest as it lies on a shelf.
@@ -234,7 +256,7 @@ impl Manifest {
 
     /// Volumes and index: the files that it names, in the order in which they are placed.
     pub fn parts(&self) -> impl Iterator<Item = Part<'_>> {
-        let volumes = self.volumes.iter().map(|v| Part { name: &v.name, bytes: v.bytes, sha256: v.sha256 });
+        let volumes = self.volumes.iter().map(VolumeEntry::part);
         volumes.chain([self.index_part()])
     }
 
@@ -274,7 +296,10 @@ impl Manifest {
         let printable = version.bytes().all(|b| b.is_ascii_graphic());
         require(!version.is_empty() && version.len() <= 64 && printable, || {
             "its producer is not `airpouch <version>`".into()
-        })
+        })?;
+        self.connectors.iter().enumerate().try_for_each(|(at, c)| c.check_texts(at + 1))?;
+        let fits = |a: &ApplicantEntry| a.id.as_ref().is_none_or(|id| id.len() <= PARTY_TEXT_MAX);
+        require(self.applicants.iter().all(fits), || format!("an applicant's id has more than {PARTY_TEXT_MAX} bytes"))
     }
 
     fn check_numbers(&self) -> Result<(), Lie> {
@@ -287,6 +312,9 @@ impl Manifest {
             self.before.bytes,
         ];
         require(numbers.iter().all(|n| *n <= NUMBER_MAX), || "a number is 2^53 or more".into())?;
+        require(self.totals.envelopes <= BATCH_ENVELOPES_MAX, || {
+            format!("it has more than {BATCH_ENVELOPES_MAX} envelopes")
+        })?;
         require(self.volumes.len() <= VOLUMES_MAX, || "it names more than 9999 volumes".into())?;
         let parties = self.connectors.len().max(self.applicants.len());
         require(parties <= PARTIES_MAX, || format!("it names more than {PARTIES_MAX} connectors or applicants"))?;

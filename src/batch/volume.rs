@@ -10,16 +10,17 @@
 //! The reader makes the header that it expects and compares; it never takes a name, a size or a type from
 //! the medium. Decompression runs in a thread of its own, beside digesting.
 
-use std::io::{self, BufRead, Read, Write};
+use std::io::{self, Read, Write};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::sync::{Arc, Mutex};
 
-use zstd::stream::raw::{CParameter, Encoder, Operation};
+use zstd::stream::raw::{CParameter, Encoder, InBuffer, Operation, OutBuffer};
 use zstd::stream::zio::Writer;
 
 use crate::batch::Checked;
 use crate::batch::index::{IndexLine, Mtime};
 use crate::digest::{Digest, DigestingWriter, Hasher};
+use crate::lack::{self, Lack, Unread};
 use crate::limits::WINDOW_LOG;
 
 /// Bytes of the two zero blocks that end a tar stream.
@@ -69,18 +70,18 @@ impl Compressors {
     /// A writer of one frame in the form of the format.
     ///
     /// # Errors
-    /// Whatever zstd says of its parameters.
-    pub fn frame<W: Write>(&self, inner: W) -> io::Result<FrameWriter<W>> {
+    /// [`Lack`]: zstd has no memory, or no thread for its workers.
+    pub fn frame<W: Write>(&self, inner: W) -> Result<FrameWriter<W>, Lack> {
         let spare = self.spare.lock().expect("no thread panics with it").pop();
-        let mut encoder = match spare {
-            Some(encoder) => encoder,
-            None => new_encoder(self.workers)?,
+        let encoder = match spare {
+            Some(mut encoder) => encoder.reinit().map(|()| encoder).map_err(|_| Lack::Memory)?,
+            None => new_encoder(self.workers).or_else(|_| new_encoder(1)).map_err(|_| memory_or_threads())?,
         };
-        encoder.reinit()?;
         Ok(FrameWriter { writer: Writer::new(inner, encoder), home: self.clone() })
     }
 }
 
+/// An encoder that has its workers and their memory.
 fn new_encoder(workers: u32) -> io::Result<Encoder<'static>> {
     let mut encoder = Encoder::new(LEVEL)?;
     for parameter in [
@@ -99,7 +100,16 @@ fn new_encoder(workers: u32) -> io::Result<Encoder<'static>> {
     ] {
         encoder.set_parameter(parameter)?;
     }
+    // zstd makes its workers with the first byte. One that is forgotten again shows what is lacking before anything is
+    // written; what was made stays.
+    encoder.run(&mut InBuffer::around(&[0]), &mut OutBuffer::around(&mut [0u8; 1][..]))?;
+    encoder.reinit()?;
     Ok(encoder)
+}
+
+/// zstd says "not enough memory" also where it gets no thread. Nothing else can be wrong with a frame that has not begun.
+fn memory_or_threads() -> Lack {
+    lack::threads(1).err().unwrap_or(Lack::Memory)
 }
 
 /// One zstd frame that is being written.
@@ -135,16 +145,20 @@ impl<W: Write> Write for FrameWriter<W> {
 /// Opens one frame; larger windows than the format's are refused, a second frame is not read.
 ///
 /// # Errors
-/// Whatever zstd says.
-pub fn frame_reader(packed: &[u8]) -> io::Result<zstd::Decoder<'static, &[u8]>> {
-    let mut decoder = zstd::Decoder::with_buffer(packed)?.single_frame();
-    decoder.window_log_max(WINDOW_LOG)?;
+/// [`Lack::Memory`]: nothing has been read yet, so nothing else can be wrong.
+pub fn frame_reader(packed: &[u8]) -> Result<zstd::Decoder<'static, &[u8]>, Lack> {
+    let decoder = zstd::Decoder::with_buffer(packed).map_err(|_| Lack::Memory)?;
+    let mut decoder = decoder.single_frame();
+    decoder.window_log_max(WINDOW_LOG).map_err(|_| Lack::Memory)?;
     Ok(decoder)
 }
 
 /// Whether a frame has been read whole and nothing follows it.
-pub fn at_end(mut decoder: zstd::Decoder<'static, &[u8]>) -> bool {
-    matches!(decoder.read(&mut [0; 1]), Ok(0)) && decoder.finish().is_empty()
+///
+/// # Errors
+/// What zstd says of the frame's end.
+pub fn at_end(decoder: &mut zstd::Decoder<'static, &[u8]>) -> io::Result<bool> {
+    Ok(decoder.read(&mut [0; 1])? == 0 && decoder.get_ref().is_empty())
 }
 
 /// What a finished volume is.
@@ -172,7 +186,7 @@ impl<W: Write> VolumeWriter<W> {
     ///
     /// # Errors
     /// As [`Compressors::frame`].
-    pub fn new(inner: W, compressors: &Compressors) -> io::Result<Self> {
+    pub fn new(inner: W, compressors: &Compressors) -> Result<Self, Lack> {
         Ok(Self { frame: compressors.frame(DigestingWriter::new(inner))?, unpacked: 0, envelopes: 0 })
     }
 
@@ -231,27 +245,35 @@ pub enum VolumeFault {
 /// What a reader of a volume gets: the pieces of each envelope, then word that its digest held.
 pub trait EnvelopeTaker {
     /// A piece of the envelope that is being read; `whole` is its size.
-    fn piece(&mut self, piece: &[u8], whole: u64);
+    ///
+    /// # Errors
+    /// [`Lack::Memory`]: there is no room for it.
+    fn piece(&mut self, piece: &[u8], whole: u64) -> Result<(), Lack>;
     /// The envelope with this ordinal is complete and has its digest. `false` stops the reading.
     fn complete(&mut self, ordinal: usize) -> bool;
 }
 
-/// Reads a volume against its index lines; `first` is the ordinal of the first one.
+/// Reads a volume against its index lines; `first` is the ordinal of the first one. Decompression runs in a thread of its
+/// own where there is one to be had.
 ///
 /// # Errors
-/// [`VolumeFault`], after all that stood before the fault was handed over.
+/// [`VolumeFault`], after all that stood before the fault was handed over; or what the machine lacks.
 pub fn read(
     packed: &Checked,
     lines: &[IndexLine],
     first: usize,
     taker: &mut impl EnvelopeTaker,
-) -> Result<(), VolumeFault> {
+) -> Result<(), Unread<VolumeFault>> {
+    let unpacked = lines.iter().map(|l| room(l.bytes)).sum::<u64>() + END;
     std::thread::scope(|scope| {
         let (full, pieces) = sync_channel(PIECES_WAITING);
         let (back, empty) = sync_channel(PIECES_WAITING + 2);
-        let unpacked = lines.iter().map(|l| room(l.bytes)).sum::<u64>() + END;
-        scope.spawn(move || decompress(packed, unpacked, &full, &empty));
-        let mut tar = TarStream { pieces, back, piece: Vec::new(), at: 0 };
+        let beside = lack::spawn_scoped(scope, move || decompress(packed, unpacked, &full, &empty));
+        let source = match beside {
+            Ok(_) => Source::Beside { pieces, back },
+            Err(_) => Source::Here(Frame::new(packed, unpacked)?),
+        };
+        let mut tar = TarStream { source, piece: Vec::new(), at: 0 };
         for (ordinal, line) in (first..).zip(lines) {
             if !tar.envelope(ordinal, line, taker)? {
                 return Ok(());
@@ -261,115 +283,148 @@ pub fn read(
     })
 }
 
-type Piece = Result<Vec<u8>, String>;
+/// A frame that is being decompressed to the size that is declared, and no further.
+struct Frame<'a> {
+    decoder: zstd::Decoder<'static, &'a [u8]>,
+    left: u64,
+}
 
-/// Sends the frame's bytes piece by piece, one more than declared at most; an `Err` ends it.
-fn decompress(packed: &Checked, unpacked: u64, full: &SyncSender<Piece>, empty: &Receiver<Vec<u8>>) {
-    let run = || -> io::Result<()> {
-        let mut decoder = frame_reader(packed.bytes())?;
-        let mut left = unpacked;
-        while left > 0 {
-            let mut piece = empty.try_recv().unwrap_or_default();
-            piece.resize(PIECE.min(left as usize), 0);
-            decoder.read_exact(&mut piece)?;
-            left -= piece.len() as u64;
-            if full.send(Ok(piece)).is_err() {
-                return Ok(());
-            }
+impl<'a> Frame<'a> {
+    fn new(packed: &'a Checked, unpacked: u64) -> Result<Self, Lack> {
+        Ok(Self { decoder: frame_reader(packed.bytes())?, left: unpacked })
+    }
+
+    /// Fills the piece with what comes next; it is empty at the end, which is the frame's end too.
+    fn next(&mut self, piece: &mut Vec<u8>) -> Result<(), Unread<VolumeFault>> {
+        let bytes = self.left.min(PIECE as u64) as usize;
+        lack::reserve(piece, bytes as u64)?;
+        piece.resize(bytes, 0);
+        self.decoder.read_exact(piece).map_err(frame)?;
+        self.left -= bytes as u64;
+        if bytes == 0 && !at_end(&mut self.decoder).map_err(frame)? {
+            return Err(Unread::Fault(VolumeFault::Frame("more bytes than the manifest says".to_owned())));
         }
-        if at_end(decoder) { Ok(()) } else { Err(io::Error::other("more bytes than the manifest says")) }
-    };
-    if let Err(e) = run() {
-        let _ = full.send(Err(e.to_string()));
+        Ok(())
     }
 }
 
-struct TarStream {
-    pieces: Receiver<Piece>,
-    back: SyncSender<Vec<u8>>,
+type Piece = Result<Vec<u8>, Unread<VolumeFault>>;
+
+/// Sends the frame's bytes piece by piece; an empty piece or an `Err` ends it.
+fn decompress(packed: &Checked, unpacked: u64, full: &SyncSender<Piece>, empty: &Receiver<Vec<u8>>) {
+    let run = || -> Result<(), Unread<VolumeFault>> {
+        let mut frame = Frame::new(packed, unpacked)?;
+        loop {
+            let mut piece = empty.try_recv().unwrap_or_default();
+            frame.next(&mut piece)?;
+            let is_last = piece.is_empty();
+            if full.send(Ok(piece)).is_err() || is_last {
+                return Ok(());
+            }
+        }
+    };
+    if let Err(fault) = run() {
+        // Nobody hears it where the reading has stopped before.
+        let _ = full.send(Err(fault));
+    }
+}
+
+/// Where the pieces of a frame come from.
+enum Source<'a> {
+    Beside { pieces: Receiver<Piece>, back: SyncSender<Vec<u8>> },
+    Here(Frame<'a>),
+}
+
+struct TarStream<'a> {
+    source: Source<'a>,
     piece: Vec<u8>,
     at: usize,
 }
 
-impl TarStream {
+impl TarStream<'_> {
     fn envelope(
         &mut self,
         ordinal: usize,
         line: &IndexLine,
         taker: &mut impl EnvelopeTaker,
-    ) -> Result<bool, VolumeFault> {
+    ) -> Result<bool, Unread<VolumeFault>> {
         let mut found = [0; 512];
-        self.read_exact(&mut found).map_err(frame)?;
+        self.read_exact(&mut found)?;
         if found != header(ordinal, line.bytes, line.mtime) {
-            return Err(VolumeFault::Entry(ordinal));
+            return Err(Unread::Fault(VolumeFault::Entry(ordinal)));
         }
         let mut hasher = Hasher::new();
         let mut left = line.bytes as usize;
         while left > 0 {
-            let available = self.fill_buf().map_err(frame)?;
+            let available = self.available()?;
             let piece = &available[..available.len().min(left)];
             hasher.update(piece);
-            taker.piece(piece, line.bytes);
+            taker.piece(piece, line.bytes)?;
             let taken = piece.len();
             left -= taken;
-            self.consume(taken);
+            self.at += taken;
         }
         if hasher.finish() != line.sha256 {
-            return Err(VolumeFault::Envelope(ordinal));
+            return Err(Unread::Fault(VolumeFault::Envelope(ordinal)));
         }
         let mut padding = [0; 512];
         let padding = &mut padding[..(room(line.bytes) - BLOCK - line.bytes) as usize];
-        self.read_exact(padding).map_err(frame)?;
+        self.read_exact(padding)?;
         if padding.iter().any(|b| *b != 0) {
-            return Err(VolumeFault::Padding(ordinal));
+            return Err(Unread::Fault(VolumeFault::Padding(ordinal)));
         }
         Ok(taker.complete(ordinal))
     }
 
-    /// The two zero blocks, and then the end that [`decompress`] vouches for by closing the channel.
-    fn end(&mut self) -> Result<(), VolumeFault> {
+    /// The two zero blocks, and then the frame's end.
+    fn end(&mut self) -> Result<(), Unread<VolumeFault>> {
         let mut end = [1; END as usize];
-        self.read_exact(&mut end).map_err(frame)?;
-        if end.iter().any(|b| *b != 0) {
-            return Err(VolumeFault::Tail);
+        self.read_exact(&mut end)?;
+        if end.iter().any(|b| *b != 0) || !self.more()?.is_empty() {
+            return Err(Unread::Fault(VolumeFault::Tail));
         }
-        match self.fill_buf() {
-            Ok([]) => Ok(()),
-            Ok(_) => Err(VolumeFault::Tail),
-            Err(e) => Err(frame(e)),
+        Ok(())
+    }
+
+    fn read_exact(&mut self, out: &mut [u8]) -> Result<(), Unread<VolumeFault>> {
+        let mut done = 0;
+        while done < out.len() {
+            let available = self.available()?;
+            let n = available.len().min(out.len() - done);
+            out[done..done + n].copy_from_slice(&available[..n]);
+            self.at += n;
+            done += n;
+        }
+        Ok(())
+    }
+
+    /// What comes next, which is something.
+    fn available(&mut self) -> Result<&[u8], Unread<VolumeFault>> {
+        match self.more()? {
+            [] => Err(Unread::Fault(VolumeFault::Frame("it ends too early".to_owned()))),
+            some => Ok(some),
         }
     }
-}
 
-impl Read for TarStream {
-    fn read(&mut self, out: &mut [u8]) -> io::Result<usize> {
-        let available = self.fill_buf()?;
-        let n = available.len().min(out.len());
-        out[..n].copy_from_slice(&available[..n]);
-        self.consume(n);
-        Ok(n)
-    }
-}
-
-impl BufRead for TarStream {
-    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+    /// What comes next, or nothing at the end.
+    fn more(&mut self) -> Result<&[u8], Unread<VolumeFault>> {
         if self.at == self.piece.len() {
-            let next = match self.pieces.recv() {
-                Ok(Ok(piece)) => piece,
-                Ok(Err(said)) => return Err(io::Error::other(said)),
-                Err(_) => Vec::new(),
-            };
-            let _ = self.back.try_send(std::mem::replace(&mut self.piece, next));
+            match &mut self.source {
+                Source::Here(frame) => frame.next(&mut self.piece)?,
+                Source::Beside { pieces, back } => {
+                    let next = pieces.recv().unwrap_or_else(|_| Ok(Vec::new()))?;
+                    let _ = back.try_send(std::mem::replace(&mut self.piece, next));
+                }
+            }
             self.at = 0;
         }
         Ok(&self.piece[self.at..])
     }
-
-    fn consume(&mut self, n: usize) {
-        self.at += n;
-    }
 }
 
-fn frame(e: io::Error) -> VolumeFault {
-    VolumeFault::Frame(e.to_string())
+fn frame(e: io::Error) -> Unread<VolumeFault> {
+    match Lack::of(&e) {
+        Some(lack) => Unread::Lack(lack),
+        None => Unread::Fault(VolumeFault::Frame(e.to_string())),
+    }
 }

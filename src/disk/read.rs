@@ -31,7 +31,8 @@ fn open_with(path: &Path, flags: OFlags) -> io::Result<File> {
 /// The system refused.
 pub fn read_bounded(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let file = open_regular(path)?;
-    let mut bytes = Vec::with_capacity((file.metadata()?.len().min(limit) + 1) as usize);
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact((file.metadata()?.len().min(limit) + 1) as usize)?;
     file.take(limit + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
@@ -78,11 +79,13 @@ fn read_aligned(mut file: File, limit: u64) -> io::Result<Vec<u8>> {
     let mut room = vec![0u8; PIECE + ALIGN];
     let start = room.as_ptr().align_offset(ALIGN);
     let piece = &mut room[start..start + PIECE];
-    let mut bytes = Vec::with_capacity((file.metadata()?.len().min(limit) + 1) as usize);
+    let mut bytes = Vec::new();
+    bytes.try_reserve_exact((file.metadata()?.len().min(limit) + 1) as usize)?;
     loop {
         match file.read(piece) {
             Ok(0) => return Ok(bytes),
             Ok(n) => {
+                bytes.try_reserve(n)?;
                 bytes.extend_from_slice(&piece[..n]);
                 if n % ALIGN != 0 || bytes.len() as u64 > limit {
                     return Ok(bytes);

@@ -1,9 +1,12 @@
 //! admit: may this batch be delivered, and is it its turn? What is judged is a value; so is the answer.
 
 use super::{ImportOptions, OnGap, take};
+use crate::batch::index::Names;
 use crate::batch::manifest::Manifest;
 use crate::batch::name;
 use crate::digest::Digest;
+use crate::error::Result;
+use crate::lack;
 use crate::ledger::delivered::IncomingRow;
 use crate::report::{Finding, Weight};
 use crate::shelf::PartFault;
@@ -12,7 +15,7 @@ use crate::shelf::kept::KeptShelf;
 use crate::site::Site;
 use crate::stream::{Lineages, Link, Position, Standing};
 use crate::text::{count, size};
-use crate::trust::TrustStore;
+use crate::trust::{Signed, TrustStore, Unverified};
 use crate::verify::{allowed_finding, part_finding, zone_finding};
 
 /// Why a batch of the inbox cannot even be looked at.
@@ -32,25 +35,49 @@ pub enum Refusal {
 }
 
 /// Opens a batch of the inbox as far as admission needs: signatures, manifest, index. `lineages` says which stream
-/// goes on from which.
+/// goes on from which. The inner result is about the batch.
 ///
 /// # Errors
-/// [`Refusal`].
+/// What the machine lacks to look at it, which says nothing of the batch.
 pub fn open(
     site: &Site,
     lineages: &Lineages,
     store: &TrustStore,
     options: &ImportOptions,
     row: &IncomingRow,
-) -> Result<Link, Refusal> {
-    let not_now =
-        |code: &'static str, what: String| Refusal::NotNow(Finding::new(Weight::False, code, what).at(place_of(row)));
-    let lost = |name: &str, fault: PartFault| Refusal::Lost { name: name.to_owned(), fault };
+) -> Result<std::result::Result<Link, Refusal>> {
+    let lost = |name: &str, fault: PartFault| Ok(Err(Refusal::Lost { name: name.to_owned(), fault }));
     let manifest_name = name::manifest(row.manifest.stream, row.manifest.sequence);
     let shelf = KeptShelf::new(take::folder(site, row.batch_id()));
-    let unverified = shelf
-        .unverified(row.manifest.stream, row.manifest.sequence)
-        .map_err(|_| lost(&manifest_name, PartFault::Missing))?;
+    let unverified = match shelf.unverified(row.manifest.stream, row.manifest.sequence) {
+        Ok(unverified) => unverified,
+        Err(error) if error.lack.is_some() => return Err(error),
+        Err(_) => return lost(&manifest_name, PartFault::Missing),
+    };
+    let signed = match allowed(unverified, lineages, store, options, row) {
+        Ok(signed) => signed,
+        Err(refusal) => return Ok(Err(refusal)),
+    };
+    if let Some(part) = signed.parts().find(|p| !shelf.has(p)) {
+        return lost(part.name, PartFault::Missing);
+    }
+    match lack::apart(read_index(&shelf, &signed, Names::Drop))? {
+        Ok(_) => Ok(Ok(signed.link(signed.sha256()))),
+        Err(fault @ PartFault::Lie(_)) => Ok(Err(Refusal::Never(part_finding(&signed, &signed.index.name, &fault)))),
+        Err(fault) => lost(&signed.index.name, fault),
+    }
+}
+
+/// The manifest of a batch of the inbox, if it is the one that was taken and may be signed by whoever signed it.
+fn allowed(
+    unverified: Unverified,
+    lineages: &Lineages,
+    store: &TrustStore,
+    options: &ImportOptions,
+    row: &IncomingRow,
+) -> std::result::Result<Signed<Manifest>, Refusal> {
+    let not_now =
+        |code: &'static str, what: String| Refusal::NotNow(Finding::new(Weight::False, code, what).at(place_of(row)));
     let authentic = store.authenticate(unverified).map_err(|e| not_now("no-longer-trusted", e.to_string()))?;
     let signed = authentic.into_signed(Manifest::parse).map_err(|e| not_now("changed-in-inbox", e.to_string()))?;
     if signed.sha256() != row.sha256 {
@@ -60,16 +87,9 @@ pub fn open(
         return Err(Refusal::NotNow(finding));
     }
     let streams = lineages.of(signed.stream, signed.succeeds.map(|s| s.stream));
-    if let Some(finding) = allowed_finding(&signed, &streams, store, &place_of(row)) {
-        return Err(Refusal::NotNow(finding));
-    }
-    if let Some(part) = signed.parts().find(|p| !shelf.has(p)) {
-        return Err(lost(part.name, PartFault::Missing));
-    }
-    match read_index(&shelf, &signed) {
-        Ok(_) => Ok(signed.link(signed.sha256())),
-        Err(fault @ PartFault::Lie(_)) => Err(Refusal::Never(part_finding(&signed, &signed.index.name, &fault))),
-        Err(fault) => Err(lost(&signed.index.name, fault)),
+    match allowed_finding(&signed, &streams, store, &place_of(row)) {
+        Some(finding) => Err(Refusal::NotNow(finding)),
+        None => Ok(signed),
     }
 }
 

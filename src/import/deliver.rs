@@ -9,11 +9,12 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use super::decide::{self, Decision, Known, Rules, decide};
 use super::unpack::{UnpackedEnvelope, unpack};
 use super::{ImportOptions, take};
-use crate::batch::index::Index;
+use crate::batch::index::{Index, Names};
 use crate::digest::Digest;
 use crate::disk;
 use crate::envelope::{Envelope, NotAnEnvelope};
 use crate::error::{Error, Result};
+use crate::lack;
 use crate::ledger::Ledger;
 use crate::ledger::delivered::{Aside, AsideRow, Group, IncomingRow, KnownBefore, State};
 use crate::limits::PLACING_GROUP;
@@ -168,6 +169,8 @@ impl<'a> Delivering<'a> {
         };
         match set_aside::get(self.site, kind, row.sha256) {
             Ok(bytes) => self.one_set_aside(row, kind, known, bytes),
+            // What the machine lacks to read it says nothing of the file.
+            Err(cause) if cause.lack.is_some() => Err(cause),
             Err(cause) => self.lost_from_site(row, cause),
         }
     }
@@ -238,7 +241,7 @@ impl<'a> Delivering<'a> {
         self.has_deferred = false;
         self.forked = self.ledger.shares_its_number(row.id)?;
         let shelf = KeptShelf::new(take::folder(self.site, row.batch_id()));
-        let index = match read_index(&shelf, &row.manifest) {
+        let index = match lack::apart(read_index(&shelf, &row.manifest, Names::Keep))? {
             Ok(index) => index,
             Err(fault) => return self.spoiled(row, &row.manifest.index.name, &fault),
         };

@@ -12,7 +12,7 @@ use crate::batch::{Checked, name};
 use crate::digest::Digest;
 use crate::disk;
 use crate::error::{Error, Result};
-use crate::lack::Lack;
+use crate::lack::{self, Lack};
 use crate::ledger::Ledger;
 use crate::ledger::delivered::{BatchId, IncomingRow, Standing, State};
 use crate::pack::batch_line;
@@ -116,9 +116,9 @@ pub fn take(
     observer: &dyn Observer,
     report: &mut ImportReport,
 ) -> Result<BTreeSet<Digest>> {
-    let medium = Medium::scan(medium)?;
+    let medium = Medium::scan(medium, store.ids())?;
     report.findings.extend(scan_findings(&medium));
-    let (signed, any) = authenticate_all(&medium, store, &mut report.findings);
+    let (signed, any) = authenticate_all(&medium, store, &mut report.findings)?;
     if !any {
         report.findings.push(no_batch());
     }
@@ -255,24 +255,22 @@ fn fetch_ahead(
     threads: usize,
     mut each: impl FnMut(&Part<'_>, std::result::Result<Checked, PartFault>) -> Result<bool>,
 ) -> Result<bool> {
-    if threads == 1 {
-        // All in one thread, so that a test can stop it at each of its system calls.
-        for part in parts {
-            if !each(part, from.fetch(part))? {
-                return Ok(false);
-            }
-        }
-        return Ok(true);
-    }
     std::thread::scope(|scope| {
         let (sender, fetched) = sync_channel(0);
-        scope.spawn(move || {
-            // Nobody takes any more: the room has ended, or an error stops the run.
-            parts.iter().try_for_each(|part| sender.send(from.fetch(part)).map_err(drop))
+        // With one thread all is done in it, so that a test can stop it at each of its system calls.
+        let beside = (threads > 1).then(|| {
+            lack::spawn_scoped(scope, move || {
+                // Nobody takes any more: the room has ended, or an error stops the run.
+                parts.iter().try_for_each(|part| sender.send(from.fetch(part)).map_err(drop))
+            })
         });
+        let is_beside = matches!(beside, Some(Ok(_)));
         for part in parts {
-            let fetched = fetched.recv().map_err(|_| Error::failed("the thread that reads the medium has ended"))?;
-            if !each(part, fetched)? {
+            let fetched = match is_beside {
+                true => fetched.recv().map_err(|_| Error::failed("the thread that reads the medium has ended"))?,
+                false => from.fetch(part),
+            };
+            if !each(part, lack::apart(fetched)?)? {
                 return Ok(false);
             }
         }

@@ -3,10 +3,11 @@
 use std::collections::VecDeque;
 use std::sync::{Condvar, Mutex};
 
-use crate::batch::index::Index;
-use crate::batch::manifest::Manifest;
+use crate::batch::index::{Index, IndexLine};
+use crate::batch::manifest::{Manifest, VolumeEntry};
 use crate::batch::volume::{self, EnvelopeTaker};
 use crate::envelope::{Envelope, NotAnEnvelope};
+use crate::lack::{self, Lack, Unread};
 use crate::shelf::kept::KeptShelf;
 use crate::shelf::{PartFault, Shelf};
 use crate::sink::{Examined, Examiner, Unfit};
@@ -37,8 +38,8 @@ impl UnpackedEnvelope {
 /// Hands over a batch's envelopes in order until `each` fails or a volume does.
 ///
 /// # Errors
-/// What `each` says; or the volume's name and its fault, after all that stood before it.
-pub fn unpack<E>(
+/// What `each` says, or what the machine lacks; or the volume's name and its fault, after all that stood before it.
+pub fn unpack<E: From<Lack>>(
     shelf: &KeptShelf,
     manifest: &Manifest,
     index: &Index,
@@ -54,48 +55,100 @@ pub fn unpack<E>(
         for (at, queue) in queues.iter().enumerate() {
             while started < queues.len() && started < at + ahead {
                 let (entry, (first, lines), queue) = (&manifest.volumes[started], volumes[started], &queues[started]);
-                scope.spawn(move || {
+                let volume = Volume { shelf, entry, lines, first };
+                let beside = lack::spawn_scoped(scope, move || {
                     let _guard = EndOnPanic(queue);
-                    let part =
-                        crate::batch::manifest::Part { name: &entry.name, bytes: entry.bytes, sha256: entry.sha256 };
-                    let read = shelf.fetch(&part).and_then(|packed| {
-                        let mut taker = Collecting { queue, examiner, bytes: Vec::new() };
-                        volume::read(&packed, lines, first, &mut taker).map_err(|f| PartFault::Lie(f.to_string()))
-                    });
-                    queue.end(read.err());
+                    queue.end(volume.read(&mut Collecting { hand: queue, examiner, bytes: Vec::new() }).err());
                 });
+                if beside.is_err() {
+                    break;
+                }
                 started += 1;
             }
-            while let Some(envelope) = queue.take() {
-                each(envelope)?;
-            }
-            if let Some(fault) = queue.fault() {
-                return Ok(Some((manifest.volumes[at].name.clone(), fault)));
+            let ended = if at < started {
+                while let Some(envelope) = queue.take() {
+                    each(envelope)?;
+                }
+                queue.fault()
+            } else {
+                // No thread is to be had: this one does the work.
+                started += 1;
+                let volume = Volume { shelf, entry: &manifest.volumes[at], lines: volumes[at].1, first: volumes[at].0 };
+                let mut here = Here { each: &mut each, failed: None };
+                let read = volume.read(&mut Collecting { hand: &mut here, examiner, bytes: Vec::new() });
+                here.failed.map_or(Ok(read.err()), Err)?
+            };
+            match ended {
+                None => {}
+                Some(Unread::Fault(fault)) => return Ok(Some((manifest.volumes[at].name.clone(), fault))),
+                Some(Unread::Lack(lack)) => return Err(lack.into()),
             }
         }
         Ok(None)
     })
 }
 
-struct Collecting<'a> {
-    queue: &'a Queue,
+/// A volume that is to be read, and the lines of its envelopes.
+#[derive(Clone, Copy)]
+struct Volume<'a> {
+    shelf: &'a KeptShelf,
+    entry: &'a VolumeEntry,
+    lines: &'a [IndexLine],
+    /// The ordinal of its first envelope.
+    first: usize,
+}
+
+impl Volume<'_> {
+    fn read(self, taker: &mut impl EnvelopeTaker) -> Result<(), Unread<PartFault>> {
+        let packed = self.shelf.fetch(&self.entry.part())?;
+        volume::read(&packed, self.lines, self.first, taker)
+            .map_err(|unread| unread.map_fault(|fault| PartFault::Lie(fault.to_string())))
+    }
+}
+
+/// Whoever takes unpacked envelopes.
+trait Hand {
+    /// `false` if no more is wanted.
+    fn put(&mut self, envelope: UnpackedEnvelope) -> bool;
+}
+
+impl Hand for &Queue {
+    fn put(&mut self, envelope: UnpackedEnvelope) -> bool {
+        Queue::put(self, envelope)
+    }
+}
+
+/// The deliverer itself, where no thread is between.
+struct Here<'a, F, E> {
+    each: &'a mut F,
+    failed: Option<E>,
+}
+
+impl<F: FnMut(UnpackedEnvelope) -> Result<(), E>, E> Hand for &mut Here<'_, F, E> {
+    fn put(&mut self, envelope: UnpackedEnvelope) -> bool {
+        self.failed = (self.each)(envelope).err();
+        self.failed.is_none()
+    }
+}
+
+struct Collecting<H> {
+    hand: H,
     examiner: Examiner,
     bytes: Vec<u8>,
 }
 
-impl EnvelopeTaker for Collecting<'_> {
-    fn piece(&mut self, piece: &[u8], whole: u64) {
-        if self.bytes.is_empty() {
-            self.bytes.reserve_exact(whole as usize);
-        }
+impl<H: Hand> EnvelopeTaker for Collecting<H> {
+    fn piece(&mut self, piece: &[u8], whole: u64) -> Result<(), Lack> {
+        lack::reserve(&mut self.bytes, whole)?;
         self.bytes.extend_from_slice(piece);
+        Ok(())
     }
 
     fn complete(&mut self, ordinal: usize) -> bool {
         let bytes = std::mem::take(&mut self.bytes);
         let parsed = Envelope::parse(&bytes);
         let examined = parsed.as_ref().ok().map(|envelope| self.examiner.examine(&bytes, envelope));
-        self.queue.put(UnpackedEnvelope { ordinal, bytes, parsed, examined })
+        self.hand.put(UnpackedEnvelope { ordinal, bytes, parsed, examined })
     }
 }
 
@@ -114,7 +167,7 @@ struct EndOnPanic<'a>(&'a Queue);
 impl Drop for EndOnPanic<'_> {
     fn drop(&mut self) {
         if std::thread::panicking() {
-            self.0.end(Some(PartFault::Unreadable("a thread has panicked".to_owned())));
+            self.0.end(Some(Unread::Fault(PartFault::Unreadable("a thread has panicked".to_owned()))));
         }
     }
 }
@@ -134,7 +187,7 @@ struct QueueState {
     is_full: bool,
     ended: bool,
     stopped: bool,
-    fault: Option<PartFault>,
+    fault: Option<Unread<PartFault>>,
 }
 
 impl Queue {
@@ -173,7 +226,7 @@ impl Queue {
         }
     }
 
-    fn end(&self, fault: Option<PartFault>) {
+    fn end(&self, fault: Option<Unread<PartFault>>) {
         let mut state = self.state.lock().expect("no thread panics with it");
         state.ended = true;
         state.fault = fault;
@@ -185,7 +238,7 @@ impl Queue {
         self.changed.notify_all();
     }
 
-    fn fault(&self) -> Option<PartFault> {
+    fn fault(&self) -> Option<Unread<PartFault>> {
         self.state.lock().expect("no thread panics with it").fault.take()
     }
 }
@@ -206,7 +259,7 @@ mod a_deliverer {
         let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             std::thread::scope(|scope| {
                 let _guard = StopAll(&queues);
-                scope.spawn(|| while queues[0].put(zeros()) {});
+                lack::spawn_scoped(scope, || while queues[0].put(zeros()) {}).unwrap();
                 queues[0].take();
                 panic!("as planned");
             })

@@ -1,6 +1,7 @@
 //! One batch that is being made: its volumes, its index, and what its manifest will say.
 
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 
 use super::PackOptions;
@@ -13,6 +14,7 @@ use crate::disk::{self, Partial};
 use crate::envelope::Envelope;
 use crate::error::{Error, Result};
 use crate::form;
+use crate::lack;
 use crate::ledger::packed::{BatchRow, StreamRow};
 use crate::limits::{BATCH_ENVELOPES_MAX, HISTORY_LENGTH, INDEX_PACKED_MAX, MANIFEST_MAX, PARTIES_MAX, VOLUMES_MAX};
 use crate::stream::{Sequence, Size, StreamId};
@@ -122,7 +124,7 @@ impl Assembly {
         self.close_volume()?;
         self.collect()?;
         let (packed, unpacked) =
-            self.index.pack(&self.compressors).map_err(|e| Error::io("compress the index", &self.outbox, &e))?;
+            self.index.pack(&self.compressors).map_err(|lack| Error::lacking("compress the index", lack))?;
         if packed.len() as u64 > INDEX_PACKED_MAX {
             return Err(Error::failed("the index is larger than the format allows")
                 .advise("pack smaller batches, with --max-batch"));
@@ -207,8 +209,7 @@ impl Assembly {
                 let number = self.volumes.len() + usize::from(self.finishing.is_some()) + 1;
                 let name = name::volume(self.stream, self.sequence, number);
                 let partial = Partial::create(&self.outbox, &name).map_err(unfit_advice)?;
-                VolumeWriter::new(partial, &self.compressors)
-                    .map_err(|e| Error::io("begin a volume", &self.outbox, &e))?
+                VolumeWriter::new(partial, &self.compressors).map_err(|lack| Error::lacking("begin a volume", lack))?
             }
         };
         Ok(self.open.insert(open))
@@ -219,11 +220,21 @@ impl Assembly {
         self.collect()?;
         let (partial, finished) =
             open.finish().map_err(|e| unfit_advice(Error::io("write a volume", &self.outbox, &e)))?;
-        let place = move || partial.place().map_err(unfit_advice).map(|()| finished);
-        // With one thread all writing stays in one, so that a test can stop it at each of its system calls.
-        let one = self.options.threads == 1;
-        self.finishing =
-            Some(if one { Finishing::Here(place()) } else { Finishing::Beside(std::thread::spawn(place)) });
+        let place =
+            |(partial, finished): (Partial, FinishedVolume)| partial.place().map_err(unfit_advice).map(|()| finished);
+        // With one thread all writing stays in one, so that a test can stop it at each of its system calls. What is to be
+        // placed is handed over only to a thread that is there: one that could not be had would drop it.
+        let (give, given) = sync_channel(1);
+        let beside = (self.options.threads > 1)
+            .then(|| lack::spawn("place", move || given.recv().map_or_else(|_| Err(nothing_given()), place)).ok())
+            .flatten();
+        self.finishing = Some(match beside {
+            Some(handle) => {
+                let _ = give.send((partial, finished));
+                Finishing::Beside(handle)
+            }
+            None => Finishing::Here(place((partial, finished))),
+        });
         Ok(())
     }
 
@@ -254,6 +265,10 @@ fn connector_bytes(envelope: &Envelope) -> usize {
 
 fn applicant_bytes(envelope: &Envelope) -> usize {
     form::encode(&envelope.applicant).len() + MANIFEST_PARTY
+}
+
+fn nothing_given() -> Error {
+    Error::failed("the thread that places a volume was given none")
 }
 
 fn unfit_advice(error: Error) -> Error {

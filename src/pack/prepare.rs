@@ -7,6 +7,7 @@ use std::sync::Mutex;
 use crate::ahead::{self, Limits};
 use crate::digest::Digest;
 use crate::envelope::Envelope;
+use crate::lack::Lack;
 use crate::limits::ENVELOPE_MAX;
 use crate::source::{self, Content, SourceFile};
 use crate::text;
@@ -44,6 +45,8 @@ pub enum Prepared {
     Changing,
     /// The system refused.
     Unreadable(String),
+    /// The machine lacks what reading it takes.
+    Lacking(Lack),
 }
 
 impl Prepared {
@@ -133,6 +136,7 @@ fn prepare(root: &Path, file: &SourceFile, bytes: &mut Vec<u8>) -> Prepared {
         Content::Gone => Prepared::Gone,
         Content::Changing => Prepared::Changing,
         Content::Refused(why) => Prepared::Unreadable(why),
+        Content::Lacking(lack) => Prepared::Lacking(lack),
     };
     if !matches!(prepared, Prepared::Envelope { .. }) {
         bytes.truncate(from);

@@ -3,18 +3,20 @@
 use std::path::Path;
 
 use super::batch_line;
+use crate::batch::index::Names;
 use crate::batch::manifest::{Manifest, Succeeds};
 use crate::batch::name;
 use crate::digest::Digest;
 use crate::disk;
 use crate::error::{Error, Result};
+use crate::lack;
 use crate::ledger::Ledger;
 use crate::ledger::packed::StreamRow;
 use crate::report::BatchLine;
 use crate::shelf::Shelf;
 use crate::shelf::check::read_index;
 use crate::shelf::kept::KeptShelf;
-use crate::shelf::medium::Medium;
+use crate::shelf::medium::{Medium, Sighting};
 use crate::stream::StreamId;
 use crate::trust::{PrivateKey, PublicKey, Signed, TrustStore};
 
@@ -134,8 +136,8 @@ fn beyond(
     let mut out: Vec<Signed<Manifest>> = Vec::new();
     for (own, dir) in [(true, Some(outbox.dir())), (false, medium)] {
         let Some(dir) = dir else { continue };
-        for sighting in Medium::scan(dir)?.sightings_beyond(&used) {
-            let Ok(authentic) = store.authenticate(sighting.unverified) else { continue };
+        for sighting in Medium::scan(dir, store.ids())?.sightings_beyond(&used) {
+            let Ok(authentic) = store.authenticate(sighting?.unverified) else { continue };
             let Ok(signed) = authentic.into_signed(Manifest::parse) else { continue };
             // A stream that the ledger does not know at all is another exporter's, unless it lies in our outbox.
             let known = used.iter().find(|(stream, _)| *stream == signed.stream);
@@ -187,7 +189,7 @@ pub fn renew(
         }
         // What the outbox cannot carry is packed again; the importer sees if it has it.
         let is_whole = signed.parts().all(|p| outbox.has(&p));
-        let index = read_index(outbox, &signed).ok().filter(|_| is_whole);
+        let index = lack::apart(read_index(outbox, &signed, Names::Drop))?.ok().filter(|_| is_whole);
         let envelopes: Vec<Digest> = index.map(|i| i.lines.iter().map(|l| l.sha256).collect()).unwrap_or_default();
         let signed_by: Vec<PublicKey> = signed.signers().iter().cloned().collect();
         ledger.take_in(&row, signed.bytes(), &signed, &envelopes, &signed_by)?;
@@ -212,11 +214,12 @@ pub fn renew(
 
 /// Copies a batch's files from a medium into the outbox, so that it can be carried again.
 fn bring_back(outbox: &KeptShelf, medium: &Path, signed: &Signed<Manifest>) -> Result<()> {
-    let scanned = Medium::scan(medium)?;
-    let Some(sighting) = scanned.sightings().find(|s| s.unverified.sha256() == signed.sha256()) else { return Ok(()) };
+    let scanned = Medium::scan(medium, signed.signers().iter().map(PublicKey::id).collect())?;
+    let is_it = |s: &Result<Sighting>| s.as_ref().map_or(true, |s| s.unverified.sha256() == signed.sha256());
+    let Some(sighting) = scanned.sightings().find(is_it).transpose()? else { return Ok(()) };
     for part in signed.parts().filter(|p| !outbox.has(p)) {
         // What the medium has lost is lost for carrying, and no more than that.
-        if let Ok(checked) = scanned.shelf_of(&sighting).fetch(&part) {
+        if let Ok(checked) = lack::apart(scanned.shelf_of(&sighting).fetch(&part))? {
             place_same(outbox, part.name, checked.bytes())?;
         }
     }

@@ -4,9 +4,10 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Condvar, Mutex};
 
 use super::{PartFault, Shelf};
-use crate::batch::index::{Index, IndexLine};
+use crate::batch::index::{Index, IndexLine, Names};
 use crate::batch::manifest::{Manifest, VolumeEntry};
 use crate::batch::volume::{self, EnvelopeTaker};
+use crate::lack::{self, Lack, Unread};
 use crate::limits::{VOLUME_PACKED_MAX, WINDOW_LOG};
 use crate::report::Observer;
 
@@ -16,48 +17,79 @@ pub type NamedFault = (String, PartFault);
 /// Is handed each envelope whose digest held: its ordinal and its bytes.
 pub type EachEnvelope<'a> = &'a (dyn Fn(usize, &[u8]) + Sync);
 
-/// Decodes the batch of this manifest, several volumes at a time. With `each`, envelopes are kept whole for it.
+/// Decodes the batch of this manifest, several volumes at a time where there are threads for it. With `each`, envelopes
+/// are kept whole for it, and the index keeps its names.
 ///
 /// # Errors
-/// Every file that is missing, cut, false or lying.
+/// Every file that is missing, cut, false or lying; or what the machine lacks, of whatever file: nothing else is known
+/// then.
 pub fn check_batch(
     shelf: &impl Shelf,
     manifest: &Manifest,
     threads: usize,
     each: Option<EachEnvelope<'_>>,
     observer: &dyn Observer,
-) -> Result<Index, Vec<NamedFault>> {
-    let index = read_index(shelf, manifest);
+) -> Result<Index, Unread<Vec<NamedFault>>> {
+    let names = if each.is_some() { Names::Keep } else { Names::Drop };
+    let index = lack::apart(read_index(shelf, manifest, names))?;
     let lines: Vec<(usize, &[IndexLine])> = match &index {
         Ok(index) => index.by_volume(manifest).collect(),
         Err(_) => Vec::new(),
     };
-    let faults = Mutex::new(Vec::new());
+    let found = Found::default();
     let next = AtomicUsize::new(0);
     let memory = Memory::new();
-    std::thread::scope(|scope| {
-        for _ in 0..threads.clamp(1, manifest.volumes.len().max(1)) {
-            scope.spawn(|| {
-                loop {
-                    let at = next.fetch_add(1, Ordering::Relaxed);
-                    let Some(volume) = manifest.volumes.get(at) else { break };
-                    let _room = memory.take(volume.bytes + (1 << WINDOW_LOG));
-                    let checked = check_volume(shelf, volume, lines.get(at).copied(), each, observer);
-                    if let Err(fault) = checked {
-                        faults.lock().expect("no thread panics with it").push((volume.name.clone(), fault));
-                    }
-                }
-            });
+    let work = || {
+        while let Some(at) = found.lacks_nothing().then(|| next.fetch_add(1, Ordering::Relaxed)) {
+            let Some(volume) = manifest.volumes.get(at) else { break };
+            let _room = memory.take(volume.bytes + (1 << WINDOW_LOG));
+            found.note(volume, check_volume(shelf, volume, lines.get(at).copied(), each, observer));
         }
+    };
+    std::thread::scope(|scope| {
+        for _ in 1..threads.clamp(1, manifest.volumes.len().max(1)) {
+            // Without that one the others do the work, and this thread in any case.
+            let _ = lack::spawn_scoped(scope, work);
+        }
+        work();
     });
-    let mut faults = faults.into_inner().expect("no thread panics with it");
-    faults.sort_by(|a, b| a.0.cmp(&b.0));
+    let mut faults = found.faults()?;
     match index {
         Ok(index) if faults.is_empty() => Ok(index),
-        Ok(_) => Err(faults),
+        Ok(_) => Err(Unread::Fault(faults)),
         Err(fault) => {
             faults.insert(0, (manifest.index.name.clone(), fault));
-            Err(faults)
+            Err(Unread::Fault(faults))
+        }
+    }
+}
+
+/// What was found in the volumes so far.
+#[derive(Default)]
+struct Found(Mutex<(Vec<NamedFault>, Option<Lack>)>);
+
+impl Found {
+    fn note(&self, volume: &VolumeEntry, checked: Result<(), Unread<PartFault>>) {
+        let mut found = self.0.lock().expect("no thread panics with it");
+        match checked {
+            Ok(()) => {}
+            Err(Unread::Fault(fault)) => found.0.push((volume.name.clone(), fault)),
+            Err(Unread::Lack(lack)) => found.1 = Some(lack),
+        }
+    }
+
+    fn lacks_nothing(&self) -> bool {
+        self.0.lock().expect("no thread panics with it").1.is_none()
+    }
+
+    /// The faults by the name of the file.
+    fn faults(self) -> Result<Vec<NamedFault>, Lack> {
+        match self.0.into_inner().expect("no thread panics with it") {
+            (_, Some(lack)) => Err(lack),
+            (mut faults, None) => {
+                faults.sort_by(|a, b| a.0.cmp(&b.0));
+                Ok(faults)
+            }
         }
     }
 }
@@ -66,9 +98,9 @@ pub fn check_batch(
 ///
 /// # Errors
 /// Why the index cannot be used.
-pub fn read_index(shelf: &impl Shelf, manifest: &Manifest) -> Result<Index, PartFault> {
+pub fn read_index(shelf: &impl Shelf, manifest: &Manifest, names: Names) -> Result<Index, Unread<PartFault>> {
     let packed = shelf.fetch(&manifest.index_part())?;
-    Index::read(&packed, manifest).map_err(|lie| PartFault::Lie(lie.to_string()))
+    Index::read(&packed, manifest, names).map_err(|unread| unread.map_fault(|lie| PartFault::Lie(lie.to_string())))
 }
 
 /// Checks one volume; where the index could not be read, its digest only.
@@ -78,12 +110,12 @@ fn check_volume(
     lines: Option<(usize, &[IndexLine])>,
     each: Option<EachEnvelope<'_>>,
     observer: &dyn Observer,
-) -> Result<(), PartFault> {
-    let part = crate::batch::manifest::Part { name: &entry.name, bytes: entry.bytes, sha256: entry.sha256 };
-    let packed = shelf.fetch(&part)?;
+) -> Result<(), Unread<PartFault>> {
+    let packed = shelf.fetch(&entry.part())?;
     let Some((first, lines)) = lines else { return Ok(()) };
     let mut taker = Counting { each, envelope: Vec::new(), observer };
-    volume::read(&packed, lines, first, &mut taker).map_err(|fault| PartFault::Lie(fault.to_string()))
+    volume::read(&packed, lines, first, &mut taker)
+        .map_err(|unread| unread.map_fault(|fault| PartFault::Lie(fault.to_string())))
 }
 
 struct Counting<'a> {
@@ -93,11 +125,13 @@ struct Counting<'a> {
 }
 
 impl EnvelopeTaker for Counting<'_> {
-    fn piece(&mut self, piece: &[u8], _: u64) {
+    fn piece(&mut self, piece: &[u8], whole: u64) -> Result<(), Lack> {
         self.observer.advance(piece.len() as u64);
         if self.each.is_some() {
+            lack::reserve(&mut self.envelope, whole)?;
             self.envelope.extend_from_slice(piece);
         }
+        Ok(())
     }
 
     fn complete(&mut self, ordinal: usize) -> bool {

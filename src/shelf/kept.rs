@@ -4,11 +4,12 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{PartFault, Shelf};
+use super::{PartFault, Shelf, refused};
 use crate::batch::manifest::Part;
 use crate::batch::{Checked, name};
 use crate::disk;
-use crate::error::{Error, Result, reason};
+use crate::error::{Error, Result};
+use crate::lack::Unread;
 use crate::limits::{MANIFEST_MAX, SIGNATURES_MAX};
 use crate::stream::{Sequence, StreamId};
 use crate::trust::{SignatureFile, Unverified};
@@ -95,12 +96,9 @@ impl KeptShelf {
 }
 
 impl Shelf for KeptShelf {
-    fn fetch(&self, part: &Part<'_>) -> std::result::Result<Checked, PartFault> {
-        match disk::read_bounded(&self.dir.join(part.name), part.bytes) {
-            Ok(bytes) => part.check(bytes).map_err(PartFault::NotAsNamed),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(PartFault::Missing),
-            Err(e) => Err(PartFault::Unreadable(reason(&e))),
-        }
+    fn fetch(&self, part: &Part<'_>) -> std::result::Result<Checked, Unread<PartFault>> {
+        let bytes = disk::read_bounded(&self.dir.join(part.name), part.bytes).map_err(|e| refused(&e))?;
+        part.check(bytes).map_err(|fault| Unread::Fault(PartFault::NotAsNamed(fault)))
     }
 }
 
@@ -136,11 +134,8 @@ impl ReadBack {
 }
 
 impl Shelf for ReadBack {
-    fn fetch(&self, part: &Part<'_>) -> std::result::Result<Checked, PartFault> {
-        match self.read(part.name, part.bytes) {
-            Ok(bytes) => part.check(bytes).map_err(PartFault::NotAsNamed),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Err(PartFault::Missing),
-            Err(e) => Err(PartFault::Unreadable(reason(&e))),
-        }
+    fn fetch(&self, part: &Part<'_>) -> std::result::Result<Checked, Unread<PartFault>> {
+        let bytes = self.read(part.name, part.bytes).map_err(|e| refused(&e))?;
+        part.check(bytes).map_err(|fault| Unread::Fault(PartFault::NotAsNamed(fault)))
     }
 }

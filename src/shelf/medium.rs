@@ -11,15 +11,17 @@ use std::sync::Mutex;
 
 use walkdir::WalkDir;
 
-use super::{PartFault, Shelf};
+use super::{PartFault, Shelf, refused};
 use crate::batch::manifest::{Part, TAG};
 use crate::batch::{Checked, NotAsNamed, name};
 use crate::digest::Digest;
 use crate::disk;
 use crate::error::{Error, Result, reason};
+use crate::lack::{self, Lack, Unread};
 use crate::limits::{MANIFEST_MAX, MEDIUM_DEPTH, MEDIUM_NAMES_MAX, SIGNATURES_MAX};
 use crate::stream::StreamId;
 use crate::text::{harmless, harmless_bytes};
+use crate::trust::signature::key_id_in;
 use crate::trust::{SignatureFile, Unverified};
 
 /// Unnamed signature files tried for one manifest: a folder of a batch or two has a few.
@@ -30,7 +32,10 @@ const CANDIDATES_MAX: usize = 16;
 /// What lies on a medium.
 pub struct Medium {
     files: Vec<Entry>,
-    /// Directories that could not be read, each with the reason.
+    by: Lookup,
+    /// Ids of the keys whose signature files are tried first.
+    ids: Vec<String>,
+    /// Directories and files that could not be looked at, each with the reason.
     pub unreadable: Vec<(String, String)>,
     /// Whether there were more names than are looked at.
     pub too_many: bool,
@@ -47,6 +52,41 @@ struct Entry {
     size: u64,
 }
 
+/// Positions of files by what is asked for. Strangers may have left any number of names, so each question looks at few.
+#[derive(Default)]
+struct Lookup {
+    names: HashMap<String, Vec<usize>>,
+    sizes: HashMap<u64, Vec<usize>>,
+    /// What ends in `.sig`, by its plain name.
+    signatures: Vec<usize>,
+    /// Files of 64 bytes in each directory: those named for a trusted key first, then what ends in `.sig`.
+    of_64: HashMap<PathBuf, Vec<usize>>,
+}
+
+impl Lookup {
+    fn of(files: &[Entry], ids: &[String]) -> Self {
+        let mut by = Self::default();
+        for (at, file) in files.iter().enumerate() {
+            by.names.entry(file.plain.clone()).or_default().push(at);
+            by.sizes.entry(file.size).or_default().push(at);
+            if file.plain.ends_with(".sig") {
+                by.signatures.push(at);
+            }
+            if file.size == 64 {
+                by.of_64.entry(file.dir.clone()).or_default().push(at);
+            }
+        }
+        by.signatures.sort_by(|a, b| files[*a].plain.cmp(&files[*b].plain));
+        let rank = |at: &usize| {
+            let name = files[*at].plain.as_str();
+            let named = key_id_in(name).is_some_and(|id| ids.contains(&id));
+            (!named, !name.ends_with(".sig"))
+        };
+        by.of_64.values_mut().for_each(|near| near.sort_by_key(rank));
+        by
+    }
+}
+
 /// A file that begins as a manifest, or is called one and signed by name; with its signatures, unverified.
 pub struct Sighting {
     /// Where it lies, harmless to print.
@@ -59,6 +99,8 @@ pub struct Sighting {
     pub short_signature: bool,
     /// Whether a signature of its name is longer than a signature is.
     pub long_signature: bool,
+    /// The first signature file of its name that the system did not let be read, with its reason.
+    pub unread_signature: Option<(String, String)>,
     dir: PathBuf,
 }
 
@@ -70,16 +112,19 @@ impl Sighting {
 }
 
 impl Medium {
-    /// Looks at a medium. Its files are listed; only what may be a manifest is opened.
+    /// Looks at a medium. Its files are listed; only what may be a manifest is opened. Of the signatures that bear a
+    /// manifest's name, those that are named for one of the keys with these ids are tried first.
     ///
     /// # Errors
-    /// The directory itself is not there or cannot be read.
-    pub fn scan(root: &Path) -> Result<Self> {
+    /// The directory itself is not there or cannot be read; or the machine lacks what a look takes.
+    pub fn scan(root: &Path, ids: Vec<String>) -> Result<Self> {
         std::fs::read_dir(root).map_err(|e| {
             Error::io("read the medium", root, &e).advise("mount it, and name the directory where it is mounted")
         })?;
         let mut medium = Self {
             files: Vec::new(),
+            by: Lookup::default(),
+            ids,
             unreadable: Vec::new(),
             too_many: false,
             unread: Mutex::default(),
@@ -107,26 +152,39 @@ impl Medium {
                         walk.skip_current_dir();
                     }
                 }
-                Ok(entry) if entry.file_type().is_file() => medium.list(root, &entry),
+                Ok(entry) if entry.file_type().is_file() => medium.list(root, &entry)?,
                 Ok(_) => {}
-                Err(e) => {
-                    let why = e.io_error().map_or_else(|| "it cannot be read".to_owned(), reason);
-                    let path = e.path().unwrap_or(root).strip_prefix(root).unwrap_or(Path::new("?")).to_owned();
-                    medium.unreadable.push((harmless_bytes(path.as_os_str().as_encoded_bytes()), why));
-                }
+                Err(e) => medium.note_unreadable(root, &e)?,
             }
         }
         medium.files.sort_by(|a, b| a.path.cmp(&b.path));
         medium.unreadable.sort();
+        medium.by = Lookup::of(&medium.files, &medium.ids);
         Ok(medium)
     }
 
-    fn list(&mut self, root: &Path, entry: &walkdir::DirEntry) {
-        let Ok(metadata) = entry.metadata() else { return };
+    fn note_unreadable(&mut self, root: &Path, cause: &walkdir::Error) -> Result<()> {
+        let path = cause.path().unwrap_or(root);
+        if let Some(lacking) = cause.io_error().filter(|e| Lack::of(e).is_some()) {
+            return Err(Error::io("read the medium", path, lacking));
+        }
+        let why = cause.io_error().map_or_else(|| "it cannot be read".to_owned(), reason);
+        let path = path.strip_prefix(root).unwrap_or(Path::new("?"));
+        self.unreadable.push((harmless_bytes(path.as_os_str().as_encoded_bytes()), why));
+        Ok(())
+    }
+
+    fn list(&mut self, root: &Path, entry: &walkdir::DirEntry) -> Result<()> {
+        let metadata = match entry.metadata() {
+            Ok(metadata) => metadata,
+            Err(e) if e.io_error().is_some_and(|e| e.kind() == io::ErrorKind::NotFound) => return Ok(()),
+            Err(e) => return self.note_unreadable(root, &e),
+        };
         let path = entry.path().to_owned();
         let dir = path.parent().unwrap_or(root).to_owned();
         let plain = name::plain(&entry.file_name().to_string_lossy());
         self.files.push(Entry { path, dir, plain, size: metadata.len() });
+        Ok(())
     }
 
     /// Number of files.
@@ -136,20 +194,22 @@ impl Medium {
 
     /// All that may be a manifest, in the order of names, one at a time: strangers may have left any number.
     /// What cannot be read is no sighting, but told by [`Self::unread_manifests`] afterwards; the same content twice is two.
-    pub fn sightings(&self) -> impl Iterator<Item = Sighting> + '_ {
-        self.files.iter().filter_map(|file| self.sighting(file))
+    ///
+    /// Each may be what the machine lacks to read it, instead.
+    pub fn sightings(&self) -> impl Iterator<Item = Result<Sighting>> + '_ {
+        self.files.iter().filter_map(|file| self.sighting(file).transpose())
     }
 
     /// Only those whose name is a manifest's, and not one of these streams up to that number: for an
     /// exporter that looks for batches that it does not know, on shelves full of those that it does.
-    pub fn sightings_beyond<'a>(&'a self, known: &'a [(StreamId, u64)]) -> impl Iterator<Item = Sighting> + 'a {
+    pub fn sightings_beyond<'a>(&'a self, known: &'a [(StreamId, u64)]) -> impl Iterator<Item = Result<Sighting>> + 'a {
         let is_known =
             |prefix: &str, sequence: u64| known.iter().any(|(s, last)| s.prefix() == prefix && sequence <= *last);
         let beyond = move |f: &&Entry| match name::parse(&f.plain) {
             Some((prefix, sequence)) => is_called_manifest(&f.plain) && !is_known(prefix, sequence.get()),
             None => false,
         };
-        self.files.iter().filter(beyond).filter_map(|file| self.sighting(file))
+        self.files.iter().filter(beyond).filter_map(|file| self.sighting(file).transpose())
     }
 
     /// Manifests of which there was no sighting, because the system refused to read them; with its reason.
@@ -157,55 +217,85 @@ impl Medium {
         self.unread.lock().expect("no thread panics with it").clone()
     }
 
-    fn read_if_manifest(&self, file: &Entry) -> Option<Vec<u8>> {
+    fn read_if_manifest(&self, file: &Entry) -> Result<Option<Vec<u8>>> {
         let called_manifest = is_called_manifest(&file.plain);
         if (file.size > MANIFEST_MAX || file.size < TAG.len() as u64) && !called_manifest {
-            return None;
+            return Ok(None);
         }
-        let read = read_tagged(&file.path, called_manifest);
-        if let Err(e) = &read
-            && called_manifest
-        {
-            let name = harmless_bytes(file.path.file_name().unwrap_or_default().as_encoded_bytes());
-            self.unread.lock().expect("no thread panics with it").insert(name, reason(e));
+        match read_tagged(&file.path, called_manifest) {
+            Ok(bytes) => Ok(bytes),
+            Err(e) if Lack::of(&e).is_some() => Err(Error::io("read the medium", &file.path, &e)),
+            Err(e) => {
+                if called_manifest {
+                    let name = harmless_bytes(file.path.file_name().unwrap_or_default().as_encoded_bytes());
+                    self.unread.lock().expect("no thread panics with it").insert(name, reason(&e));
+                }
+                Ok(None)
+            }
         }
-        read.ok().flatten()
     }
 
-    fn sighting(&self, file: &Entry) -> Option<Sighting> {
-        let bytes = self.read_if_manifest(file)?;
+    fn sighting(&self, file: &Entry) -> Result<Option<Sighting>> {
+        let Some(bytes) = self.read_if_manifest(file)? else { return Ok(None) };
         let begins = bytes.starts_with(TAG);
         let cut = bytes.len() < TAG.len() && TAG.starts_with(&bytes);
         let named: Vec<&Entry> = self.signatures_named_for(file);
         if !begins && !cut && named.is_empty() {
-            return None;
+            return Ok(None);
         }
-        let signatures = match named.as_slice() {
-            [] => self.signatures_beside(file),
-            named => named.iter().filter_map(|f| read_signature(f, true)).collect(),
-        };
-        Some(Sighting {
-            place: harmless_bytes(file.path.file_name()?.as_encoded_bytes()),
+        let is_named = !named.is_empty();
+        let near = if is_named { named } else { self.signatures_beside(file) };
+        let mut signatures = Vec::new();
+        let mut unread = None;
+        for signature in near.iter().filter(|f| f.size == 64) {
+            let name = harmless(&signature.path.file_name().unwrap_or_default().to_string_lossy());
+            match disk::read_bounded(&signature.path, 64) {
+                Ok(bytes) => {
+                    signatures.extend(bytes.try_into().ok().map(|bytes| SignatureFile { name, bytes, named: is_named }))
+                }
+                Err(e) if Lack::of(&e).is_some() => return Err(Error::io("read the medium", &signature.path, &e)),
+                Err(e) if is_named => unread = unread.or(Some((name, reason(&e)))),
+                // What only lies beside it may be anything.
+                Err(_) => {}
+            }
+        }
+        Ok(Some(Sighting {
+            place: harmless_bytes(file.path.file_name().unwrap_or_default().as_encoded_bytes()),
             shorter_than_tag: cut,
-            short_signature: named.iter().any(|f| f.size < 64),
-            long_signature: named.iter().any(|f| f.size > 64),
+            short_signature: is_named && near.iter().any(|f| f.size < 64),
+            long_signature: is_named && near.iter().any(|f| f.size > 64),
+            unread_signature: unread,
             dir: file.dir.clone(),
             unverified: Unverified::new(bytes, signatures),
-        })
+        }))
     }
 
-    /// Signature files that bear the manifest's name, wherever they lie.
+    /// Signature files that bear the manifest's name, wherever they lie: first those that are named for a known key, the
+    /// one beside the manifest before its copies, so that no heap of others hides the true one.
     fn signatures_named_for(&self, manifest: &Entry) -> Vec<&Entry> {
         let stem = manifest.plain.strip_suffix(".manifest").or_else(|| manifest.plain.rsplit_once('.').map(|(s, _)| s));
         let Some(stem) = stem else { return Vec::new() };
-        let bears =
-            |f: &&Entry| f.plain.strip_prefix(stem).is_some_and(|rest| rest.starts_with('.') && rest.ends_with(".sig"));
-        self.files.iter().filter(bears).take(SIGNATURES_MAX).collect()
+        let mut found: Vec<usize> = Vec::new();
+        for id in &self.ids {
+            let name = format!("{stem}.{id}.sig");
+            let own = manifest.dir.join(&name);
+            let copies = self.by.names.get(&name).map_or(&[][..], Vec::as_slice);
+            let own = copies.iter().copied().find(|at| self.files[*at].path == own);
+            found.extend(own);
+            found.extend(copies.iter().copied().filter(|at| Some(*at) != own).take(SIGNATURES_MAX));
+        }
+        let begin = format!("{stem}.");
+        let from = self.by.signatures.partition_point(|at| self.files[*at].plain < begin);
+        let bear =
+            self.by.signatures[from..].iter().copied().take_while(|at| self.files[*at].plain.starts_with(&begin));
+        let known = |at: &usize| self.ids.iter().any(|id| self.files[*at].plain[begin.len()..] == format!("{id}.sig"));
+        found.extend(bear.take(SIGNATURES_MAX).filter(|at| !known(at)));
+        found.into_iter().map(|at| &self.files[at]).collect()
     }
 
-    fn signatures_beside(&self, manifest: &Entry) -> Vec<SignatureFile> {
-        let near = self.files.iter().filter(|f| f.size == 64 && f.dir == manifest.dir);
-        near.take(UNNAMED_SIGNATURES_MAX).filter_map(|f| read_signature(f, false)).collect()
+    fn signatures_beside(&self, manifest: &Entry) -> Vec<&Entry> {
+        let near = self.by.of_64.get(&manifest.dir).map_or(&[][..], Vec::as_slice);
+        near.iter().take(UNNAMED_SIGNATURES_MAX).map(|at| &self.files[*at]).collect()
     }
 
     /// The files of the batch that was sighted.
@@ -214,47 +304,46 @@ impl Medium {
     }
 
     /// By its name, beside the manifest first; else by its size.
-    fn find(&self, dir: &Path, part: &Part<'_>) -> std::result::Result<Checked, PartFault> {
-        let mut named: Vec<usize> = (0..self.files.len()).filter(|i| self.files[*i].plain == part.name).collect();
-        named.sort_by_key(|i| self.files[*i].dir != dir);
-        let sized = (0..self.files.len()).filter(|i| self.files[*i].size == part.bytes && !named.contains(i));
+    fn find(&self, dir: &Path, part: &Part<'_>) -> std::result::Result<Checked, Unread<PartFault>> {
+        let named = self.by.names.get(part.name).map_or(&[][..], Vec::as_slice);
+        let (beside, elsewhere) =
+            (|at: &&usize| self.files[**at].dir == dir, |at: &&usize| self.files[**at].dir != dir);
         let mut fault = PartFault::Missing;
-        for at in named.iter().copied().take(CANDIDATES_MAX) {
-            match self.read_part(at, part) {
+        for at in named.iter().filter(beside).chain(named.iter().filter(elsewhere)).take(CANDIDATES_MAX) {
+            match lack::apart(self.read_part(*at, part))? {
                 Ok(checked) => return Ok(checked),
                 // The first one of its name says what is wrong.
                 Err(f) if fault == PartFault::Missing => fault = f,
                 Err(_) => {}
             }
         }
-        for at in sized.take(CANDIDATES_MAX) {
-            if let Ok(checked) = self.read_part(at, part) {
+        let sized = self.by.sizes.get(&part.bytes).map_or(&[][..], Vec::as_slice);
+        for at in sized.iter().filter(|at| self.files[**at].plain != part.name).take(CANDIDATES_MAX) {
+            if let Ok(checked) = lack::apart(self.read_part(*at, part))? {
                 return Ok(checked);
             }
         }
-        Err(fault)
+        Err(Unread::Fault(fault))
     }
 
-    fn read_part(&self, at: usize, part: &Part<'_>) -> std::result::Result<Checked, PartFault> {
+    fn read_part(&self, at: usize, part: &Part<'_>) -> std::result::Result<Checked, Unread<PartFault>> {
         let file = &self.files[at];
+        let otherwise = |fault| Unread::Fault(PartFault::NotAsNamed(fault));
         match file.size.cmp(&part.bytes) {
-            std::cmp::Ordering::Less => return Err(PartFault::NotAsNamed(NotAsNamed::Short)),
-            std::cmp::Ordering::Greater => return Err(PartFault::NotAsNamed(NotAsNamed::Long)),
+            std::cmp::Ordering::Less => return Err(otherwise(NotAsNamed::Short)),
+            std::cmp::Ordering::Greater => return Err(otherwise(NotAsNamed::Long)),
             std::cmp::Ordering::Equal => {}
         }
         let known = self.digests.lock().expect("no thread panics with it").get(&at).copied();
         if let Some(found) = known.filter(|digest| *digest != part.sha256) {
-            return Err(PartFault::NotAsNamed(NotAsNamed::Other { found }));
+            return Err(otherwise(NotAsNamed::Other { found }));
         }
-        let bytes = disk::read_bounded(&file.path, part.bytes).map_err(|e| match e.kind() {
-            io::ErrorKind::NotFound => PartFault::Missing,
-            _ => PartFault::Unreadable(reason(&e)),
-        })?;
+        let bytes = disk::read_bounded(&file.path, part.bytes).map_err(|e| refused(&e))?;
         part.check(bytes).map_err(|fault| {
             if let NotAsNamed::Other { found } = fault {
                 self.digests.lock().expect("no thread panics with it").insert(at, found);
             }
-            PartFault::NotAsNamed(fault)
+            otherwise(fault)
         })
     }
 }
@@ -266,7 +355,7 @@ pub struct MediumShelf<'a> {
 }
 
 impl Shelf for MediumShelf<'_> {
-    fn fetch(&self, part: &Part<'_>) -> std::result::Result<Checked, PartFault> {
+    fn fetch(&self, part: &Part<'_>) -> std::result::Result<Checked, Unread<PartFault>> {
         self.medium.find(self.dir, part)
     }
 }
@@ -285,13 +374,4 @@ fn read_tagged(path: &Path, called_manifest: bool) -> io::Result<Option<Vec<u8>>
     }
     opened.take(MANIFEST_MAX + 1 - bytes.len() as u64).read_to_end(&mut bytes)?;
     Ok(Some(bytes))
-}
-
-fn read_signature(file: &Entry, named: bool) -> Option<SignatureFile> {
-    if file.size != 64 {
-        return None;
-    }
-    let bytes = disk::read_bounded(&file.path, 64).ok()?;
-    let name = harmless(&file.path.file_name()?.to_string_lossy());
-    Some(SignatureFile { name, bytes: bytes.try_into().ok()?, named })
 }

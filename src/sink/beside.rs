@@ -9,6 +9,7 @@ use std::sync::{Arc, Mutex};
 
 use crate::disk::{self, OpenDir};
 use crate::error::{Error, Result};
+use crate::lack;
 
 /// Something to write; what it says is gathered by [`Writers::wait`].
 pub type Job<T> = Box<dyn FnOnce() -> Result<T> + Send>;
@@ -50,7 +51,7 @@ impl<T: Send + 'static> Writers<T> {
             let receiver = Arc::new(Mutex::new(receiver));
             let start = |_: &usize| {
                 let (receiver, finished) = (Arc::clone(&receiver), finished.clone());
-                std::thread::Builder::new().spawn(move || write_each(&receiver, &finished)).is_ok()
+                lack::spawn("writer", move || write_each(&receiver, &finished)).is_ok()
             };
             // With fewer threads it only takes longer.
             groups = ((0..threads.min(4)).take_while(start).count() > 0).then_some(sender);
@@ -163,7 +164,7 @@ impl Flusher {
             let (sender, asked) = sync_channel(1);
             let dir = Arc::clone(&dir);
             // Without a thread the sync at the end has more to do.
-            ask = std::thread::Builder::new().spawn(move || flush_when(&asked, &dir)).is_ok().then_some(sender);
+            ask = lack::spawn("flusher", move || flush_when(&asked, &dir)).is_ok().then_some(sender);
         }
         Ok(Self { dir, ask, since: 0 })
     }

@@ -14,6 +14,7 @@ use zeroize::Zeroizing;
 
 use super::destination::{PlatformAddress, Reach, is_here};
 use crate::error::{Error, Result};
+use crate::lack;
 use crate::opencti::api::{self, KnownConnector, Me, NoAnswer, OLDEST, Question, Registered, Reply, Version};
 use crate::opencti::registration::Registration;
 use crate::opencti::secrets::Secrets;
@@ -325,6 +326,8 @@ impl<'a> Platform<'a> {
         let (began, mut pause, mut doubtful) = (Instant::now(), Duration::from_millis(500), false);
         let is_said = AtomicBool::new(false);
         loop {
+            // ureq looks names up in a thread, and panics without.
+            lack::threads(2).map_err(|lack| Fault::Stop(lack.into()))?;
             let (left, mut failed) = (self.patience.saturating_sub(began.elapsed()), None);
             let (what, after, is_absent) = match self.once_in_words(question, left, &is_said) {
                 Ok(data) => return Ok(Answer { data, doubtful }),
@@ -379,7 +382,7 @@ impl<'a> Platform<'a> {
         std::thread::scope(|scope| {
             let (answered, is_answered) = channel::<()>();
             // Without that thread it is only waited without a word.
-            let _ = std::thread::Builder::new().spawn_scoped(scope, move || {
+            let _ = lack::spawn_scoped(scope, move || {
                 let waited = is_answered.recv_timeout(SAY_AFTER);
                 if waited == Err(RecvTimeoutError::Timeout) && !is_said.swap(true, Ordering::Relaxed) {
                     observer.say(&format!("the platform has not answered yet; waiting, for {limit} at most"));

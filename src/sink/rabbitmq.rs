@@ -32,6 +32,7 @@ use tokio::sync::mpsc::error::TrySendError;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
+use crate::lack;
 use crate::opencti::broker::{BrokerAddress, QueueType, Route, Topology};
 use crate::opencti::secrets::Secrets;
 use crate::report::Observer;
@@ -169,10 +170,11 @@ impl<'a> Broker<'a> {
         let (ready, is_ready) = sync_channel(1);
         let waiting_bytes = Arc::new(AtomicUsize::new(0));
         let taken = Arc::clone(&waiting_bytes);
-        let thread = std::thread::Builder::new()
-            .name("broker".into())
-            .spawn(move || service::run(Service::new(login, patience, received, sender, taken), &ready))
-            .map_err(|e| Error::failed(format!("cannot start a thread: {e}")))?;
+        // lapin drives the connection in a thread of its own, and tokio looks names up in another: it panics without.
+        lack::threads(3)?;
+        let thread = lack::spawn("broker", move || {
+            service::run(Service::new(login, patience, received, sender, taken), &ready)
+        })?;
         let broker = Self {
             commands: Some(commands),
             events,

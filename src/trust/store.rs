@@ -128,6 +128,11 @@ impl TrustStore {
         }
     }
 
+    /// The ids of all keys, as signature files are named for them.
+    pub fn ids(&self) -> Vec<String> {
+        self.keys.keys().map(PublicKey::id).collect()
+    }
+
     /// The keys and whose they are, revoked ones too, in the order of their bytes.
     pub fn keys(&self) -> impl Iterator<Item = (&PublicKey, &str)> {
         self.keys.iter().map(|(key, entry)| (key, entry.who.as_str()))

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::{Run, World, files, finish, noise};
+use crate::support::{APPLICANT, Run, World, files, finish, noise};
 
 /// The program with an error put in by strace: this call, on files of this path.
 fn failing(world: &World, path: &PathBuf, inject: &str, arguments: &[&str]) -> Run {
@@ -77,4 +77,187 @@ fn limit_on_the_size_of_files_stops_pack_with_its_name_and_not_by_a_signal() {
     limited(&world, "ulimit -f 1000", &words).exits(1).says("file too large").says("ulimit -f");
     world.pack(&[]).exits(0);
     assert_eq!(files(&world.path("exporter/outbox")).iter().filter(|f| f.0.ends_with(".manifest")).count(), 1);
+}
+
+const IMPORT: [&str; 8] = ["import", "medium", "--to", "dir:out", "--trust", "trust", "--site", "importer"];
+
+/// The envelopes that were delivered.
+fn delivered(world: &World) -> usize {
+    files(&world.path("out")).iter().filter(|f| f.0.ends_with(".json")).count()
+}
+
+#[test]
+fn memory_that_runs_out_settles_nothing_and_accuses_nobody() {
+    let world = World::new();
+    for n in 0..3 {
+        world.made(&format!("{n}.json"));
+    }
+    world.send(&[]).exits(0);
+    let mut felt = 0;
+    for kib in (40_000..=400_000).step_by(40_000) {
+        for words in [&["verify", "medium", "--trust", "trust"][..], &IMPORT] {
+            let run = limited(&world, &format!("ulimit -v {kib}"), words);
+            let run = run.says_nothing_of("FALSE").says_nothing_of("ask the exporter").says_nothing_of("panicked");
+            if run.status == Some(1) {
+                run.says("there is not enough memory");
+                felt += 1;
+            }
+        }
+    }
+    assert!(felt > 0, "no limit was felt");
+    world.import(&[]).exits(0);
+    assert_eq!(delivered(&world), 3);
+}
+
+#[test]
+fn pack_without_memory_uses_no_number_and_the_next_run_packs() {
+    let world = World::new();
+    world.made("1.json");
+    let words = ["pack", "src", "--key", "keys/site-a.key.pem", "--site", "exporter"];
+    limited(&world, "ulimit -v 120000", &words).exits(1).says("cannot begin a volume: there is not enough memory");
+    world.pack(&[]).exits(0).says("batch 1");
+    world.carry(&[]).exits(0);
+    world.verify(&[]).exits(0);
+}
+
+#[test]
+fn carry_without_memory_to_read_back_does_not_blame_the_medium() {
+    let world = World::new();
+    world.made("1.json");
+    world.pack(&[]).exits(0);
+    let run = limited(&world, "ulimit -v 120000", &["carry", "medium", "--site", "exporter"]).exits(1);
+    run.says("cannot read the medium back: there is not enough memory").says_nothing_of("not to be trusted");
+    world.carry(&[]).exits(0).says("new: batch 1").says("SAFE TO REMOVE");
+}
+
+/// The program where no further thread can be had.
+fn alone(world: &World, arguments: &[&str]) -> Run {
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "strace.out", "-e", "signal=none", "-e", "inject=clone3,clone:error=EAGAIN"]);
+    strace.arg(env!("CARGO_BIN_EXE_airpouch")).args(arguments).current_dir(world.dir.path());
+    let run = finish(&mut strace);
+    assert!(!run.stderr.contains("panicked"), "{run:#?}");
+    run
+}
+
+#[test]
+fn verify_carry_and_import_do_the_whole_work_in_one_thread_where_no_other_is_to_be_had() {
+    let world = World::new();
+    for n in 0..3 {
+        world.put(&format!("{n}.json"), &noise(&n.to_string(), 100_000));
+    }
+    world.pack(&["--volume-size", "128KiB"]).exits(0);
+    alone(&world, &["carry", "medium", "--site", "exporter"]).exits(0).says("SAFE TO REMOVE");
+    alone(&world, &["verify", "medium", "--trust", "trust"]).exits(0).says("holds: batch 1");
+    let mapped = format!("{APPLICANT}={APPLICANT}");
+    for to in ["dir:out", "spool:spool"] {
+        let site = &to[..3];
+        let run = alone(
+            &world,
+            &[
+                "import",
+                "medium",
+                "--to",
+                to,
+                "--trust",
+                "trust",
+                "--site",
+                site,
+                "--applicant",
+                &mapped,
+                "--threads",
+                "2",
+            ],
+        );
+        run.exits(0).says("3 envelopes");
+    }
+    assert_eq!(delivered(&world), 3);
+}
+
+#[test]
+fn pack_without_a_thread_names_the_limit_and_the_next_run_packs() {
+    let world = World::new();
+    world.made("1.json");
+    let words = ["pack", "src", "medium", "--key", "keys/site-a.key.pem", "--site", "exporter"];
+    let run = alone(&world, &words).exits(1);
+    run.says("the system gives no further thread").says("ulimit -u").says_nothing_of("memory");
+    world.send(&[]).exits(0).says("batch 1");
+}
+
+#[test]
+fn limit_on_open_files_stops_every_verb_with_its_name() {
+    let world = World::new();
+    world.made("1.json");
+    for files in [6, 8, 10] {
+        let limit = format!("ulimit -n {files}");
+        let packing = ["pack", "src", "medium", "--key", "keys/site-a.key.pem", "--site", "exporter"];
+        let run = limited(&world, &limit, &packing);
+        assert!(run.status == Some(0) || run.status == Some(1), "{run:#?}");
+        if run.status == Some(1) {
+            run.says("too many files are open").says("ulimit -n");
+        }
+    }
+    world.send(&[]).exits(0);
+    let mut felt = 0;
+    for files in 4..12 {
+        let limit = format!("ulimit -n {files}");
+        for words in [&["verify", "medium", "--trust", "trust"][..], &IMPORT] {
+            let run = limited(&world, &limit, words);
+            assert!(!run.stderr.contains("panicked"), "{run:#?}");
+            if run.status == Some(1) {
+                run.says_nothing_of("FALSE").says("too many files are open");
+                felt += 1;
+            } else {
+                assert!(run.status == Some(0) || run.status == Some(3), "{run:#?}");
+                run.says_nothing_of("FALSE").says_nothing_of("incomplete: airpouch-");
+            }
+        }
+    }
+    assert!(felt > 0, "no limit was felt");
+    world.import(&[]).exits(0);
+    assert_eq!(delivered(&world), 1);
+}
+
+#[test]
+fn file_of_the_medium_that_cannot_be_read_is_named_with_the_systems_reason() {
+    let world = World::new();
+    for name in ["1.json", "2.json"] {
+        world.made(name);
+        world.send(&[]).exits(0);
+    }
+    let mapped = format!("{APPLICANT}={APPLICANT}");
+    for end in ["-00000001.v0001.tar.zst", "-00000001.index.zst", "-00000001.manifest", ".sig"] {
+        let begin = if end == ".sig" { "-00000001." } else { "" };
+        let file = files(&world.medium()).into_iter().map(|f| f.0).find(|n| n.ends_with(end) && n.contains(begin));
+        let file = world.medium().join(file.unwrap());
+        for (errno, reason) in [("EIO", "input/output error"), ("ESTALE", "stale file handle")] {
+            let inject = format!("inject=read:error={errno}");
+            let run = failing(&world, &file, &inject, &["verify", "medium", "--trust", "trust"]).exits(3);
+            let name = file.file_name().unwrap().to_str().unwrap();
+            run.says(name).says("cannot be read").says(reason).says("holds: batch 2").says_nothing_of("FALSE");
+            let site = format!("site-{errno}{end}");
+            let words = [&IMPORT[..7], &[site.as_str(), "--applicant", &mapped]].concat();
+            failing(&world, &file, &inject, &words).exits(3).says(reason).says_nothing_of("FALSE");
+        }
+    }
+}
+
+#[test]
+fn medium_that_is_write_protected_is_an_error_and_never_false() {
+    let world = World::new();
+    world.made("1.json");
+    world.send(&[]).exits(0);
+    fs::create_dir(world.path("stick")).unwrap();
+    let volume = named(&world, "medium", ".v0001.tar.zst");
+    let partial = world.path("stick").join(format!("{}.partial", volume.file_name().unwrap().to_str().unwrap()));
+    let stick = world.path("stick");
+    let words = ["carry", stick.to_str().unwrap(), "--site", "exporter"];
+    let run = failing(&world, &partial, "inject=openat:error=EROFS", &words).exits(3);
+    run.says("batch 1 did not go again").says("read-only file system").says_nothing_of("FALSE");
+    world.made("2.json");
+    world.pack(&[]).exits(0);
+    let volume = named(&world, "exporter/outbox", "-00000002.v0001.tar.zst");
+    let partial = world.path("stick").join(format!("{}.partial", volume.file_name().unwrap().to_str().unwrap()));
+    failing(&world, &partial, "inject=openat:error=EROFS", &words).exits(1).says("read-only file system");
+    world.carry(&[]).exits(0).says("new: batch 2");
 }

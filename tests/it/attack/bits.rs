@@ -3,10 +3,11 @@
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use airpouch::batch::Checked;
-use airpouch::batch::index::Index;
+use airpouch::batch::index::{Index, Names};
 use airpouch::batch::manifest::Manifest;
 use airpouch::batch::volume::{self, EnvelopeTaker};
 use airpouch::digest::Digest;
+use airpouch::lack::Lack;
 use airpouch::trust::{PrivateKey, SignatureFile, TrustStore, Unverified};
 
 use super::{three, verify, world};
@@ -74,8 +75,9 @@ fn every_bit(bytes: &[u8], each: impl Fn(usize, Vec<u8>) + Sync) -> u64 {
 struct Envelopes(Vec<Digest>, Vec<u8>);
 
 impl EnvelopeTaker for Envelopes {
-    fn piece(&mut self, piece: &[u8], _: u64) {
+    fn piece(&mut self, piece: &[u8], _: u64) -> Result<(), Lack> {
         self.1.extend_from_slice(piece);
+        Ok(())
     }
 
     fn complete(&mut self, _: usize) -> bool {
@@ -97,7 +99,7 @@ fn any_one_bit_is_another_one() {
     let (index, volume) = (subject.batch.bytes(".index.zst"), subject.batch.bytes(".v0001.tar.zst"));
     assert!((60 << 10..80 << 10).contains(&volume.len()), "{}", volume.len());
     assert!(subject.authentic(manifest, signature));
-    let honest_index = Index::read(&as_named(index.to_vec()), &subject.manifest).unwrap();
+    let honest_index = Index::read(&as_named(index.to_vec()), &subject.manifest, Names::Keep).unwrap();
     let honest: Vec<Digest> = honest_index.lines.iter().map(|l| l.sha256).collect();
 
     let mut bits = every_bit(manifest, |bit, flipped| {
@@ -113,7 +115,7 @@ fn any_one_bit_is_another_one() {
     bits += every_bit(index, |bit, flipped| {
         assert!(subject.manifest.index_part().check(flipped.clone()).is_err(), "bit {bit} of the index");
         // Were its digest signed: it is refused, or it says the same.
-        if let Ok(read) = Index::read(&as_named(flipped), &subject.manifest) {
+        if let Ok(read) = Index::read(&as_named(flipped), &subject.manifest, Names::Keep) {
             assert!(read == honest_index, "bit {bit} of the index");
         }
     });
@@ -138,7 +140,8 @@ fn any_one_bit_is_another_one() {
 fn any_file_is_cut_at_any_length() {
     let subject = Subject::new();
     let (manifest, signature) = (subject.batch.bytes(".manifest"), subject.batch.bytes(".sig"));
-    let honest_index = Index::read(&as_named(subject.batch.bytes(".index.zst").to_vec()), &subject.manifest).unwrap();
+    let honest_index =
+        Index::read(&as_named(subject.batch.bytes(".index.zst").to_vec()), &subject.manifest, Names::Keep).unwrap();
     let mut cuts = 0;
     for length in 0..manifest.len() {
         let cut = &manifest[..length];
@@ -159,7 +162,7 @@ fn any_file_is_cut_at_any_length() {
             cuts += 1;
             // Were its digest signed: no cut frame is taken for a whole one. Each length of the index, some of the volume.
             if part.name.ends_with(".index.zst") {
-                assert!(Index::read(&as_named(whole[..length].to_vec()), &subject.manifest).is_err());
+                assert!(Index::read(&as_named(whole[..length].to_vec()), &subject.manifest, Names::Keep).is_err());
             } else if length % 193 == 0 || length + 64 > whole.len() {
                 let mut taker = Envelopes(Vec::new(), Vec::new());
                 let read = volume::read(&as_named(whole[..length].to_vec()), &honest_index.lines, 1, &mut taker);

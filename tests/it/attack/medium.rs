@@ -113,7 +113,7 @@ fn a_connector_names_its_file_so_that_it_acts_on_a_terminal() {
         1,
     );
     let command = command.replace('\u{1b}', "\\u001b");
-    let name = "\u{1b}[2J\nSAFE TO REMOVE\n\u{202e}\u{7}".to_owned() + &"n".repeat(3000) + ".json";
+    let name = "\u{1b}[2J\nSAFE TO REMOVE\n\u{202e}\u{7}".to_owned() + &"n".repeat(900) + ".json";
     let item = Item { name, ..Item::new(1, "", envelope(&command)) };
     let connector = "Feed \u{1b}[31m\nSAFE TO REMOVE \u{202e}";
     let builder = Builder::new(vec![item]).signed_by(&[SEED]).with(|b| b.connectors[0].set("name", text(connector)));
@@ -256,14 +256,67 @@ fn a_number_of_envelopes_is_claimed_that_would_take_all_memory() {
     let world = world();
     let batch = three().manifest(|m| {
         m.set("index/unpacked", raw(512u64 << 20));
-        m.set("totals/envelopes", raw((1u64 << 53) - 1));
-        m.set("volumes/0/envelopes", raw((1u64 << 53) - 1));
-        m.set("connectors/0/envelopes", raw((1u64 << 53) - 1));
-        m.set("applicants/0/envelopes", raw((1u64 << 53) - 1));
+        m.set("totals/envelopes", raw(200_000));
+        m.set("volumes/0/envelopes", raw(200_000));
+        m.set("connectors/0/envelopes", raw(200_000));
+        m.set("applicants/0/envelopes", raw(200_000));
     });
     batch.build().place(&world.medium());
     let limited =
         format!("ulimit -v 1000000; exec {} verify medium --trust trust --threads 1", env!("CARGO_BIN_EXE_airpouch"));
     let run = crate::support::finish(Command::new("sh").args(["-c", &limited]).current_dir(world.dir.path()));
     run.exits(4).says("does not have the size that the manifest says");
+}
+
+/// Files of 64 bytes that sort before the true signature, whatever its key.
+fn junk(world: &crate::support::World, stem: &str, count: usize) {
+    for n in 0..count {
+        fs::write(world.medium().join(format!("{stem}.{n:016x}.sig")), [n as u8; 64]).unwrap();
+    }
+}
+
+#[test]
+fn heap_of_false_signatures_hides_no_true_one() {
+    let world = world();
+    let batch = three().build();
+    batch.place(&world.medium());
+    let sig = batch.name(".sig");
+    let stem = batch.name(".manifest").trim_end_matches(".manifest").to_owned();
+    junk(&world, &stem, 200);
+    // Copies under the very name of the trusted key's file, as a gateway would number them.
+    for n in 1..100 {
+        let copy = sig.replace(".sig", &format!(" ({n}).sig"));
+        fs::write(world.medium().join(copy), [7; 64]).unwrap();
+    }
+    verify(&world).exits(0).says("holds: batch 1");
+    import(&world).exits(0);
+    assert_eq!(delivered(&world), all_of(&[&batch]));
+}
+
+#[test]
+fn heap_of_stray_signatures_hides_no_renamed_one() {
+    let world = world();
+    let batch = three().build();
+    batch.place(&world.medium());
+    let manifest = batch.name(".manifest");
+    fs::rename(world.medium().join(&manifest), world.medium().join("0815.bin")).unwrap();
+    junk(&world, "00000000", 200);
+    verify(&world).exits(0).says("holds: batch 1");
+    import(&world).exits(0);
+    assert_eq!(delivered(&world), all_of(&[&batch]));
+}
+
+#[test]
+fn many_batches_of_a_stranger_hide_no_true_one() {
+    let world = world();
+    let batch = three().build();
+    batch.place(&world.medium());
+    for n in 1..=500 {
+        let stem = world.medium().join(format!("airpouch-00000000deadbeef-{n:08}"));
+        fs::write(stem.with_extension("manifest"), format!("{{\"airpouch\":\"batch/1\",{n}}}")).unwrap();
+        fs::write(stem.with_extension("0123456789abcdef.sig"), [n as u8; 64]).unwrap();
+    }
+    verify(&world).exits(4).says("holds: batch 1").says("is signed by no trusted key");
+    import(&world).exits(4);
+    assert_eq!(delivered(&world), all_of(&[&batch]));
 }
