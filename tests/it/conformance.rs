@@ -4,6 +4,7 @@
 //! compares what lies there with what it makes, byte for byte; with `AIRPOUCH_WRITE_FIXTURES=1` it writes the folders
 //! anew. The other one runs `airpouch verify` and `airpouch import` on every case as it lies there.
 
+mod bounds;
 mod invalid;
 mod valid;
 mod warning;
@@ -169,7 +170,7 @@ fn lie(layer: &'static str, says: &'static str) -> Fault {
 
 /// All cases.
 fn cases() -> Vec<Case> {
-    valid::cases().into_iter().chain(invalid::cases()).chain(warning::cases()).collect()
+    valid::cases().into_iter().chain(invalid::cases()).chain(bounds::cases()).chain(warning::cases()).collect()
 }
 
 fn root() -> PathBuf {

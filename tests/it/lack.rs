@@ -252,12 +252,12 @@ fn medium_that_is_write_protected_is_an_error_and_never_false() {
     let partial = world.path("stick").join(format!("{}.partial", volume.file_name().unwrap().to_str().unwrap()));
     let stick = world.path("stick");
     let words = ["carry", stick.to_str().unwrap(), "--site", "exporter"];
-    let run = failing(&world, &partial, "inject=openat:error=EROFS", &words).exits(3);
+    let run = failing(&world, &partial, "inject=write:error=EROFS", &words).exits(3);
     run.says("batch 1 did not go again").says("read-only file system").says_nothing_of("FALSE");
     world.made("2.json");
     world.pack(&[]).exits(0);
     let volume = named(&world, "exporter/outbox", "-00000002.v0001.tar.zst");
     let partial = world.path("stick").join(format!("{}.partial", volume.file_name().unwrap().to_str().unwrap()));
-    failing(&world, &partial, "inject=openat:error=EROFS", &words).exits(1).says("read-only file system");
+    failing(&world, &partial, "inject=write:error=EROFS", &words).exits(1).says("read-only file system");
     world.carry(&[]).exits(0).says("new: batch 2");
 }
