@@ -30,15 +30,138 @@ fn files_of(room: &str) -> Vec<PathBuf> {
 
 /// The code of a file without its tests, its comments and its texts.
 fn code(path: &Path) -> String {
-    let text = fs::read_to_string(path).unwrap();
+    without_tests(&only_code(&fs::read_to_string(path).unwrap()))
+}
+
+/// Without comments, and with empty texts and letters.
+fn only_code(text: &str) -> String {
     let mut out = String::new();
-    for line in text.lines().take_while(|l| !l.starts_with("#[cfg(test)]")) {
-        if !line.trim_start().starts_with("//") {
-            out.push_str(line);
-            out.push('\n');
-        }
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        let is_in_word = out.ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        let (code, length) = if rest.starts_with("//") {
+            ("", rest.find('\n').unwrap_or(rest.len()))
+        } else if rest.starts_with("/*") {
+            (" ", rest.find("*/").expect("a comment ends") + 2)
+        } else if rest.starts_with('"') {
+            ("\"\"", text_length(rest))
+        } else if let Some(length) = raw_length(rest).filter(|_| !is_in_word) {
+            ("\"\"", length)
+        } else if let Some(length) = letter_length(rest) {
+            ("' '", length)
+        } else {
+            (&rest[..next.len_utf8()], next.len_utf8())
+        };
+        out.push_str(code);
+        rest = &rest[length..];
     }
     out
+}
+
+fn text_length(text: &str) -> usize {
+    let mut escaped = false;
+    let end = text[1..].find(|c| {
+        let end = c == '"' && !escaped;
+        escaped = c == '\\' && !escaped;
+        end
+    });
+    end.expect("a text ends") + 2
+}
+
+/// How long a text without escapes is, if one begins here: `r#"…"#`, with `b` before it too.
+fn raw_length(text: &str) -> Option<usize> {
+    let after = text.strip_prefix("br").or_else(|| text.strip_prefix('r'))?;
+    let marks = after.len() - after.trim_start_matches('#').len();
+    let begin = text.len() - after.len() + marks + 1;
+    after[marks..].starts_with('"').then(|| {
+        let end = format!("\"{}", "#".repeat(marks));
+        begin + text[begin..].find(&end).expect("a text ends") + end.len()
+    })
+}
+
+/// How long a letter in quotes is, if it is one and no lifetime.
+fn letter_length(text: &str) -> Option<usize> {
+    let after = text.strip_prefix('\'')?;
+    if after.starts_with('\\') {
+        return Some(after[2..].find('\'').expect("a letter ends") + 4);
+    }
+    let letter = after.chars().next()?;
+    after[letter.len_utf8()..].starts_with('\'').then(|| letter.len_utf8() + 2)
+}
+
+/// Without the items that only tests have; what comes after them stays.
+fn without_tests(code: &str) -> String {
+    const MARK: &str = "#[cfg(test)]";
+    let mut parts = code.split(MARK);
+    let mut out = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        out.push_str(&part[item_length(part)..]);
+    }
+    out
+}
+
+/// Where an item ends: at its last bracket, or at its semicolon where it has no body.
+fn item_length(code: &str) -> usize {
+    let mut depth = 0;
+    let mut words = code.trim_start();
+    while let Some(attribute) = words.strip_prefix("#[") {
+        words = attribute[attribute.find(']').expect("an attribute ends") + 1..].trim_start();
+    }
+    let has_body = !["use", "mod tests;", "const", "static", "type"].iter().any(|word| words.starts_with(word));
+    for (at, c) in code.char_indices() {
+        match c {
+            '(' | '[' | '{' => depth += 1,
+            ')' | ']' | '}' => {
+                depth -= 1;
+                if c == '}' && depth == 0 && has_body {
+                    return at + 1;
+                }
+            }
+            ';' if depth == 0 => return at + 1,
+            _ => {}
+        }
+    }
+    panic!("an item for tests does not end: {code}");
+}
+
+#[test]
+fn code_after_what_only_tests_have_is_read_and_no_comment_or_text() {
+    let text = r####"
+        #[cfg(test)]
+        use a::{b, c};
+        fn one<'a>(x: &'a str) { first(x, '"', b'\'', '\n') }
+        #[cfg(test)]
+        #[allow(unused)]
+        fn helper(x: [u8; 2]) -> u8 { hidden(); if x { 1 } else { 2 } }
+        fn two() { /* comment() */ second("text() \" // more()", r#"raw() " "#) } // late()
+        #[cfg(test)]
+        mod tests {
+            fn deep() { hidden(); { hidden() } }
+        }
+        fn three() { third() }
+        #[cfg(test)]
+        mod tests;
+        impl Four { fn five(&self) { fourth() } }
+        #[cfg(test)]
+        const SIX: [u8; 2] = { hidden() };
+        fn last() {}
+    "####;
+    let code = without_tests(&only_code(text));
+    for word in ["first(", "second(", "third()", "fourth()", "last()", "one<'a>(x: &'a str)"] {
+        assert!(code.contains(word), "{word} is not read: {code}");
+    }
+    for word in ["hidden", "comment", "text", "more", "raw", "late", "deep", "SIX", "a::"] {
+        assert!(!code.contains(word), "{word} is read: {code}");
+    }
+}
+
+#[test]
+fn every_file_of_the_source_is_read_to_its_end() {
+    for file in rooms().iter().chain(&["cli".to_owned()]).flat_map(|room| files_of(room)) {
+        let text = fs::read_to_string(&file).unwrap() + "\nfn last_of_all() { x.unwrap() }\n";
+        let code = without_tests(&only_code(&text));
+        assert!(code.ends_with("fn last_of_all() { x.unwrap() }\n"), "{} is not read whole", file.display());
+    }
 }
 
 #[test]
