@@ -128,10 +128,11 @@ fn the_platform_sees_what_it_would_have_seen_of_the_stock_connector() {
     let (world, all) = (World::new(), varied());
     let paths: Vec<PathBuf> =
         all.iter().enumerate().map(|(at, (_, text))| world.put(&format!("{at:04}.json"), text.as_bytes())).collect();
-    world.send(&[]);
+    world.send(&[]).exits(0);
     let ours = Platform::start(&VERSION);
     let (to, token) = (ours.destination(), ours.token_file());
-    world.import(&["--to", &to, "--token-file", token.to_str().unwrap(), "--works", "envelope"]);
+    let run = world.import(&["--to", &to, "--token-file", token.to_str().unwrap(), "--works", "envelope"]);
+    assert!(matches!(run.status, Some(0 | 3)), "{run:#?}");
     let mut took: BTreeMap<String, Vec<Message>> = BTreeMap::new();
     for (who, _) in &all {
         let queue = push_queue(who["id"].as_str().unwrap());

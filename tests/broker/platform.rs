@@ -795,7 +795,9 @@ fn a_token_is_needed_and_never_shown() {
     run.says_nothing_of(&misplaced);
     fs::write(scene.world.path("secret"), "a wrong token\n").unwrap();
     fs::set_permissions(scene.world.path("secret"), fs::Permissions::from_mode(0o644)).unwrap();
-    scene.world.import(&["--to", &to, "--token-file", "secret"]).says("open to everybody here (mode 644)");
+    let run = scene.world.import(&["--to", &to, "--token-file", "secret"]);
+    assert!(matches!(run.status, Some(1 | 2)), "{run:#?}");
+    run.says("open to everybody here (mode 644)");
     // systemd hands secrets over in a directory.
     fs::create_dir(scene.world.path("credentials")).unwrap();
     fs::copy(platform.token_file(), scene.world.path("credentials/token")).unwrap();

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::{APPLICANT, Run, World, envelope, envelope_with, files, finish};
+use crate::support::{APPLICANT, HOUR, Run, World, envelope, envelope_with, files, finish};
 use airpouch::digest::Digest;
 use serde_json::{Value, json};
 
@@ -727,13 +727,12 @@ fn times_rise_over_runs_redeliveries_and_releases() {
         times
     };
     // What was delivered last lies in the future, as after a clock that was set back.
-    sh(&world, "sqlite3 importer/ledger.db \"UPDATE meta SET value = '4000000000000000000' WHERE key = 'high_water'\"")
-        .exits(0);
-    let mut last = clock().pop().unwrap();
+    let mut last = world.last_time_is_later_by(HOUR);
     send(&world, &["b.json", "c.json"]);
-    for more in [vec!["medium"], vec!["--unmapped", "default=x"], vec!["--redeliver"]] {
+    let default = format!("default={HERE}");
+    for more in [vec!["medium"], vec!["--unmapped", &default], vec!["--redeliver", "--unmapped", &default]] {
         let mapped = format!("{APPLICANT}={HERE}");
-        import_as(&world, &[&more[..], &["--applicant", &mapped]].concat());
+        import_as(&world, &[&more[..], &["--applicant", &mapped]].concat()).exits(0);
         let newest = clock().pop().unwrap();
         assert!(newest > last, "{more:?}");
         last = newest;

@@ -6,13 +6,14 @@ use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
-use std::time::{Duration, UNIX_EPOCH};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use airpouch::trust::PrivateKey;
 use serde_json::{Value, json};
 
 /// In whose name the made envelopes are.
 pub const APPLICANT: &str = "7c9e6679-7425-40de-944b-e07fc1f90ae7";
+pub const HOUR: Duration = Duration::from_secs(3_600);
 /// The seed of the key that signs.
 pub const SEED: [u8; 32] = [7; 32];
 
@@ -125,27 +126,33 @@ impl World {
         command
     }
 
+    #[must_use]
     pub fn run<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Run {
         finish(self.command().args(arguments))
     }
 
+    #[must_use]
     pub fn pack(&self, more: &[&str]) -> Run {
         self.run(["pack", "src", "--key", "keys/site-a.key.pem", "--site", "exporter"].iter().chain(more))
     }
 
+    #[must_use]
     pub fn carry(&self, more: &[&str]) -> Run {
         self.run(["carry", "medium", "--site", "exporter"].iter().chain(more))
     }
 
     /// Packs and carries.
+    #[must_use]
     pub fn send(&self, more: &[&str]) -> Run {
         self.run(["pack", "src", "medium", "--key", "keys/site-a.key.pem", "--site", "exporter"].iter().chain(more))
     }
 
+    #[must_use]
     pub fn verify(&self, more: &[&str]) -> Run {
         self.run(["verify", "medium", "--trust", "trust"].iter().chain(more))
     }
 
+    #[must_use]
     pub fn import(&self, more: &[&str]) -> Run {
         let mapped = format!("{APPLICANT}={APPLICANT}");
         let usual =
@@ -154,6 +161,7 @@ impl World {
     }
 
     /// Goes on from the inbox, without a medium.
+    #[must_use]
     pub fn import_inbox(&self, more: &[&str]) -> Run {
         let mapped = format!("{APPLICANT}={APPLICANT}");
         let usual = ["import", "--to", "dir:out", "--trust", "trust", "--site", "importer", "--applicant", &mapped];
@@ -166,6 +174,16 @@ impl World {
         let mut found: Vec<_> = files(&out).into_iter().filter(|(name, _)| name.ends_with(".json")).collect();
         found.sort_by_key(|(name, _)| fs::metadata(out.join(name)).unwrap().modified().unwrap());
         found
+    }
+
+    /// Moves what the importer's ledger keeps of the last time that it gave a file, as if the clock had gone back since.
+    pub fn last_time_is_later_by(&self, by: Duration) -> SystemTime {
+        let ledger = rusqlite::Connection::open(self.path("importer/ledger.db")).unwrap();
+        let sql = "UPDATE meta SET value = CAST(value AS INTEGER) + ?1 WHERE key = 'high_water_dir' RETURNING value";
+        let nanos: i64 = ledger
+            .query_row(sql, [by.as_nanos() as i64], |row| Ok(row.get::<_, String>(0)?.parse().unwrap()))
+            .expect("one row is changed");
+        UNIX_EPOCH + Duration::from_nanos(nanos as u64)
     }
 
     /// The first file on the medium whose name ends so.
@@ -210,6 +228,7 @@ pub fn envelope_with(name: &str, fields: Value) -> Vec<u8> {
     serde_json::to_vec(&envelope).unwrap()
 }
 
+#[must_use]
 pub fn finish(command: &mut Command) -> Run {
     Run::of(&command.output().unwrap())
 }

@@ -231,10 +231,10 @@ fn without_a_terminal_there_are_no_colours_and_no_bars() {
     said += &world.verify(&[]).exits(0).said();
     said +=
         &world.run(["import", "medium", "--to", "dir:out", "--trust", "trust", "--site", "importer"]).exits(3).said();
-    said += &world.run(["status", "--site", "importer"]).said();
-    said += &world.run(["pack", "absent", "--key", "x", "--site", "exporter"]).said();
-    said += &world.run(["pack", "--help"]).said();
-    said += &world.run(["pakc"]).said();
+    said += &world.run(["status", "--site", "importer"]).exits(0).said();
+    said += &world.run(["pack", "absent", "--key", "keys/site-a.key.pem", "--site", "exporter"]).exits(1).said();
+    said += &world.run(["pack", "--help"]).exits(0).said();
+    said += &world.run(["pakc"]).exits(2).said();
     assert!(!said.contains('\x1b') && !said.contains('\r'), "{said:?}");
 }
 
@@ -316,8 +316,8 @@ fn what_a_stranger_wrote_cannot_act_on_the_terminal() {
     world.put("s.json", &crate::support::envelope_with("s", json!({"connector": connector})));
     let mut said = world.send(&[]).exits(3).said();
     said += &world.import(&[]).exits(3).said();
-    said += &world.run(["status", "--site", "importer"]).said();
-    said += &world.run(["quarantine", "list", "--site", "importer"]).said();
+    said += &world.run(["status", "--site", "importer"]).exits(0).said();
+    said += &world.run(["quarantine", "list", "--site", "importer"]).exits(0).said();
     assert!(!said.contains('\x1b') && !said.contains('\u{202e}'), "{said:?}");
     assert!(said.contains("\\u{1b}[2Jevil\\u{a}SAFE TO REMOVE.json"), "{said}");
     assert_eq!(said.lines().filter(|l| l.starts_with("SAFE TO REMOVE")).count(), 1);

@@ -142,7 +142,7 @@ fn two_exporters_share_a_stick_and_each_is_judged_by_its_own_key() {
 fn a_renewed_stream_holds_by_a_key_that_is_limited_to_the_old_one() {
     let world = World::new();
     sent(&world, &["a.json"]);
-    let stream = world.verify(&["--json"]).json()["report"]["whole"][0]["stream"].as_str().unwrap().to_owned();
+    let stream = world.verify(&["--json"]).exits(0).json()["report"]["whole"][0]["stream"].as_str().unwrap().to_owned();
     let rules = format!("[[key]]\nfile = \"site-a.pub.pem\"\nstreams = [\"{stream}\"]\n");
     fs::write(world.path("trust/trust.toml"), rules).unwrap();
     world.verify(&[]).exits(0);
@@ -187,7 +187,7 @@ fn where_two_must_sign_one_alone_is_incomplete() {
 fn a_key_ends_where_trust_toml_says() {
     let world = World::new();
     sent(&world, &["a.json"]);
-    let stream = world.verify(&["--json"]).json()["report"]["whole"][0]["stream"].as_str().unwrap().to_owned();
+    let stream = world.verify(&["--json"]).exits(0).json()["report"]["whole"][0]["stream"].as_str().unwrap().to_owned();
     sent(&world, &["b.json"]);
     world.key("site-b", [9; 32]);
     let rules = |until: u64| {
