@@ -72,12 +72,24 @@ pub const CONNECTOR_ID_MAX: usize = 128;
 /// Keys in one JSON object of a bundle.
 pub const KEYS_MAX: usize = 65_536;
 
+/// Keys in all JSON objects that stand open inside each other: each takes some 60 bytes until its object ends, and as
+/// few as 8 in the text. Objects of [`KEYS_MAX`] keys may stand four deep.
+pub const OPEN_KEYS_MAX: usize = 4 * KEYS_MAX;
+
+/// Keys that stand twice in one envelope before it is not read as Python reads it: each takes 100 bytes, as few as 7 in
+/// the text. Such an envelope is quarantined in any case; this counts once a person has released it.
+pub const DUPLICATE_KEYS_MAX: usize = 10_000;
+
 /// Bytes of one key in a bundle.
 pub const KEY_LENGTH_MAX: usize = 4_096;
 
 /// References that are followed in one bundle, repeated ones too: an envelope full of relationships has not two million.
 /// Each takes some 170 bytes while a bundle is taken apart, as few as 8 in the envelope.
 pub const REFERENCES_MAX: usize = 3_000_000;
+
+/// Decimal digits of the number of an object's dependencies. Genuine bundles stay below 10; 212 layers of objects that
+/// all refer to two of the layer below come to 64. Each digit stands twice in the message of each object.
+pub const DEPENDENCY_DIGITS_MAX: u32 = 64;
 
 /// Bytes of an object's id or type.
 pub const ID_LENGTH_MAX: usize = 1_024;
@@ -126,3 +138,7 @@ pub const SHOWN_MAX: usize = 10_000;
 
 /// Works of a destination that are gone and not settled: whoever clears more of them settles them by batch all the same.
 pub const GONE_WORKS_MAX: usize = 10_000;
+
+/// An envelope that is taken apart before its turn, beside others. Taken apart, one takes up to five times its size; of
+/// larger ones only the one whose turn it is may.
+pub const EXAMINED_AHEAD_MAX: usize = 8 << 20;

@@ -5,9 +5,10 @@
 //! it sends the group again and says so.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::sync::Arc;
 
 use super::decide::{self, Decision, Known, Rules, decide};
-use super::unpack::{UnpackedEnvelope, unpack};
+use super::unpack::{Ahead, Read, UnpackedEnvelope, unpack};
 use super::{ImportOptions, take};
 use crate::batch::index::{Index, Names};
 use crate::digest::Digest;
@@ -71,7 +72,7 @@ pub struct Delivering<'a> {
     /// everything is delivered again, of the whole run.
     in_run: HashSet<Digest>,
     /// What was known of the batch in work.
-    before: KnownBefore,
+    before: Arc<KnownBefore>,
     /// What is on its way to the sink.
     staged: HashMap<Digest, Staged>,
     /// What the sink cannot take at the moment, by connector and reason: how many, and what is reported of them.
@@ -104,7 +105,7 @@ impl<'a> Delivering<'a> {
             group: Group::default(),
             released: Vec::new(),
             in_run: HashSet::new(),
-            before: KnownBefore::default(),
+            before: Arc::default(),
             staged: HashMap::new(),
             deferred: BTreeMap::new(),
             has_deferred: false,
@@ -245,10 +246,14 @@ impl<'a> Delivering<'a> {
             Ok(index) => index,
             Err(fault) => return self.spoiled(row, &row.manifest.index.name, &fault),
         };
-        self.before = self.ledger.known_of(self.destination, index.lines.iter().map(|line| line.sha256))?;
+        let digests = index.lines.iter().map(|line| line.sha256);
+        self.before = Arc::new(self.ledger.known_of(self.destination, digests)?);
         observer.begin(&format!("delivering batch {}", row.manifest.sequence), row.manifest.totals.bytes);
-        let (threads, examiner) = (self.options.threads, self.sink.examiner());
-        let fault = unpack(&shelf, &row.manifest, &index, threads, examiner, |envelope| {
+        let (options, known) = (self.options, Arc::clone(&self.before));
+        let is_settled =
+            |sha256| known.aside.contains_key(&sha256) || known.delivered.contains(&sha256) && !options.redeliver;
+        let ahead = Ahead { policy: &options.policy, examiner: self.sink.examiner(), is_settled: &is_settled };
+        let fault = unpack(&shelf, &row.manifest, &index, options.threads, ahead, |envelope| {
             observer.advance(envelope.bytes.len() as u64);
             self.envelope(row, &index, envelope)
         });
@@ -302,13 +307,19 @@ impl<'a> Delivering<'a> {
     }
 
     fn envelope(&mut self, row: &IncomingRow, index: &Index, envelope: UnpackedEnvelope) -> Result<()> {
-        let UnpackedEnvelope { ordinal, bytes, parsed, examined } = envelope;
+        let UnpackedEnvelope { ordinal, bytes, read } = envelope;
         let line = &index.lines[ordinal - 1];
         let known = self.known(line.sha256);
         // What waits was tried at the beginning of this run; that it still waits is no news.
-        if known == Known::Held {
+        if matches!(known, Known::Held | Known::Quarantined) {
             return Ok(());
         }
+        if known == Known::InThisRun || known == Known::Delivered && !self.options.redeliver {
+            self.report.outcome.already_delivered += 1;
+            return Ok(());
+        }
+        let Read { parsed, examined } =
+            read.unwrap_or_else(|| Read { parsed: Envelope::parse(&bytes), examined: None });
         let decision = self.decide(&bytes, &parsed, examined, known, self.options.redeliver)?;
         let entry = &row.manifest.connectors[line.connector];
         let origin = Origin {

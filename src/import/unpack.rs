@@ -6,8 +6,11 @@ use std::sync::{Condvar, Mutex};
 use crate::batch::index::{Index, IndexLine};
 use crate::batch::manifest::{Manifest, VolumeEntry};
 use crate::batch::volume::{self, EnvelopeTaker};
+use crate::digest::Digest;
 use crate::envelope::{Envelope, NotAnEnvelope};
 use crate::lack::{self, Lack, Unread};
+use crate::limits::EXAMINED_AHEAD_MAX;
+use crate::policy::{Policy, Verdict};
 use crate::shelf::kept::KeptShelf;
 use crate::shelf::{PartFault, Shelf};
 use crate::sink::{Examined, Examiner, Unfit};
@@ -21,16 +24,49 @@ pub struct UnpackedEnvelope {
     pub ordinal: usize,
     /// Its bytes.
     pub bytes: Vec<u8>,
-    /// What they say.
+    /// What they say; nothing where the ledger has settled that they stay or are there.
+    pub read: Option<Read>,
+}
+
+/// What an envelope's bytes say.
+pub struct Read {
+    /// The envelope, if they are one.
     pub parsed: Result<Envelope, NotAnEnvelope>,
-    /// What the sink's examiner makes of it, if it is an envelope.
+    /// What the sink's examiner makes of it, if it was asked already.
     pub examined: Option<Result<Examined, Unfit>>,
+}
+
+/// How envelopes are looked at ahead of their turn. Judged first: what may not cross is not taken apart.
+#[derive(Clone, Copy)]
+pub struct Ahead<'a> {
+    /// What may cross.
+    pub policy: &'a Policy,
+    /// How the sink looks at envelopes.
+    pub examiner: Examiner,
+    /// Whether the ledger knows so much of a digest that its bytes need not be read.
+    pub is_settled: &'a (dyn Fn(Digest) -> bool + Sync),
+}
+
+impl Ahead<'_> {
+    fn read(self, bytes: &[u8], sha256: Digest) -> Option<Read> {
+        if (self.is_settled)(sha256) {
+            return None;
+        }
+        let parsed = Envelope::parse(bytes);
+        let may_cross = |envelope: &&Envelope| self.policy.judge(envelope) == Verdict::Pass;
+        let examined = match parsed.as_ref().ok().filter(may_cross) {
+            Some(envelope) if bytes.len() <= EXAMINED_AHEAD_MAX => Some(self.examiner.examine(bytes, envelope)),
+            _ => None,
+        };
+        Some(Read { parsed, examined })
+    }
 }
 
 impl UnpackedEnvelope {
     /// Bytes that it takes, roughly: one taken apart takes more.
     fn weight(&self) -> usize {
-        let apart = matches!(self.examined, Some(Ok(Examined::Messages(_))));
+        let examined = self.read.as_ref().and_then(|read| read.examined.as_ref());
+        let apart = matches!(examined, Some(Ok(Examined::Messages(_))));
         self.bytes.len() * if apart { 3 } else { 1 }
     }
 }
@@ -44,21 +80,21 @@ pub fn unpack<E: From<Lack>>(
     manifest: &Manifest,
     index: &Index,
     threads: usize,
-    examiner: Examiner,
+    ahead: Ahead<'_>,
     mut each: impl FnMut(UnpackedEnvelope) -> Result<(), E>,
 ) -> Result<Option<(String, PartFault)>, E> {
     let volumes: Vec<_> = index.by_volume(manifest).collect();
     let queues: Vec<Queue> = volumes.iter().map(|_| Queue::default()).collect();
     std::thread::scope(|scope| {
-        let (_guard, ahead) = (StopAll(&queues), threads.max(1));
+        let (_guard, at_once) = (StopAll(&queues), threads.max(1));
         let mut started = 0;
         for (at, queue) in queues.iter().enumerate() {
-            while started < queues.len() && started < at + ahead {
+            while started < queues.len() && started < at + at_once {
                 let (entry, (first, lines), queue) = (&manifest.volumes[started], volumes[started], &queues[started]);
                 let volume = Volume { shelf, entry, lines, first };
                 let beside = lack::spawn_scoped(scope, move || {
                     let _guard = EndOnPanic(queue);
-                    queue.end(volume.read(&mut Collecting { hand: queue, examiner, bytes: Vec::new() }).err());
+                    queue.end(volume.read(&mut Collecting { hand: queue, index, ahead, bytes: Vec::new() }).err());
                 });
                 if beside.is_err() {
                     break;
@@ -75,7 +111,7 @@ pub fn unpack<E: From<Lack>>(
                 started += 1;
                 let volume = Volume { shelf, entry: &manifest.volumes[at], lines: volumes[at].1, first: volumes[at].0 };
                 let mut here = Here { each: &mut each, failed: None };
-                let read = volume.read(&mut Collecting { hand: &mut here, examiner, bytes: Vec::new() });
+                let read = volume.read(&mut Collecting { hand: &mut here, index, ahead, bytes: Vec::new() });
                 here.failed.map_or(Ok(read.err()), Err)?
             };
             match ended {
@@ -131,13 +167,14 @@ impl<F: FnMut(UnpackedEnvelope) -> Result<(), E>, E> Hand for &mut Here<'_, F, E
     }
 }
 
-struct Collecting<H> {
+struct Collecting<'a, H> {
     hand: H,
-    examiner: Examiner,
+    index: &'a Index,
+    ahead: Ahead<'a>,
     bytes: Vec<u8>,
 }
 
-impl<H: Hand> EnvelopeTaker for Collecting<H> {
+impl<H: Hand> EnvelopeTaker for Collecting<'_, H> {
     fn piece(&mut self, piece: &[u8], whole: u64) -> Result<(), Lack> {
         lack::reserve(&mut self.bytes, whole)?;
         self.bytes.extend_from_slice(piece);
@@ -146,9 +183,8 @@ impl<H: Hand> EnvelopeTaker for Collecting<H> {
 
     fn complete(&mut self, ordinal: usize) -> bool {
         let bytes = std::mem::take(&mut self.bytes);
-        let parsed = Envelope::parse(&bytes);
-        let examined = parsed.as_ref().ok().map(|envelope| self.examiner.examine(&bytes, envelope));
-        self.hand.put(UnpackedEnvelope { ordinal, bytes, parsed, examined })
+        let read = self.ahead.read(&bytes, self.index.lines[ordinal - 1].sha256);
+        self.hand.put(UnpackedEnvelope { ordinal, bytes, read })
     }
 }
 
@@ -249,8 +285,7 @@ mod a_deliverer {
 
     fn zeros() -> UnpackedEnvelope {
         let bytes = vec![0; 1 << 20];
-        let parsed = Envelope::parse(&bytes);
-        UnpackedEnvelope { ordinal: 1, bytes, parsed, examined: None }
+        UnpackedEnvelope { ordinal: 1, bytes, read: None }
     }
 
     #[test]

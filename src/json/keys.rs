@@ -16,7 +16,8 @@ pub enum Seen {
     New,
     /// It was there before.
     Twice,
-    /// The first key above [`limits::KEYS_MAX`]; later ones are no longer looked at.
+    /// The first key of its object above [`limits::KEYS_MAX`], or above [`limits::OPEN_KEYS_MAX`] with those of the
+    /// objects around it; later ones of this object are no longer looked at.
     TooMany,
 }
 
@@ -27,6 +28,8 @@ pub struct Keys<'a> {
     hashes: Vec<u64>,
     names: Vec<Text<'a>>,
     objects: Vec<Object<'a>>,
+    /// Keys in the sets of all objects that have many.
+    in_sets: usize,
 }
 
 struct Object<'a> {
@@ -34,12 +37,14 @@ struct Object<'a> {
     start: usize,
     count: usize,
     many: Option<HashSet<Cow<'a, [u8]>>>,
+    /// Its keys are no longer looked at.
+    is_full: bool,
 }
 
 impl<'a> Keys<'a> {
     /// An object begins.
     pub fn open(&mut self) {
-        self.objects.push(Object { start: self.hashes.len(), count: 0, many: None });
+        self.objects.push(Object { start: self.hashes.len(), count: 0, many: None, is_full: false });
     }
 
     /// The innermost object ends.
@@ -47,6 +52,7 @@ impl<'a> Keys<'a> {
         if let Some(object) = self.objects.pop() {
             self.hashes.truncate(object.start);
             self.names.truncate(object.start);
+            self.in_sets -= object.many.map_or(0, |many| many.len());
         }
     }
 
@@ -76,13 +82,23 @@ impl<'a> Keys<'a> {
         let Some(object) = self.objects.last_mut() else {
             return Seen::New;
         };
-        if object.count > limits::KEYS_MAX {
-            let first = object.count == limits::KEYS_MAX + 1;
-            return if first { Seen::TooMany } else { Seen::New };
+        if object.is_full {
+            return Seen::New;
+        }
+        if object.count > limits::KEYS_MAX || self.in_sets >= limits::OPEN_KEYS_MAX {
+            object.is_full = true;
+            return Seen::TooMany;
         }
         let names = &self.names[object.start..];
-        let many = object.many.get_or_insert_with(|| names.iter().map(|name| name.decoded()).collect());
-        if many.insert(key.decoded()) { Seen::New } else { Seen::Twice }
+        let many = object.many.get_or_insert_with(|| {
+            self.in_sets += names.len();
+            names.iter().map(|name| name.decoded()).collect()
+        });
+        if !many.insert(key.decoded()) {
+            return Seen::Twice;
+        }
+        self.in_sets += 1;
+        Seen::New
     }
 }
 
@@ -151,6 +167,34 @@ mod a_key_that_comes_twice {
         let seen = take_all(&text);
         assert!(seen[..5_000].iter().all(|s| *s == Seen::New));
         assert_eq!(seen[5_000..], [Seen::Twice; 2]);
+    }
+
+    /// In an object of more than 32 keys as in a small one, whichever of the two has the escape.
+    #[test]
+    fn is_found_among_many_keys_if_one_of_the_two_is_escaped() {
+        let others: Vec<String> = (0..40).map(|n| format!(r#""key {n}":0"#)).collect();
+        let others = others.join(",");
+        for (first, second) in [("ab", "a\\u0062"), ("a\\u0062", "ab"), ("a\\u0062", "\\u0061b")] {
+            for text in [
+                format!(r#"{{"{first}":1,{others},"{second}":2}}"#),
+                format!(r#"{{{others},"{first}":1,"{second}":2}}"#),
+            ] {
+                let seen = take_all(&text);
+                assert_eq!(seen[..41], [Seen::New; 41], "{text}");
+                assert_eq!(seen[41], Seen::Twice, "{text}");
+            }
+        }
+    }
+
+    #[test]
+    fn keys_of_objects_around_each_other_are_bounded_in_all() {
+        let members: String = (0..limits::KEYS_MAX - 1).map(|n| format!(r#""{n}":0,"#)).collect();
+        let depth = limits::OPEN_KEYS_MAX / limits::KEYS_MAX + 1;
+        let around = format!("{}0{}", format!(r#"{{{members}"in":"#).repeat(depth), "}".repeat(depth));
+        let seen = take_all(&around);
+        assert_eq!(seen.iter().filter(|s| **s == Seen::TooMany).count(), 1);
+        let beside = vec![format!(r#"{{{members}"in":0}}"#); depth].join(",");
+        assert!(take_all(&format!("[{beside}]")).iter().all(|s| *s == Seen::New));
     }
 
     #[test]

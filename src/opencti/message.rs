@@ -58,9 +58,13 @@ impl Messages {
         }
         let split = split.ok_or_else(|| at("/bundle", "the envelope has no bundle".into()))?;
         // These stand in every message, and may be as long as they like in one envelope.
-        let repeated = (split.id_bytes() + entities_types.len() + update.len()) as u64 * split.expectations() as u64;
+        let each = (split.id_bytes() + entities_types.len() + update.len()) as u64;
+        let repeated = each * split.expectations() as u64 + split.counted_digits();
         if repeated > REPEATED_MAX + 4 * envelope.len() as u64 {
-            let what = format!("its bundle's id, entities_types and update would make {} of messages", size(repeated));
+            let what = format!(
+                "its bundle's id, entities_types, update and numbers of dependencies would make {} of messages",
+                size(repeated)
+            );
             return Err(at("/bundle", what));
         }
         Ok(Self { split, entities_types, update })
@@ -155,7 +159,7 @@ fn beside(value: Value<'_>, place: &str) -> Result<String, Unsplittable> {
             _ => {}
         }
     }
-    let plain = python::without_duplicate_keys(value.text()).map_err(broken)?;
+    let plain = python::without_duplicate_keys(value.text()).map_err(|cause| at(place, format!("{place} {cause}")))?;
     let mut out = String::new();
     python::write_value(&mut out, Value::of(&plain));
     Ok(out)

@@ -3,11 +3,13 @@
 //! ASCII alone, `", "` and `": "` between, floats as `repr` has them. Genuine envelopes are of this form already, so
 //! nearly every string and number is copied as it stands.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::ops::Range;
 
 use crate::json::{Event, JsonError, Scanner, Text, Value};
+use crate::limits::{DUPLICATE_KEYS_MAX, OPEN_KEYS_MAX};
 
 /// Digits of the longest integer that Python reads (`sys.get_int_max_str_digits`).
 pub const DIGITS_MAX: usize = 4300;
@@ -214,11 +216,25 @@ fn write_float(out: &mut String, number: f64) {
     }
 }
 
+/// Why a text is not read as Python reads it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum NotPlain {
+    /// It is no JSON.
+    #[error("is no JSON: {0}")]
+    Json(#[from] JsonError),
+    /// Python would read it. Each key that stands twice takes some 14 bytes of memory for each of its own here.
+    #[error("has more than {DUPLICATE_KEYS_MAX} keys that stand twice")]
+    ManyTwice,
+    /// Likewise.
+    #[error("has more than {OPEN_KEYS_MAX} keys in objects inside each other")]
+    ManyKeys,
+}
+
 /// The text of a value as Python reads it: of members with one key the last value stands, in the place of the first.
 ///
 /// # Errors
-/// As [`Scanner::next`].
-pub fn without_duplicate_keys(text: &str) -> Result<String, JsonError> {
+/// [`NotPlain`]
+pub fn without_duplicate_keys(text: &str) -> Result<String, NotPlain> {
     let edits = edits(text)?;
     let mut out = String::with_capacity(text.len());
     // What is still to be copied, the next piece last; each piece is copied once at most.
@@ -244,8 +260,9 @@ struct Edit {
 }
 
 /// What has to be done to a text so that no key stands twice in an object, by where it begins.
-fn edits(text: &str) -> Result<BTreeMap<usize, Edit>, JsonError> {
-    let (mut edits, mut scanner, mut open) = (BTreeMap::new(), Scanner::new(text), Vec::<Open>::new());
+fn edits(text: &str) -> Result<BTreeMap<usize, Edit>, NotPlain> {
+    let (mut edits, mut scanner, mut open) = (BTreeMap::new(), Scanner::new(text), Vec::<Open<'_>>::new());
+    let (mut keys, mut twice) = (0, 0);
     loop {
         let event = scanner.next()?;
         let from = match event {
@@ -257,40 +274,55 @@ fn edits(text: &str) -> Result<BTreeMap<usize, Edit>, JsonError> {
             }
             Event::Key(key) => {
                 if let Some(object) = open.last_mut() {
-                    object.key = key.decoded().into_owned();
+                    object.key = key.decoded();
                 }
                 continue;
             }
-            Event::ObjectEnd | Event::ArrayEnd => open.pop().map_or(0, |ended| ended.from),
+            Event::ObjectEnd | Event::ArrayEnd => {
+                let ended = open.pop().unwrap_or_default();
+                keys -= ended.first.len();
+                ended.from
+            }
             scalar => scanner.start_of(scalar),
         };
         if let Some(outer) = open.last_mut().filter(|outer| outer.is_object) {
-            outer.value(from..scanner.offset(), &mut edits);
+            match outer.value(from..scanner.offset(), &mut edits) {
+                true => keys += 1,
+                false => twice += 1,
+            }
+        }
+        if twice > DUPLICATE_KEYS_MAX {
+            return Err(NotPlain::ManyTwice);
+        }
+        if keys > OPEN_KEYS_MAX {
+            return Err(NotPlain::ManyKeys);
         }
     }
 }
 
 /// An object or list whose end has not come.
 #[derive(Default)]
-struct Open {
+struct Open<'a> {
     is_object: bool,
     from: usize,
-    key: Vec<u8>,
+    key: Cow<'a, [u8]>,
     /// The first value of each key.
-    first: HashMap<Vec<u8>, Range<usize>>,
+    first: HashMap<Cow<'a, [u8]>, Range<usize>>,
     /// Where the member before has ended.
     before: usize,
 }
 
-impl Open {
-    fn value(&mut self, value: Range<usize>, edits: &mut BTreeMap<usize, Edit>) {
+impl Open<'_> {
+    /// Takes the value of the last key. `false` if the key was there before.
+    fn value(&mut self, value: Range<usize>, edits: &mut BTreeMap<usize, Edit>) -> bool {
         let before = std::mem::replace(&mut self.before, value.end);
-        if let Some(first) = self.first.get(&self.key) {
-            edits.insert(before, Edit { end: value.end, instead: None });
-            edits.insert(first.start, Edit { end: first.end, instead: Some(value) });
-        } else {
+        let Some(first) = self.first.get(&self.key) else {
             self.first.insert(std::mem::take(&mut self.key), value);
-        }
+            return true;
+        };
+        edits.insert(before, Edit { end: value.end, instead: None });
+        edits.insert(first.start, Edit { end: first.end, instead: Some(value) });
+        false
     }
 }
 
@@ -361,6 +393,25 @@ mod as_python_writes {
         for plain in ["[1,1,[],[]]", "{}", " 7 ", r#"{"a":{"a":{"a":1}}}"#] {
             assert_eq!(without_duplicate_keys(plain).unwrap(), plain);
         }
+    }
+
+    #[test]
+    fn no_text_of_more_duplicate_keys_than_are_counted() {
+        let text = |times: usize| format!("{{\"a\":0{}}}", ",\"a\":1".repeat(times));
+        assert_eq!(without_duplicate_keys(&text(DUPLICATE_KEYS_MAX)).unwrap(), r#"{"a":1}"#);
+        assert_eq!(without_duplicate_keys(&text(DUPLICATE_KEYS_MAX + 1)), Err(NotPlain::ManyTwice));
+        let apart = format!("[{}]", vec![r#"{"a":1,"a":2}"#; DUPLICATE_KEYS_MAX + 1].join(","));
+        assert_eq!(without_duplicate_keys(&apart), Err(NotPlain::ManyTwice));
+    }
+
+    #[test]
+    fn no_text_of_more_keys_around_each_other_than_are_kept() {
+        let members = |n: usize| (0..n).map(|n| format!("\"{n}\":0,")).collect::<String>();
+        let half = members(OPEN_KEYS_MAX / 2);
+        let inside = format!("{{{half}\"in\":{{{half}\"in\":0}}}}");
+        assert_eq!(without_duplicate_keys(&inside), Err(NotPlain::ManyKeys));
+        let beside = format!("[{{{half}\"in\":0}},{{{half}\"in\":0}},{{{half}\"in\":0}}]");
+        assert_eq!(without_duplicate_keys(&beside).as_ref(), Ok(&beside));
     }
 
     #[test]

@@ -15,6 +15,7 @@ use std::fmt::Write;
 
 use super::python;
 use crate::json::{Event, Scanner};
+use crate::limits::DEPENDENCY_DIGITS_MAX;
 use crate::text::harmless;
 pub use count::Count;
 use enlist::Enlisted;
@@ -104,9 +105,10 @@ impl Split {
             enlist::enlist(text, index)?;
         // Python's sort is stable too.
         emitted.sort_by(|a, b| items[*a as usize].deps.cmp(&items[*b as usize].deps));
-        if let Some(most) = emitted.last().filter(|at| !items[**at as usize].deps.is_written()) {
+        if let Some(most) = emitted.last().filter(|at| !items[**at as usize].deps.is_bounded()) {
             let item = Some(&items[*most as usize]);
-            return Err(fault(text, *most as usize, item, "", "depends on more others than Python writes in digits"));
+            let what = format!("depends on others in a number of more than {DEPENDENCY_DIGITS_MAX} digits");
+            return Err(fault(text, *most as usize, item, "", &what));
         }
         Ok(Self { instead: None, id, items, members, ids, lists, references, emitted, incompatible })
     }
@@ -119,6 +121,11 @@ impl Split {
     /// Bytes of the bundle's own id, which stands in every part.
     pub fn id_bytes(&self) -> usize {
         self.id.map_or(0, Span::length)
+    }
+
+    /// Digits that all parts have in `nb_deps` and in `x_opencti_seq`: none of them stands in the bundle.
+    pub fn counted_digits(&self) -> u64 {
+        self.emitted.iter().map(|at| 2 * self.items[*at as usize].deps.digits() as u64).sum()
     }
 
     /// The objects that are passed over, in the order in which pycti comes to them.

@@ -103,16 +103,27 @@ fn a_bundle_of_nothing_but_references_is_bounded() {
 }
 
 #[test]
-fn a_chain_of_doublings_is_refused_without_counting_for_ever() {
+fn dependencies_of_more_than_64_digits_are_refused() {
     let link = |n: usize| {
         format!(
             r#"{{"type":"a","id":"i{n}","a_refs":["i{0}","j{0}"]}},{{"type":"a","id":"j{n}","a_refs":["i{0}","j{0}"]}}"#,
             n + 1
         )
     };
-    let chain: Vec<String> = (0..30_000).map(link).collect();
-    let bundle = format!(r#"{{"id":"bundle--1","objects":[{}]}}"#, chain.join(","));
-    assert!(parts(&bundle).unwrap_err().what.contains("more others than Python writes"));
+    let chain = |length| {
+        let links: Vec<String> = (0..length).map(link).collect();
+        format!(r#"{{"id":"bundle--1","objects":[{}]}}"#, links.join(","))
+    };
+    // Each layer has twice the dependencies of the one below, and one more: 2^n - 1.
+    let last = parts(&chain(212)).unwrap().pop().unwrap();
+    let digits = "6582018229284824168619876730229402019930943462534319453394436095";
+    assert!(
+        last.contains(&format!("\"x_opencti_seq\": {digits}, ")) && last.contains(&format!("\"nb_deps\": {digits}}}"))
+    );
+    for length in [214, 30_000] {
+        let fault = parts(&chain(length)).unwrap_err();
+        assert!(fault.what.contains("a number of more than 64 digits"), "{fault}");
+    }
 }
 
 #[test]

@@ -81,7 +81,10 @@ impl<'a> Pass<'a> {
             Seen::New => {}
             Seen::Twice => self.note(Code::DuplicateKey, || format!("has the key \"{}\" twice", shown(key))),
             Seen::TooMany => {
-                self.note(Code::TooMany, || format!("has an object of more than {} keys", limits::KEYS_MAX));
+                let (own, open) = (limits::KEYS_MAX, limits::OPEN_KEYS_MAX);
+                self.note(Code::TooMany, || {
+                    format!("has an object of more than {own} keys, or more than {open} with those around it")
+                });
             }
         }
     }

@@ -1,84 +1,55 @@
 //! Dependencies in numbers. pycti counts an object as often as it is referred to, so that each layer of a web doubles
-//! them; Python's integers do not mind.
+//! them. Python's integers grow without end; a count here has one size, whatever the bundle, and stops at a bound.
 
-use std::cmp::Ordering;
 use std::fmt;
 
-use num_bigint::BigUint;
+use crate::limits::DEPENDENCY_DIGITS_MAX;
 
-use crate::opencti::python::DIGITS_MAX;
-
-/// How many dependencies an object has: its `nb_deps`.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Count {
-    /// As nearly always.
-    Few(u64),
-    /// More than 2^64.
-    Many(BigUint),
-    /// More digits than Python writes; how many more does not matter, for nothing is made of it.
-    TooMany,
+/// How many dependencies an object has: its `nb_deps`. Two halves of 32 decimal digits each.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Count {
+    high: u128,
+    low: u128,
 }
 
-/// Bits of the longest integer that Python writes in decimal, and some: 4,300 digits.
-const BITS_MAX: u64 = 14_290;
+/// One more than a half holds.
+const HALF: u128 = 10_u128.pow(DEPENDENCY_DIGITS_MAX / 2);
 
 impl Count {
     /// What an object has that refers to nothing: itself.
-    pub const ONE: Self = Self::Few(1);
+    pub const ONE: Self = Self { high: 0, low: 1 };
     /// What is not in the bundle counts for nothing.
-    pub const NONE: Self = Self::Few(0);
+    pub const NONE: Self = Self { high: 0, low: 0 };
+    /// More digits than [`DEPENDENCY_DIGITS_MAX`]; how many more does not matter, for nothing is made of it.
+    const TOO_MANY: Self = Self { high: HALF, low: 0 };
 
     /// Counts these too.
     pub fn add(&mut self, more: &Self) {
-        let sum = match (&*self, more) {
-            (Self::TooMany, _) | (_, Self::TooMany) => Self::TooMany,
-            (Self::Few(a), Self::Few(b)) => {
-                a.checked_add(*b).map_or_else(|| Self::Many(BigUint::from(*a) + *b), Self::Few)
-            }
-            (Self::Many(a), Self::Few(b)) | (Self::Few(b), Self::Many(a)) => Self::Many(a + *b),
-            (Self::Many(a), Self::Many(b)) => Self::Many(a + b),
-        };
-        *self = match sum {
-            Self::Many(many) if many.bits() > BITS_MAX => Self::TooMany,
-            sum => sum,
-        };
+        // Each half is at most 10^32, so that no sum of two comes near 2^128.
+        let low = self.low + more.low;
+        let (carry, low) = if low < HALF { (0, low) } else { (1, low - HALF) };
+        let high = self.high + more.high + carry;
+        *self = if high < HALF { Self { high, low } } else { Self::TOO_MANY };
     }
 
-    /// Whether Python writes it in decimal: not beyond [`DIGITS_MAX`] digits.
-    pub fn is_written(&self) -> bool {
-        match self {
-            Self::Few(_) => true,
-            Self::Many(many) => many.to_string().len() <= DIGITS_MAX,
-            Self::TooMany => false,
-        }
+    /// Whether it has no more than [`DEPENDENCY_DIGITS_MAX`] digits.
+    pub fn is_bounded(&self) -> bool {
+        self.high < HALF
+    }
+
+    /// How many digits it is written in.
+    pub fn digits(&self) -> usize {
+        let of = |half: u128| half.checked_ilog10().map_or(1, |log| log as usize + 1);
+        if self.high == 0 { of(self.low) } else { of(self.high) + DEPENDENCY_DIGITS_MAX as usize / 2 }
     }
 }
 
 impl fmt::Display for Count {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Few(few) => few.fmt(f),
-            Self::Many(many) => many.fmt(f),
-            Self::TooMany => f.write_str("too many"),
+        if self.high == 0 {
+            return self.low.fmt(f);
         }
-    }
-}
-
-impl PartialOrd for Count {
-    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
-        Some(self.cmp(other))
-    }
-}
-
-impl Ord for Count {
-    fn cmp(&self, other: &Self) -> Ordering {
-        match (self, other) {
-            (Self::Few(a), Self::Few(b)) => a.cmp(b),
-            (Self::Many(a), Self::Many(b)) => a.cmp(b),
-            (Self::TooMany, Self::TooMany) => Ordering::Equal,
-            (Self::Few(_), _) | (_, Self::TooMany) => Ordering::Less,
-            (_, Self::Few(_)) | (Self::TooMany, _) => Ordering::Greater,
-        }
+        write!(f, "{}{:0width$}", self.high, self.low, width = DEPENDENCY_DIGITS_MAX as usize / 2)
     }
 }
 
@@ -86,33 +57,52 @@ impl Ord for Count {
 mod a_count {
     use super::*;
 
-    #[test]
-    fn grows_beyond_a_machine_word() {
-        let mut count = Count::Few(u64::MAX);
-        count.add(&Count::ONE);
-        assert_eq!(count.to_string(), "18446744073709551616");
-        assert!(count > Count::Few(u64::MAX));
-        let half = count.clone();
-        count.add(&half);
-        count.add(&Count::Few(5));
-        assert_eq!(count.to_string(), "36893488147419103237");
-        assert!(count.is_written() && Count::NONE.is_written());
-        assert!(count > half);
+    /// 2^exponent, by so many doublings.
+    fn doubled(exponent: u32) -> Count {
+        let mut count = Count::ONE;
+        for _ in 0..exponent {
+            count.add(&count.clone());
+        }
+        count
     }
 
     #[test]
-    fn ends_where_python_writes_no_more() {
-        let mut count = Count::ONE;
-        for _ in 0..14_284 {
-            count.add(&count.clone());
+    fn beyond_a_machine_word_keeps_every_digit() {
+        assert_eq!(doubled(64).to_string(), "18446744073709551616");
+        assert_eq!(doubled(128).to_string(), "340282366920938463463374607431768211456");
+        let mut count = doubled(200);
+        assert_eq!(count.to_string(), "1606938044258990275541962092341162602522202993782792835301376");
+        count.add(&doubled(106));
+        assert_eq!(count.to_string(), "1606938044258990275541962092422292240936809675478581840445440");
+        assert!(count > doubled(200) && doubled(200) < doubled(201) && doubled(107) > doubled(106));
+    }
+
+    #[test]
+    fn with_zeros_in_its_lower_half_writes_them() {
+        let mut count = Count { high: 0, low: HALF - 1 };
+        count.add(&Count::ONE);
+        assert_eq!(count.to_string(), format!("1{}", "0".repeat(32)));
+        count.add(&Count::ONE);
+        assert_eq!(count.to_string(), format!("1{}1", "0".repeat(31)));
+    }
+
+    #[test]
+    fn says_how_many_digits_it_has() {
+        for count in [Count::NONE, Count::ONE, doubled(9), doubled(10), doubled(106), doubled(107), doubled(212)] {
+            assert_eq!(count.digits(), count.to_string().len());
         }
-        assert!(count.is_written(), "2^14284 has 4,300 digits");
-        count.add(&count.clone());
-        assert!(!count.is_written());
-        for _ in 0..100_000 {
-            count.add(&count.clone());
-        }
-        assert_eq!(count, Count::TooMany);
-        assert!(count > Count::Few(u64::MAX) && Count::ONE < count);
+    }
+
+    #[test]
+    fn of_more_digits_than_the_bound_stays_what_it_is() {
+        let last = doubled(212);
+        assert!(last.is_bounded() && last.digits() == 64 && Count::NONE.is_bounded());
+        let over = doubled(213);
+        assert!(!over.is_bounded());
+        assert_eq!(over, doubled(100_000));
+        assert!(last < over);
+        let mut still = over;
+        still.add(&Count::ONE);
+        assert_eq!(still, over);
     }
 }

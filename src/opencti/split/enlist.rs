@@ -137,7 +137,7 @@ impl<'a> Enlisting<'a> {
                 },
                 None => {
                     self.finish(visit)?;
-                    let deps = visit.deps.clone();
+                    let deps = visit.deps;
                     visits.pop();
                     deps
                 }
@@ -152,7 +152,7 @@ impl<'a> Enlisting<'a> {
     fn enter(&self, id: u32) -> Entered {
         let Some(item) = self.named[id as usize] else { return Entered::Counted(Count::NONE) };
         if let Some(done) = self.done[id as usize] {
-            return Entered::Counted(self.items[done as usize].deps.clone());
+            return Entered::Counted(self.items[done as usize].deps);
         }
         let member = self.items[item as usize].members().start;
         Entered::Begun(Visit { id, item, member, deps: Count::ONE, walk: None, followed: 0 })
@@ -385,7 +385,7 @@ impl<'a> Enlisting<'a> {
 
     /// All references are counted: the object comes out, unless it did already or the platform could not take it.
     fn finish(&mut self, visit: &Visit) -> Result<(), Unsplittable> {
-        self.items[visit.item as usize].deps = visit.deps.clone();
+        self.items[visit.item as usize].deps = visit.deps;
         if self.done[visit.id as usize].is_some() {
             return Ok(());
         }

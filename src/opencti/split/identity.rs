@@ -2,7 +2,7 @@
 //! `external_reference_generate_id` or `kill_chain_phase_generate_id` gives them one id. Those digest the canonical
 //! JSON (RFC 8785) of some of their fields; here its equality alone counts.
 
-use crate::digest::Digest;
+use crate::digest::{Digest, Hasher};
 use crate::json::{Event, Kind, Scanner, Value};
 use crate::opencti::python;
 
@@ -47,7 +47,7 @@ fn write(out: &mut Vec<u8>, value: Value<'_>) -> Result<(), &'static str> {
                 continue;
             }
             Event::ArrayStart => {
-                open.push(Open::List(Vec::new()));
+                open.push(Open::List(Hasher::new()));
                 continue;
             }
             Event::Key(name) => {
@@ -75,34 +75,40 @@ fn write(out: &mut Vec<u8>, value: Value<'_>) -> Result<(), &'static str> {
                 out.extend(done);
                 return Ok(());
             }
-            Some(Open::List(values)) => values.extend(done),
-            Some(Open::Object(members, key)) => members.push((std::mem::take(key), done)),
+            Some(Open::List(values)) => values.update(&done),
+            Some(Open::Object(members, key)) => members.push(of_member(&std::mem::take(key), &done)),
         }
     }
 }
 
-/// A list or an object whose end has not come.
+/// A list or an object whose end has not come. It keeps no value, so that it takes no more memory than its text.
 enum Open {
-    List(Vec<u8>),
-    Object(Vec<(String, Vec<u8>)>, String),
+    List(Hasher),
+    /// The digests of the members so far, and the key of the next one.
+    Object(Vec<Digest>, String),
 }
 
 impl Open {
     fn closed(self) -> Vec<u8> {
         let (letter, inside) = match self {
-            Self::List(values) => (b'l', values),
+            Self::List(values) => (b'l', values.finish()),
             Self::Object(mut members, _) => {
-                members.sort_by(|a, b| a.0.cmp(&b.0));
-                let mut inside = Vec::new();
-                for (key, value) in members {
-                    write_text(&mut inside, key.as_bytes());
-                    inside.extend(value);
-                }
-                (b'o', inside)
+                // In which order they stood does not matter.
+                members.sort_unstable();
+                let mut inside = Hasher::new();
+                members.iter().for_each(|member| inside.update(member.as_bytes()));
+                (b'o', inside.finish())
             }
         };
-        [&[letter], Digest::of(&inside).as_bytes().as_slice()].concat()
+        [&[letter], inside.as_bytes().as_slice()].concat()
     }
+}
+
+fn of_member(key: &str, value: &[u8]) -> Digest {
+    let mut member = Vec::new();
+    write_text(&mut member, key.as_bytes());
+    member.extend(value);
+    Digest::of(&member)
 }
 
 const HALF: &str = "half of a surrogate pair";

@@ -6,7 +6,7 @@ use super::symbols::{Symbols, Unhashable};
 use super::{Count, Unsplittable, fault};
 use crate::json::keys::{Keys, Seen};
 use crate::json::{Event, JsonError, Kind, Scanner, Text, Value};
-use crate::limits::{KEYS_MAX, OBJECTS_MAX};
+use crate::limits::{KEYS_MAX, OBJECTS_MAX, OPEN_KEYS_MAX};
 use crate::opencti::OPENCTI_EXTENSION;
 use crate::opencti::python::{self, OddNumber};
 use crate::text::harmless;
@@ -158,6 +158,12 @@ impl From<JsonError> for Fault {
     }
 }
 
+impl From<python::NotPlain> for Fault {
+    fn from(fault: python::NotPlain) -> Self {
+        of_bundle(&format!("the bundle {fault}")).into()
+    }
+}
+
 impl From<Unsplittable> for Fault {
     fn from(fault: Unsplittable) -> Self {
         Self::Unsplittable(fault)
@@ -269,7 +275,10 @@ impl<'a> Reader<'_, 'a> {
         match self.keys.take(key) {
             Seen::New => Ok(()),
             Seen::Twice => Err(Fault::Twice),
-            Seen::TooMany => Err(of_bundle(&format!("an object of it has more than {KEYS_MAX} keys")).into()),
+            Seen::TooMany => Err(of_bundle(&format!(
+                "an object of it has more than {KEYS_MAX} keys, or more than {OPEN_KEYS_MAX} with those around it"
+            ))
+            .into()),
         }
     }
 
