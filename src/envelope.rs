@@ -1,5 +1,6 @@
 //! Envelopes: what a connector wrote, read once and without a tree.
 
+mod acts;
 mod bundle;
 mod contents;
 mod item;
@@ -12,7 +13,8 @@ use crate::json::keys::{Keys, Seen};
 use crate::json::{Event, JsonError, Scanner, Text};
 use crate::limits;
 
-pub use contents::{Code, Contents, EmbeddedFile, Finding};
+pub use acts::{Act, Acts};
+pub use contents::{Code, Contents, EmbeddedFile, Finding, Noticed};
 pub use refusal::NotAnEnvelope;
 
 /// A valid envelope, as pycti's `_create_message_bundle` makes them: who wrote it, for whom, and what it holds.

@@ -7,8 +7,10 @@ pub mod python;
 pub mod registration;
 pub mod secrets;
 pub mod split;
+mod tlp;
 mod types;
 
+pub use tlp::Tlp;
 pub use types::{
     FURTHER_INTERNAL_TYPES, INTERNAL_TYPES, OPENCTI_EXTENSION, SUPPORTED_TYPES, is_internal, is_supported,
     is_supported_id, type_of_id,

@@ -24,7 +24,7 @@ use crate::error::{Error, Result};
 use crate::ledger::Ledger;
 use crate::ledger::packed::{Seen, Sight, StreamRow};
 use crate::limits::{BATCH_BYTES_MAX, VOLUME_UNPACKED_MAX};
-use crate::policy::{Policy, Verdict};
+use crate::policy::{Objection, Policy, Verdict};
 use crate::report::{BatchLine, Finding, Observer, PackReport, Weight};
 use crate::shelf::kept::KeptShelf;
 use crate::site::Site;
@@ -264,13 +264,13 @@ impl<'f> Run<'_, 'f> {
     /// What looks like a command is packed all the same: the other side refuses it, and says so.
     fn warn_of_commands(&mut self, file: &SourceFile, envelope: &crate::envelope::Envelope, policy: &Policy) {
         let Verdict::Quarantine(objections) = policy.judge(envelope) else { return };
-        if let Some(first) = objections.first() {
+        if let Some(objection) = Objection::of_all(objections) {
             let finding = Finding::new(
                 Weight::Warning,
-                first.code,
-                format!("packed, but the other side will quarantine it: {}", first.what),
+                objection.code,
+                format!("packed, but the other side will quarantine it: {}", objection.what),
             );
-            self.report.findings.push(finding.at(text::harmless(&file.name)));
+            self.report.findings.push(finding.at(text::harmless(&file.name)).severe(objection.severity));
         }
     }
 

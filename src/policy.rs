@@ -1,10 +1,12 @@
 //! What may cross: an envelope and the site's settings in, a verdict out. Whole envelopes are judged, never cut.
 
 use std::collections::BTreeMap;
+use std::ops::Bound;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::envelope::{Code, Contents, EmbeddedFile, Envelope};
+use crate::envelope::{Code, Contents, EmbeddedFile, Envelope, Noticed};
+pub use crate::opencti::Tlp;
 use crate::text;
 
 /// `policy.toml`. What has no setting here (commands, internal types, duplicate keys, counts, lengths) is always
@@ -12,9 +14,11 @@ use crate::text;
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Policy {
-    /// Objects marked above this level, or with a marking that is no TLP, hold their envelope; objects without
-    /// a marking pass. `None`: markings do not matter.
+    /// Objects marked above this level hold their envelope; objects without such a marking pass. `None`: levels do not
+    /// matter.
     pub max_tlp: Option<Tlp>,
+    /// Markings that are no level of the traffic light protocol: statements, PAP, and whatever else.
+    pub other_markings: OtherMarkings,
     /// Connectors of other types are held.
     pub connector_types: Vec<String>,
     /// The largest embedded file that passes, in bytes, decoded.
@@ -24,6 +28,13 @@ pub struct Policy {
     /// `application/octet-stream`, which is what pycti makes of it.
     #[serde(deserialize_with = "mime_types")]
     pub mime_types: Option<Vec<String>>,
+    /// Embedded files that are bundles or feeds themselves, unless their `no_trigger_import` is true: the platform may
+    /// import such a file as a bundle, with what is in it.
+    pub nested_files: Stance,
+    /// Access that a bundle gives to organizations.
+    pub sharing: Stance,
+    /// Words of the platform's own lists.
+    pub vocabularies: Stance,
     /// When given: these connectors by id, and no others.
     pub connectors: Option<BTreeMap<String, Admission>>,
 }
@@ -38,19 +49,25 @@ pub enum Admission {
     Pause,
 }
 
-/// The levels of the traffic light protocol, from the lowest. CLEAR was called WHITE in its first version.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Tlp {
-    /// TLP:CLEAR, TLP:WHITE
-    Clear,
-    /// TLP:GREEN
-    Green,
-    /// TLP:AMBER
-    Amber,
-    /// TLP:AMBER+STRICT
-    AmberStrict,
-    /// TLP:RED
-    Red,
+/// What becomes of envelopes that hold something.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Stance {
+    /// They are held.
+    Hold,
+    /// They pass.
+    Pass,
+}
+
+/// Which markings pass that are no level of the traffic light protocol.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum OtherMarkings {
+    /// All.
+    Pass,
+    /// None.
+    Hold,
+    /// These, by id, in lower case.
+    Only(Vec<String>),
 }
 
 /// What the policy says of an envelope.
@@ -68,20 +85,52 @@ pub enum Verdict {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Objection {
     /// The word for it: that of a [`Code`], or `connector-type`, `connector-not-listed`, `connector-paused`, `tlp`,
-    /// `file-too-large`, `file-type`.
+    /// `marking`, `file-too-large`, `file-type`, `nested-file`, `sharing`, `vocabulary`.
     pub code: &'static str,
     /// What it is, in words that are safe to print.
     pub what: String,
     /// A JSON pointer from the envelope's root.
     pub place: String,
+    /// Among objections of one code: the highest is the worst.
+    pub severity: u32,
 }
 
 impl Objection {
+    /// An objection that is no worse than others of its code.
+    pub fn new(code: &'static str, what: impl Into<String>, place: impl Into<String>) -> Self {
+        Self { code, what: what.into(), place: place.into(), severity: 0 }
+    }
+
     /// Whether only a person can lift it: it is about what the envelope is, and not about the site's settings.
     pub fn is_for_a_person(&self) -> bool {
         [Code::Command, Code::InternalType, Code::DuplicateKey, Code::TooMany, Code::TooLong]
             .iter()
             .any(|code| code.word() == self.code)
+    }
+
+    /// All objections in one, for a person who decides on it: each operation and each internal type, and of any other
+    /// code the first and how many more there are. The code and the place are those of the first.
+    pub fn of_all(objections: Vec<Self>) -> Option<Self> {
+        let acts = [Code::Command.word(), Code::InternalType.word()];
+        let mut parts: Vec<(String, u64)> = Vec::new();
+        let mut codes: Vec<&str> = Vec::new();
+        for objection in &objections {
+            match codes.iter().rposition(|code| *code == objection.code) {
+                Some(at) if !acts.contains(&objection.code) => parts[at].1 += 1,
+                _ => {
+                    codes.push(objection.code);
+                    parts.push((objection.what.clone(), 0));
+                }
+            }
+        }
+        let in_words = |(what, more): &(String, u64)| match more {
+            0 => what.clone(),
+            more => format!("{what} (and {} more of this kind)", text::grouped(*more)),
+        };
+        let mut parts = parts.iter().map(in_words);
+        let (first, others) = (parts.next()?, parts.collect::<Vec<_>>().join("; "));
+        let what = if others.is_empty() { first } else { format!("{first}; also: {others}") };
+        objections.into_iter().next().map(|first| Self { what, ..first })
     }
 }
 
@@ -89,9 +138,13 @@ impl Default for Policy {
     fn default() -> Self {
         Self {
             max_tlp: None,
+            other_markings: OtherMarkings::Pass,
             connector_types: vec!["EXTERNAL_IMPORT".to_owned()],
             max_file: 25 << 20,
             mime_types: None,
+            nested_files: Stance::Hold,
+            sharing: Stance::Hold,
+            vocabularies: Stance::Hold,
             connectors: None,
         }
     }
@@ -117,15 +170,27 @@ impl Policy {
 
     /// Judges an envelope. [`Code::Unsplittable`] does not count here: whether it matters depends on the sink.
     pub fn judge(&self, envelope: &Envelope) -> Verdict {
-        let mut findings: Vec<_> = envelope.contents.findings.iter().filter(|f| f.code != Code::Unsplittable).collect();
+        let contents = &envelope.contents;
         // The worst comes first: who releases an envelope must not be shown a lesser reason than there is.
+        let acts = contents.acts.worst_first().into_iter();
+        let mut objections: Vec<Objection> = acts
+            .map(|act| Objection { severity: act.severity(), ..objection(act.code.word(), act.in_words(), &act.place) })
+            .collect();
+        let mut findings: Vec<_> = contents.findings.iter().filter(|f| f.code != Code::Unsplittable).collect();
         findings.sort_by_key(|finding| finding.code);
-        let mut objections: Vec<Objection> =
-            findings.iter().map(|f| objection(f.code.word(), f.what.clone(), &f.place)).collect();
+        objections.extend(findings.iter().map(|f| objection(f.code.word(), f.what.clone(), &f.place)));
         let quarantine = !objections.is_empty();
         self.judge_connector(envelope, &mut objections);
-        self.judge_markings(&envelope.contents, &mut objections);
-        self.judge_files(&envelope.contents, &mut objections);
+        self.judge_tlp(contents, &mut objections);
+        self.judge_other_markings(contents, &mut objections);
+        for (stance, code, noticed) in [
+            (self.sharing, "sharing", &contents.sharing),
+            (self.vocabularies, "vocabulary", &contents.vocabularies),
+            (self.nested_files, "nested-file", &contents.nested_files),
+        ] {
+            judge_noticed(stance, code, noticed, &mut objections);
+        }
+        self.judge_files(contents, &mut objections);
         match objections.is_empty() {
             true => Verdict::Pass,
             false if quarantine => Verdict::Quarantine(objections),
@@ -156,19 +221,46 @@ impl Policy {
         }
     }
 
-    fn judge_markings(&self, contents: &Contents, objections: &mut Vec<Objection>) {
+    /// The highest level comes first.
+    fn judge_tlp(&self, contents: &Contents, objections: &mut Vec<Objection>) {
         let Some(max) = self.max_tlp else { return };
+        let mut add = |tlp: Tlp, what| {
+            objections.push(Objection { severity: tlp as u32, ..objection("tlp", what, "/bundle/objects") });
+        };
+        for (tlp, (count, marking)) in contents.tlp.range((Bound::Excluded(max), Bound::Unbounded)).rev() {
+            add(*tlp, format!("{}, by {}", marked(*count, *tlp), text::harmless(marking)));
+        }
+        // A definition that comes along may say of another id that it is a level: pycti goes by what it says.
+        let unnamed = contents.markings.contains_key("*");
+        for (marking, tlp) in contents.claimed_tlp.iter().filter(|(_, tlp)| **tlp > max) {
+            if let Some(count) = contents.markings.get(marking).copied().or(unnamed.then_some(1)) {
+                let id = text::harmless(marking);
+                add(*tlp, format!("{}, by {id}, which the bundle defines so", marked(count, *tlp)));
+            }
+        }
+        if let Some(tlp) = contents.more_claimed_tlp.filter(|tlp| *tlp > max) {
+            add(tlp, "the bundle defines more levels of the traffic light protocol than are kept".to_owned());
+        }
+    }
+
+    fn judge_other_markings(&self, contents: &Contents, objections: &mut Vec<Objection>) {
         for (marking, count) in &contents.markings {
-            let times = text::count(*count, "time");
-            let what = match Tlp::of_marking(marking) {
-                Some(tlp) if tlp <= max => continue,
-                Some(tlp) => format!("TLP:{} stands there {times}, {marking}", tlp.word().to_uppercase()),
-                None if marking == "*" => {
-                    format!("markings too many or too long to name stand there {times}")
-                }
-                None => format!("the marking {} stands there {times} and is no TLP", text::harmless(marking)),
+            let id = marking.trim().to_ascii_lowercase();
+            let passes = match &self.other_markings {
+                OtherMarkings::Pass => true,
+                OtherMarkings::Hold => false,
+                OtherMarkings::Only(ids) => ids.contains(&id),
             };
-            objections.push(objection("tlp", what, "/bundle/objects"));
+            if passes || Tlp::of_marking(marking).is_some() {
+                continue;
+            }
+            let bear = if *count == 1 { "bears" } else { "bear" };
+            let marked = format!("{} {bear}", text::count(*count, "object"));
+            let what = match marking.as_str() {
+                "*" => format!("{marked} markings that are too many or too long to name"),
+                _ => format!("{marked} the marking {}, which is no level of the TLP", text::harmless(marking)),
+            };
+            objections.push(objection("marking", what, "/bundle/objects"));
         }
     }
 
@@ -196,48 +288,51 @@ impl Policy {
     }
 }
 
-impl Tlp {
-    /// The level as `policy.toml` writes it.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Clear => "clear",
-            Self::Green => "green",
-            Self::Amber => "amber",
-            Self::AmberStrict => "amber+strict",
-            Self::Red => "red",
-        }
+impl<'de> Deserialize<'de> for Tlp {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let word = String::deserialize(deserializer)?;
+        Self::of_word(&word)
+            .ok_or_else(|| serde::de::Error::custom("max_tlp is one of clear, green, amber, amber+strict, red"))
     }
+}
 
-    /// The level that a marking definition's id stands for: those of STIX 2.1 (section 7.2.1.4), those of TLP 2.0
-    /// as OASIS publishes them, and OpenCTI's own for AMBER+STRICT (pycti's `MarkingDefinition.generate_id`).
-    pub fn of_marking(id: &str) -> Option<Self> {
-        match id.strip_prefix("marking-definition--")? {
-            "613f2e26-407d-48c7-9eca-b8e91df99dc9" | "94868c89-83c2-464b-929b-a1a8aa3c8487" => Some(Self::Clear),
-            "34098fce-860f-48ae-8e50-ebd3cc5e41da" | "bab4a63c-aed9-4cf5-a766-dfca5abac2bb" => Some(Self::Green),
-            "f88d31f6-486f-44da-b317-01333bde0b82" | "55d920b0-5e8b-4f79-9ee9-91f868d9b421" => Some(Self::Amber),
-            "939a9414-2ddd-4d32-a0cd-375ea402b003" | "826578e1-40ad-459f-bc73-ede076f81f37" => Some(Self::AmberStrict),
-            "5e57c739-391a-4eb3-b6be-7d15ca92d5ed" | "e828b379-4e03-4974-9ac4-e53a884c97c1" => Some(Self::Red),
-            _ => None,
+impl<'de> Deserialize<'de> for OtherMarkings {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(Deserialize)]
+        #[serde(untagged)]
+        enum Written {
+            Word(Stance),
+            Ids(Vec<String>),
+        }
+        match Written::deserialize(deserializer) {
+            Ok(Written::Word(Stance::Pass)) => Ok(Self::Pass),
+            Ok(Written::Word(Stance::Hold)) => Ok(Self::Hold),
+            Ok(Written::Ids(ids)) => Ok(Self::Only(ids.iter().map(|id| id.trim().to_ascii_lowercase()).collect())),
+            Err(_) => Err(serde::de::Error::custom(
+                "other_markings is \"pass\", \"hold\", or a list of ids of marking definitions",
+            )),
         }
     }
 }
 
-impl<'de> Deserialize<'de> for Tlp {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = String::deserialize(deserializer)?.to_ascii_lowercase();
-        match text.strip_prefix("tlp:").unwrap_or(&text) {
-            "clear" | "white" => Ok(Self::Clear),
-            "green" => Ok(Self::Green),
-            "amber" => Ok(Self::Amber),
-            "amber+strict" => Ok(Self::AmberStrict),
-            "red" => Ok(Self::Red),
-            _ => Err(serde::de::Error::custom("max_tlp is one of clear, green, amber, amber+strict, red")),
-        }
+fn marked(count: u64, tlp: Tlp) -> String {
+    let are = if count == 1 { "is" } else { "are" };
+    format!("{} {are} marked TLP:{}", text::count(count, "object"), tlp.word().to_uppercase())
+}
+
+fn judge_noticed(stance: Stance, code: &'static str, noticed: &Noticed, objections: &mut Vec<Objection>) {
+    if stance == Stance::Pass || noticed.count == 0 {
+        return;
     }
+    let what = match noticed.count {
+        1 => noticed.what.clone(),
+        count => format!("{} ({} times)", noticed.what, text::grouped(count)),
+    };
+    objections.push(objection(code, what, &noticed.place));
 }
 
 fn objection(code: &'static str, what: String, place: &str) -> Objection {
-    Objection { code, what, place: place.to_owned() }
+    Objection::new(code, what, place)
 }
 
 /// A size as `"25 MiB"` or as a plain number.

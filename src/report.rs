@@ -1,6 +1,7 @@
 //! What a run found and did. One report a verb; what is printed, the JSON and the exit status all come from it.
 
-use std::collections::BTreeMap;
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Serialize;
 
@@ -67,17 +68,26 @@ pub struct Finding {
     /// What to do.
     #[serde(rename = "do")]
     pub advice: Option<String>,
+    /// Among findings of one code: the highest is the worst, and is told whatever is left out.
+    #[serde(skip)]
+    pub severity: u32,
 }
 
 impl Finding {
     /// A finding without a place and without advice.
     pub fn new(weight: Weight, code: &'static str, what: impl Into<String>) -> Self {
-        Self { weight, code, what: what.into(), place: None, advice: None }
+        Self { weight, code, what: what.into(), place: None, advice: None, severity: 0 }
     }
 
     /// Says where.
     pub fn at(mut self, place: impl Into<String>) -> Self {
         self.place = Some(place.into());
+        self
+    }
+
+    /// Says how bad it is among those of its code.
+    pub fn severe(mut self, severity: u32) -> Self {
+        self.severity = severity;
         self
     }
 
@@ -100,21 +110,24 @@ pub fn status_of(findings: &[Finding]) -> ExitStatus {
 /// Findings of one code that are told one by one; strangers must not fill a screen.
 const TOLD_MAX: usize = 20;
 
-/// Keeps the first findings of each code, and one that counts the rest.
+/// Keeps the worst findings of each code in their order, the first of those that are alike, and one that counts the rest.
 pub fn fold(findings: &mut Vec<Finding>) {
-    let mut told: BTreeMap<&'static str, (usize, Weight)> = BTreeMap::new();
-    findings.retain(|f| {
-        let (count, weight) = told.entry(f.code).or_insert((0, f.weight));
-        *count += 1;
-        *weight = f.weight.max(*weight);
-        *count <= TOLD_MAX
-    });
-    for (code, (count, weight)) in told {
-        if count > TOLD_MAX {
-            let rest = crate::text::grouped((count - TOLD_MAX) as u64);
-            findings.push(Finding::new(weight, code, format!("and {rest} more of the kind {code}")));
-        }
+    let mut by_code: BTreeMap<&'static str, Vec<usize>> = BTreeMap::new();
+    for (at, finding) in findings.iter().enumerate() {
+        by_code.entry(finding.code).or_default().push(at);
     }
+    let mut left_out = BTreeSet::new();
+    let mut counts = Vec::new();
+    for (code, mut places) in by_code.into_iter().filter(|(_, places)| places.len() > TOLD_MAX) {
+        places.sort_by_key(|at| Reverse(findings[*at].severity));
+        let weight = places.iter().map(|at| findings[*at].weight).max().unwrap_or(Weight::Note);
+        let rest = crate::text::grouped((places.len() - TOLD_MAX) as u64);
+        counts.push(Finding::new(weight, code, format!("and {rest} more of the kind {code}")));
+        left_out.extend(places.into_iter().skip(TOLD_MAX));
+    }
+    let mut at = 0..;
+    findings.retain(|_| at.next().is_none_or(|at| !left_out.contains(&at)));
+    findings.extend(counts);
 }
 
 /// A batch as reports name it.
@@ -413,4 +426,22 @@ impl Observer for Silent {
     fn advance(&self, _: u64) {}
     fn end(&self) {}
     fn say(&self, _: &str) {}
+}
+
+#[cfg(test)]
+mod folded_findings {
+    use super::*;
+
+    #[test]
+    fn keep_the_worst_of_a_code_wherever_it_stands() {
+        let mut findings: Vec<Finding> = (0..500)
+            .map(|n| Finding::new(Weight::Incomplete, "command", format!("{n}")).severe(u32::from(n == 400) * 7))
+            .collect();
+        findings.push(Finding::new(Weight::Incomplete, "tlp", "other"));
+        fold(&mut findings);
+        let told: Vec<&str> = findings.iter().map(|f| f.what.as_str()).collect();
+        assert_eq!(told.len(), TOLD_MAX + 2);
+        assert_eq!(told[..3], ["0", "1", "2"]);
+        assert_eq!(told[18..], ["18", "400", "other", "and 480 more of the kind command"]);
+    }
 }

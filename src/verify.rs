@@ -12,7 +12,7 @@ use crate::envelope::Envelope;
 use crate::error::Result;
 use crate::lack;
 use crate::pack::batch_line;
-use crate::policy::{Policy, Verdict};
+use crate::policy::{Objection, Policy, Verdict};
 use crate::report::{Finding, Observer, VerifiedBatch, VerifyReport, Weight, fold, head_code};
 use crate::shelf::PartFault;
 use crate::shelf::check::check_batch;
@@ -157,28 +157,27 @@ fn verify_one(
     Ok(())
 }
 
-/// What the policy says of one envelope, in one line.
-fn judge(policy: &Policy, bytes: &[u8]) -> Option<(&'static str, String)> {
+/// What the policy says of one envelope, all in one.
+fn judge(policy: &Policy, bytes: &[u8]) -> Option<Objection> {
+    let would_be = |kind: &str, objections| {
+        let all = Objection::of_all(objections)?;
+        Some(Objection { what: format!("would be {kind}: {}", all.what), ..all })
+    };
     match Envelope::parse(bytes) {
-        Err(fault) => Some((fault.code(), fault.to_string())),
+        Err(fault) => Some(Objection::new(fault.code(), fault.to_string(), "")),
         Ok(envelope) => match policy.judge(&envelope) {
             Verdict::Pass => None,
-            Verdict::Hold(objections) => objections.first().map(|o| (o.code, format!("would be held: {}", o.what))),
-            Verdict::Quarantine(objections) => {
-                objections.first().map(|o| (o.code, format!("would be quarantined: {}", o.what)))
-            }
+            Verdict::Hold(objections) => would_be("held", objections),
+            Verdict::Quarantine(objections) => would_be("quarantined", objections),
         },
     }
 }
 
-fn policy_findings(
-    objections: &[(usize, (&'static str, String))],
-    index: &Index,
-    signed: &Signed<Manifest>,
-) -> Vec<Finding> {
-    let finding = |(ordinal, (code, what)): &(usize, (&'static str, String))| {
+fn policy_findings(objections: &[(usize, Objection)], index: &Index, signed: &Signed<Manifest>) -> Vec<Finding> {
+    let finding = |(ordinal, objection): &(usize, Objection)| {
         let name = index.lines.get(ordinal - 1).map_or_else(String::new, |l| harmless(&l.name));
-        Finding::new(Weight::Incomplete, code, what.clone())
+        Finding::new(Weight::Incomplete, objection.code, objection.what.clone())
+            .severe(objection.severity)
             .at(format!("envelope {ordinal} of batch {} ({name})", signed.sequence))
     };
     objections.iter().map(finding).collect()

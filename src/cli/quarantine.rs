@@ -124,7 +124,9 @@ fn release(args: &Release, talk: &Talk) -> Result<ExitStatus> {
         .advise("airpouch quarantine list shows them"));
     };
     ledger.release(row.sha256, &args.reason)?;
-    talk.result(&format!("released {}: it goes with the next import", row.sha256));
-    talk.json("quarantine release", ExitStatus::Done, &json!({"released": row.sha256, "reason": args.reason}));
+    talk.result(&format!("released {}: it goes with the next import, with all of this:", row.sha256));
+    talk.result(&format!("         {}: {}", row.code, row.what));
+    let report = json!({"released": row.sha256, "reason": args.reason, "code": row.code, "what": row.what});
+    talk.json("quarantine release", ExitStatus::Done, &report);
     Ok(ExitStatus::Done)
 }

@@ -1,16 +1,17 @@
 //! The one pass over a bundle. It keeps the path to where it stands, the keys of the open objects and a few
 //! facts of the current STIX object, so that nothing hides at any depth and nothing is kept.
 
+mod files;
 mod notes;
 
-use super::contents::{Code, Contents, EmbeddedFile, count};
+use super::contents::{Code, Contents, count};
 use super::item::{End, Item};
 use super::meaning::Meaning;
 use super::{NotAnEnvelope, Refusal, named};
 use crate::json::keys::{Keys, Seen};
 use crate::json::{Event, Scanner, Text};
 use crate::limits;
-use crate::opencti::python;
+use crate::opencti::{Tlp, python};
 
 /// Reads a bundle whose opening brace was the scanner's last event, to its closing brace.
 pub(super) fn read<'a>(scanner: &mut Scanner<'a>) -> Result<Contents, Refusal> {
@@ -26,6 +27,9 @@ pub(super) fn read<'a>(scanner: &mut Scanner<'a>) -> Result<Contents, Refusal> {
     }
     if pass.has_objects { Ok(pass.out) } else { Err(NotAnEnvelope::Missing { field: "bundle.objects" }.into()) }
 }
+
+/// Marking definitions kept whose words claim a level.
+const CLAIMS_MAX: usize = 32;
 
 /// What an open object or list is to us.
 #[derive(Clone, Copy, PartialEq)]
@@ -46,6 +50,10 @@ enum Role {
     OpenctiExtension,
     /// A list of markings below a STIX object's top level.
     Markings,
+    /// A list of organizations below a STIX object's top level.
+    Granted,
+    /// A list of names that a `payload_bin` beside it may have.
+    Names,
     /// A list of embedded files, and one of them.
     Files,
     File,
@@ -69,6 +77,10 @@ struct Frame<'a> {
     /// Decoded bytes of an embedded file in an object, and the key that held it.
     data: Option<(u64, Text<'a>)>,
     mime: Option<Text<'a>>,
+    /// Whether the embedded file in it is a bundle or a feed, by its type or its name.
+    is_feed: bool,
+    /// What `no_trigger_import` says; of several the one that says no.
+    no_trigger: Option<bool>,
 }
 
 #[derive(Default)]
@@ -91,7 +103,8 @@ impl<'a> Pass<'a> {
             self.keys.open();
         }
         let (key, meaning) = (Text::unescaped(""), Meaning::Nothing);
-        self.frames.push(Frame { role, object, key, meaning, index: usize::MAX, data: None, mime: None });
+        let (data, mime, is_feed, no_trigger) = (None, None, false, None);
+        self.frames.push(Frame { role, object, key, meaning, index: usize::MAX, data, mime, is_feed, no_trigger });
     }
 
     #[inline]
@@ -119,8 +132,11 @@ impl<'a> Pass<'a> {
         let Some((role, meaning)) = self.begin_value() else {
             return Ok(());
         };
-        if meaning == Meaning::Operation {
-            self.note_operation(event);
+        match meaning {
+            Meaning::Operation => self.note_operation(event),
+            // An empty list names nobody; of others the elements are looked at.
+            Meaning::GrantedRefs | Meaning::GrantedRef if object => self.note_sharing(),
+            _ => {}
         }
         let child = match (role, meaning) {
             (Role::Bundle, Meaning::Objects) if object => return Err(objects_are(event)),
@@ -137,7 +153,12 @@ impl<'a> Pass<'a> {
                 Role::Other
             }
             (Role::Refs | Role::References, _) if role == Role::Refs || !object => {
+                self.note_shared_element();
                 self.note_element(event);
+                Role::Other
+            }
+            (Role::Granted, _) => {
+                self.note_sharing();
                 Role::Other
             }
             (Role::Item, _) => self.item_member(object, meaning, event),
@@ -184,21 +205,26 @@ impl<'a> Pass<'a> {
             self.note_number(digits);
         }
         if role == Role::Refs {
+            self.note_shared_element();
             self.reference(value);
             return Ok(());
         }
-        if meaning == Meaning::Nothing && !matches!(role, Role::Objects | Role::References | Role::Markings) {
+        let is_list_of_ours =
+            matches!(role, Role::Objects | Role::References | Role::Markings | Role::Granted | Role::Names);
+        if meaning == Meaning::Nothing && !is_list_of_ours {
             return Ok(());
         }
         match (role, meaning) {
             (_, Meaning::Operation) => self.note_operation(value),
             (_, Meaning::UpsertOperations) if value != Event::Null => {
-                self.note(Code::Command, notes::upsert_operations);
+                self.note_upsert_operations(self.frames.len());
             }
             (Role::Bundle, Meaning::Objects) => return Err(objects_are(value)),
             (Role::Objects, _) => self.note_no_object(value),
             (Role::References, _) => self.note_element(value),
             (Role::Markings, _) => self.marking(value),
+            (Role::Granted, _) => self.note_sharing(),
+            (Role::Names, _) => self.additional_name(value),
             (_, Meaning::MarkingRef | Meaning::MarkingRefs) => {
                 self.marking(value);
                 if role == Role::Item {
@@ -208,11 +234,16 @@ impl<'a> Pass<'a> {
             (Role::Item, _) => self.item_scalar(meaning, value),
             (Role::Extensions, Meaning::OpenctiExtension) if is_true(value) => self.note_misplaced(value, meaning),
             (Role::File, Meaning::Data) => self.file(value),
+            (Role::File, Meaning::Name) => self.file_name(value),
+            (Role::File, Meaning::NoTriggerImport) => self.no_trigger_import(value),
             _ => {}
         }
         match meaning {
             Meaning::MimeType => self.mime_type(value),
             Meaning::PayloadBin => self.file(value),
+            Meaning::AdditionalNames => self.additional_name(value),
+            Meaning::GrantedRefs | Meaning::GrantedRef if !is_empty(value) => self.note_sharing(),
+            Meaning::Name | Meaning::Definition | Meaning::TlpLevel => self.claim_of_tlp(meaning, value),
             _ => {}
         }
         Ok(())
@@ -264,25 +295,22 @@ impl<'a> Pass<'a> {
         if bytes > limits::ID_LENGTH_MAX {
             self.note(Code::TooLong, || format!("has a marking of {bytes} bytes"));
         }
-        count(&mut self.out.markings, &marking.lossy());
-    }
-
-    fn file(&mut self, value: Event<'a>) {
-        let (Event::String(base64), Some(frame)) = (value, self.frames.last_mut()) else {
-            return;
-        };
-        let characters = base64.decoded();
-        let padding = characters.iter().rev().take(2).filter(|b| **b == b'=').count();
-        let length = characters.len() - padding;
-        // Under a duplicate key the larger counts.
-        let bytes = (length as u64 * 3 / 4).max(frame.data.map_or(0, |(bytes, _)| bytes));
-        frame.data = Some((bytes, frame.key));
-    }
-
-    fn mime_type(&mut self, value: Event<'a>) {
-        if let (Event::String(mime), Some(frame)) = (value, self.frames.last_mut()) {
-            frame.mime = Some(mime);
+        let marking = marking.lossy();
+        count(&mut self.out.markings, &marking);
+        if let Some(tlp) = Tlp::of_marking(&marking) {
+            self.out.tlp.entry(tlp).or_insert_with(|| (0, marking.into_owned())).0 += 1;
         }
+    }
+
+    /// Words that may say of which level a marking definition is.
+    fn claim_of_tlp(&mut self, meaning: Meaning, value: Event<'a>) {
+        let Event::String(words) = value else { return };
+        let words = notes::beginning(words);
+        let claimed = match meaning {
+            Meaning::TlpLevel => Some(Tlp::of_word(&words).unwrap_or(Tlp::Red)),
+            _ => Tlp::of_definition(&words),
+        };
+        self.item.claimed_tlp = self.item.claimed_tlp.max(claimed);
     }
 
     /// A value begins: in what, and as what.
@@ -308,10 +336,8 @@ impl<'a> Pass<'a> {
             return;
         }
         self.keys.close();
-        if let Some((bytes, key)) = frame.data {
-            let place = format!("{}/{}", self.pointer(self.frames.len()), notes::shown(key));
-            let mime = frame.mime.map(|mime| mime.lossy().into_owned());
-            self.out.add_file(EmbeddedFile { place, bytes, mime });
+        if frame.data.is_some() {
+            self.end_file(&frame);
         }
         if frame.role == Role::Item {
             self.end_item();
@@ -321,6 +347,7 @@ impl<'a> Pass<'a> {
     fn begin_item(&mut self) {
         self.count_object();
         self.item = Item::default();
+        self.out.acts.begin_object();
         self.item_findings = self.out.findings.len();
     }
 
@@ -343,8 +370,30 @@ impl<'a> Pass<'a> {
         for (code, member, what) in item.findings() {
             self.note_ended(member, code, what);
         }
-        if self.out.findings.len() > self.item_findings {
-            self.name_item(item.id);
+        if let Some((name, member, what)) = item.internal_type() {
+            self.note_internal_type(&name, member, what);
+        }
+        if let Some(member) = item.vocabulary() {
+            self.note_vocabulary(member);
+        }
+        if let Some(claimed) = item.claimed_tlp.filter(|_| item.is_marking_definition()) {
+            self.keep_claim(item.id, claimed);
+        }
+        self.name_item(item.id);
+    }
+
+    /// Keeps what a marking definition claims to be, if its id does not say so too.
+    #[cold]
+    fn keep_claim(&mut self, id: Option<Text<'a>>, claimed: Tlp) {
+        let id = id.map(Text::lossy).unwrap_or_default();
+        if Tlp::of_marking(&id) == Some(claimed) {
+            return;
+        }
+        if self.out.claimed_tlp.len() < CLAIMS_MAX || self.out.claimed_tlp.contains_key(&*id) {
+            let kept = self.out.claimed_tlp.entry(id.into_owned()).or_insert(claimed);
+            *kept = claimed.max(*kept);
+        } else {
+            self.out.more_claimed_tlp = self.out.more_claimed_tlp.max(Some(claimed));
         }
     }
 }
@@ -353,6 +402,8 @@ impl<'a> Pass<'a> {
 fn common_member(object: bool, meaning: Meaning) -> Role {
     match meaning {
         Meaning::MarkingRefs if !object => Role::Markings,
+        Meaning::GrantedRefs | Meaning::GrantedRef if !object => Role::Granted,
+        Meaning::AdditionalNames if !object => Role::Names,
         Meaning::Files if !object => Role::Files,
         Meaning::UpsertOperations => Role::UpsertOperations,
         _ => Role::Other,

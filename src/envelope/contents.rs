@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::acts::Acts;
 use crate::limits;
+use crate::opencti::Tlp;
 
 /// Findings kept for each code, and embedded files kept: enough to act on, whatever the input.
 pub(super) const NAMED_MAX: usize = 32;
@@ -19,7 +21,21 @@ pub struct Contents {
     /// Every text in an `object_marking_refs` or a `marking_ref` (granular markings), at any depth, with
     /// counts; the same caps.
     pub markings: BTreeMap<String, u64>,
-    /// What is remarkable, at most 32 for each code, so that no code can hide another; in their order.
+    /// How often the levels of the traffic light protocol are among them, and the id of the first; none is left out.
+    pub tlp: BTreeMap<Tlp, (u64, String)>,
+    /// Marking definitions of the bundle whose words claim a level that their id does not stand for: at most 32.
+    pub claimed_tlp: BTreeMap<String, Tlp>,
+    /// The highest level of those that are not kept.
+    pub more_claimed_tlp: Option<Tlp>,
+    /// Operations and internal types.
+    pub acts: Acts,
+    /// Organizations that are given access: `granted_refs`, and whatever pycti makes the same of.
+    pub sharing: Noticed,
+    /// Objects of the type `vocabulary`: words of the platform's own lists.
+    pub vocabularies: Noticed,
+    /// Embedded files that are bundles or feeds themselves, and that the platform may import as such.
+    pub nested_files: Noticed,
+    /// What else is remarkable, at most 32 for each code, so that no code can hide another; in their order.
     pub findings: Vec<Finding>,
     /// Further findings that are only counted.
     pub more_findings: u64,
@@ -33,6 +49,17 @@ pub struct Contents {
     /// die of "Nothing to import". References that a
     /// cycle drops, and objects that another with the same id replaces, are not followed here.
     pub compatible: u64,
+}
+
+/// Something that is counted, and of which the first is described.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Noticed {
+    /// How often it is there.
+    pub count: u64,
+    /// The first in words; safe to print.
+    pub what: String,
+    /// A JSON pointer to the first, as in [`Finding::place`].
+    pub place: String,
 }
 
 /// Something in a bundle that a person or a sink must know.

@@ -3,7 +3,7 @@
 use super::contents::Code;
 use crate::json::Text;
 use crate::limits;
-use crate::opencti;
+use crate::opencti::{self, Tlp};
 use crate::text::harmless;
 
 /// What is known of the STIX object that is being read. Under duplicate keys the last one holds, as in Python.
@@ -19,6 +19,10 @@ pub(super) struct Item<'a> {
     pub(super) target: End<'a>,
     pub(super) sighting_of: End<'a>,
     pub(super) where_sighted: End<'a>,
+    /// The level of the traffic light protocol that its words claim, if it defines a marking.
+    pub(super) claimed_tlp: Option<Tlp>,
+    /// Whether one of its additional names is that of a bundle or a feed: a `payload_bin` is a file of that name.
+    pub(super) has_feed_name: bool,
 }
 
 /// An end of a relationship or a sighting.
@@ -98,12 +102,36 @@ impl<'a> Item<'a> {
             None if !self.has_type => add(Code::Unsplittable, "", "has no type"),
             _ => {}
         }
-        let prefix = id.as_deref().and_then(opencti::type_of_id);
-        if let Some(type_) = type_.as_deref().filter(|type_| opencti::is_internal(type_)) {
-            add(Code::InternalType, "type", &format!("is of the internal type {}", harmless(type_)));
-        } else if let Some(prefix) = prefix.filter(|prefix| opencti::is_internal(prefix)) {
-            add(Code::InternalType, "id", &format!("has the id of the internal type {}", harmless(prefix)));
-        }
         findings
+    }
+
+    /// The internal type that the object is of: the type, the member that says so, and what that is in words.
+    pub(super) fn internal_type(&self) -> Option<(String, &'static str, String)> {
+        self.type_or_prefix(opencti::is_internal).map(|(name, member)| {
+            let says = if member == "type" { "is of the internal type" } else { "has the id of the internal type" };
+            let what = format!("{says} {}", harmless(&name));
+            (name, member, what)
+        })
+    }
+
+    /// Whether it is a word of one of the platform's lists; and the member that says so.
+    pub(super) fn vocabulary(&self) -> Option<&'static str> {
+        self.type_or_prefix(|name| name == "vocabulary").map(|(_, member)| member)
+    }
+
+    /// Whether it defines a marking.
+    pub(super) fn is_marking_definition(&self) -> bool {
+        self.type_or_prefix(|name| name == "marking-definition").is_some()
+    }
+
+    /// Its type, or the type that its id names, if that is one of these; and the member in which it stands.
+    fn type_or_prefix(&self, is_one: impl Fn(&str) -> bool) -> Option<(String, &'static str)> {
+        let type_ = self.type_.map(Text::lossy);
+        if let Some(type_) = type_.filter(|type_| is_one(type_)) {
+            return Some((type_.into_owned(), "type"));
+        }
+        let id = self.id.map(Text::lossy)?;
+        let prefix = opencti::type_of_id(&id).filter(|prefix| is_one(prefix))?;
+        Some((prefix.to_owned(), "id"))
     }
 }

@@ -21,6 +21,9 @@ pub(super) enum Meaning {
     WhereSighted,
     MarkingRefs,
     MarkingRef,
+    /// Gives organizations access, under `granted_refs` and under what pycti makes that of.
+    GrantedRefs,
+    GrantedRef,
     Refs,
     Ref,
     References,
@@ -31,6 +34,12 @@ pub(super) enum Meaning {
     Data,
     MimeType,
     PayloadBin,
+    Name,
+    NoTriggerImport,
+    AdditionalNames,
+    /// What a marking definition says that it is.
+    TlpLevel,
+    Definition,
 }
 
 impl Meaning {
@@ -56,9 +65,15 @@ impl Meaning {
             b"data" => Self::Data,
             b"mime_type" => Self::MimeType,
             b"payload_bin" => Self::PayloadBin,
+            b"name" => Self::Name,
+            b"no_trigger_import" => Self::NoTriggerImport,
+            b"x_opencti_additional_names" | b"additional_names" => Self::AdditionalNames,
+            b"tlp" => Self::TlpLevel,
+            b"definition" | b"x_opencti_definition" => Self::Definition,
             _ if key.ends_with(b"_refs") => match key {
                 b"object_marking_refs" => Self::MarkingRefs,
                 b"where_sighted_refs" => Self::WhereSighted,
+                _ if grants(key) => Self::GrantedRefs,
                 _ => Self::Refs,
             },
             _ if key.ends_with(b"_ref") => match key {
@@ -66,6 +81,7 @@ impl Meaning {
                 b"target_ref" => Self::TargetRef,
                 b"sighting_of_ref" => Self::SightingOf,
                 b"marking_ref" => Self::MarkingRef,
+                _ if grants(key) => Self::GrantedRef,
                 _ => Self::Ref,
             },
             _ if key == OPENCTI_EXTENSION.as_bytes() => Self::OpenctiExtension,
@@ -75,12 +91,15 @@ impl Meaning {
 
     /// Whether one id belongs under such a key.
     pub(super) fn is_ref(self) -> bool {
-        matches!(self, Self::Ref | Self::SourceRef | Self::TargetRef | Self::SightingOf | Self::MarkingRef)
+        matches!(
+            self,
+            Self::Ref | Self::SourceRef | Self::TargetRef | Self::SightingOf | Self::MarkingRef | Self::GrantedRef
+        )
     }
 
     /// Whether a list of ids belongs under such a key.
     pub(super) fn is_refs(self) -> bool {
-        matches!(self, Self::Refs | Self::WhereSighted | Self::MarkingRefs)
+        matches!(self, Self::Refs | Self::WhereSighted | Self::MarkingRefs | Self::GrantedRefs)
     }
 
     /// What belongs under such a key, in words.
@@ -92,4 +111,15 @@ impl Meaning {
             _ => "an object",
         }
     }
+}
+
+/// Whether pycti shares under this key, which ends in `_ref` or `_refs`. Beside its two own names it makes of each such
+/// key of an observable a relationship, named by the key without `_refs` or `_ref`, wherever in it these stand.
+fn grants(key: &[u8]) -> bool {
+    // Few keys have all of these letters.
+    if !b"grantd".iter().all(|letter| key.to_ascii_lowercase().contains(letter)) {
+        return false;
+    }
+    let key = String::from_utf8_lossy(key).to_ascii_lowercase().replace('-', "_");
+    key.replace("_refs", "").replace("_ref", "").contains("granted")
 }

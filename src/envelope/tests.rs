@@ -182,10 +182,16 @@ mod a_file_that_is_no_envelope {
 mod an_attacker_who_hides_a_command {
     use super::*;
 
+    fn acts(objects: &str) -> Vec<(Code, String, u64)> {
+        let found = contents(objects).acts;
+        found.worst_first().into_iter().map(|act| (act.code, act.name.clone(), act.count)).collect()
+    }
+
     fn command(object: &str) -> (String, String) {
-        let found: Vec<_> = findings(object).into_iter().filter(|f| f.0 == Code::Command).collect();
+        let acts = contents(object).acts;
+        let found: Vec<_> = acts.worst_first().into_iter().filter(|act| act.code == Code::Command).collect();
         assert_eq!(found.len(), 1, "{object}: {found:?}");
-        (found[0].1.clone(), found[0].2.clone())
+        (found[0].what.clone(), found[0].place.clone())
     }
 
     #[test]
@@ -225,16 +231,17 @@ mod an_attacker_who_hides_a_command {
             command(object);
         }
         let text = with_bundle(r#"{"opencti_operation": "delete", "x": {"objects": 1}, "objects": []}"#);
-        let found = Envelope::parse(text.as_bytes()).unwrap().contents.findings;
-        assert_eq!(found[0].what, "the bundle carries opencti_operation \"delete\"");
+        let found = Envelope::parse(text.as_bytes()).unwrap().contents.acts;
+        assert_eq!(found.worst_first()[0].what, "the bundle carries opencti_operation \"delete\"");
     }
 
     #[test]
     fn under_a_second_key_of_the_same_name_is_seen_twice() {
         let object =
             r#"{"type": "tool", "id": "tool--1", "opencti_operation": "share", "opencti_operation": "delete"}"#;
-        let codes: Vec<_> = findings(object).into_iter().map(|f| f.0).collect();
-        assert_eq!(codes, [Code::Command, Code::DuplicateKey, Code::Command]);
+        let both = [(Code::Command, "delete".to_owned(), 1), (Code::Command, "share".to_owned(), 1)];
+        assert_eq!(acts(object), both);
+        assert_eq!(findings(object)[0].0, Code::DuplicateKey);
     }
 
     #[test]
@@ -242,8 +249,8 @@ mod an_attacker_who_hides_a_command {
         let odd = r#"{"type": "tool", "id": "tool--1", "a": 1, "a": 2, "x_ref": 7}"#;
         let command = r#"{"type": "tool", "id": "tool--2", "opencti_operation": "delete"}"#;
         let found = contents(&format!("{}, {command}", vec![odd; 5_000].join(", ")));
-        assert!(found.findings.iter().any(|f| f.code == Code::Command && f.what.starts_with("objects[5000] tool--2 ")));
-        assert_eq!(found.findings.len(), 65);
+        assert!(found.acts.worst_first()[0].what.starts_with("objects[5000] tool--2 "));
+        assert_eq!(found.findings.len(), 64);
         assert_eq!(found.more_findings, 2 * (5_000 - 32));
     }
 
@@ -259,6 +266,24 @@ mod an_attacker_who_hides_a_command {
         let object = r#"{"type": "tool", "id": "tool--1", "name": "opencti_operation", "opencti_upsert_operations": null,
             "extensions": {"e": {"opencti_upsert_operations": []}}}"#;
         assert_eq!(findings(object), []);
+        assert!(contents(object).acts.is_empty());
+    }
+
+    #[test]
+    fn behind_ten_thousand_milder_ones_is_listed_first_with_its_object() {
+        let mild = r#"{"type": "tool", "id": "tool--1", "opencti_operation": "enrichment"}"#;
+        let worst = r#"{"type": "identity", "id": "identity--9", "opencti_operation": "add_groups"}"#;
+        let user = r#"{"type": "user", "id": "user--7"}"#;
+        let found = contents(&format!("{}, {user}, {worst}", vec![mild; 10_000].join(", "))).acts;
+        let found: Vec<_> = found.worst_first().into_iter().map(Act::in_words).collect();
+        assert_eq!(
+            found,
+            [
+                "objects[10001] identity--9 carries opencti_operation \"add_groups\"",
+                "objects[0] tool--1 carries opencti_operation \"enrichment\" (10,000 times)",
+                "objects[10000] user--7 is of the internal type user",
+            ]
+        );
     }
 }
 
@@ -267,21 +292,25 @@ mod an_attacker_who_sends_administration {
 
     #[test]
     fn is_known_by_type_or_by_id() {
-        let found = findings(r#"{"type": "user", "id": "user--1"}"#);
-        assert_eq!(found[0].0, Code::InternalType);
-        assert_eq!(found[0].1, "objects[0] user--1 is of the internal type user");
-        assert_eq!(found[0].2, "/bundle/objects/0/type");
-        let found = findings(r#"{"type": "identity", "id": "settings--1"}"#);
-        assert_eq!(found[0].2, "/bundle/objects/0/id");
+        let first = |object: &str| {
+            let acts = contents(object).acts;
+            let first = acts.worst_first()[0];
+            (first.code, first.name.clone(), first.what.clone(), first.place.clone())
+        };
+        let (code, name, what, place) = first(r#"{"type": "user", "id": "user--1"}"#);
+        assert_eq!((code, name.as_str()), (Code::InternalType, "user"));
+        assert_eq!(what, "objects[0] user--1 is of the internal type user");
+        assert_eq!(place, "/bundle/objects/0/type");
+        assert_eq!(first(r#"{"type": "identity", "id": "settings--1"}"#).3, "/bundle/objects/0/id");
         for object in [
             r#"{"type": "role", "id": "no-dashes"}"#,
             r#"{"type": "gr\u006fup", "id": "tool--1"}"#,
             r#"{"type": "tool", "id": "w\u006frk--1"}"#,
             r#"{"type": "internalfile", "id": "a"}"#,
         ] {
-            assert_eq!(findings(object)[0].0, Code::InternalType, "{object}");
+            assert_eq!(first(object).0, Code::InternalType, "{object}");
         }
-        assert_eq!(findings(r#"{"type": "user-account", "id": "user-account--1"}"#), []);
+        assert!(contents(r#"{"type": "user-account", "id": "user-account--1"}"#).acts.is_empty());
     }
 }
 
@@ -301,9 +330,9 @@ mod an_attacker_who_doubles_or_inflates {
         let twice = with_bundle(
             r#"{"objects": [{"type": "tool", "id": "tool--1"}], "objects": [{"type": "user", "id": "user--1"}]}"#,
         );
-        let codes: Vec<_> =
-            Envelope::parse(twice.as_bytes()).unwrap().contents.findings.iter().map(|f| f.code).collect();
-        assert_eq!(codes, [Code::DuplicateKey, Code::InternalType]);
+        let found = Envelope::parse(twice.as_bytes()).unwrap().contents;
+        assert_eq!(found.findings.iter().map(|f| f.code).collect::<Vec<_>>(), [Code::DuplicateKey]);
+        assert_eq!(found.acts.worst_first()[0].code, Code::InternalType);
     }
 
     #[test]
@@ -470,6 +499,135 @@ mod a_report_with_files_in_it {
             contents(&format!(r#"{{"type": "report", "id": "report--1", "x_opencti_files": [{}]}}"#, files.join(",")));
         assert_eq!((found.files.len(), found.more_files), (32, 68));
         assert_eq!(found.files.iter().map(|f| f.bytes).min(), Some(69 * 3));
+    }
+}
+
+mod a_bundle_that_is_more_than_knowledge {
+    use super::*;
+
+    const EXTENSION: &str = "extension-definition--ea279b3e-5c71-4632-ac08-831c66a786ba";
+
+    #[test]
+    fn sharing_is_seen_under_each_key_that_pycti_takes() {
+        for (member, place) in [
+            (r#""x_opencti_granted_refs": ["identity--1"]"#, "/x_opencti_granted_refs"),
+            (r#""granted_refs": ["identity--1", "identity--2"]"#, "/granted_refs"),
+            (r#""granted\u005frefs": ["identity--1"]"#, "/granted_refs"),
+            (r#""granted_ref": "identity--1""#, "/granted_ref"),
+            (r#""gran_refsted_refs": ["identity--1"]"#, "/gran_refsted_refs"),
+            (r#""granted_refs": "identity--1""#, "/granted_refs"),
+            (r#""x": [{"granted_refs": [7]}]"#, "/x/0/granted_refs"),
+            (r#""x": {"granted_refs": [["identity--1"]]}"#, "/x/granted_refs"),
+            (r#""x": {"granted_refs": {"a": 1}}"#, "/x/granted_refs"),
+        ] {
+            let found = contents(&format!(r#"{{"type": "ipv4-addr", "id": "ipv4-addr--1", {member}}}"#)).sharing;
+            assert!(found.count > 0, "{member}");
+            assert_eq!(found.place, format!("/bundle/objects/0{place}"), "{member}");
+        }
+        let extension = format!(
+            r#"{{"type": "tool", "id": "tool--1", "extensions": {{"{EXTENSION}": {{"granted_refs": ["identity--1"]}}}}}}"#
+        );
+        let found = contents(&extension).sharing;
+        assert_eq!(found.count, 1);
+        assert_eq!(found.what, "objects[0] gives organizations access, by \"granted_refs\"");
+        assert_eq!(found.place, format!("/bundle/objects/0/extensions/{EXTENSION}/granted_refs"));
+    }
+
+    #[test]
+    fn sharing_with_nobody_is_none() {
+        for member in [
+            r#""x_opencti_granted_refs": []"#,
+            r#""granted_refs": null"#,
+            r#""x": {"granted_refs": []}"#,
+            r#""description": "granted_refs", "object_refs": ["identity--1"], "resolves_to_refs": ["identity--1"]"#,
+            r#""granted": ["identity--1"]"#,
+        ] {
+            assert_eq!(
+                contents(&format!(r#"{{"type": "tool", "id": "tool--1", {member}}}"#)).sharing.count,
+                0,
+                "{member}"
+            );
+        }
+    }
+
+    #[test]
+    fn vocabulary_is_known_by_its_type_or_its_id() {
+        let found = contents(r#"{"type": "tool", "id": "tool--1"}, {"type": "vocabulary", "id": "vocabulary--1"}"#);
+        assert_eq!(found.vocabularies.count, 1);
+        assert_eq!(found.vocabularies.what, "objects[1] is a vocabulary");
+        assert_eq!(found.vocabularies.place, "/bundle/objects/1/type");
+        assert_eq!(contents(r#"{"type": "tool", "id": "vocabulary--1"}"#).vocabularies.place, "/bundle/objects/0/id");
+        assert_eq!(contents(r#"{"type": "tool", "id": "tool--1", "name": "vocabulary"}"#).vocabularies.count, 0);
+    }
+
+    fn nested(members: &str) -> u64 {
+        let object = format!(r#"{{"type": "report", "id": "report--1", {members}}}"#);
+        contents(&object).nested_files.count
+    }
+
+    #[test]
+    fn file_that_is_a_bundle_or_a_feed_is_known_by_its_type_or_its_name() {
+        for file in [
+            r#""name": "a.bin", "mime_type": "application/json""#,
+            r#""name": "a.bin", "mime_type": "Application/JSON; charset=utf-8""#,
+            r#""name": "a.bin", "mime_type": "application/stix+json;version=2.1""#,
+            r#""name": "a.bin", "mime_type": "application/vnd.oasis.stix""#,
+            r#""name": "a.bin", "mime_type": "text/xml""#,
+            r#""name": "a.bin", "mime_type": "application/rss+xml""#,
+            r#""name": "a.json""#,
+            r#""name": "A.JSON ", "mime_type": "application/octet-stream""#,
+            r#""name": "a.stix", "mime_type": "application/pdf""#,
+            r#""n\u0061me": "a.x\u006dl""#,
+            r#""name": "a.json", "no_trigger_import": false"#,
+            r#""name": "a.json", "no_trigger_import": "true""#,
+            r#""name": "a.json", "no_trigger_import": true, "no_trigger_import": false"#,
+            r#""name": "a.json", "no_trigger_import": false, "no_trigger_import": true"#,
+            r#""name": "a.json", "name": "a.pdf""#,
+        ] {
+            for (before, after) in [
+                (r#""x_opencti_files": [{"data": "e30=", "#, "}]"),
+                (r#""extensions": {"extension-definition--1": {"files": [{"data": "e30=", "#, "}]}}"),
+                (r#""external_references": [{"x_opencti_files": [{"data": "e30=", "#, "}]}]"),
+            ] {
+                assert_eq!(nested(&format!("{before}{file}{after}")), 1, "{before}{file}{after}");
+            }
+        }
+        for payload in [
+            r#""payload_bin": "e30=", "mime_type": "application/json""#,
+            r#""mime_type": "text/plain", "payload_bin": "e30=", "x_opencti_additional_names": ["a.pdf", "a.json"]"#,
+            r#""x_opencti_additional_names": ["a.json"], "mime_type": "text/plain", "payload_bin": "e30=""#,
+            r#""payload_bin": "e30=", "mime_type": "application/json", "no_trigger_import": true"#,
+            r#""values": [{"payload_bin": "e30=", "mime_type": "application/json"}]"#,
+        ] {
+            assert_eq!(nested(payload), 1, "{payload}");
+        }
+    }
+
+    #[test]
+    fn file_of_another_kind_is_none() {
+        for members in [
+            r#""x_opencti_files": [{"name": "a.json", "data": "e30=", "no_trigger_import": true}]"#,
+            r#""x_opencti_files": [{"name": "a.pdf", "data": "e30=", "mime_type": "application/pdf"}]"#,
+            r#""x_opencti_files": [{"name": "a", "data": "e30="}]"#,
+            r#""x_opencti_files": [{"name": "a.json", "uri": "/storage/a"}]"#,
+            r#""x_opencti_files": [{"name": "a.svg", "data": "e30=", "mime_type": "image/svg+xml"}]"#,
+            r#""x_opencti_files": [{"name": "a.docx", "data": "e30=", "mime_type": "application/vnd.openxmlformats-officedocument.wordprocessingml.document"}]"#,
+            r#""name": "a.json", "mime_type": "application/json""#,
+            r#""payload_bin": "e30=", "mime_type": "application/x-dosexec", "name": "a.json""#,
+        ] {
+            assert_eq!(nested(members), 0, "{members}");
+        }
+    }
+
+    #[test]
+    fn file_behind_a_thousand_others_is_counted() {
+        let harmless = r#"{"name": "a.pdf", "data": "JVBERg==", "mime_type": "application/pdf"}"#;
+        let files = vec![harmless; 1_000].join(", ");
+        let found = contents(&format!(
+            r#"{{"type": "report", "id": "report--1", "x_opencti_files": [{files}, {{"name": "a.json", "data": "e30="}}]}}"#
+        ));
+        assert_eq!(found.nested_files.count, 1);
+        assert_eq!(found.nested_files.place, "/bundle/objects/0/x_opencti_files/1000/data");
     }
 }
 

@@ -65,8 +65,8 @@ impl Decision {
     pub fn of_unfit(unfit: Unfit) -> Self {
         match unfit {
             Unfit::Empty => Self::Empty(0),
-            Unfit::Hold { code, what, place } => Self::Hold(Objection { code, what, place }),
-            Unfit::Quarantine { code, what, place } => Self::Quarantine(Objection { code, what, place }),
+            Unfit::Hold { code, what, place } => Self::Hold(Objection::new(code, what, place)),
+            Unfit::Quarantine { code, what, place } => Self::Quarantine(Objection::new(code, what, place)),
         }
     }
 }
@@ -117,24 +117,28 @@ pub fn decide(
     let envelope = match parsed {
         Ok(envelope) => envelope,
         Err(fault) => {
-            return Decision::Quarantine(Objection {
-                code: fault.code(),
-                what: fault.to_string(),
-                place: String::new(),
-            });
+            return Decision::Quarantine(Objection::new(fault.code(), fault.to_string(), ""));
         }
     };
     match rules.policy.judge(envelope) {
         Verdict::Pass => {}
         // A person looked at it and said so, with a reason that the ledger keeps. The site's settings still hold.
         Verdict::Quarantine(objections) if known == Known::Released => {
-            let rest: Vec<Objection> = objections.into_iter().filter(|o| !o.is_for_a_person()).collect();
-            if !rest.is_empty() {
-                return Decision::Hold(one_of(rest));
+            let rest = objections.into_iter().filter(|o| !o.is_for_a_person()).collect();
+            if let Some(objection) = Objection::of_all(rest) {
+                return Decision::Hold(objection);
             }
         }
-        Verdict::Quarantine(objections) => return Decision::Quarantine(one_of(objections)),
-        Verdict::Hold(objections) => return Decision::Hold(one_of(objections)),
+        Verdict::Quarantine(objections) => {
+            if let Some(objection) = Objection::of_all(objections) {
+                return Decision::Quarantine(objection);
+            }
+        }
+        Verdict::Hold(objections) => {
+            if let Some(objection) = Objection::of_all(objections) {
+                return Decision::Hold(objection);
+            }
+        }
     }
     match examined.unwrap_or_else(|| rules.examiner.examine(bytes, envelope)) {
         Ok(Examined::Messages(messages)) if messages.count() == 0 => {
@@ -166,21 +170,7 @@ fn in_whose_name(bytes: &[u8], envelope: &Envelope, examined: Examined, rules: R
 }
 
 fn unmapped(what: &str) -> Objection {
-    Objection { code: "applicant", what: what.to_owned(), place: "/applicant_id".to_owned() }
-}
-
-/// The first objection, with the words for all others: whoever reads it must see all that there is.
-fn one_of(objections: Vec<Objection>) -> Objection {
-    let mut others: Vec<&str> = objections.iter().skip(1).map(|o| o.code).collect();
-    others.sort_unstable();
-    others.dedup();
-    let also = others.join(", ");
-    let mut objections = objections;
-    let mut first = objections.swap_remove(0);
-    if !also.is_empty() {
-        first.what = format!("{}; also: {also}", first.what);
-    }
-    first
+    Objection::new("applicant", what, "/applicant_id")
 }
 
 /// What a person can do about a connector whose id the platform has under another name.
@@ -206,6 +196,17 @@ pub fn advice(code: &str, sha256: crate::digest::Digest) -> String {
             "let it pass in policy.toml ([connectors]), then import again, without a medium".into()
         }
         "tlp" => "raise max_tlp in policy.toml, if it may cross, then import again, without a medium".into(),
+        "marking" => {
+            "let it pass in policy.toml (other_markings), if it may cross, then import again, without a medium".into()
+        }
+        "sharing" | "vocabulary" | "nested-file" => {
+            let key = match code {
+                "sharing" => "sharing",
+                "vocabulary" => "vocabularies",
+                _ => "nested_files",
+            };
+            format!("set {key} = \"pass\" in policy.toml, if such may cross, then import again, without a medium")
+        }
         "file-too-large" | "file-type" => {
             "allow it in policy.toml, if it may cross, then import again, without a medium".into()
         }

@@ -443,7 +443,7 @@ impl<'a> Delivering<'a> {
         set_aside::put(self.site, kind, bytes, &reason)?;
         let finding = Finding::new(Weight::Incomplete, objection.code, format!("{}: {}", kind.word(), reason.what));
         let place = format!("{} (envelope {} of batch {})", harmless(&origin.name), origin.ordinal, origin.sequence);
-        self.report.findings.push(finding.at(place).advise(reason.advice.clone()));
+        self.report.findings.push(finding.at(place).advise(reason.advice.clone()).severe(objection.severity));
         self.in_run.insert(origin.sha256);
         let applicant = parsed.as_ref().ok().and_then(|e| e.applicant.clone());
         self.group.aside.push(Aside { kind, reason, batch: origin.batch, applicant, mtime: origin.mtime });
@@ -522,7 +522,7 @@ impl<'a> Delivering<'a> {
             // It may have been held before; then it lies there no more, but here.
             self.released.retain(|(kind, sha256)| *kind == Kind::Held || *sha256 != origin.sha256);
             self.report.outcome.quarantined += 1;
-            self.put_aside(Kind::Quarantined, &origin, &bytes, &parsed, Objection { code, what, place })?;
+            self.put_aside(Kind::Quarantined, &origin, &bytes, &parsed, Objection::new(code, what, place))?;
         }
         self.group.on_their_way = on_their_way;
         let group = std::mem::take(&mut self.group);

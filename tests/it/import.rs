@@ -245,7 +245,7 @@ fn what_is_released_is_still_bound_by_the_sites_settings() {
     let bytes = command(&world, "c.json");
     world.send(&[]).exits(0);
     policy(&world, "max_tlp = \"amber\"\n");
-    world.import(&[]).exits(3).says("also: tlp");
+    world.import(&[]).exits(3).says("also: 1 object is marked TLP:RED");
     let digest = Digest::of(&bytes).to_string();
     world.run(["quarantine", "release", &digest, "--reason", "looked", "--site", "importer"]).exits(0);
     let told = world.import_inbox(&["--json"]).exits(3).json()["report"].clone();

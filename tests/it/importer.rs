@@ -66,6 +66,38 @@ fn a_second_reason_takes_the_place_of_the_first_one() {
     assert_eq!(world.delivered().len(), 1);
 }
 
+/// Feeds put a harmless operation first, so that a person who looks at one reason releases the others unseen.
+#[test]
+fn release_of_several_commands_shows_each_of_them_before_and_at_the_release() {
+    let world = World::new();
+    let mut several: serde_json::Value = serde_json::from_slice(&envelope("c")).unwrap();
+    several["bundle"]["objects"] = json!([
+        {"type": "malware", "id": "malware--1", "name": "x", "opencti_operation": "enrichment"},
+        {"type": "identity", "id": "identity--2", "name": "admin", "opencti_operation": "add_groups"},
+        {"type": "user", "id": "user--3", "name": "y"},
+        {"type": "malware", "id": "malware--4", "name": "z", "opencti_operation": "delete_force"},
+    ]);
+    world.put("c.json", &serde_json::to_vec(&several).unwrap());
+    let all = "objects[3] malware--4 carries opencti_operation \"delete_force\"; also: \
+        objects[1] identity--2 carries opencti_operation \"add_groups\"; \
+        objects[0] malware--1 carries opencti_operation \"enrichment\"; \
+        objects[2] user--3 is of the internal type user";
+    world.pack(&[]).exits(0).says(all);
+    world.carry(&[]).exits(0);
+    fs::write(world.path("policy.toml"), "").unwrap();
+    world.run(["verify", "medium", "--trust", "trust", "--policy", "policy.toml"]).exits(3).says(all);
+    world.import(&[]).exits(3).says(all);
+    world.run(["quarantine", "list", "--site", "importer"]).exits(0).says(all);
+    let listed = world.run(["quarantine", "list", "--json", "--site", "importer"]).exits(0).json();
+    assert_eq!(listed["report"]["set_aside"][0]["what"], all);
+    let digest = files(&world.path("importer/quarantine"))[0].0[..64].to_owned();
+    let reason = fs::read(world.path(&format!("importer/quarantine/{digest}.reason.json"))).unwrap();
+    assert_eq!(serde_json::from_slice::<serde_json::Value>(&reason).unwrap()["what"], all);
+    world.run(["quarantine", "release", &digest, "--reason", "looked", "--site", "importer"]).exits(0).says(all);
+    world.import_inbox(&[]).exits(0);
+    assert_eq!(world.delivered().len(), 1);
+}
+
 #[test]
 fn a_release_lifts_what_a_person_was_shown_and_nothing_else() {
     let world = World::new();
@@ -78,7 +110,7 @@ fn a_release_lifts_what_a_person_was_shown_and_nothing_else() {
     world.carry(&[]).exits(0);
     fs::create_dir(world.path("importer")).unwrap();
     fs::write(world.path("importer/policy.toml"), "max_tlp = \"amber\"\n").unwrap();
-    world.import(&[]).exits(3).says("delete").says("also: tlp");
+    world.import(&[]).exits(3).says("delete").says("also: 1 object is marked TLP:RED");
     let digest = files(&world.path("importer/quarantine"))[0].0[..64].to_owned();
     let release =
         |digest: &str| world.run(["quarantine", "release", digest, "--reason", "asked the feed", "--site", "importer"]);

@@ -3,7 +3,8 @@
 use std::borrow::Cow;
 use std::fmt::Write as _;
 
-use super::super::contents::{Code, Finding, NAMED_MAX, count};
+use super::super::acts::UPSERT;
+use super::super::contents::{Code, Contents, Finding, NAMED_MAX, Noticed, count};
 use super::super::named;
 use super::{Meaning, Pass, Role, Seen};
 use crate::json::{Event, Text};
@@ -22,11 +23,23 @@ impl<'a> Pass<'a> {
     /// Notes what is wrong with the value that the first so many frames lead to.
     fn note_at(&mut self, frames: usize, code: Code, what: impl FnOnce() -> String) {
         if self.has_room(code) {
-            // Inside a STIX object its name is put before when it ends; elsewhere the bundle is meant.
-            let in_item = self.frames.iter().any(|frame| frame.role == Role::Item);
-            let subject = if in_item { "" } else { "the bundle " };
-            self.add(code, format!("{subject}{}", what()), self.pointer(frames));
+            self.add(code, self.with_subject(&what()), self.pointer(frames));
         }
+    }
+
+    /// Inside a STIX object its name is put before when it ends; elsewhere the bundle is meant.
+    fn with_subject(&self, what: &str) -> String {
+        let in_item = self.frames.iter().any(|frame| frame.role == Role::Item);
+        let subject = if in_item { "" } else { "the bundle " };
+        format!("{subject}{what}")
+    }
+
+    /// Counts an operation; the first so many frames lead to it.
+    fn note_command(&mut self, frames: usize, name: &str, what: impl FnOnce() -> String) {
+        // The words need the whole pass, and the acts are a part of it.
+        let mut acts = std::mem::take(&mut self.out.acts);
+        acts.count(Code::Command, name, || (self.with_subject(&what()), self.pointer(frames)));
+        self.out.acts = acts;
     }
 
     /// Notes what is wrong with a STIX object that just ended, or with a member of it.
@@ -51,23 +64,109 @@ impl<'a> Pass<'a> {
     }
 
     /// Puts the object's name before what was found in it.
-    #[cold]
     pub(super) fn name_item(&mut self, id: Option<Text<'a>>) {
         let index = self.out.objects - 1;
-        let id = id.map_or(String::new(), |id| format!(" {}", shown(id)));
-        for finding in &mut self.out.findings[self.item_findings..] {
-            finding.what = format!("objects[{index}]{id} {}", finding.what);
+        let name = || {
+            let id = id.map_or(String::new(), |id| format!(" {}", shown(id)));
+            format!("objects[{index}]{id}")
+        };
+        self.out.acts.name_object(name);
+        if self.item_findings < self.out.findings.len() {
+            let name = name();
+            for finding in &mut self.out.findings[self.item_findings..] {
+                finding.what = format!("{name} {}", finding.what);
+            }
+            self.item_findings = self.out.findings.len();
         }
-        self.item_findings = self.out.findings.len();
     }
 
+    #[cold]
     pub(super) fn note_operation(&mut self, value: Event<'a>) {
-        self.note(Code::Command, || match value {
+        let frames = self.frames.len();
+        match value {
             Event::String(operation) => {
-                format!("carries opencti_operation \"{}\"", shown(operation))
+                let operation = shown(operation);
+                let what = || format!("carries opencti_operation \"{operation}\"");
+                self.note_command(frames, &operation, what);
             }
-            other => format!("carries opencti_operation, which is {}", named(other)),
-        });
+            other => {
+                let what = || format!("carries opencti_operation, which is {}", named(other));
+                self.note_command(frames, named(other), what);
+            }
+        }
+    }
+
+    /// Operations that the platform executes while it takes an object.
+    #[cold]
+    pub(super) fn note_upsert_operations(&mut self, frames: usize) {
+        self.note_command(frames, UPSERT, || format!("carries {UPSERT}"));
+    }
+
+    /// A STIX object that just ended administrates the platform; `member` says so.
+    #[cold]
+    pub(super) fn note_internal_type(&mut self, name: &str, member: &str, what: String) {
+        let place = format!("{}/{member}", self.pointer(self.frames.len()));
+        self.out.acts.count(Code::InternalType, &harmless(name), || (what, place));
+    }
+
+    /// An element of a list of a STIX object, if that list shares it.
+    #[inline]
+    pub(super) fn note_shared_element(&mut self) {
+        let parent = self.frames.len().checked_sub(2).map_or(Meaning::Nothing, |at| self.frames[at].meaning);
+        if parent == Meaning::GrantedRefs {
+            self.note_sharing();
+        }
+    }
+
+    /// The current value names who is given access.
+    #[cold]
+    pub(super) fn note_sharing(&mut self) {
+        let key = self.frames.iter().rev().find(|frame| frame.object).map(|frame| frame.key);
+        let key = key.map(shown).unwrap_or_default();
+        let what = || format!("gives organizations access, by \"{key}\"");
+        let place = self.frames.iter().rposition(|frame| frame.object).map_or(0, |at| at + 1);
+        self.notice(|out| &mut out.sharing, place, "", what);
+    }
+
+    /// A STIX object that just ended is a word of the platform's lists; `member` says so.
+    #[cold]
+    pub(super) fn note_vocabulary(&mut self, member: &str) {
+        self.notice(|out| &mut out.vocabularies, self.frames.len(), member, || "is a vocabulary".to_owned());
+    }
+
+    /// An embedded file at this place is a bundle or a feed itself.
+    pub(super) fn note_nested_file(&mut self, place: &str) {
+        let object = self.object_so_far();
+        let noticed = &mut self.out.nested_files;
+        noticed.count += 1;
+        if noticed.count == 1 {
+            noticed.what = format!("{object} holds a file that is a bundle or a feed itself (JSON, XML or STIX)");
+            place.clone_into(&mut noticed.place);
+        }
+    }
+
+    fn notice(
+        &mut self,
+        of: impl Fn(&mut Contents) -> &mut Noticed,
+        frames: usize,
+        member: &str,
+        what: impl FnOnce() -> String,
+    ) {
+        of(&mut self.out).count += 1;
+        if of(&mut self.out).count == 1 {
+            let slash = if member.is_empty() { "" } else { "/" };
+            let place = format!("{}{slash}{member}", self.pointer(frames));
+            let what = format!("{} {}", self.object_so_far(), what());
+            *of(&mut self.out) = Noticed { count: 1, what, place };
+        }
+    }
+
+    /// The object that is being read, by its number: its id may still come.
+    fn object_so_far(&self) -> String {
+        match self.out.objects.checked_sub(1) {
+            Some(index) => format!("objects[{index}]"),
+            None => "the bundle".to_owned(),
+        }
     }
 
     /// A key that is there twice, is too long, or is one too many.
@@ -130,7 +229,7 @@ impl<'a> Pass<'a> {
         let (key, meaning) = (parent.key, parent.meaning);
         let found = if frame.object { "an object" } else { "a list" };
         match std::mem::replace(&mut frame.role, Role::Other) {
-            Role::UpsertOperations => self.note_at(outside, Code::Command, upsert_operations),
+            Role::UpsertOperations => self.note_upsert_operations(outside),
             _ => self.note_at(outside, Code::Unsplittable, || misplaced(found, key, meaning)),
         }
     }
@@ -161,11 +260,6 @@ impl<'a> Pass<'a> {
     }
 }
 
-/// The words for operations that the platform executes while it takes an object.
-pub(super) fn upsert_operations() -> String {
-    "carries opencti_upsert_operations".to_owned()
-}
-
 fn misplaced(found: &str, key: Text<'_>, meaning: Meaning) -> String {
     format!("has {found} in \"{}\", where {} belongs", shown(key), meaning.expected())
 }
@@ -176,7 +270,7 @@ pub(super) fn shown(text: Text<'_>) -> String {
 }
 
 /// A text, or as much of it as is worth looking at: it may be 256 MiB, and be shown many times.
-fn beginning(text: Text<'_>) -> Cow<'_, str> {
+pub(super) fn beginning(text: Text<'_>) -> Cow<'_, str> {
     let raw = text.raw();
     if raw.len() <= limits::KEY_LENGTH_MAX {
         return text.lossy();
