@@ -34,7 +34,7 @@ use crate::sink::queues::Queues;
 use crate::sink::queues::gate::Gate;
 use crate::sink::spool::Spool;
 use crate::sink::{Destination, Ended, Reach, Sink, gone_finding};
-use crate::site::Site;
+use crate::site::{Site, refuse_below};
 use crate::stream::{Lineages, Missing, Numbers, Size, StreamId, is_settled};
 use crate::text::{count, size};
 use crate::trust::TrustStore;
@@ -115,6 +115,7 @@ pub fn import(
     observer: &dyn Observer,
     report: &mut ImportReport,
 ) -> Result<()> {
+    check_apart(site, medium, &options.to)?;
     take::look_through_inbox(site, ledger, store)?;
     let mut on_medium = BTreeSet::new();
     if let Some(medium) = medium {
@@ -143,6 +144,18 @@ pub fn import(
     report_missing(ledger, report)?;
     count_aside(ledger, report)?;
     prune(site, ledger, options.keep)
+}
+
+/// Medium and destination are none of the site's own directories, and nothing is delivered onto the medium.
+fn check_apart(site: &Site, medium: Option<&Path>, to: &Destination) -> Result<()> {
+    if let Some(medium) = medium {
+        site.refuse_inside("the medium", medium)?;
+    }
+    if let Some(path) = to.path() {
+        site.refuse_inside("the destination", path)?;
+        medium.map_or(Ok(()), |medium| refuse_below("the destination", path, "the medium", medium))?;
+    }
+    Ok(())
 }
 
 /// What the destination of this run is to the site.

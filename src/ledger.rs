@@ -20,10 +20,11 @@ use crate::site::{Lock, Role, Site};
 const APPLICATION_ID: i32 = 0x4150_6368;
 
 /// Migrations, by the role's word; a list that only grows. `user_version` counts how many were made.
-const MIGRATIONS: [&str; 3] = [
+const MIGRATIONS: [&str; 4] = [
     concat!(include_str!("ledger/packed.sql"), include_str!("ledger/delivered.sql")),
     include_str!("ledger/queues.sql"),
     include_str!("ledger/growth.sql"),
+    include_str!("ledger/lost.sql"),
 ];
 
 /// An open ledger.

@@ -8,6 +8,7 @@
 //! Promise 7 lives here: nothing is signed that is not committed to the ledger under its number, and what
 //! is committed is what is signed, whatever crashes in between.
 
+mod again;
 mod assemble;
 mod prepare;
 mod recover;
@@ -27,15 +28,16 @@ use crate::limits::{BATCH_BYTES_MAX, VOLUME_UNPACKED_MAX};
 use crate::policy::{Objection, Policy, Verdict};
 use crate::report::{BatchLine, Finding, Observer, PackReport, Weight};
 use crate::shelf::kept::KeptShelf;
-use crate::site::Site;
+use crate::site::{Site, refuse_same};
 use crate::source::{self, Listing, SourceFile};
-use crate::stream::{Sequence, StreamId};
+use crate::stream::{Asked, Sequence, StreamId};
 use crate::text;
 use crate::trust::PrivateKey;
 
 use assemble::Assembly;
 use prepare::{Group, Prepared, prepare_all};
 
+pub use again::{Again, never_comes};
 pub use recover::{Renewal, refuse_older_ledger, renew};
 
 /// How to pack.
@@ -53,6 +55,8 @@ pub struct PackOptions {
     pub heartbeat: bool,
     /// Seconds until the next batch at the latest, if that is promised.
     pub promise: Option<u64>,
+    /// Batches that the outbox has lost: completed, or given up and what is in the source packed again.
+    pub again: Vec<Asked>,
     /// Processors to use.
     pub threads: usize,
     /// What stands in the manifest as the time of making.
@@ -69,6 +73,7 @@ impl PackOptions {
             max_batch: BATCH_BYTES_MAX,
             heartbeat: false,
             promise: None,
+            again: Vec::new(),
             threads,
             created,
         }
@@ -91,12 +96,20 @@ pub fn pack(
     observer: &dyn Observer,
     report: &mut PackReport,
 ) -> Result<()> {
+    site.refuse_as_source(source)?;
+    if let Some(medium) = medium {
+        site.refuse_inside("the medium", medium)?;
+        refuse_same("the source", source, "the medium", medium)?;
+    }
     let outbox = KeptShelf::new(site.outbox());
+    let names = outbox.listed()?;
     let mut known = ledger.signers()?;
     known.extend(keys.iter().map(PrivateKey::public));
-    refuse_older_ledger(ledger, &outbox, medium, &known)?;
+    refuse_older_ledger(ledger, &outbox, &names, medium, &known)?;
+    recover::sweep(ledger, &outbox, &names)?;
+    let again = Again { outbox: &outbox, medium, keys, zone: &options.zone, at: &options.created };
+    again.look_after(ledger, &options.again, report)?;
     report.completed = recover::complete_sealed(ledger, &outbox, keys)?;
-    recover::sweep(ledger, &outbox)?;
 
     let listing = source::list(source, options.recursive)?;
     // One directory has one name in the ledger, whatever path leads to it.
@@ -104,7 +117,8 @@ pub fn pack(
     let stream = ledger.active_stream(&options.zone)?;
     let (fresh, gone) = sort_out(ledger, stream.as_ref(), source, listing, report)?;
     if fresh.is_empty() && !options.heartbeat {
-        return ledger.remember_files(source, &[], &gone);
+        ledger.remember_files(source, &[], &gone)?;
+        return stream.map_or(Ok(()), |stream| again::tell_losses(ledger, &stream, source, report));
     }
     let stream = match stream {
         Some(stream) => stream,
@@ -127,8 +141,9 @@ pub fn pack(
         compressors,
     };
     run.pack_all(&fresh)?;
-    let sights = run.sights;
-    ledger.remember_files(source, &sights, &gone)
+    let (sights, stream) = (run.sights, run.stream);
+    ledger.remember_files(source, &sights, &gone)?;
+    again::tell_losses(ledger, &stream, source, report)
 }
 
 /// Parts what is unchanged from what is to be read; the latter in delivery order.

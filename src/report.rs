@@ -156,6 +156,12 @@ pub struct PackReport {
     pub packed: Vec<BatchLine>,
     /// Batches sealed by an earlier run that this one signed and placed.
     pub completed: Vec<BatchLine>,
+    /// Batches that the outbox had lost parts of, completed or signed again.
+    pub restored: Vec<BatchLine>,
+    /// Batches that were given up in this run: they will never come.
+    pub given_up: Vec<BatchLine>,
+    /// What became of the envelopes of batches that were given up.
+    pub lost: Vec<LostBatch>,
     /// Files with a name and a kind that is input.
     pub looked_at: u64,
     /// Files not opened, since nothing about them has changed.
@@ -172,6 +178,23 @@ pub struct PackReport {
     pub changing: u64,
     /// What was found.
     pub findings: Vec<Finding>,
+}
+
+/// A batch that will never come, and what became of its envelopes.
+#[derive(Debug, Serialize)]
+pub struct LostBatch {
+    /// Its stream.
+    pub stream: StreamId,
+    /// Its number, which stays used.
+    pub sequence: u64,
+    /// How many envelopes it had.
+    pub envelopes: u64,
+    /// How many of them were packed again.
+    pub packed_again: u64,
+    /// In which batches, such as `8-9,12`.
+    pub within: String,
+    /// Names of those that were not, as far as they are known: the first few.
+    pub not_packed: Vec<String>,
 }
 
 /// What `carry` did.

@@ -6,6 +6,8 @@
 //! inbox/  held/  quarantine/   the importer's
 //! ```
 
+mod apart;
+
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
@@ -13,6 +15,8 @@ use std::path::{Path, PathBuf};
 use crate::disk;
 use crate::error::{Error, Result, Stop};
 use crate::lack::Lack;
+
+pub use apart::{refuse_below, refuse_same};
 
 /// A site's directory, which may not be there yet.
 #[derive(Debug, Clone)]

@@ -15,7 +15,7 @@ use uuid::Uuid;
 use crate::digest::Digest;
 use crate::limits::{HISTORY_LENGTH, LINEAGE_MAX, NUMBER_MAX};
 
-pub use numbers::{NotNumbers, Numbers};
+pub use numbers::{Asked, NotNumbers, Numbers};
 
 /// The endless sequence of batches of one exporter for one zone.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]

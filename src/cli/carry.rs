@@ -1,11 +1,11 @@
 use std::path::{Path, PathBuf};
 
-use airpouch::carry::{Asked, CarryOptions, carry};
+use airpouch::carry::{CarryOptions, carry};
 use airpouch::error::{Error, Result};
 use airpouch::ledger::Ledger;
 use airpouch::report::{BatchLine, CarryReport, ExitStatus, Proof, fold, status_of, sum};
 use airpouch::site::{Role, Site};
-use airpouch::stream::{Numbers, StreamId};
+use airpouch::stream::{Asked, Numbers, StreamId};
 use airpouch::text::{count, size};
 use clap::builder::BoolishValueParser;
 

@@ -1,11 +1,14 @@
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use airpouch::error::{Error, Result};
 use airpouch::ledger::Ledger;
 use airpouch::limits::{BATCH_BYTES_MAX, VOLUME_SIZE_MIN, VOLUME_UNPACKED_MAX};
-use airpouch::pack::{PackOptions, pack};
+use airpouch::pack::{Again, PackOptions, never_comes, pack};
 use airpouch::report::{CarryReport, ExitStatus, PackReport, fold, status_of};
-use airpouch::site::Role;
+use airpouch::shelf::kept::KeptShelf;
+use airpouch::site::{Role, Site};
+use airpouch::stream::{Asked, Numbers, StreamId};
 use airpouch::text::{count, grouped, size};
 use airpouch::trust::PrivateKey;
 use clap::builder::BoolishValueParser;
@@ -45,6 +48,10 @@ pub struct Args {
     /// Look into directories below SOURCE too
     #[arg(long, env = "AIRPOUCH_RECURSIVE", value_parser = BoolishValueParser::new())]
     recursive: bool,
+    /// The outbox has lost these batches: complete them from MEDIUM or sign them again, else give them up, so that what
+    /// still lies in SOURCE is packed under a new number; without SOURCE only give them up
+    #[arg(long, value_name = "NUMBERS")]
+    again: Vec<Asked>,
     /// Make a batch even if there is nothing new, so that silence can be told from loss
     #[arg(long, env = "AIRPOUCH_HEARTBEAT", value_parser = BoolishValueParser::new())]
     heartbeat: bool,
@@ -73,7 +80,11 @@ pub struct Args {
 pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
     let set = settings::load(&site)?;
-    let source = args.source.clone().or(set.source.clone()).ok_or_else(|| {
+    let source = args.source.clone().or(set.source.clone());
+    if source.is_none() && !args.again.is_empty() {
+        return give_up(args, &site, &set, talk);
+    }
+    let source = source.ok_or_else(|| {
         Error::usage("no source is named").advise("airpouch pack SOURCE, or `source = \"DIR\"` in airpouch.toml")
     })?;
     let medium = args.medium.clone();
@@ -93,6 +104,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
         recursive: args.recursive || set.recursive.unwrap_or(false),
         heartbeat: args.heartbeat || set.heartbeat.unwrap_or(false),
         promise: args.promise.as_ref().or(set.promise.as_ref()).map(|t| settings::duration(t)).transpose()?,
+        again: args.again.clone(),
         volume_size: limits.0,
         max_batch: limits.1,
         ..PackOptions::new(zone.clone(), settings::timestamp()?, threads)
@@ -108,6 +120,22 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
         status = worse(status, status_of(&carried.findings));
     }
     Ok(talk.end_of("pack", status, &done, ended))
+}
+
+/// Gives up lost batches; what still lies in their source goes with the next pack, which knows where that is.
+fn give_up(args: &Args, site: &Site, set: &Settings, talk: &Talk) -> Result<ExitStatus> {
+    if !site.exists() {
+        return Err(Error::failed("there is no site here").at(site.root()).advise("name it with --site DIR"));
+    }
+    let (mut ledger, _) = Ledger::open(site, Role::Exporter)?;
+    let zone = settings::exporter_zone(args.zone.as_deref(), set, &ledger)?;
+    let at = settings::timestamp()?;
+    let outbox = KeptShelf::new(site.outbox());
+    let again = Again { outbox: &outbox, medium: None, keys: &[], zone: &zone, at: &at };
+    let mut done = Done::default();
+    let ended = again.look_after(&mut ledger, &args.again, &mut done.pack);
+    say(&done.pack, talk);
+    Ok(talk.end_of("pack", status_of(&done.pack.findings), &done, ended))
 }
 
 /// What `pack` did, and `carry` after it.
@@ -157,6 +185,33 @@ fn limits(args: &Args, set: &Settings) -> Result<(u64, u64)> {
     Ok((volume, batch))
 }
 
+/// Batches that will never come: what became of them, where a pack knows it by now, and what the importer does.
+fn say_given_up(report: &PackReport, talk: &Talk) {
+    let mut streams: BTreeMap<StreamId, Vec<u64>> = BTreeMap::new();
+    for batch in &report.given_up {
+        streams.entry(batch.stream).or_default().push(batch.sequence);
+        if !report.lost.iter().any(|l| l.stream == batch.stream && l.sequence == batch.sequence) {
+            let envelopes = count(batch.envelopes, "envelope");
+            talk.result(&format!(
+                "batch {} will never come: its files were lost; what of its {envelopes} still lies in the source goes with the next pack",
+                batch.sequence
+            ));
+        }
+    }
+    for lost in &report.lost {
+        let numbers = Numbers::from_iter([lost.sequence]);
+        let within = lost.within.parse().unwrap_or_default();
+        talk.result(&never_comes(&numbers, lost.envelopes, lost.packed_again, &within));
+    }
+    for (stream, numbers) in streams {
+        let numbers: Numbers = numbers.into_iter().collect();
+        talk.note(&format!(
+            "the importer waits for {} until it is told there: airpouch stream accept {stream} {numbers} --reason \"lost at the exporter\"",
+            numbers.words()
+        ));
+    }
+}
+
 fn say(report: &PackReport, talk: &Talk) {
     for batch in &report.completed {
         talk.result(&format!(
@@ -165,6 +220,10 @@ fn say(report: &PackReport, talk: &Talk) {
             count(batch.envelopes, "envelope")
         ));
     }
+    for batch in &report.restored {
+        talk.result(&format!("batch {} is whole in the outbox again: airpouch carry takes it", batch.sequence));
+    }
+    say_given_up(report, talk);
     for batch in &report.packed {
         let what = if batch.envelopes == 0 {
             "a heartbeat".to_owned()

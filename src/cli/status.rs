@@ -6,6 +6,8 @@ use airpouch::error::Result;
 use airpouch::import::{all_missing, gone_findings, missing_findings};
 use airpouch::ledger::Ledger;
 use airpouch::ledger::delivered::{BatchId, Standing, State};
+use airpouch::ledger::packed::StreamRow;
+use airpouch::pack::never_comes;
 use airpouch::report::{ExitStatus, Finding, Proof, Weight, head_code};
 use airpouch::sink::Destination;
 use airpouch::site::Role;
@@ -83,6 +85,8 @@ fn exporter(ledger: &Ledger, status: &mut Status) -> Result<()> {
     for row in ledger.streams()? {
         let mut stream = Stream { stream: row.stream.to_string(), zone: row.zone.clone(), ..Stream::default() };
         let mut not_carried: Vec<u64> = Vec::new();
+        let lost = ledger.lost_numbers(&row)?;
+        status.to_settle.extend(never_comes_finding(ledger, &row, &lost)?);
         for batch in ledger.batches(&row)? {
             let sequence = batch.manifest.sequence;
             add(&mut stream, &batch.manifest);
@@ -92,6 +96,7 @@ fn exporter(ledger: &Ledger, status: &mut Status) -> Result<()> {
                 .into_iter()
                 .find(|p| carries.iter().any(|c| c.proof == *p));
             let word = match (batch.packed, best) {
+                _ if lost.contains(sequence.get()) => "lost, will never come",
                 (false, _) => "sealed, not signed",
                 (true, None) => {
                     not_carried.push(sequence.get());
@@ -134,6 +139,22 @@ fn exporter(ledger: &Ledger, status: &mut Status) -> Result<()> {
         );
     }
     Ok(())
+}
+
+/// Batches of a stream that will never come, and what became of their envelopes.
+fn never_comes_finding(ledger: &Ledger, stream: &StreamRow, lost: &Numbers) -> Result<Option<Finding>> {
+    let Some(active) = ledger.active_stream(&stream.zone)?.filter(|_| !lost.is_empty()) else { return Ok(None) };
+    let (mut envelopes, mut again, mut within) = (0, 0, Numbers::default());
+    for sequence in lost.iter() {
+        let loss = ledger.loss(stream, &active, sequence)?;
+        (envelopes, again) = (envelopes + loss.envelopes, again + loss.again);
+        within = within.with(&loss.within);
+    }
+    let accept = format!("airpouch stream accept {} {lost} --reason \"lost at the exporter\"", stream.stream);
+    let finding = Finding::new(Weight::Note, "never-comes", never_comes(lost, envelopes, again, &within));
+    Ok(Some(
+        finding.at(format!("stream {}", stream.stream)).advise(format!("at the importer, if it still waits: {accept}")),
+    ))
 }
 
 fn importer(ledger: &Ledger, status: &mut Status) -> Result<()> {

@@ -100,6 +100,9 @@ fn run_renew(args: &Renew, talk: &Talk) -> Result<ExitStatus> {
     if !site.exists() && (args.trust.is_none() || !site.outbox().is_dir()) {
         return Err(Error::failed("there is no site here").at(site.root()).advise("name it with --site DIR"));
     }
+    if let Some(medium) = &args.medium {
+        site.refuse_inside("the medium", medium)?;
+    }
     let (mut ledger, _) = Ledger::open(&site, Role::Exporter)?;
     let zone = settings::exporter_zone(args.zone.as_deref(), &set, &ledger)?;
     let done = renew(&mut ledger, &KeptShelf::new(site.outbox()), args.medium.as_deref(), &zone, &keys)?;

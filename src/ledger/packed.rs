@@ -1,18 +1,23 @@
 //! The exporter's memory: streams, batches by number, envelopes by digest, files by stamp, carries.
 
+mod carries;
+mod lost;
+
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
 use super::{Ledger, digest_of, lost};
 use crate::batch::manifest::{Manifest, Succeeds};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::report::Proof;
 use crate::source::{SourceFile, Stamp};
 use crate::stream::{Sequence, StreamId};
 use crate::trust::PublicKey;
+
+pub use carries::{CarriedRow, CarryRow};
+pub use lost::LostRow;
 
 /// A stream of this exporter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -64,36 +69,6 @@ pub struct Sight<'a> {
     pub content: std::result::Result<Digest, String>,
 }
 
-/// What is remembered of one carry.
-#[derive(Debug, Clone)]
-pub struct CarryRow {
-    /// When it ended.
-    pub at: String,
-    /// Where to.
-    pub medium: String,
-    /// The mark of the mount.
-    pub mark: String,
-    /// Bytes written.
-    pub bytes: u64,
-    /// How long that took.
-    pub millis: u64,
-}
-
-/// One batch's carry: in which, as new or repeated, and with which proof.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CarriedRow {
-    /// The carry's id, rising.
-    pub carry: i64,
-    /// Whether it went for the first time.
-    pub is_new: bool,
-    /// How sure it is.
-    pub proof: Proof,
-    /// When.
-    pub at: String,
-    /// The mark of the mount.
-    pub mark: String,
-}
-
 impl Ledger {
     /// All streams, oldest first.
     ///
@@ -131,11 +106,11 @@ impl Ledger {
     /// # Errors
     /// SQLite refused.
     pub fn lineage(&self, stream: &StreamRow) -> Result<Vec<StreamRow>> {
-        let all = self.streams()?;
+        let all: HashMap<StreamId, StreamRow> = self.streams()?.into_iter().map(|s| (s.stream, s)).collect();
+        let mut seen = HashSet::from([stream.stream]);
         let mut out = vec![stream.clone()];
-        while let Some(before) =
-            out.last().and_then(|s| s.succeeds).and_then(|s| all.iter().find(|r| r.stream == s.stream))
-            && !out.contains(before)
+        while let Some(before) = out.last().and_then(|s| s.succeeds).and_then(|s| all.get(&s.stream))
+            && seen.insert(before.stream)
         {
             out.push(before.clone());
         }
@@ -171,7 +146,7 @@ impl Ledger {
     /// # Errors
     /// SQLite refused, or a row is no manifest.
     pub fn batches(&self, stream: &StreamRow) -> Result<Vec<BatchRow>> {
-        self.batches_from(stream, 0)
+        self.batches_between(stream, 0, i64::MAX as u64)
     }
 
     /// The newest batches of a stream, by number.
@@ -180,13 +155,14 @@ impl Ledger {
     /// SQLite refused, or a row is no manifest.
     pub fn last_batches(&self, stream: &StreamRow, count: u64) -> Result<Vec<BatchRow>> {
         let last = self.last_sequence(stream)?.map_or(0, Sequence::get);
-        self.batches_from(stream, last.saturating_sub(count))
+        self.batches_between(stream, (last + 1).saturating_sub(count), last)
     }
 
-    fn batches_from(&self, stream: &StreamRow, after: u64) -> Result<Vec<BatchRow>> {
-        let sql = "SELECT sha256, manifest, state = 'packed' FROM packed_batch WHERE stream = ?1 AND sequence > ?2 ORDER BY sequence";
+    fn batches_between(&self, stream: &StreamRow, first: u64, last: u64) -> Result<Vec<BatchRow>> {
+        let sql = "SELECT sha256, manifest, state = 'packed' FROM packed_batch
+                   WHERE stream = ?1 AND sequence BETWEEN ?2 AND ?3 ORDER BY sequence";
         let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map(params![stream.id, after as i64], |r| {
+        let rows = query.query_map(params![stream.id, first as i64, last as i64], |r| {
             Ok((digest_of(r, 0)?, r.get::<_, Vec<u8>>(1)?, r.get::<_, bool>(2)?))
         });
         let rows: Vec<_> = rows.and_then(Iterator::collect).map_err(|e| lost(&e))?;
@@ -196,6 +172,21 @@ impl Ledger {
             Ok(BatchRow { sha256, manifest, bytes, packed })
         };
         rows.into_iter().map(read).collect()
+    }
+
+    /// Each stream with the last number that is used, 0 where none is; found by the index, without a look at the rows.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn last_sequences(&self) -> Result<Vec<(StreamId, u64)>> {
+        let sql = "SELECT uuid, (SELECT max(sequence) FROM packed_batch b WHERE b.stream = s.id) FROM stream s";
+        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map([], |r| {
+            let uuid: String = r.get(0)?;
+            let stream = StreamId::parse(&uuid).ok_or(rusqlite::Error::InvalidColumnName(uuid))?;
+            Ok((stream, r.get::<_, Option<i64>>(1)?.unwrap_or(0) as u64))
+        });
+        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
     }
 
     /// The last number of a stream that is used.
@@ -391,69 +382,6 @@ impl Ledger {
             .filter_map(|b| <&[u8; 32]>::try_from(b.as_slice()).ok())
             .filter_map(|b| PublicKey::from_bytes(b).ok())
             .collect())
-    }
-
-    /// Records a carry and the batches in it.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub fn record_carry(&mut self, carry: &CarryRow, batches: &[(&StreamRow, Sequence, bool, Proof)]) -> Result<()> {
-        let mut work = || -> rusqlite::Result<()> {
-            let change = self.connection.transaction()?;
-            change.execute(
-                "INSERT INTO carry (at, medium, mark, bytes, millis) VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![carry.at, carry.medium, carry.mark, carry.bytes as i64, carry.millis as i64],
-            )?;
-            let id = change.last_insert_rowid();
-            for (stream, sequence, is_new, proof) in batches {
-                change.execute(
-                    "INSERT INTO carried VALUES (?1, ?2, ?3, ?4, ?5)",
-                    params![id, stream.id, sequence.get() as i64, is_new, proof.word()],
-                )?;
-            }
-            change.commit()
-        };
-        work().map_err(|e| lost(&e))
-    }
-
-    /// How a batch was carried, oldest first.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub fn carries_of(&self, stream: &StreamRow, sequence: Sequence) -> Result<Vec<CarriedRow>> {
-        let sql = "SELECT d.carry, d.is_new, d.proof, c.at, c.mark FROM carried d JOIN carry c ON c.id = d.carry
-                   WHERE d.stream = ?1 AND d.sequence = ?2 ORDER BY d.carry";
-        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map(params![stream.id, sequence.get() as i64], |r| {
-            let word: String = r.get(2)?;
-            let proof = Proof::parse(&word).ok_or(rusqlite::Error::InvalidColumnName(word))?;
-            Ok(CarriedRow { carry: r.get(0)?, is_new: r.get(1)?, proof, at: r.get(3)?, mark: r.get(4)? })
-        });
-        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
-    }
-
-    /// The ids of the last carries that took something new, newest first.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub fn last_new_carries(&self, count: u32) -> Result<Vec<i64>> {
-        let sql = "SELECT DISTINCT carry FROM carried WHERE is_new = 1 ORDER BY carry DESC LIMIT ?1";
-        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map([count], |r| r.get(0));
-        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
-    }
-
-    /// The newest carry that wrote something, for the speed to expect.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub fn last_carry(&self) -> Result<Option<CarryRow>> {
-        let sql = "SELECT at, medium, mark, bytes, millis FROM carry WHERE bytes > 0 ORDER BY id DESC LIMIT 1";
-        let read = |r: &rusqlite::Row<'_>| {
-            let (bytes, millis) = (r.get::<_, i64>(3)? as u64, r.get::<_, i64>(4)? as u64);
-            Ok(CarryRow { at: r.get(0)?, medium: r.get(1)?, mark: r.get(2)?, bytes, millis })
-        };
-        self.connection.query_row(sql, [], read).optional().map_err(|e| lost(&e))
     }
 
     /// How many files of a source are remembered as no envelope.

@@ -1,5 +1,6 @@
 //! What an earlier run left: sealed batches to sign, unsealed files to sweep, a ledger older than its batches.
 
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use super::batch_line;
@@ -11,20 +12,22 @@ use crate::disk;
 use crate::error::{Error, Result};
 use crate::lack;
 use crate::ledger::Ledger;
-use crate::ledger::packed::StreamRow;
+use crate::ledger::packed::{BatchRow, StreamRow};
 use crate::report::BatchLine;
 use crate::shelf::Shelf;
 use crate::shelf::check::read_index;
-use crate::shelf::kept::KeptShelf;
+use crate::shelf::kept::{KeptShelf, Listed};
 use crate::shelf::medium::{Medium, Sighting};
-use crate::stream::StreamId;
+use crate::stream::{Sequence, StreamId};
 use crate::trust::{PrivateKey, PublicKey, Signed, TrustStore};
 
 /// Signs every batch that is sealed and not packed, from the ledger's bytes.
 pub(super) fn complete_sealed(ledger: &mut Ledger, outbox: &KeptShelf, keys: &[PrivateKey]) -> Result<Vec<BatchLine>> {
     let mut completed = Vec::new();
     for stream in ledger.streams()?.into_iter().filter(|s| s.active) {
-        for batch in ledger.last_batches(&stream, 64)?.into_iter().filter(|b| !b.packed) {
+        let lost = ledger.lost_numbers(&stream)?;
+        let sealed = |b: &BatchRow| !b.packed && !lost.contains(b.manifest.sequence.get());
+        for batch in ledger.last_batches(&stream, 64)?.into_iter().filter(sealed) {
             sign_and_place(ledger, outbox, &stream, &batch.manifest, &batch.bytes, keys)?;
             completed.push(batch_line(&batch.manifest, batch.sha256));
         }
@@ -44,7 +47,10 @@ pub(super) fn sign_and_place(
     if let Some(lost) = manifest.parts().find(|p| !outbox.has(p)) {
         return Err(Error::failed("a sealed batch has lost a file; it cannot be signed")
             .at(&outbox.dir().join(lost.name))
-            .advise("bring it back from a backup, or go on with a new stream: airpouch stream renew"));
+            .advise(format!(
+                "bring it back from a backup; or pack what still lies in the source again: airpouch pack --again {}; or go on with a new stream: airpouch stream renew",
+                manifest.sequence
+            )));
     }
     for key in keys {
         let public = key.public();
@@ -73,26 +79,36 @@ fn place_same(outbox: &KeptShelf, name: &str, bytes: &[u8]) -> Result<()> {
 
 /// Removes what a run left that ended before it sealed: files of numbers that are not used. Called only after
 /// [`refuse_older_ledger`] has seen that none of them is signed or has a manifest.
-pub(super) fn sweep(ledger: &Ledger, outbox: &KeptShelf) -> Result<()> {
-    let used = used_numbers(ledger)?;
-    for name in outbox.names()? {
-        if name.ends_with(".partial") || !is_used(&used, &name) {
-            let path = outbox.dir().join(&name);
+pub(super) fn sweep(ledger: &Ledger, outbox: &KeptShelf, names: &Listed) -> Result<()> {
+    let used = Used::of(ledger)?;
+    for name in names.all() {
+        if name.ends_with(".partial") || !used.has_name(name) {
+            let path = outbox.dir().join(name);
             disk::remove_file(&path).map_err(|e| Error::io("remove what an unfinished run left", &path, &e))?;
         }
     }
     Ok(())
 }
 
-/// Each stream with its last number.
-fn used_numbers(ledger: &Ledger) -> Result<Vec<(StreamId, u64)>> {
-    let last = |s: &StreamRow| Ok((s.stream, ledger.last_sequence(s)?.map_or(0, |n| n.get())));
-    ledger.streams()?.iter().map(last).collect()
+/// The last number that each stream of the ledger has used.
+struct Used {
+    by_stream: HashMap<StreamId, u64>,
+    /// By the beginning of the stream's UUID, as names bear it.
+    by_prefix: HashMap<String, u64>,
 }
 
-fn is_used(used: &[(StreamId, u64)], name: &str) -> bool {
-    let Some((prefix, sequence)) = name::parse(name) else { return true };
-    used.iter().any(|(stream, last)| stream.prefix() == prefix && sequence.get() <= *last)
+impl Used {
+    fn of(ledger: &Ledger) -> Result<Self> {
+        let by_stream: HashMap<StreamId, u64> = ledger.last_sequences()?.into_iter().collect();
+        let by_prefix = by_stream.iter().map(|(stream, last)| (stream.prefix(), *last)).collect();
+        Ok(Self { by_stream, by_prefix })
+    }
+
+    /// Whether a file of this name is of a number that is used; a name that is no batch's is none of our business.
+    fn has_name(&self, name: &str) -> bool {
+        let Some((prefix, sequence)) = name::parse(name) else { return true };
+        self.by_prefix.get(prefix).is_some_and(|last| sequence.get() <= *last)
+    }
 }
 
 /// Stops if outbox or medium show a batch that this exporter issued and its ledger does not know.
@@ -102,18 +118,20 @@ fn is_used(used: &[(StreamId, u64)], name: &str) -> bool {
 pub fn refuse_older_ledger(
     ledger: &Ledger,
     outbox: &KeptShelf,
+    names: &Listed,
     medium: Option<&Path>,
     signers: &[PublicKey],
 ) -> Result<()> {
     // In our own outbox a manifest or a signature needs no further proof: only a sealed batch ever had one.
-    let used = used_numbers(ledger)?;
-    let issued = |n: &String| (n.ends_with(".manifest") || n.ends_with(".sig")) && !is_used(&used, n);
-    if let Some(name) = outbox.names()?.into_iter().find(issued) {
+    let used = Used::of(ledger)?;
+    let issued = |n: &&String| (n.ends_with(".manifest") || n.ends_with(".sig")) && !used.has_name(n);
+    if let Some(name) = names.all().iter().find(issued) {
         return Err(older(&outbox.dir().join(name).to_string_lossy(), None));
     }
-    match beyond(ledger, outbox, medium, signers)?.first() {
+    let Some(medium) = medium else { return Ok(()) };
+    match beyond(&used, &[(false, medium)], signers)?.first() {
         None => Ok(()),
-        Some(signed) => Err(older(&format!("batch {} of stream {}", signed.sequence, signed.stream), medium)),
+        Some(signed) => Err(older(&format!("batch {} of stream {}", signed.sequence, signed.stream), Some(medium))),
     }
 }
 
@@ -124,31 +142,23 @@ fn older(place: &str, medium: Option<&Path>) -> Error {
         .advise(format!("if the ledger came from a backup, go on with a new stream: airpouch stream renew{on}"))
 }
 
-/// Batches of ours, on outbox or medium, that the ledger does not know; by stream and number.
-fn beyond(
-    ledger: &Ledger,
-    outbox: &KeptShelf,
-    medium: Option<&Path>,
-    signers: &[PublicKey],
-) -> Result<Vec<Signed<Manifest>>> {
-    let used = used_numbers(ledger)?;
+/// Batches of ours, on these shelves, that the ledger does not know; by stream and number. The first value of a shelf is
+/// whether it is our own outbox: a stream that the ledger does not know at all is another exporter's, unless it lies there.
+fn beyond(used: &Used, shelves: &[(bool, &Path)], signers: &[PublicKey]) -> Result<Vec<Signed<Manifest>>> {
     let store = TrustStore::of_keys(signers);
-    let mut out: Vec<Signed<Manifest>> = Vec::new();
-    for (own, dir) in [(true, Some(outbox.dir())), (false, medium)] {
-        let Some(dir) = dir else { continue };
-        for sighting in Medium::scan(dir, store.ids())?.sightings_beyond(&used) {
+    let mut out: BTreeMap<(StreamId, Sequence, Digest), Signed<Manifest>> = BTreeMap::new();
+    for (own, dir) in shelves {
+        let is_beyond = |last: Option<&u64>, sequence: u64| last.map_or(*own, |last| sequence > *last);
+        let named = |prefix: &str, sequence: u64| is_beyond(used.by_prefix.get(prefix), sequence);
+        for sighting in Medium::scan(dir, store.ids())?.sightings_of(named) {
             let Ok(authentic) = store.authenticate(sighting?.unverified) else { continue };
             let Ok(signed) = authentic.into_signed(Manifest::parse) else { continue };
-            // A stream that the ledger does not know at all is another exporter's, unless it lies in our outbox.
-            let known = used.iter().find(|(stream, _)| *stream == signed.stream);
-            let is_beyond = known.map_or(own, |(_, last)| signed.sequence.get() > *last);
-            if is_beyond && !out.iter().any(|s| s.sha256() == signed.sha256()) {
-                out.push(signed);
+            if is_beyond(used.by_stream.get(&signed.stream), signed.sequence.get()) {
+                out.entry((signed.stream, signed.sequence, signed.sha256())).or_insert(signed);
             }
         }
     }
-    out.sort_by_key(|s| (s.stream, s.sequence));
-    Ok(out)
+    Ok(out.into_values().collect())
 }
 
 /// What `stream renew` did.
@@ -179,7 +189,8 @@ pub fn renew(
     let mut signers = ledger.signers()?;
     signers.extend_from_slice(keys);
     let mut taken_in = Vec::new();
-    for signed in beyond(ledger, outbox, medium, &signers)?.into_iter().filter(|s| s.zone == zone) {
+    let shelves: Vec<(bool, &Path)> = [(true, outbox.dir())].into_iter().chain(medium.map(|m| (false, m))).collect();
+    for signed in beyond(&Used::of(ledger)?, &shelves, &signers)?.into_iter().filter(|s| s.zone == zone) {
         let row = match ledger.streams()?.into_iter().find(|s| s.stream == signed.stream) {
             Some(row) => row,
             None => ledger.begin_stream(signed.stream, zone, signed.succeeds)?,

@@ -14,6 +14,25 @@ use crate::limits::{MANIFEST_MAX, SIGNATURES_MAX};
 use crate::stream::{Sequence, StreamId};
 use crate::trust::{SignatureFile, Unverified};
 
+/// Listed that lie on a shelf, sorted.
+#[derive(Debug)]
+pub struct Listed(Vec<String>);
+
+impl Listed {
+    /// All of them.
+    pub fn all(&self) -> &[String] {
+        &self.0
+    }
+
+    /// Those of the batch whose files begin so.
+    pub fn of(&self, base: &str) -> &[String] {
+        let base = format!("{base}.");
+        let first = self.0.partition_point(|n| *n < base);
+        let count = self.0[first..].partition_point(|n| n.starts_with(&base));
+        &self.0[first..first + count]
+    }
+}
+
 /// A directory with batches under their own names.
 #[derive(Debug, Clone)]
 pub struct KeptShelf {
@@ -31,19 +50,27 @@ impl KeptShelf {
         &self.dir
     }
 
-    /// Names of files that are a batch's by their name.
+    /// Listed of files that are a batch's by their name.
     ///
     /// # Errors
     /// The directory cannot be read.
     pub fn names(&self) -> Result<Vec<String>> {
+        self.listed().map(|names| names.0)
+    }
+
+    /// The same, to look things up in: a directory of thousands of batches is listed once a run.
+    ///
+    /// # Errors
+    /// The directory cannot be read.
+    pub fn listed(&self) -> Result<Listed> {
         let entries = fs::read_dir(&self.dir).map_err(|e| Error::io("read a directory of the site", &self.dir, &e))?;
         let mut names: Vec<String> = entries
             .flatten()
             .filter_map(|e| e.file_name().into_string().ok())
             .filter(|n| name::parse(n).is_some())
             .collect();
-        names.sort();
-        Ok(names)
+        names.sort_unstable();
+        Ok(Listed(names))
     }
 
     /// Whether a file of this size lies here under this name.

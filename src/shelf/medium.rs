@@ -19,7 +19,6 @@ use crate::disk;
 use crate::error::{Error, Result, reason};
 use crate::lack::{self, Lack, Unread};
 use crate::limits::{MANIFEST_MAX, MEDIUM_DEPTH, MEDIUM_NAMES_MAX, SIGNATURES_MAX};
-use crate::stream::StreamId;
 use crate::text::{harmless, harmless_bytes};
 use crate::trust::signature::key_id_in;
 use crate::trust::{SignatureFile, Unverified};
@@ -200,16 +199,17 @@ impl Medium {
         self.files.iter().filter_map(|file| self.sighting(file).transpose())
     }
 
-    /// Only those whose name is a manifest's, and not one of these streams up to that number: for an
-    /// exporter that looks for batches that it does not know, on shelves full of those that it does.
-    pub fn sightings_beyond<'a>(&'a self, known: &'a [(StreamId, u64)]) -> impl Iterator<Item = Result<Sighting>> + 'a {
-        let is_known =
-            |prefix: &str, sequence: u64| known.iter().any(|(s, last)| s.prefix() == prefix && sequence <= *last);
-        let beyond = move |f: &&Entry| match name::parse(&f.plain) {
-            Some((prefix, sequence)) => is_called_manifest(&f.plain) && !is_known(prefix, sequence.get()),
+    /// Only those whose name is a manifest's and of interest, by stream prefix and number: for an exporter that looks
+    /// for batches that it does not know, on shelves full of others.
+    pub fn sightings_of<'a>(
+        &'a self,
+        of_interest: impl Fn(&str, u64) -> bool + 'a,
+    ) -> impl Iterator<Item = Result<Sighting>> + 'a {
+        let is = move |f: &&Entry| match name::parse(&f.plain) {
+            Some((prefix, sequence)) => is_called_manifest(&f.plain) && of_interest(prefix, sequence.get()),
             None => false,
         };
-        self.files.iter().filter(beyond).filter_map(|file| self.sighting(file).transpose())
+        self.files.iter().filter(is).filter_map(|file| self.sighting(file).transpose())
     }
 
     /// Manifests of which there was no sighting, because the system refused to read them; with its reason.
@@ -301,6 +301,11 @@ impl Medium {
     /// The files of the batch that was sighted.
     pub fn shelf_of<'a>(&'a self, sighting: &'a Sighting) -> MediumShelf<'a> {
         MediumShelf { medium: self, dir: &sighting.dir }
+    }
+
+    /// Files of any batch, wherever they lie.
+    pub fn anywhere(&self) -> MediumShelf<'_> {
+        MediumShelf { medium: self, dir: Path::new("") }
     }
 
     /// By its name, beside the manifest first; else by its size.

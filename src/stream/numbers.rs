@@ -4,7 +4,7 @@ use std::fmt;
 use std::ops::RangeInclusive;
 use std::str::FromStr;
 
-use super::Sequence;
+use super::{Sequence, StreamId};
 
 /// A set of batch numbers. It is kept as ranges: a gap of fifty million numbers takes as little room as one of two.
 #[derive(Clone, PartialEq, Eq, Debug, Default)]
@@ -33,6 +33,16 @@ impl Numbers {
     pub fn contains(&self, number: u64) -> bool {
         let after = self.ranges.partition_point(|r| *r.start() <= number);
         after > 0 && self.ranges[after - 1].contains(&number)
+    }
+
+    /// Each number, rising.
+    pub fn iter(&self) -> impl Iterator<Item = u64> + '_ {
+        self.ranges.iter().cloned().flatten()
+    }
+
+    /// These numbers and those.
+    pub fn with(&self, others: &Self) -> Self {
+        self.ranges.iter().chain(&others.ranges).cloned().collect()
     }
 
     /// Whether one of these numbers is in it.
@@ -157,6 +167,36 @@ impl fmt::Display for Numbers {
             }
         }
         Ok(())
+    }
+}
+
+/// Batches of one stream that somebody asks for: `7`, `10-13,17`, or `STREAM:10-13,17`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Asked {
+    /// Their stream; none: the one with which the zone goes on.
+    pub stream: Option<StreamId>,
+    /// Their numbers.
+    pub numbers: Numbers,
+}
+
+impl Asked {
+    /// Whether they are of this stream, which is the one its zone goes on with, or not.
+    pub fn is_of(&self, stream: StreamId, active: bool) -> bool {
+        self.stream.map_or(active, |s| s == stream)
+    }
+}
+
+impl FromStr for Asked {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let (stream, numbers) = match text.rsplit_once(':') {
+            Some((stream, numbers)) => (Some(stream), numbers),
+            None => (None, text),
+        };
+        let stream = stream.map(|s| StreamId::parse(s).ok_or("the stream before the colon is no UUID")).transpose()?;
+        let numbers = numbers.parse().map_err(|_| "write N, 10-13,17, or STREAM:10-13,17")?;
+        Ok(Self { stream, numbers })
     }
 }
 

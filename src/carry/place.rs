@@ -1,0 +1,258 @@
+//! Copies batches onto the medium: what is there is compared, what is missing is written, nothing is overwritten.
+
+use std::io::{self, Read, Write};
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+
+use super::{Load, Placed, Run};
+use crate::digest::{Digest, Hasher, digest_all};
+use crate::disk::{self, Partial};
+use crate::error::{Error, Result};
+use crate::lack::Lack;
+use crate::pack::batch_line;
+use crate::report::{Finding, Weight};
+use crate::text;
+
+/// Room left free on a medium, for its file system's own needs.
+const SPARE_BYTES: u64 = 64 << 10;
+/// Blocks that a file may take beyond its size, at most: FAT's and exFAT's largest usual cluster.
+const CLUSTER_BYTES: u64 = 4096;
+
+/// Why a batch was not placed.
+enum NotPlaced {
+    /// The outbox does not hold what was sealed: the batch stays, and the others go.
+    Lost(String),
+    /// Other bytes lie under a name of it on the medium.
+    Differs(Error),
+    /// The system refused.
+    Stopped(Error),
+}
+
+impl From<Error> for NotPlaced {
+    fn from(error: Error) -> Self {
+        Self::Stopped(error)
+    }
+}
+
+impl Run<'_> {
+    pub(super) fn place_new(&mut self, loads: Vec<Load>) -> Result<()> {
+        // What kept the first batch from going that did not go: its size, or what the medium said.
+        let mut stopped: Option<(u64, Option<Error>)> = None;
+        for load in loads {
+            if stopped.is_none() && !self.fits(&load)? {
+                stopped = Some((self.missing_bytes(&load), None));
+            }
+            if stopped.is_none() {
+                match self.place(&load) {
+                    Ok(written) => {
+                        self.placed.push(Placed { load, is_new: written > 0, written });
+                        continue;
+                    }
+                    Err(NotPlaced::Lost(why)) => {
+                        self.report.findings.push(load.lost(&why));
+                        continue;
+                    }
+                    Err(NotPlaced::Stopped(e)) if e.does_not_fit() => {
+                        stopped = Some((self.missing_bytes(&load), Some(e)));
+                    }
+                    Err(NotPlaced::Stopped(e) | NotPlaced::Differs(e)) => return Err(e),
+                }
+            }
+            self.report.left.push(batch_line(&load.batch.manifest, load.batch.sha256));
+        }
+        match stopped {
+            // It was to fit by the free space that the system names: what stood against it is said in its own words.
+            Some((_, Some(error))) if self.placed.is_empty() => Err(self.refused(error)?),
+            Some((_, Some(error))) => {
+                let error = self.refused(error)?;
+                let finding = Finding::new(Weight::Warning, "does-not-fit", error.what);
+                let finding = finding.at(error.place.unwrap_or_default()).advise(error.advice.unwrap_or_default());
+                self.report.findings.push(finding);
+                Ok(())
+            }
+            Some((need, None)) if self.placed.is_empty() => Err(self.no_room(need)?),
+            _ => Ok(()),
+        }
+    }
+
+    /// Less is free than the batch needs.
+    fn no_room(&self, need: u64) -> Result<Error> {
+        let (need, free) = (text::size(need), text::size(disk::free_space(self.medium)?));
+        let what = format!("no room on the medium: the next batch needs {need}, {free} are free");
+        Ok(Error { lack: Some(Lack::Room), ..Error::failed(what) }
+            .at(self.medium)
+            .advise("use a larger medium, or pack smaller batches with --max-batch; nothing of it was lost"))
+    }
+
+    /// The medium takes no more, although enough is free by what it says of itself.
+    fn refused(&self, error: Error) -> Result<Error> {
+        if error.lack != Some(Lack::Room) {
+            return Ok(error);
+        }
+        let free = text::size(disk::free_space(self.medium)?);
+        let what = format!("{}, although {free} are free", error.what);
+        Ok(Error { what, ..error }.advise(
+            "its inodes (names) may have run out: df -i shows it; remove files there, or use another medium; nothing was lost",
+        ))
+    }
+
+    /// What keeps a repeat from going is said, and keeps the new ones from nothing: they are read back and recorded.
+    pub(super) fn place_repeats(&mut self, loads: Vec<Load>) -> Result<()> {
+        for load in loads {
+            let whole = self.missing_bytes(&load) == 0;
+            if !whole && (!self.report.left.is_empty() || !self.fits(&load)?) {
+                break;
+            }
+            match self.place(&load) {
+                Ok(written) => self.placed.push(Placed { load, is_new: false, written }),
+                Err(NotPlaced::Lost(why)) => self.report.findings.push(load.lost(&why)),
+                Err(NotPlaced::Stopped(e)) if e.does_not_fit() => break,
+                // A write-protected medium is not false; other bytes under a name of ours are.
+                Err(NotPlaced::Stopped(e)) => {
+                    self.not_repeated(&load, Weight::Incomplete, e);
+                    break;
+                }
+                Err(NotPlaced::Differs(e)) => {
+                    self.not_repeated(&load, Weight::False, e);
+                    break;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn not_repeated(&mut self, load: &Load, weight: Weight, error: Error) {
+        let what = format!("batch {} did not go again: {}", load.batch.manifest.sequence, error.what);
+        let finding = Finding::new(weight, "not-repeated", what).at(error.place.unwrap_or_default());
+        self.report.findings.push(finding.advise(error.advice.unwrap_or_default()));
+    }
+
+    fn fits(&self, load: &Load) -> Result<bool> {
+        let need = self.missing_bytes(load);
+        Ok(need == 0 || need + SPARE_BYTES <= disk::free_space(self.medium)?)
+    }
+
+    /// Bytes of the batch's files that are not on the medium yet, in whole clusters.
+    pub(super) fn missing_bytes(&self, load: &Load) -> u64 {
+        let missing = load.files.iter().filter(|(name, _)| self.medium.join(name).symlink_metadata().is_err());
+        missing.map(|(_, size)| size.div_ceil(CLUSTER_BYTES) * CLUSTER_BYTES).sum()
+    }
+
+    /// Copies what is not there; equal files are skipped, other bytes under a final name are an error. Of a batch that
+    /// turns out to be lost, what was written now is taken away again.
+    fn place(&mut self, load: &Load) -> std::result::Result<u64, NotPlaced> {
+        self.observer.begin("writing", load.files.iter().map(|f| f.1).sum());
+        let mut written: Vec<&(String, u64)> = Vec::new();
+        let mut all = || -> std::result::Result<(), NotPlaced> {
+            for file in &load.files {
+                if self.is_there(load, &file.0)? {
+                    self.observer.advance(file.1);
+                } else {
+                    self.copy(load, &file.0)?;
+                    written.push(file);
+                }
+            }
+            Ok(())
+        };
+        let placed = all();
+        self.observer.end();
+        if let Err(NotPlaced::Lost(_)) = &placed {
+            for (name, _) in &written {
+                let path = self.medium.join(name);
+                disk::remove_file(&path).map_err(|e| Error::io("take a file away again", &path, &e))?;
+            }
+        }
+        let bytes = written.iter().map(|f| f.1).sum();
+        if !matches!(placed, Err(NotPlaced::Lost(_))) {
+            self.report.written += bytes;
+        }
+        placed.map(|()| bytes)
+    }
+
+    fn is_there(&self, load: &Load, name: &str) -> std::result::Result<bool, NotPlaced> {
+        let (there, ours) = (self.medium.join(name), self.outbox.dir().join(name));
+        let Ok(metadata) = there.symlink_metadata() else { return Ok(false) };
+        let sealed = sealed_digest(load, name, &ours)?;
+        let read = match metadata.is_file() {
+            true => match disk::open_regular(&there).and_then(digest_all) {
+                Ok((digest, _)) => Some(digest),
+                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
+                Err(e) => return Err(Error::io("read the medium", &there, &e).into()),
+            },
+            false => None,
+        };
+        let node = |m: std::fs::Metadata| (m.dev(), m.ino());
+        if ours.symlink_metadata().is_ok_and(|m| node(m) == node(metadata)) {
+            let what = "this file is the outbox's own under another name, and no copy of it";
+            return Err(Error::usage(what).at(&there).advise("name a medium, and not a directory of links").into());
+        }
+        if read == Some(sealed) {
+            return Ok(true);
+        }
+        let error =
+            Error::failed("something else lies under this name on the medium; it was not overwritten").at(&there);
+        Err(NotPlaced::Differs(match name.ends_with(".manifest") {
+            true => error.advise("if the ledger came from a backup, go on with a new stream: airpouch stream renew; else use another medium"),
+            false => error.advise("move it away, or use another medium"),
+        }))
+    }
+
+    fn copy(&self, load: &Load, name: &str) -> std::result::Result<(), NotPlaced> {
+        let mut partial = Partial::create(self.medium, name)?;
+        if name.ends_with(".manifest") {
+            partial.write_all(&load.batch.bytes).map_err(|e| partial.failed(&e))?;
+        } else {
+            let from = self.outbox.dir().join(name);
+            let fault = |e: io::Error| unreadable(name, &from, &e);
+            let mut source = disk::open_regular(&from).map_err(fault)?;
+            let mut piece = vec![0; 1 << 20];
+            let mut hasher = Hasher::new();
+            loop {
+                let n = source.read(&mut piece).map_err(fault)?;
+                if n == 0 {
+                    break;
+                }
+                partial.write_all(&piece[..n]).map_err(|e| partial.failed(&e))?;
+                hasher.update(&piece[..n]);
+                self.observer.advance(n as u64);
+            }
+            check_sealed(load, name, hasher.finish())?;
+        }
+        partial.place()?;
+        // Whoever sees the manifest must find the rest: names become durable in the order of placing.
+        disk::sync_dir(self.medium)?;
+        Ok(())
+    }
+}
+
+/// The digest of what goes under this name, once the outbox's file was seen to be what was sealed. The manifest is
+/// the ledger's own; a signature is named by no manifest, and was verified when the carry was planned.
+fn sealed_digest(load: &Load, name: &str, ours: &Path) -> std::result::Result<Digest, NotPlaced> {
+    if name.ends_with(".manifest") {
+        return Ok(load.batch.sha256);
+    }
+    let read = disk::open_regular(ours).and_then(digest_all).map_err(|e| unreadable(name, ours, &e))?;
+    check_sealed(load, name, read.0)?;
+    Ok(read.0)
+}
+
+/// A file that is gone or on a bad sector is lost; whatever else the system refuses is no fault of the file's.
+fn unreadable(name: &str, path: &Path, cause: &io::Error) -> NotPlaced {
+    match cause.kind() {
+        io::ErrorKind::NotFound => NotPlaced::Lost(format!("{name} is not in the outbox")),
+        _ if cause.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
+            NotPlaced::Lost(format!("{name} cannot be read in the outbox: {}", crate::error::reason(cause)))
+        }
+        _ => NotPlaced::Stopped(Error::io("read the outbox", path, cause)),
+    }
+}
+
+/// What the outbox holds must be what was sealed: else the medium would be blamed, or a drop folder get damage.
+fn check_sealed(load: &Load, name: &str, sha256: Digest) -> std::result::Result<(), NotPlaced> {
+    match load.batch.manifest.parts().find(|p| p.name == name) {
+        Some(part) if part.sha256 != sha256 => {
+            Err(NotPlaced::Lost(format!("{name} is damaged in the outbox: it is not what was sealed")))
+        }
+        _ => Ok(()),
+    }
+}

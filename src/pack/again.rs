@@ -1,0 +1,241 @@
+//! What no shelf holds can be packed again. A batch whose files the outbox has lost is completed, from a medium that
+//! has them, or signed again; else it is given up: its number stays used, and what was in it no longer counts as packed.
+
+use std::collections::HashMap;
+use std::io;
+use std::path::Path;
+
+use super::batch_line;
+use super::recover::sign_and_place;
+use crate::batch::index::Names;
+use crate::batch::manifest::Part;
+use crate::batch::name;
+use crate::digest::Digest;
+use crate::disk;
+use crate::error::{Error, Result};
+use crate::lack;
+use crate::ledger::Ledger;
+use crate::ledger::packed::{BatchRow, StreamRow};
+use crate::report::{Finding, LostBatch, PackReport, Weight};
+use crate::shelf::Shelf;
+use crate::shelf::check::read_index;
+use crate::shelf::kept::KeptShelf;
+use crate::shelf::medium::Medium;
+use crate::stream::{Asked, Numbers};
+use crate::text::{count, grouped, harmless};
+use crate::trust::PrivateKey;
+
+/// How batches are looked after that the outbox has lost.
+pub struct Again<'a> {
+    /// Where the site keeps its batches.
+    pub outbox: &'a KeptShelf,
+    /// A medium that may have what the outbox lacks.
+    pub medium: Option<&'a Path>,
+    /// The keys to sign again with; none where batches are only given up.
+    pub keys: &'a [PrivateKey],
+    /// The zone whose batches they are.
+    pub zone: &'a str,
+    /// The time, for the record.
+    pub at: &'a str,
+}
+
+impl Again<'_> {
+    /// Completes each of these batches, or gives it up.
+    ///
+    /// # Errors
+    /// There is no such batch; the system or SQLite refused.
+    pub fn look_after(&self, ledger: &mut Ledger, asked: &[Asked], report: &mut PackReport) -> Result<()> {
+        if asked.is_empty() {
+            return Ok(());
+        }
+        let active = ledger.active_stream(self.zone)?.ok_or_else(|| {
+            Error::usage(format!("nothing was ever packed for zone {}", self.zone)).advise("name another with --zone")
+        })?;
+        let lineage = ledger.lineage(&active)?;
+        let medium = self.medium.map(|medium| Medium::scan(medium, Vec::new())).transpose()?;
+        for asked in asked {
+            let stream = lineage.iter().find(|s| asked.is_of(s.stream, s.active)).ok_or_else(|| {
+                Error::usage("no batch of this stream goes to this zone").advise("`airpouch status` lists the streams")
+            })?;
+            let there = ledger.sealed_among(stream, &asked.numbers)?;
+            let unknown = asked.numbers.without(&there);
+            if !unknown.is_empty() {
+                return Err(Error::usage(format!("{} was never sealed", unknown.words()))
+                    .advise("`airpouch status` lists the numbers that were"));
+            }
+            for sequence in there.without(&ledger.lost_numbers(stream)?).iter() {
+                if let Some(batch) = ledger.batch(stream, sequence)? {
+                    self.look_after_one(ledger, &active, stream, &batch, medium.as_ref(), report)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn look_after_one(
+        &self,
+        ledger: &mut Ledger,
+        active: &StreamRow,
+        stream: &StreamRow,
+        batch: &BatchRow,
+        medium: Option<&Medium>,
+        report: &mut PackReport,
+    ) -> Result<()> {
+        let line = batch_line(&batch.manifest, batch.sha256);
+        for part in batch.manifest.parts() {
+            if !self.is_whole(&part)? && !self.bring(&part, medium)? {
+                let envelopes = self.envelopes(ledger, stream, batch)?;
+                ledger.give_up_batch(stream, active, batch.manifest.sequence, &envelopes, self.at)?;
+                report.given_up.push(line);
+                return Ok(());
+            }
+        }
+        if self.keys.is_empty() {
+            let what = format!("batch {} was not given up: its index and volumes are whole", line.sequence);
+            let sign = format!(
+                "if its signature is lost, sign it again: airpouch pack SOURCE --key FILE --again {}",
+                line.sequence
+            );
+            report.findings.push(Finding::new(Weight::Note, "not-lost", what).advise(sign));
+            return Ok(());
+        }
+        self.clear_damaged(batch)?;
+        sign_and_place(ledger, self.outbox, stream, &batch.manifest, &batch.bytes, self.keys)?;
+        report.restored.push(line);
+        Ok(())
+    }
+
+    /// Whether the outbox holds what was sealed. Only what is gone, false or on a bad sector is lost: whatever else
+    /// the system refuses stops the run.
+    fn is_whole(&self, part: &Part<'_>) -> Result<bool> {
+        let path = self.outbox.dir().join(part.name);
+        match disk::read_bounded(&path, part.bytes) {
+            Ok(bytes) => Ok(part.check(bytes).is_ok()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
+            Err(e) if e.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Ok(false),
+            Err(e) => Err(Error::io("read the outbox", &path, &e)),
+        }
+    }
+
+    /// Brings a file back from a medium, over what is left of it; `false` where the medium does not have it.
+    fn bring(&self, part: &Part<'_>, medium: Option<&Medium>) -> Result<bool> {
+        let Some(medium) = medium else { return Ok(false) };
+        let Ok(checked) = lack::apart(medium.anywhere().fetch(part))? else { return Ok(false) };
+        disk::write_over(self.outbox.dir(), part.name, checked.bytes())?;
+        Ok(true)
+    }
+
+    /// The manifest and our own signatures are made anew: what lies damaged under their names gives way.
+    fn clear_damaged(&self, batch: &BatchRow) -> Result<()> {
+        let (stream, sequence) = (batch.manifest.stream, batch.manifest.sequence);
+        let signatures = self
+            .keys
+            .iter()
+            .map(|key| (name::signature(stream, sequence, &key.public().id()), key.sign(&batch.bytes).to_vec()));
+        for (name, bytes) in signatures.chain([(name::manifest(stream, sequence), batch.bytes.clone())]) {
+            let path = self.outbox.dir().join(&name);
+            match disk::read_bounded(&path, bytes.len() as u64) {
+                Ok(there) if there != bytes => {
+                    disk::remove_file(&path).map_err(|e| Error::io("remove a damaged file", &path, &e))?;
+                }
+                _ => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// The batch's envelopes with their names: those of its index, where that can be read, else of the source's files.
+    fn envelopes(
+        &self,
+        ledger: &Ledger,
+        stream: &StreamRow,
+        batch: &BatchRow,
+    ) -> Result<HashMap<Digest, Option<String>>> {
+        let mut envelopes = ledger.envelopes_of(stream, batch.manifest.sequence)?;
+        if let Ok(index) = lack::apart(read_index(self.outbox, &batch.manifest, Names::Keep))? {
+            for line in index.lines {
+                envelopes.entry(line.sha256).and_modify(|name| *name = Some(harmless(&line.name)));
+            }
+        }
+        Ok(envelopes)
+    }
+}
+
+/// Says what became of the envelopes of each batch that was given up, once: how many went again, and which are gone.
+pub(super) fn tell_losses(
+    ledger: &mut Ledger,
+    active: &StreamRow,
+    source: &Path,
+    report: &mut PackReport,
+) -> Result<()> {
+    for stream in ledger.lineage(active)? {
+        let numbers = ledger.untold_losses(&stream)?;
+        for sequence in numbers.iter() {
+            let loss = ledger.loss(&stream, active, sequence)?;
+            let gone = loss.envelopes - loss.again;
+            if gone > 0 {
+                let verb = if gone == 1 { "is" } else { "are" };
+                let what = format!("{} of batch {sequence} {verb} no longer in the source", count(gone, "envelope"));
+                let names = if loss.gone.is_empty() { String::new() } else { format!(": {}", loss.gone.join(", ")) };
+                report.findings.push(
+                    Finding::new(Weight::Incomplete, "lost-envelopes", format!("{what}{names}"))
+                        .at(harmless(&source.to_string_lossy()))
+                        .advise("bring the files back into the source from a backup; the next pack takes them"),
+                );
+            }
+            report.lost.push(LostBatch {
+                stream: stream.stream,
+                sequence,
+                envelopes: loss.envelopes,
+                packed_again: loss.again,
+                within: loss.within.to_string(),
+                not_packed: loss.gone,
+            });
+        }
+        if !numbers.is_empty() {
+            ledger.losses_are_told(&stream)?;
+        }
+    }
+    Ok(())
+}
+
+/// Batches that will never come, in one sentence.
+pub fn never_comes(numbers: &Numbers, envelopes: u64, again: u64, within: &Numbers) -> String {
+    let its = if numbers.only().is_some() { "its" } else { "their" };
+    let all = count(envelopes, "envelope");
+    let packed = match again {
+        _ if envelopes == 0 => String::new(),
+        0 => format!("; none of {its} {all} was packed again"),
+        _ => {
+            let part = if again < envelopes { format!("{} of ", grouped(again)) } else { String::new() };
+            let verb = if again == 1 { "was" } else { "were" };
+            let within = if within.is_empty() { String::new() } else { format!(" in {}", within.words()) };
+            format!("; {part}{its} {all} {verb} packed again{within}")
+        }
+    };
+    format!("{} will never come: {its} files were lost{packed}", numbers.words())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lost_batches_are_told_in_a_sentence() {
+        let of = |n: &str| n.parse::<Numbers>().unwrap();
+        let none = Numbers::default();
+        assert_eq!(
+            never_comes(&of("2"), 14, 14, &of("8")),
+            "batch 2 will never come: its files were lost; its 14 envelopes were packed again in batch 8"
+        );
+        assert_eq!(
+            never_comes(&of("2,5"), 14, 1, &of("8-9")),
+            "batches 2 and 5 will never come: their files were lost; 1 of their 14 envelopes was packed again in batches 8 to 9"
+        );
+        assert_eq!(
+            never_comes(&of("2"), 3, 0, &none),
+            "batch 2 will never come: its files were lost; none of its 3 envelopes was packed again"
+        );
+        assert_eq!(never_comes(&of("2"), 0, 0, &none), "batch 2 will never come: its files were lost");
+    }
+}
