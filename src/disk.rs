@@ -5,6 +5,7 @@
 
 mod mount;
 mod open_dir;
+mod owner;
 mod read;
 mod write;
 
@@ -18,6 +19,7 @@ use crate::error::{Error, Result};
 
 pub use mount::{Mount, refuse_unfit_for_ledger};
 pub use open_dir::{Entry, FileId, OpenDir, unguessable};
+pub use owner::keep_owner_of;
 pub use read::{open_regular, read_bounded, read_bounded_following, read_past_cache};
 pub use write::{Partial, remove_file, rename, replace, write_new, write_over, write_over_unsynced, write_secret};
 
@@ -72,7 +74,7 @@ pub fn make_private_dir(path: &Path) -> Result<bool> {
         make_private_dir(above)?;
     }
     let made = uninterrupted(|| DirBuilder::new().recursive(true).mode(0o700).create(path));
-    made.map_err(|e| Error::io("make a directory", path, &e))?;
+    made.and_then(|()| keep_owner_of(path)).map_err(|e| Error::io("make a directory", path, &e))?;
     above.map_or(Ok(true), sync_dir)?;
     Ok(true)
 }

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::io;
+use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::lack::Lack;
@@ -56,7 +57,11 @@ impl Error {
     pub fn io(doing: &str, path: &Path, cause: &io::Error) -> Self {
         match Lack::of(cause) {
             Some(lack) => Self::lacking(doing, lack).at(path),
-            None => Self::failed(format!("cannot {doing}: {}", reason(cause))).at(path),
+            None => {
+                let whose = Some(path).filter(|_| cause.kind() == io::ErrorKind::PermissionDenied);
+                let whose = whose.and_then(belongs_to_another).map_or_else(String::new, |words| format!("; {words}"));
+                Self::failed(format!("cannot {doing}: {}{whose}", reason(cause))).at(path)
+            }
         }
     }
 
@@ -87,6 +92,18 @@ impl Error {
         self.advice = Some(advice.into());
         self
     }
+}
+
+/// In words, where a path that this run may not use belongs to another user.
+pub fn belongs_to_another(path: &Path) -> Option<String> {
+    let me = rustix::process::geteuid();
+    let there = path.ancestors().find(|p| p.symlink_metadata().is_ok())?;
+    let owner = there.symlink_metadata().ok()?.uid();
+    if me.is_root() || owner == me.as_raw() {
+        return None;
+    }
+    let owner = if owner == 0 { "root".to_owned() } else { format!("user {owner}") };
+    Some(format!("it belongs to {owner}, and this is a run by user {}", me.as_raw()))
 }
 
 /// The system's own words, without the number that Rust adds.

@@ -48,6 +48,7 @@ impl Ledger {
         let connection = Connection::open(&path).map_err(|e| said("open the ledger", &path, &e))?;
         let mut ledger = Self { connection, _lock: Some(lock) };
         ledger.set_up(&path, role)?;
+        site.keep_owner_of_ledger()?;
         Ok((ledger, made))
     }
 

@@ -12,9 +12,13 @@ use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{Access, AtFlags, CWD};
+use rustix::io::Errno;
+
 use crate::disk;
-use crate::error::{Error, Result, Stop};
+use crate::error::{Error, Result, Stop, belongs_to_another};
 use crate::lack::Lack;
+use crate::text;
 
 pub use apart::{refuse_below, refuse_same};
 
@@ -103,11 +107,24 @@ impl Site {
         self.ledger().exists()
     }
 
+    /// What SQLite makes of a new ledger belongs to whom the site belongs; of an older one it keeps the owner itself.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn keep_owner_of_ledger(&self) -> Result<()> {
+        for name in ["ledger.db", "ledger.db-wal", "ledger.db-shm"] {
+            let path = self.root.join(name);
+            disk::keep_owner_of(&path).map_err(|e| Error::io("open the ledger", &path, &e))?;
+        }
+        Ok(())
+    }
+
     /// Makes what is missing of the directory. `true` if the site itself was made.
     ///
     /// # Errors
     /// The system refused, or no ledger may lie there.
     pub fn prepare(&self, role: Role) -> Result<bool> {
+        self.refuse_foreign()?;
         let made = disk::make_private_dir(&self.root)?;
         disk::refuse_unfit_for_ledger(&self.root)?;
         let dirs = match role {
@@ -118,6 +135,27 @@ impl Site {
             disk::make_private_dir(&dir)?;
         }
         Ok(made || !self.exists())
+    }
+
+    /// Says beforehand whose a file is that this run may not write; a run of somebody else has left it, mostly of root.
+    fn refuse_foreign(&self) -> Result<()> {
+        let me = rustix::process::geteuid();
+        if me.is_root() {
+            return Ok(());
+        }
+        let files = ["lock", "ledger.db", "ledger.db-wal", "ledger.db-shm"].map(|name| self.root.join(name));
+        let places = [self.root.clone(), self.outbox(), self.inbox(), self.held(), self.quarantine()];
+        for path in places.into_iter().chain(files) {
+            let denied = rustix::fs::accessat(CWD, &path, Access::WRITE_OK, AtFlags::EACCESS) == Err(Errno::ACCESS);
+            if let Some(whose) = Some(&path).filter(|_| denied).and_then(|path| belongs_to_another(path)) {
+                let group = rustix::process::getegid();
+                return Err(Error::failed(format!("cannot write here: {whose}")).at(&path).advise(format!(
+                    "as root: chown -R {me}:{group} {}; let one user alone work in a site",
+                    text::harmless(&self.root.to_string_lossy())
+                )));
+            }
+        }
+        Ok(())
     }
 
     /// Takes the lock, or says at once that another run has it.
@@ -134,6 +172,7 @@ impl Site {
             .mode(0o600)
             .open(&path)
             .map_err(|e| Error::io("open the lock", &path, &e))?;
+        disk::keep_owner_of(&path).map_err(|e| Error::io("open the lock", &path, &e))?;
         match file.try_lock() {
             Ok(()) => Ok(Lock(file)),
             Err(TryLockError::WouldBlock) => {

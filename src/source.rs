@@ -142,21 +142,25 @@ pub fn read(root: &Path, file: &SourceFile, bytes: &mut Vec<u8>) -> Content {
         .read(true)
         .custom_flags((OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32)
         .open(root.join(&file.path));
-    match opened.and_then(|f| read_still(f, file.stamp, bytes)) {
+    match opened.and_then(|f| read_still(&f, file.stamp, bytes, read_up_to)) {
         Ok(content) => content,
         Err(e) if e.kind() == io::ErrorKind::NotFound => Content::Gone,
         Err(e) => Lack::of(&e).map_or_else(|| Content::Refused(reason(&e)), Content::Lacking),
     }
 }
 
-fn read_still(mut file: File, listed: Stamp, bytes: &mut Vec<u8>) -> io::Result<Content> {
+/// Reads with `read`, and looks at the file before and after: what was written meanwhile is not taken for whole.
+fn read_still(
+    file: &File,
+    listed: Stamp,
+    bytes: &mut Vec<u8>,
+    read: impl FnOnce(&File, u64, &mut Vec<u8>) -> io::Result<usize>,
+) -> io::Result<Content> {
     let metadata = file.metadata()?;
     if !metadata.is_file() || Stamp::of(&metadata) != listed {
         return Ok(Content::Changing);
     }
-    bytes.try_reserve(listed.size as usize)?;
-    let read = file.by_ref().take(listed.size).read_to_end(bytes)?;
-    if read as u64 != listed.size {
+    if read(file, listed.size, bytes)? as u64 != listed.size {
         return Ok(Content::Changing);
     }
     if Stamp::of(&file.metadata()?) != listed {
@@ -165,9 +169,73 @@ fn read_still(mut file: File, listed: Stamp, bytes: &mut Vec<u8>) -> io::Result<
     Ok(Content::Whole)
 }
 
+fn read_up_to(file: &File, size: u64, bytes: &mut Vec<u8>) -> io::Result<usize> {
+    bytes.try_reserve(size as usize)?;
+    file.take(size).read_to_end(bytes)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::fs;
+    use std::time::{Duration, SystemTime};
+
+    /// A file of five bytes, with its stamp.
+    fn file() -> (tempfile::TempDir, PathBuf, Stamp) {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("a.json");
+        fs::write(&path, "first").unwrap();
+        let stamp = Stamp::of(&path.metadata().unwrap());
+        (dir, path, stamp)
+    }
+
+    fn is_changing(content: io::Result<Content>) -> bool {
+        matches!(content.unwrap(), Content::Changing)
+    }
+
+    fn open(path: &Path) -> File {
+        File::open(path).unwrap()
+    }
+
+    #[test]
+    fn file_that_stands_still_is_read_whole() {
+        let (_dir, path, stamp) = file();
+        let mut bytes = b"before ".to_vec();
+        let content = read_still(&open(&path), stamp, &mut bytes, read_up_to).unwrap();
+        assert!(matches!(content, Content::Whole) && bytes == b"before first");
+    }
+
+    #[test]
+    fn file_that_changed_between_listing_and_opening_is_changing() {
+        let (dir, path, stamp) = file();
+        // As long as before, and put in the other one's place.
+        fs::write(dir.path().join("new"), "other").unwrap();
+        fs::rename(dir.path().join("new"), &path).unwrap();
+        let unread = |_: &File, _: u64, _: &mut Vec<u8>| -> io::Result<usize> { panic!("it is not read") };
+        assert!(is_changing(read_still(&open(&path), stamp, &mut Vec::new(), unread)));
+        let listed = SourceFile { path: "a.json".into(), name: "a.json".into(), stamp };
+        assert!(matches!(read(dir.path(), &listed, &mut Vec::new()), Content::Changing));
+    }
+
+    #[test]
+    fn file_that_changes_while_it_is_read_is_changing() {
+        let (_dir, path, stamp) = file();
+        let written_over = |file: &File, size: u64, bytes: &mut Vec<u8>| {
+            let read = read_up_to(file, size, bytes);
+            // The same length and another time, as an editor or a connector leaves it.
+            fs::write(&path, "other")?;
+            File::options().write(true).open(&path)?.set_modified(SystemTime::now() + Duration::from_secs(9))?;
+            read
+        };
+        assert!(is_changing(read_still(&open(&path), stamp, &mut Vec::new(), written_over)));
+    }
+
+    #[test]
+    fn file_that_is_cut_while_it_is_read_is_changing() {
+        let (_dir, path, stamp) = file();
+        let cut = |file: &File, size: u64, bytes: &mut Vec<u8>| read_up_to(file, size - 1, bytes);
+        assert!(is_changing(read_still(&open(&path), stamp, &mut Vec::new(), cut)));
+    }
 
     #[test]
     fn name_beyond_the_formats_bound_is_cut_between_letters() {

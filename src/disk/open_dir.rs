@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{AtFlags, Dir, FileType, Mode, OFlags, RenameFlags, Stat};
 use rustix::io::retry_on_intr;
 
+use super::owner::{keep_owner, makes_for_others};
 use super::uninterrupted;
 use crate::batch::name::partial;
 
@@ -75,7 +76,8 @@ impl OpenDir {
     /// # Errors
     /// Something has this name; the system refused.
     pub fn make_dir(&self, name: &str) -> io::Result<()> {
-        Ok(retry_on_intr(|| rustix::fs::mkdirat(&self.file, name, Mode::from_raw_mode(0o700)))?)
+        retry_on_intr(|| rustix::fs::mkdirat(&self.file, name, Mode::from_raw_mode(0o700)))?;
+        if makes_for_others() { keep_owner(&self.open_dir(name)?.file, &self.file) } else { Ok(()) }
     }
 
     /// Makes a new file, to be written; of the `mode`, less the umask.
@@ -85,7 +87,9 @@ impl OpenDir {
     pub fn create(&self, name: &str, mode: u32) -> io::Result<File> {
         let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         let mode = Mode::from_raw_mode(mode);
-        Ok(retry_on_intr(|| rustix::fs::openat(&self.file, name, flags, mode))?.into())
+        let file: File = retry_on_intr(|| rustix::fs::openat(&self.file, name, flags, mode))?.into();
+        keep_owner(&file, &self.file)?;
+        Ok(file)
     }
 
     /// As [`OpenDir::create`], for names that only we give: what an earlier run left under it is replaced.

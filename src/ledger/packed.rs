@@ -418,3 +418,28 @@ fn remember(change: &rusqlite::Connection, source: &Path, sights: &[Sight<'_>]) 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::site::{Role, Site};
+
+    #[test]
+    fn stream_with_a_hole_goes_on_after_its_largest_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let (mut ledger, _) = Ledger::open(&Site::new(dir.path().join("site")), Role::Exporter).unwrap();
+        let stream = ledger.begin_stream(StreamId::from_random([7; 16]), "zone", None).unwrap();
+        assert_eq!(
+            (ledger.last_sequence(&stream).unwrap(), ledger.last_sequences().unwrap()),
+            (None, vec![(stream.stream, 0)])
+        );
+        // As `stream renew` leaves it that found only later numbers on a medium.
+        for number in [4, 9] {
+            let sql = "INSERT INTO packed_batch VALUES (?1, ?2, x'00', x'00', 'packed')";
+            ledger.connection.execute(sql, params![stream.id, number]).unwrap();
+        }
+        assert_eq!(ledger.last_sequence(&stream).unwrap(), Sequence::new(9));
+        assert_eq!(ledger.last_sequences().unwrap(), [(stream.stream, 9)]);
+        assert_eq!(ledger.uncarried(&stream).unwrap().to_string(), "4,9");
+    }
+}

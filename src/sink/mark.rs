@@ -119,7 +119,8 @@ fn another(path: &Path) -> Error {
 /// Makes the directory, if it is not there. `true` if it was made.
 fn make(path: &Path, access: Access) -> Result<bool> {
     let mode = if access == Access::Private { 0o700 } else { 0o777 };
-    match disk::uninterrupted(|| DirBuilder::new().mode(mode).create(path)) {
+    let made = disk::uninterrupted(|| DirBuilder::new().mode(mode).create(path));
+    match made.and_then(|()| disk::keep_owner_of(path)) {
         Ok(()) => {}
         Err(e) if e.kind() == io::ErrorKind::AlreadyExists => return Ok(false),
         Err(e) => {

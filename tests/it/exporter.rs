@@ -339,3 +339,22 @@ fn a_lost_site_is_made_again_from_its_last_stick() {
     world.made("2.json");
     world.pack(&[]).exits(0).says("packed batch 1 for zone default: 1 envelope,");
 }
+
+#[test]
+fn renewal_from_a_stick_with_later_numbers_only_leaves_a_ledger_that_is_not_called_old() {
+    let world = World::new();
+    for n in 1..=3 {
+        world.made(&format!("{n}.json"));
+    }
+    world.send(&["--max-batch", "1"]).exits(0).says("packed batch 3");
+    fs::remove_dir_all(world.path("exporter")).unwrap();
+    fs::create_dir_all(world.path("exporter/outbox")).unwrap();
+    // As if only the newest stick were left, and was copied into the outbox.
+    for (name, bytes) in files(&world.medium()).into_iter().filter(|f| f.0.contains("-00000003.")) {
+        fs::write(world.path("exporter/outbox").join(name), bytes).unwrap();
+    }
+    let renew = ["stream", "renew", "--trust", "trust", "--site", "exporter"];
+    world.run(renew).exits(0).says("taken into the ledger: batch 3 of stream").says("goes on from batch 3");
+    world.send(&[]).exits(0).says("packed batch 1").says_nothing_of("ledger");
+    world.send(&[]).exits(0);
+}

@@ -24,6 +24,7 @@ mod apart;
 mod carry;
 mod growth;
 mod lost;
+mod root;
 mod verify;
 mod import;
 mod talk;
