@@ -35,7 +35,7 @@ Exit status:
 
 Settings may also stand in airpouch.toml in the site (with _ for -, paths counted from
 the site) and in the environment (AIRPOUCH_ZONE for --zone). An option goes over the
-environment, the environment over the file. Orders for one run (--resend, --redeliver,
+environment, the environment over the file. Orders for one run (--resend, --again, --redeliver,
 --new-destination, --same-destination, --take-over, --json) are given as options only.";
 
 /// Carries OpenCTI knowledge across an air gap: signed, once, in order

@@ -105,10 +105,25 @@ fn run_renew(args: &Renew, talk: &Talk) -> Result<ExitStatus> {
     }
     let (mut ledger, _) = Ledger::open(&site, Role::Exporter)?;
     let zone = settings::exporter_zone(args.zone.as_deref(), &set, &ledger)?;
-    let done = renew(&mut ledger, &KeptShelf::new(site.outbox()), args.medium.as_deref(), &zone, &keys)?;
+    let done = renew(
+        &mut ledger,
+        &KeptShelf::new(site.outbox()),
+        args.medium.as_deref(),
+        &zone,
+        &keys,
+        &settings::timestamp()?,
+    )?;
     for batch in &done.taken_in {
         talk.result(&format!(
             "taken into the ledger: batch {} of stream {}, {}",
+            batch.sequence,
+            batch.stream,
+            count(batch.envelopes, "envelope")
+        ));
+    }
+    for batch in &done.given_up {
+        talk.result(&format!(
+            "batch {} of stream {} will never come: its files were lost; what of its {} still lies in the source goes with the next pack",
             batch.sequence,
             batch.stream,
             count(batch.envelopes, "envelope")
@@ -123,7 +138,7 @@ fn run_renew(args: &Renew, talk: &Talk) -> Result<ExitStatus> {
     talk.json(
         "stream renew",
         ExitStatus::Done,
-        &json!({"stream": done.stream, "zone": done.zone, "succeeds": done.succeeds, "taken_in": done.taken_in}),
+        &json!({"stream": done.stream, "zone": done.zone, "succeeds": done.succeeds, "taken_in": done.taken_in, "given_up": done.given_up}),
     );
     Ok(ExitStatus::Done)
 }

@@ -172,6 +172,8 @@ pub struct Renewal {
     pub succeeds: Option<Succeeds>,
     /// Batches that outbox and medium held beyond the ledger.
     pub taken_in: Vec<BatchLine>,
+    /// Batches that no carry took and the outbox has lost: they will never come, and what was in them is packed again.
+    pub given_up: Vec<BatchLine>,
 }
 
 /// Begins a new stream for a zone, after taking into the ledger and the outbox what outbox and medium hold
@@ -185,6 +187,7 @@ pub fn renew(
     medium: Option<&Path>,
     zone: &str,
     keys: &[PublicKey],
+    at: &str,
 ) -> Result<Renewal> {
     let mut signers = ledger.signers()?;
     signers.extend_from_slice(keys);
@@ -212,6 +215,7 @@ pub fn renew(
         return Err(Error::usage(format!("there is no stream for zone {zone} to go on from"))
             .advise("the first pack begins one"));
     };
+    let given_up = give_up_lost(ledger, outbox, old, at)?;
     // What is sealed and was never signed goes nowhere any more; its content is packed again.
     let last = ledger.batches(old)?.into_iter().rfind(|b| b.packed);
     let succeeds = last.map(|b| Succeeds { stream: old.stream, sequence: b.manifest.sequence, sha256: b.sha256 });
@@ -220,7 +224,23 @@ pub fn renew(
     for before in ledger.lineage(old)? {
         ledger.inherit_envelopes(&before, &new)?;
     }
-    Ok(Renewal { stream: new.stream, zone: zone.to_owned(), succeeds, taken_in })
+    Ok(Renewal { stream: new.stream, zone: zone.to_owned(), succeeds, taken_in, given_up })
+}
+
+/// Gives up what no carry took and the outbox has lost, of a stream and those before it: the new one is to have it.
+fn give_up_lost(ledger: &mut Ledger, outbox: &KeptShelf, old: &StreamRow, at: &str) -> Result<Vec<BatchLine>> {
+    let mut given_up = Vec::new();
+    for stream in ledger.lineage(old)? {
+        for sequence in ledger.uncarried(&stream)?.iter() {
+            let Some(batch) = ledger.batch(&stream, sequence)?.filter(|b| b.packed) else { continue };
+            if batch.manifest.parts().any(|p| !outbox.has(&p)) {
+                let envelopes = ledger.envelopes_of(&stream, batch.manifest.sequence)?;
+                ledger.give_up_batch(&stream, old, batch.manifest.sequence, &envelopes, at)?;
+                given_up.push(batch_line(&batch.manifest, batch.sha256));
+            }
+        }
+    }
+    Ok(given_up)
 }
 
 /// Copies a batch's files from a medium into the outbox, so that it can be carried again.

@@ -172,13 +172,29 @@ fn sealed_batch_that_lost_a_volume_stops_pack_only_until_it_is_given_up() {
 }
 
 #[test]
+fn renewed_stream_packs_what_the_outbox_has_lost_before_it_left() {
+    let world = World::new();
+    for n in 1..=3 {
+        world.made(&format!("{n}.json"));
+    }
+    world.pack(&["--max-batch", "1"]).exits(0);
+    lose(&world, "-00000002.v0001.tar.zst");
+    let renew = ["stream", "renew", "--site", "exporter"];
+    world.run(renew).exits(0).says("batch 2 of stream").says("will never come").says("goes on from batch 3");
+    world.pack(&[]).exits(0).says("packed batch 1 for zone default: 1 envelope").says("packed again in batch 1");
+    world.carry(&[]).exits(0).says_nothing_of("cannot be carried");
+    world.import(&[]).exits(3).says("gap: batch 2 missing");
+    assert_eq!(delivered(&world), [1, 3, 2].map(|n| envelope(&format!("{n}.json"))));
+}
+
+#[test]
 fn lost_batch_of_the_stream_before_is_packed_again_in_the_new_one() {
     let world = World::new();
     world.made("1.json");
     world.pack(&[]).exits(0);
     let old = stream(&world);
-    lose(&world, ".v0001.tar.zst");
     world.run(["stream", "renew", "--site", "exporter"]).exits(0);
+    lose(&world, ".v0001.tar.zst");
     let advice = format!("airpouch pack --again {old}:1;");
     world.carry(&[]).exits(3).says(&advice);
     world.pack(&["--again", &format!("{old}:1")]).exits(0).says("packed batch 1").says("packed again in batch 1");
