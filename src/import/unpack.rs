@@ -1,7 +1,7 @@
 //! unpack: the envelopes of a batch in order, decompressed, digested and parsed ahead, several volumes at a time.
 
 use std::collections::VecDeque;
-use std::sync::{Condvar, Mutex};
+use std::sync::{Condvar, Mutex, MutexGuard};
 
 use crate::batch::index::{Index, IndexLine};
 use crate::batch::manifest::{Manifest, VolumeEntry};
@@ -15,8 +15,13 @@ use crate::shelf::kept::KeptShelf;
 use crate::shelf::{PartFault, Shelf};
 use crate::sink::{Examined, Examiner, Unfit};
 
-/// Bytes that wait in one volume's queue; a larger envelope waits alone.
+/// Weight of what waits in one volume's queue; a heavier group waits alone.
 const WAITING_BYTES: usize = 16 << 20;
+
+/// Envelopes that are handed over at once, and their weight: waking the deliverer for each small one takes longer than
+/// unpacking it.
+const GROUP_ENVELOPES: usize = 64;
+const GROUP_BYTES: usize = 1 << 20;
 
 /// An envelope whose digest held.
 pub struct UnpackedEnvelope {
@@ -94,7 +99,10 @@ pub fn unpack<E: From<Lack>>(
                 let volume = Volume { shelf, entry, lines, first };
                 let beside = lack::spawn_scoped(scope, move || {
                     let _guard = EndOnPanic(queue);
-                    queue.end(volume.read(&mut Collecting { hand: queue, index, ahead, bytes: Vec::new() }).err());
+                    let mut taker = Collecting { hand: Filling::of(queue), index, ahead, bytes: Vec::new() };
+                    let read = volume.read(&mut taker);
+                    taker.hand.hand_over();
+                    queue.end(read.err());
                 });
                 if beside.is_err() {
                     break;
@@ -102,8 +110,8 @@ pub fn unpack<E: From<Lack>>(
                 started += 1;
             }
             let ended = if at < started {
-                while let Some(envelope) = queue.take() {
-                    each(envelope)?;
+                while let Some(group) = queue.take() {
+                    group.into_iter().try_for_each(&mut each)?;
                 }
                 queue.fault()
             } else {
@@ -148,9 +156,31 @@ trait Hand {
     fn put(&mut self, envelope: UnpackedEnvelope) -> bool;
 }
 
-impl Hand for &Queue {
+/// The group that is being filled for a queue.
+struct Filling<'a> {
+    queue: &'a Queue,
+    group: Vec<UnpackedEnvelope>,
+    weight: usize,
+}
+
+impl<'a> Filling<'a> {
+    fn of(queue: &'a Queue) -> Self {
+        Self { queue, group: Vec::new(), weight: 0 }
+    }
+
+    /// `false` if nobody takes any more.
+    fn hand_over(&mut self) -> bool {
+        let (group, weight) = (std::mem::take(&mut self.group), std::mem::take(&mut self.weight));
+        group.is_empty() || self.queue.put(group, weight)
+    }
+}
+
+impl Hand for Filling<'_> {
     fn put(&mut self, envelope: UnpackedEnvelope) -> bool {
-        Queue::put(self, envelope)
+        self.weight += envelope.weight();
+        self.group.push(envelope);
+        let is_full = self.weight >= GROUP_BYTES || self.group.len() >= GROUP_ENVELOPES;
+        !is_full || self.hand_over()
     }
 }
 
@@ -208,7 +238,7 @@ impl Drop for EndOnPanic<'_> {
     }
 }
 
-/// One volume's envelopes on their way from its thread to the deliverer; bounded by bytes.
+/// One volume's envelopes on their way from its thread to the deliverer, in groups; bounded by their weight.
 #[derive(Default)]
 struct Queue {
     state: Mutex<QueueState>,
@@ -217,8 +247,9 @@ struct Queue {
 
 #[derive(Default)]
 struct QueueState {
-    waiting: VecDeque<UnpackedEnvelope>,
-    bytes: usize,
+    /// Groups, each with its weight.
+    waiting: VecDeque<(Vec<UnpackedEnvelope>, usize)>,
+    weight: usize,
     /// Whether the thread that fills it waits for room.
     is_full: bool,
     ended: bool,
@@ -228,64 +259,69 @@ struct QueueState {
 
 impl Queue {
     /// `false` if nobody takes any more.
-    fn put(&self, envelope: UnpackedEnvelope) -> bool {
-        let mut state = self.state.lock().expect("no thread panics with it");
-        let size = envelope.weight();
-        while !state.stopped && state.bytes > 0 && state.bytes + size > WAITING_BYTES {
+    fn put(&self, group: Vec<UnpackedEnvelope>, weight: usize) -> bool {
+        let mut state = self.lock();
+        while !state.stopped && state.weight > 0 && state.weight + weight > WAITING_BYTES {
             state.is_full = true;
-            state = self.changed.wait(state).expect("no thread panics with it");
+            state = self.changed.wait(state).expect(POISONED);
         }
-        state.bytes += size;
-        state.waiting.push_back(envelope);
-        // Who waits for one waits only while there is none: waking costs more than handing over.
+        state.weight += weight;
+        state.waiting.push_back((group, weight));
+        // The deliverer waits only while there is none.
         if state.waiting.len() == 1 {
             self.changed.notify_all();
         }
         !state.stopped
     }
 
-    fn take(&self) -> Option<UnpackedEnvelope> {
-        let mut state = self.state.lock().expect("no thread panics with it");
+    fn take(&self) -> Option<Vec<UnpackedEnvelope>> {
+        let mut state = self.lock();
         loop {
-            if let Some(envelope) = state.waiting.pop_front() {
-                state.bytes -= envelope.weight();
-                if state.is_full && state.bytes <= WAITING_BYTES / 2 {
+            if let Some((group, weight)) = state.waiting.pop_front() {
+                state.weight -= weight;
+                if state.is_full && state.weight <= WAITING_BYTES / 2 {
                     state.is_full = false;
                     self.changed.notify_all();
                 }
-                return Some(envelope);
+                return Some(group);
             }
             if state.ended {
                 return None;
             }
-            state = self.changed.wait(state).expect("no thread panics with it");
+            state = self.changed.wait(state).expect(POISONED);
         }
     }
 
     fn end(&self, fault: Option<Unread<PartFault>>) {
-        let mut state = self.state.lock().expect("no thread panics with it");
+        let mut state = self.lock();
         state.ended = true;
         state.fault = fault;
         self.changed.notify_all();
     }
 
     fn stop(&self) {
-        self.state.lock().expect("no thread panics with it").stopped = true;
+        self.lock().stopped = true;
         self.changed.notify_all();
     }
 
     fn fault(&self) -> Option<Unread<PartFault>> {
-        self.state.lock().expect("no thread panics with it").fault.take()
+        self.lock().fault.take()
+    }
+
+    fn lock(&self) -> MutexGuard<'_, QueueState> {
+        self.state.lock().expect(POISONED)
     }
 }
+
+const POISONED: &str = "lock poisoned: another thread panicked while it held it";
 
 #[cfg(test)]
 mod a_deliverer {
     use super::*;
 
-    fn zeros() -> UnpackedEnvelope {
+    fn zeros() -> (Vec<UnpackedEnvelope>, usize) {
         let bytes = vec![0; 1 << 20];
-        UnpackedEnvelope { ordinal: 1, bytes, read: None }
+        (vec![UnpackedEnvelope { ordinal: 1, bytes, read: None }], 1 << 20)
     }
 
     #[test]
@@ -294,7 +330,12 @@ mod a_deliverer {
         let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             std::thread::scope(|scope| {
                 let _guard = StopAll(&queues);
-                lack::spawn_scoped(scope, || while queues[0].put(zeros()) {}).unwrap();
+                lack::spawn_scoped(scope, || {
+                    while let (group, weight) = zeros()
+                        && queues[0].put(group, weight)
+                    {}
+                })
+                .unwrap();
                 queues[0].take();
                 panic!("as planned");
             })
