@@ -85,6 +85,8 @@ pub struct ImportOptions {
     pub redeliver: bool,
     /// Seconds that delivered batches stay in the inbox.
     pub keep: u64,
+    /// Bytes of one stream that are copied to held/ and quarantine/; what is more lies in the inbox alone.
+    pub set_aside_quota: u64,
     /// Processors to use.
     pub threads: usize,
     /// The time, for the record.

@@ -20,11 +20,12 @@ use crate::site::{Lock, Role, Site};
 const APPLICATION_ID: i32 = 0x4150_6368;
 
 /// Migrations, by the role's word; a list that only grows. `user_version` counts how many were made.
-const MIGRATIONS: [&str; 4] = [
+const MIGRATIONS: [&str; 5] = [
     concat!(include_str!("ledger/packed.sql"), include_str!("ledger/delivered.sql")),
     include_str!("ledger/queues.sql"),
     include_str!("ledger/growth.sql"),
     include_str!("ledger/lost.sql"),
+    include_str!("ledger/custody.sql"),
 ];
 
 /// An open ledger.

@@ -92,11 +92,18 @@ pub struct ConnectorName {
 /// # Errors
 /// The system refused.
 pub fn put(site: &Site, kind: Kind, envelope: &[u8], reason: &Reason) -> Result<()> {
-    let dir = kind.dir(site);
-    disk::write_over_unsynced(&dir, &format!("{}.json", reason.sha256), envelope)?;
+    disk::write_over_unsynced(&kind.dir(site), &format!("{}.json", reason.sha256), envelope)?;
+    put_reason(site, kind, reason)
+}
+
+/// The reason alone, for an envelope that lies there already.
+///
+/// # Errors
+/// The system refused.
+pub fn put_reason(site: &Site, kind: Kind, reason: &Reason) -> Result<()> {
     let text = String::from_utf8(form::encode(reason)).expect("JSON is text");
     let text = visible_json(&text) + "\n";
-    disk::write_over_unsynced(&dir, &format!("{}.reason.json", reason.sha256), text.as_bytes())
+    disk::write_over_unsynced(&kind.dir(site), &format!("{}.reason.json", reason.sha256), text.as_bytes())
 }
 
 /// Digests of the envelopes that lie here, whatever the ledger says of them.

@@ -5,14 +5,15 @@ use airpouch::error::{Error, Result};
 use airpouch::import::decide::Applicants;
 use airpouch::import::{ImportOptions, OnGap, OtherDestination, import};
 use airpouch::ledger::Ledger;
+use airpouch::limits::SET_ASIDE_QUOTA;
 use airpouch::policy::Policy;
 use airpouch::report::{ExitStatus, ImportReport, Outcome, fold, status_of};
 use airpouch::sink::Destination;
 use airpouch::site::{Role, Site};
-use airpouch::text::{count, grouped, harmless, size};
+use airpouch::text::{count, grouped, harmless, parse_size, size};
 use clap::builder::BoolishValueParser;
 
-use super::settings::{self, Settings};
+use super::settings::{self, Amount, Settings};
 use super::terminal::Talk;
 use super::verify::policy_file;
 use super::{applicants, keys, reach};
@@ -70,6 +71,10 @@ pub struct Args {
     /// How long delivered batches stay in the inbox, such as 90d [default: 30d]
     #[arg(long, value_name = "TIME", env = "AIRPOUCH_KEEP")]
     keep: Option<String>,
+    /// How much of one stream is copied to held/ and quarantine/, such as 500MB; what is more is kept in the inbox alone
+    /// [default: 4GiB]
+    #[arg(long, value_name = "SIZE", env = "AIRPOUCH_SET_ASIDE_QUOTA")]
+    set_aside_quota: Option<String>,
     /// Processors to use [default: all]
     #[arg(long, value_name = "N", env = "AIRPOUCH_THREADS")]
     threads: Option<usize>,
@@ -142,6 +147,10 @@ fn options(args: &Args, set: &Settings, site: &Site, to: Destination, talk: &Tal
         on_gap,
         redeliver: args.redeliver,
         keep: settings::duration(args.keep.as_deref().or(set.keep.as_deref()).unwrap_or(KEEP))?,
+        set_aside_quota: match &args.set_aside_quota {
+            Some(text) => parse_size(text).map_err(Error::usage)?,
+            None => set.set_aside_quota.as_ref().map_or(Ok(SET_ASIDE_QUOTA), Amount::bytes)?,
+        },
         threads: settings::threads(args.threads, set)?,
         at: settings::timestamp()?,
     })

@@ -82,6 +82,9 @@ fn list(args: &Common, talk: &Talk) -> Result<ExitStatus> {
         talk.result(&format!("{} {} {}: {}", row.sha256.short(), row.kind, row.code, row.what));
         let (name, ordinal, sequence) = (harmless(&row.name), row.ordinal, row.sequence);
         talk.result(&format!("         {name} of {connector}, envelope {ordinal} of batch {sequence}"));
+        if !row.copied {
+            talk.result("         kept in the inbox alone");
+        }
         talk.result(&format!("         {}", advice(&row.code, row.sha256)));
         Ok(())
     })?;
@@ -96,7 +99,7 @@ fn as_json(row: &AsideRow) -> serde_json::Value {
     json!({
         "sha256": row.sha256, "kind": row.kind, "code": row.code, "what": row.what, "where": row.place,
         "batch": {"stream": row.stream, "sequence": row.sequence, "ordinal": row.ordinal},
-        "connector": {"id": row.connector, "name": row.connector_name}, "applicant": row.applicant, "name": row.name,
+        "connector": {"id": row.connector, "name": row.connector_name}, "applicant": row.applicant, "name": row.name, "copied": row.copied,
         "do": advice(&row.code, row.sha256),
     })
 }

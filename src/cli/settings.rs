@@ -39,6 +39,7 @@ pub struct Settings {
     pub on_gap: Option<String>,
     pub unmapped: Option<String>,
     pub keep: Option<String>,
+    pub set_aside_quota: Option<Amount>,
     pub test_keys: Option<bool>,
     pub token_file: Option<PathBuf>,
     pub amqp_password_file: Option<PathBuf>,

@@ -5,6 +5,7 @@
 //! it sends the group again and says so.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::decide::{self, Decision, Known, Rules, decide};
@@ -18,17 +19,18 @@ use crate::error::{Error, Result};
 use crate::lack;
 use crate::ledger::Ledger;
 use crate::ledger::delivered::{Aside, AsideRow, Group, IncomingRow, KnownBefore, State};
-use crate::limits::PLACING_GROUP;
+use crate::limits::{BATCH_ENVELOPES_MAX, PLACING_GROUP};
 use crate::pack::batch_line;
 use crate::policy::Objection;
 use crate::report::{DeliveredBatch, Finding, ImportReport, Observer, Outcome, Weight};
 use crate::set_aside::{self, BatchPlace, ConnectorName, Kind, Reason};
 use crate::shelf::PartFault;
-use crate::shelf::check::read_index;
+use crate::shelf::check::{envelopes_at, read_index};
 use crate::shelf::kept::KeptShelf;
 use crate::sink::{Deferred, Deliverable, Delivery, Ended, Examined, Origin, Prepared, Refused, Sink, Unfit};
 use crate::site::Site;
-use crate::text::{count, harmless};
+use crate::stream::StreamId;
+use crate::text::{self, count, harmless};
 use crate::verify::part_finding;
 
 /// An envelope as it was read, if it is one.
@@ -55,6 +57,16 @@ struct Staged {
     incompatible: u64,
     /// The connector that wrote it.
     connector: String,
+    /// Where it lies already, if it was set aside before and copied there.
+    copied: Option<Kind>,
+}
+
+/// Where an envelope that waits was set aside, and what is known of it by that.
+fn kind_of(row: &AsideRow) -> (Kind, Known) {
+    match row.kind.as_str() {
+        "held" => (Kind::Held, Known::Held),
+        _ => (Kind::Quarantined, Known::Released),
+    }
 }
 
 /// Delivers to one sink.
@@ -81,6 +93,10 @@ pub struct Delivering<'a> {
     has_deferred: bool,
     /// Whether all that is left goes to the sink once more.
     is_again: bool,
+    /// Bytes that were copied to held/ and quarantine/, by stream; asked for once.
+    aside_bytes: Option<HashMap<StreamId, u64>>,
+    /// What could not be copied there since it was last reported, by batch: how many, and why.
+    uncopied: BTreeMap<(StreamId, u64), (u64, String)>,
     /// The digest of the batch in work, where another one bears its number.
     forked: Option<Digest>,
 }
@@ -110,6 +126,8 @@ impl<'a> Delivering<'a> {
             deferred: BTreeMap::new(),
             has_deferred: false,
             is_again: false,
+            aside_bytes: None,
+            uncopied: BTreeMap::new(),
             forked: None,
         }
     }
@@ -151,32 +169,57 @@ impl<'a> Delivering<'a> {
     /// What waits goes first, for it is older: what is released, and what nothing speaks against any more.
     pub fn retry_set_aside(&mut self) -> Result<()> {
         for batch in self.ledger.batches_with_waiting()? {
-            let mut behind = 0;
-            loop {
-                let rows = self.ledger.waiting_of(batch, behind)?;
-                let Some(last) = rows.last() else { break };
-                behind = last.ordinal;
-                rows.iter().try_for_each(|row| self.retry(row))?;
-            }
+            self.retry_batch(batch)?;
         }
         self.commit(true)?;
         self.close_works(Ended::Batch)
     }
 
-    fn retry(&mut self, row: &AsideRow) -> Result<()> {
-        let (kind, known) = match row.kind.as_str() {
-            "held" => (Kind::Held, Known::Held),
-            _ => (Kind::Quarantined, Known::Released),
-        };
-        match set_aside::get(self.site, kind, row.sha256) {
-            Ok(bytes) => self.one_set_aside(row, kind, known, bytes),
-            // What the machine lacks to read it says nothing of the file.
-            Err(cause) if cause.lack.is_some() => Err(cause),
-            Err(cause) => self.lost_from_site(row, cause),
+    /// What waits of one batch, in its order. What lies in the inbox alone is unpacked once more.
+    fn retry_batch(&mut self, batch: i64) -> Result<()> {
+        let in_inbox = self.ledger.waiting_in_inbox(batch)?;
+        let mut from = 1;
+        if let Some(row) = self.ledger.incoming_by_id(batch)?.filter(|_| !in_inbox.is_empty()) {
+            let shelf = KeptShelf::new(take::folder(self.site, row.batch_id()));
+            let mut done = Ok(());
+            let read = envelopes_at(&shelf, &row.manifest, &in_inbox, &mut |ordinal, bytes| {
+                done = self.retry_copies(batch, from..=ordinal).and_then(|()| self.retry_one(batch, ordinal, bytes));
+                from = ordinal + 1;
+                done.is_ok()
+            });
+            done?;
+            if let Err((name, fault)) = lack::apart(read)? {
+                self.spoiled(&row, &name, &fault)?;
+            }
+        }
+        self.retry_copies(batch, from..=BATCH_ENVELOPES_MAX as usize)
+    }
+
+    fn retry_one(&mut self, batch: i64, ordinal: usize, bytes: Vec<u8>) -> Result<()> {
+        let row = self.ledger.aside_at(batch, ordinal)?;
+        row.map_or(Ok(()), |row| self.one_set_aside(&row, bytes))
+    }
+
+    /// What was copied and waits at these places of a batch.
+    fn retry_copies(&mut self, batch: i64, mut places: RangeInclusive<usize>) -> Result<()> {
+        loop {
+            let rows = self.ledger.waiting_copies(batch, &places)?;
+            let Some(last) = rows.last() else { return Ok(()) };
+            places = last.ordinal + 1..=*places.end();
+            for row in rows {
+                match set_aside::get(self.site, kind_of(&row).0, row.sha256) {
+                    Ok(bytes) => self.one_set_aside(&row, bytes)?,
+                    // What the machine lacks to read it says nothing of the file.
+                    Err(cause) if cause.lack.is_some() => return Err(cause),
+                    Err(cause) => self.lost_from_site(&row, cause)?,
+                }
+            }
         }
     }
 
-    fn one_set_aside(&mut self, row: &AsideRow, kind: Kind, known: Known, bytes: Vec<u8>) -> Result<()> {
+    fn one_set_aside(&mut self, row: &AsideRow, bytes: Vec<u8>) -> Result<()> {
+        let (kind, known) = kind_of(row);
+        let copied = row.copied.then_some(kind);
         self.forked = self.ledger.shares_its_number(row.batch)?;
         let origin = Origin {
             batch: row.batch,
@@ -191,14 +234,10 @@ impl<'a> Delivering<'a> {
         };
         let parsed = Envelope::parse(&bytes);
         match self.decide(&bytes, &parsed, None, known, false)? {
-            decision @ Decision::Deliver { .. } => {
+            decision @ (Decision::Deliver { .. } | Decision::Empty(_)) => {
                 self.released.push((kind, row.sha256));
-                self.report.released += 1;
-                self.carry_out(&origin, bytes, &parsed, decision)
-            }
-            decision @ Decision::Empty(_) => {
-                self.released.push((kind, row.sha256));
-                self.carry_out(&origin, bytes, &parsed, decision)
+                self.report.released += u64::from(matches!(decision, Decision::Deliver { .. }));
+                self.carry_out(&origin, bytes, &parsed, decision, copied)
             }
             // Released, but the site's settings hold it, or the sink cannot take it: it stays, and is said.
             Decision::Hold(objection) | Decision::Quarantine(objection) if known == Known::Released => {
@@ -207,14 +246,16 @@ impl<'a> Delivering<'a> {
                 self.report.findings.push(finding.advise(decide::advice(objection.code, row.sha256)));
                 Ok(())
             }
-            decision @ Decision::Quarantine(_) => {
-                self.carry_out(&origin, bytes, &parsed, decision)?;
-                self.released.push((kind, row.sha256));
-                Ok(())
+            Decision::Quarantine(objection) => {
+                self.report.outcome.quarantined += 1;
+                if self.put_aside(Kind::Quarantined, &origin, &bytes, &parsed, objection, copied)? {
+                    self.released.push((kind, row.sha256));
+                }
+                self.commit_if_full()
             }
             // The first reason is gone, and there is another one.
             Decision::Hold(objection) if objection.code != row.code => {
-                self.put_aside(Kind::Held, &origin, &bytes, &parsed, objection)
+                self.put_aside(Kind::Held, &origin, &bytes, &parsed, objection, copied).map(drop)
             }
             Decision::Hold(_) | Decision::AsBefore | Decision::AlreadyDelivered => Ok(()),
         }
@@ -333,7 +374,7 @@ impl<'a> Delivering<'a> {
             connector: entry.id.clone(),
             connector_name: entry.name.clone(),
         };
-        self.carry_out(&origin, bytes, &parsed, decision)
+        self.carry_out(&origin, bytes, &parsed, decision, None)
     }
 
     /// Decides, and asks the destination about the connector of what is to go there.
@@ -369,7 +410,14 @@ impl<'a> Delivering<'a> {
         }
     }
 
-    fn carry_out(&mut self, origin: &Origin, bytes: Vec<u8>, parsed: &Parsed, decision: Decision) -> Result<()> {
+    fn carry_out(
+        &mut self,
+        origin: &Origin,
+        bytes: Vec<u8>,
+        parsed: &Parsed,
+        decision: Decision,
+        copied: Option<Kind>,
+    ) -> Result<()> {
         match decision {
             Decision::AlreadyDelivered => self.report.outcome.already_delivered += 1,
             Decision::AsBefore => {}
@@ -389,6 +437,7 @@ impl<'a> Delivering<'a> {
                     messages: messages as u64,
                     incompatible: incompatible as u64,
                     connector: origin.connector_name.clone(),
+                    copied,
                 };
                 self.staged.insert(origin.sha256, staged);
                 self.in_run.insert(origin.sha256);
@@ -403,13 +452,17 @@ impl<'a> Delivering<'a> {
             }
             Decision::Hold(objection) => {
                 self.report.outcome.held += 1;
-                self.put_aside(Kind::Held, origin, &bytes, parsed, objection)?;
+                self.put_aside(Kind::Held, origin, &bytes, parsed, objection, copied)?;
             }
             Decision::Quarantine(objection) => {
                 self.report.outcome.quarantined += 1;
-                self.put_aside(Kind::Quarantined, origin, &bytes, parsed, objection)?;
+                self.put_aside(Kind::Quarantined, origin, &bytes, parsed, objection, copied)?;
             }
         }
+        self.commit_if_full()
+    }
+
+    fn commit_if_full(&mut self) -> Result<()> {
         if self.sink.is_full() || self.group.aside.len() + self.group.empty.len() >= PLACING_GROUP {
             self.commit(false)?;
         }
@@ -422,6 +475,8 @@ impl<'a> Delivering<'a> {
         self.forked.map_or_else(|| name.clone(), |sha256| format!("{name}-{}", sha256.short()))
     }
 
+    /// Sets an envelope aside; `copied` says where it lies already, if it was copied before. `false` if it has to stay as
+    /// it was: it lies there alone, and nothing can be written where it belongs now.
     fn put_aside(
         &mut self,
         kind: Kind,
@@ -429,7 +484,8 @@ impl<'a> Delivering<'a> {
         bytes: &[u8],
         parsed: &Parsed,
         objection: Objection,
-    ) -> Result<()> {
+        copied: Option<Kind>,
+    ) -> Result<bool> {
         let reason = Reason {
             code: objection.code.to_owned(),
             what: objection.what,
@@ -440,14 +496,47 @@ impl<'a> Delivering<'a> {
             name: origin.name.clone(),
             sha256: origin.sha256,
         };
-        set_aside::put(self.site, kind, bytes, &reason)?;
         let finding = Finding::new(Weight::Incomplete, objection.code, format!("{}: {}", kind.word(), reason.what));
         let place = format!("{} (envelope {} of batch {})", harmless(&origin.name), origin.ordinal, origin.sequence);
         self.report.findings.push(finding.at(place).advise(reason.advice.clone()).severe(objection.severity));
         self.in_run.insert(origin.sha256);
+        let written = match copied {
+            Some(there) if there == kind => set_aside::put_reason(self.site, kind, &reason),
+            Some(_) => set_aside::put(self.site, kind, bytes, &reason),
+            None => self.copy_within_quota(kind, bytes, &reason),
+        };
+        let is_copied = written.is_ok() || copied == Some(kind);
+        if let Err(cause) = written {
+            let uncopied = self.uncopied.entry((origin.stream, origin.sequence)).or_insert((0, cause.what));
+            uncopied.0 += 1;
+            if copied.is_some_and(|there| there != kind) {
+                return Ok(false);
+            }
+        }
+        let (batch, bytes) = (origin.batch, bytes.len() as u64);
         let applicant = parsed.as_ref().ok().and_then(|e| e.applicant.clone());
-        self.group.aside.push(Aside { kind, reason, batch: origin.batch, applicant, mtime: origin.mtime });
-        Ok(())
+        self.group.aside.push(Aside { kind, reason, batch, applicant, mtime: origin.mtime, copied: is_copied, bytes });
+        Ok(true)
+    }
+
+    /// Copies an envelope of the inbox to held/ or quarantine/. Where that fails it stays in the inbox alone.
+    fn copy_within_quota(&mut self, kind: Kind, bytes: &[u8], reason: &Reason) -> Result<()> {
+        let of_stream = match &mut self.aside_bytes {
+            Some(all) => all,
+            none => none.insert(self.ledger.aside_bytes()?),
+        };
+        let used = of_stream.entry(reason.batch.stream).or_default();
+        let (size, quota) = (bytes.len() as u64, self.options.set_aside_quota);
+        if *used + size > quota {
+            return Err(Error::failed(format!("the stream has used up its {} there", text::size(quota))));
+        }
+        let put = set_aside::put(self.site, kind, bytes, reason);
+        match put {
+            Ok(()) => *used += size,
+            // What was written of it is of no use.
+            Err(_) => set_aside::remove(self.site, kind, reason.sha256).unwrap_or_default(),
+        }
+        put
     }
 
     /// Durable, noted, seen, recorded: in this order. With `all` it waits until the destination has everything.
@@ -491,7 +580,7 @@ impl<'a> Delivering<'a> {
     }
 
     fn note(&mut self, group: &Group) -> Result<()> {
-        if !group.aside.is_empty() {
+        if group.aside.iter().any(|aside| aside.copied) {
             disk::sync_file_system(self.site.root())?;
         }
         if !group.is_empty() {
@@ -519,10 +608,12 @@ impl<'a> Delivering<'a> {
         for refused in delivery.refused {
             let Refused { origin, bytes, code, what, place, .. } = refused;
             let parsed = Envelope::parse(&bytes);
-            // It may have been held before; then it lies there no more, but here.
-            self.released.retain(|(kind, sha256)| *kind == Kind::Held || *sha256 != origin.sha256);
+            let copied = self.staged.remove(&origin.sha256).and_then(|staged| staged.copied);
             self.report.outcome.quarantined += 1;
-            self.put_aside(Kind::Quarantined, &origin, &bytes, &parsed, Objection::new(code, what, place))?;
+            let objection = Objection::new(code, what, place);
+            let moved = self.put_aside(Kind::Quarantined, &origin, &bytes, &parsed, objection, copied)?;
+            // What was held before lies in held/ no more, but here.
+            self.released.retain(|(kind, sha256)| (moved && *kind == Kind::Held) || *sha256 != origin.sha256);
         }
         self.group.on_their_way = on_their_way;
         let group = std::mem::take(&mut self.group);
@@ -552,11 +643,24 @@ impl<'a> Delivering<'a> {
         }
     }
 
+    /// Reports what is set aside and lies in the inbox alone, once for each batch.
+    fn report_uncopied(&mut self) {
+        for ((stream, sequence), (number, why)) in std::mem::take(&mut self.uncopied) {
+            let envelopes = count(number, "envelope");
+            let what = format!("{envelopes} of batch {sequence} could not be copied to held/ or quarantine/: {why}");
+            let finding = Finding::new(Weight::Warning, "kept-in-inbox", what).at(format!("stream {stream}"));
+            self.report.findings.push(finding.advise(
+                "nothing is lost: they are kept in inbox/, which airpouch does not clear of them; make room, or raise set_aside_quota",
+            ));
+        }
+    }
+
     /// Closes the works of what has ended.
     pub fn close_works(&mut self, ended: Ended<'_>) -> Result<()> {
         if !matches!(ended, Ended::Batch) {
             self.report_deferred();
         }
+        self.report_uncopied();
         self.note_opened()?;
         let closed = self.sink.close_works(ended);
         self.report.findings.append(&mut self.sink.findings());

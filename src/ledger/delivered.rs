@@ -86,11 +86,11 @@ impl Ledger {
     pub fn note_group(&mut self, destination: i64, group: &Group) -> Result<()> {
         let mut work = || -> rusqlite::Result<()> {
             let change = self.connection.transaction()?;
-            for Aside { kind, reason, batch, applicant, mtime } in &group.aside {
+            for Aside { kind, reason, batch, applicant, mtime, copied, bytes } in &group.aside {
                 change
                     .prepare_cached(
                         "INSERT OR REPLACE INTO set_aside (sha256, kind, code, what, place, batch, ordinal, name, connector, connector_name,
-                         applicant, mtime) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+                         applicant, mtime, copied, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
                     )?
                     .execute(params![
                         reason.sha256.as_bytes(),
@@ -105,6 +105,8 @@ impl Ledger {
                         reason.connector.name,
                         applicant,
                         mtime.map(|m| m.to_string()),
+                        copied,
+                        *bytes as i64,
                     ])?;
             }
             for (sha256, batch, ordinal) in &group.empty {

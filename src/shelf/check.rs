@@ -103,6 +103,68 @@ pub fn read_index(shelf: &impl Shelf, manifest: &Manifest, names: Names) -> Resu
     Index::read(&packed, manifest, names).map_err(|unread| unread.map_fault(|lie| PartFault::Lie(lie.to_string())))
 }
 
+/// Gives the envelopes at these places of a batch, in order, until `each` says that it is enough. Volumes that hold none
+/// of them are not read.
+///
+/// # Errors
+/// The first file that cannot be used.
+pub fn envelopes_at(
+    shelf: &impl Shelf,
+    manifest: &Manifest,
+    places: &[usize],
+    each: &mut dyn FnMut(usize, Vec<u8>) -> bool,
+) -> Result<(), Unread<NamedFault>> {
+    let named = |name: &str, unread: Unread<PartFault>| unread.map_fault(|fault| (name.to_owned(), fault));
+    let index = read_index(shelf, manifest, Names::Drop).map_err(|unread| named(&manifest.index.name, unread))?;
+    let mut left = places;
+    for (volume, (first, lines)) in manifest.volumes.iter().zip(index.by_volume(manifest)) {
+        let here = left.partition_point(|place| *place < first + lines.len());
+        let (wanted, rest) = left.split_at(here);
+        left = rest;
+        if wanted.is_empty() {
+            continue;
+        }
+        let packed = shelf.fetch(&volume.part()).map_err(|unread| named(&volume.name, unread))?;
+        let mut taker = Picking { wanted, at: first, bytes: Vec::new(), each, goes_on: true };
+        let read = volume::read(&packed, lines, first, &mut taker);
+        let goes_on = taker.goes_on;
+        read.map_err(|unread| named(&volume.name, unread.map_fault(|fault| PartFault::Lie(fault.to_string()))))?;
+        if !goes_on {
+            break;
+        }
+    }
+    Ok(())
+}
+
+/// Keeps the bytes of wanted envelopes only.
+struct Picking<'a> {
+    wanted: &'a [usize],
+    /// The envelope that is being read.
+    at: usize,
+    bytes: Vec<u8>,
+    each: &'a mut dyn FnMut(usize, Vec<u8>) -> bool,
+    goes_on: bool,
+}
+
+impl EnvelopeTaker for Picking<'_> {
+    fn piece(&mut self, piece: &[u8], whole: u64) -> Result<(), Lack> {
+        if self.wanted.first() == Some(&self.at) {
+            lack::reserve(&mut self.bytes, whole)?;
+            self.bytes.extend_from_slice(piece);
+        }
+        Ok(())
+    }
+
+    fn complete(&mut self, ordinal: usize) -> bool {
+        self.at = ordinal + 1;
+        if self.wanted.first() == Some(&ordinal) {
+            self.wanted = &self.wanted[1..];
+            self.goes_on = (self.each)(ordinal, std::mem::take(&mut self.bytes));
+        }
+        self.goes_on && !self.wanted.is_empty()
+    }
+}
+
 /// Checks one volume; where the index could not be read, its digest only.
 fn check_volume(
     shelf: &impl Shelf,

@@ -11,7 +11,7 @@ use crate::policy::Policy;
 use crate::set_aside::Kind;
 use crate::sink::{Destination, Examiner, OpenWork, Placing, Reach};
 use crate::site::Role;
-use crate::stream::{Sequence, Size, StreamId};
+use crate::stream::{Sequence, Size};
 
 /// How the sink answers to each envelope of a group.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -109,7 +109,7 @@ impl Scene {
             sha256: Digest::of(ENVELOPE),
         };
         set_aside::put(&site, kind, ENVELOPE, &reason).unwrap();
-        let aside = vec![Aside { kind, reason, batch, applicant: None, mtime: None }];
+        let aside = vec![Aside { kind, reason, batch, applicant: None, mtime: None, copied: true, bytes: 0 }];
         ledger.note_group(destination, &Group { aside, ..Group::default() }).unwrap();
         Self { _dir: dir, site, ledger, destination }
     }
@@ -177,6 +177,7 @@ fn options() -> ImportOptions {
         on_gap: OnGap::Deliver,
         redeliver: false,
         keep: 0,
+        set_aside_quota: 1 << 20,
         threads: 1,
         at: "2026-11-25T02:05:00Z".into(),
     }

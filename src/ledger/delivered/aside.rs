@@ -1,5 +1,8 @@
 //! What was set aside: held, quarantined, or released and not delivered yet.
 
+use std::collections::HashMap;
+use std::ops::RangeInclusive;
+
 use rusqlite::{OptionalExtension, Row, params};
 
 use super::super::{Ledger, digest_of, lost};
@@ -41,6 +44,8 @@ pub struct AsideRow {
     pub applicant: Option<String>,
     /// When the connector wrote it; an older airpouch did not keep that.
     pub mtime: Option<Mtime>,
+    /// Whether it was copied to held/ or quarantine/; else it lies in its batch in the inbox alone.
+    pub copied: bool,
 }
 
 /// An envelope that is newly set aside.
@@ -56,6 +61,10 @@ pub struct Aside {
     pub applicant: Option<String>,
     /// When the connector wrote it.
     pub mtime: Option<Mtime>,
+    /// Whether it was copied to held/ or quarantine/; else it lies in its batch in the inbox alone.
+    pub copied: bool,
+    /// Its size.
+    pub bytes: u64,
 }
 
 /// How much is set aside.
@@ -74,7 +83,7 @@ const ROWS_AT_A_TIME: usize = 500;
 
 const ASIDE: &str =
     "SELECT a.sha256, a.kind, a.code, a.what, a.place, a.batch, b.stream, b.sequence, a.ordinal, a.name, a.connector,
-    a.connector_name, a.applicant, a.mtime FROM set_aside a JOIN batch b ON b.id = a.batch";
+    a.connector_name, a.applicant, a.mtime, a.copied FROM set_aside a JOIN batch b ON b.id = a.batch";
 
 impl Ledger {
     /// Gives each envelope that was set aside, in order of batch and ordinal.
@@ -111,16 +120,50 @@ impl Ledger {
         rows.and_then(Iterator::collect).map_err(|e| lost(&e))
     }
 
-    /// Some of what waits of a batch, behind this place in it; none is the end.
+    /// Some of what was copied and waits of a batch, at these places in it; none is the end.
     ///
     /// # Errors
     /// SQLite refused.
-    pub fn waiting_of(&self, batch: i64, behind: usize) -> Result<Vec<AsideRow>> {
+    pub fn waiting_copies(&self, batch: i64, places: &RangeInclusive<usize>) -> Result<Vec<AsideRow>> {
         let sql = format!(
-            "{ASIDE} WHERE a.batch = ?1 AND a.ordinal > ?2 AND a.kind <> 'quarantined' ORDER BY a.ordinal LIMIT {ROWS_AT_A_TIME}"
+            "{ASIDE} WHERE a.batch = ?1 AND a.ordinal BETWEEN ?2 AND ?3 AND a.kind <> 'quarantined' AND a.copied = 1
+             ORDER BY a.ordinal LIMIT {ROWS_AT_A_TIME}"
         );
         let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map(params![batch, behind as i64], aside);
+        let rows = query.query_map(params![batch, *places.start() as i64, *places.end() as i64], aside);
+        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+    }
+
+    /// The places in a batch of what waits and lies in the inbox alone.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn waiting_in_inbox(&self, batch: i64) -> Result<Vec<usize>> {
+        let sql =
+            "SELECT ordinal FROM set_aside WHERE batch = ?1 AND copied = 0 AND kind <> 'quarantined' ORDER BY ordinal";
+        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map([batch], |r| r.get::<_, i64>(0).map(|n| n as usize));
+        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+    }
+
+    /// What was set aside at a place of a batch.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn aside_at(&self, batch: i64, ordinal: usize) -> Result<Option<AsideRow>> {
+        let sql = format!("{ASIDE} WHERE a.batch = ?1 AND a.ordinal = ?2");
+        let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
+        query.query_row(params![batch, ordinal as i64], aside).optional().map_err(|e| lost(&e))
+    }
+
+    /// Bytes that lie in held/ and quarantine/, by stream.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn aside_bytes(&self) -> Result<HashMap<StreamId, u64>> {
+        let sql = "SELECT b.stream, sum(a.bytes) FROM set_aside a JOIN batch b ON b.id = a.batch WHERE a.copied = 1 GROUP BY b.stream";
+        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map([], |r| Ok((stream_of(r, 0)?, r.get::<_, i64>(1)? as u64)));
         rows.and_then(Iterator::collect).map_err(|e| lost(&e))
     }
 
@@ -232,5 +275,6 @@ fn aside(r: &Row<'_>) -> rusqlite::Result<AsideRow> {
         connector_name: r.get(11)?,
         applicant: r.get(12)?,
         mtime: r.get::<_, Option<String>>(13)?.and_then(|text| Mtime::parse(&text)),
+        copied: r.get(14)?,
     })
 }

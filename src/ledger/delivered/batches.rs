@@ -201,13 +201,15 @@ impl Ledger {
         Ok(())
     }
 
-    /// Delivered batches that were done before this time, still lie in the inbox, and are not needed there.
+    /// Delivered batches that were done before this time, still lie in the inbox, and do not hold the only copy of
+    /// anything that is set aside.
     ///
     /// # Errors
     /// SQLite refused.
     pub fn done_before(&self, seconds: i64) -> Result<Vec<BatchId>> {
         let sql =
-            "SELECT id, stream, sequence, sha256 FROM batch WHERE state = 'delivered' AND pruned = 0 AND done_at <= ?1";
+            "SELECT id, stream, sequence, sha256 FROM batch WHERE state = 'delivered' AND pruned = 0 AND done_at <= ?1
+                   AND NOT EXISTS (SELECT 1 FROM set_aside a WHERE a.batch = batch.id AND a.copied = 0)";
         let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
         let rows = query.query_map([seconds], |r| batch_id(r, 0));
         rows.and_then(Iterator::collect).map_err(|e| lost(&e))
