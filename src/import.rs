@@ -9,6 +9,7 @@
 //! or stays. *Deliver* gives groups to the sink, and the ledger records only what the sink settled.
 
 pub mod admit;
+mod continuity;
 pub mod decide;
 mod deliver;
 mod take;
@@ -40,6 +41,7 @@ use crate::text::{count, size};
 use crate::trust::TrustStore;
 use crate::verify::part_finding;
 
+use continuity::Continuity;
 use decide::Applicants;
 use deliver::Delivering;
 
@@ -81,6 +83,8 @@ pub struct ImportOptions {
     pub applicants: Applicants,
     /// What to do about a gap.
     pub on_gap: OnGap,
+    /// Whether to go on with a ledger that is not the one this site worked with last.
+    pub accept_ledger: bool,
     /// Whether to deliver again what was delivered.
     pub redeliver: bool,
     /// Seconds that delivered batches stay in the inbox.
@@ -118,10 +122,29 @@ pub fn import(
     report: &mut ImportReport,
 ) -> Result<()> {
     check_apart(site, medium, &options.to)?;
+    let (mut continuity, accepted) = Continuity::check(site, ledger, options.accept_ledger, &options.at)?;
+    report.findings.extend(accepted);
+    let done = import_on(site, ledger, medium, store, options, observer, &mut continuity, report);
+    // Also where the run stops: what it did until then is in the ledger.
+    let ended = continuity.end(site, ledger, &options.at);
+    done.and(ended)
+}
+
+#[allow(clippy::too_many_arguments, reason = "all that import was given, and the count of its turns")]
+fn import_on(
+    site: &Site,
+    ledger: &mut Ledger,
+    medium: Option<&Path>,
+    store: &TrustStore,
+    options: &ImportOptions,
+    observer: &dyn Observer,
+    continuity: &mut Continuity,
+    report: &mut ImportReport,
+) -> Result<()> {
     take::look_through_inbox(site, ledger, store)?;
     let mut on_medium = BTreeSet::new();
     if let Some(medium) = medium {
-        on_medium = take::take(site, ledger, medium, store, options, observer, report)?;
+        on_medium = take::take(site, ledger, medium, store, options, observer, continuity, report)?;
     }
     let target = target(ledger, options)?;
     if options.redeliver {
@@ -130,7 +153,9 @@ pub fn import(
     admit_all(site, ledger, store, options, report)?;
     report_incomplete(site, ledger, &on_medium, report)?;
     let delivered = match has_work(ledger, &target)? {
-        true => deliver_all(site, ledger, target, options, observer, report),
+        true => continuity
+            .begin(site, ledger, &options.at)
+            .and_then(|()| deliver_all(site, ledger, target, options, observer, report)),
         false => Ok(()),
     };
     if delivered.is_err() {

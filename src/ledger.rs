@@ -14,7 +14,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::lack::Lack;
-use crate::site::{Lock, Role, Site};
+use crate::site::{Lock, Role, Site, Turn};
 
 /// Marks a SQLite file as an airpouch ledger: "APch".
 const APPLICATION_ID: i32 = 0x4150_6368;
@@ -99,6 +99,24 @@ impl Ledger {
     /// SQLite refused.
     pub fn set_meta(&self, key: &str, value: &str) -> Result<()> {
         put_meta(&self.connection, key, value).map_err(|e| lost(&e))
+    }
+
+    /// How far the ledger has come with its site.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn turn(&self) -> Result<Turn> {
+        let identity = self.meta("identity")?.unwrap_or_default();
+        let count = self.meta("turns")?.and_then(|count| count.parse().ok()).unwrap_or(0);
+        Ok(Turn { identity, count, at: String::new() })
+    }
+
+    /// Notes how far it has come.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn set_turn(&self, count: u64) -> Result<()> {
+        self.set_meta("turns", &count.to_string())
     }
 
     fn set_up(&mut self, path: &Path, role: Role) -> Result<()> {

@@ -15,6 +15,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
 
+use crate::batch::name::partial;
 use crate::disk;
 use crate::error::{Error, Result, Stop, belongs_to_another};
 use crate::lack::Lack;
@@ -46,6 +47,20 @@ impl Role {
         }
     }
 }
+
+/// How far a site has come with its ledger.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Turn {
+    /// By what the ledger is known again.
+    pub identity: String,
+    /// How often work began or ended.
+    pub count: u64,
+    /// When it last did, for a person.
+    pub at: String,
+}
+
+/// The file in which a site notes its [`Turn`].
+const TURN: &str = "ledger.turn";
 
 /// Holds the site for one run; the kernel lets go of it however the run ends.
 #[derive(Debug)]
@@ -156,6 +171,44 @@ impl Site {
             }
         }
         Ok(())
+    }
+
+    /// How far the site has come, as it noted beside its ledger; none if it did not, or if that file is none of ours.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn turn(&self) -> Result<Option<Turn>> {
+        let left = self.root.join(partial(TURN));
+        match disk::remove_file(&left) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                return Err(Error::io("remove what a broken run left", &left, &e));
+            }
+            _ => {}
+        }
+        let Some(text) = Self::text_of(&self.root.join(TURN))? else { return Ok(None) };
+        let mut words = text.split_whitespace();
+        let read = (words.next(), words.next().and_then(|count| count.parse().ok()), words.next());
+        let (Some(identity), Some(count), Some(at)) = read else { return Ok(None) };
+        Ok(Some(Turn { identity: identity.to_owned(), count, at: at.to_owned() }))
+    }
+
+    /// Notes how far the site has come, durably.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn note_turn(&self, turn: &Turn) -> Result<()> {
+        let Turn { identity, count, at } = turn;
+        disk::write_over(&self.root, TURN, format!("{identity} {count} {at}\n").as_bytes())
+    }
+
+    /// Whether anything lies in the inbox.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn has_batches(&self) -> Result<bool> {
+        let inbox = self.inbox();
+        let mut entries = fs::read_dir(&inbox).map_err(|e| Error::io("read the inbox", &inbox, &e))?;
+        Ok(entries.next().is_some())
     }
 
     /// Takes the lock, or says at once that another run has it.

@@ -454,6 +454,42 @@ mod tests {
     }
 
     #[test]
+    fn number_33_back_is_late_and_34_back_is_unlinked() {
+        let h = history(80, "a");
+        let position = with(&[h[0].clone(), h[79].clone()]);
+        assert_eq!(position.standing(&h[80 - 33 - 1]), Standing::Late, "the last one of the history");
+        assert_eq!(position.standing(&h[80 - 34 - 1]), Standing::Unlinked);
+    }
+
+    #[test]
+    fn histories_that_differ_over_numbers_that_have_not_come_are_a_fork() {
+        let (a, b) = (history(11, "a"), history(11, "b"));
+        let position = with(&a[9..10]);
+        // Its link to number 10 holds; what it says of number 9 is not what 10 says.
+        let mut next = a[10].clone();
+        next.names[1] = b[8].sha256;
+        let fork = Standing::Fork { at: 9, known: a[8].sha256, other: b[8].sha256 };
+        assert_eq!(position.standing(&next), fork);
+        assert_eq!(position.standing(&a[10]), Standing::Next);
+    }
+
+    #[test]
+    fn lineage_follows_what_was_said_first_and_ends_at_the_limit() {
+        let id = |n: u8| StreamId::from_random([n; 16]);
+        let mut lineages = Lineages::default();
+        lineages.add(id(1), id(2));
+        lineages.add(id(1), id(3));
+        lineages.add(id(2), id(1));
+        assert_eq!(lineages.of(id(1), None), [id(1).uuid(), id(2).uuid()], "a circle ends");
+        assert_eq!(lineages.of(id(4), Some(id(1))), [4, 1, 2].map(|n| id(n).uuid()), "its own claim counts");
+        assert_eq!(lineages.of(id(1), Some(id(4))), [1, 2].map(|n| id(n).uuid()), "what is known goes before a claim");
+        let mut long = Lineages::default();
+        let of = |n: usize| StreamId::from_random([&[0; 8][..], &n.to_be_bytes()].concat().try_into().unwrap());
+        (0..2 * LINEAGE_MAX).for_each(|n| long.add(of(n), of(n + 1)));
+        assert_eq!(long.of(of(0), None).len(), LINEAGE_MAX + 1);
+    }
+
+    #[test]
     fn what_is_settled_is_missing_no_more() {
         let h = history(9, "a");
         let mut position = with(&[h[0].clone(), h[8].clone()]);

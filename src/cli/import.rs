@@ -68,6 +68,10 @@ pub struct Args {
     /// SINK is the same destination under another address
     #[arg(long)]
     same_destination: bool,
+    /// Go on with a ledger that is not the one this site worked with last, such as one from a backup: what lies in the
+    /// inbox and that ledger does not know is delivered again; an equal file that still lies in dir: is not doubled
+    #[arg(long)]
+    accept_ledger: bool,
     /// How long delivered batches stay in the inbox, such as 90d [default: 30d]
     #[arg(long, value_name = "TIME", env = "AIRPOUCH_KEEP")]
     keep: Option<String>,
@@ -145,6 +149,7 @@ fn options(args: &Args, set: &Settings, site: &Site, to: Destination, talk: &Tal
         policy,
         applicants: applicants_of(&args.applicant, args.unmapped.as_deref(), set)?,
         on_gap,
+        accept_ledger: args.accept_ledger,
         redeliver: args.redeliver,
         keep: settings::duration(args.keep.as_deref().or(set.keep.as_deref()).unwrap_or(KEEP))?,
         set_aside_quota: match &args.set_aside_quota {

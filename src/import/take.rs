@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 
 use super::ImportOptions;
+use super::continuity::Continuity;
 use crate::batch::manifest::{Manifest, Part};
 use crate::batch::{Checked, name};
 use crate::digest::Digest;
@@ -107,6 +108,7 @@ fn adopt(dir: PathBuf, ledger: &mut Ledger, store: &TrustStore) -> Result<()> {
 }
 
 /// Takes every batch that a trusted key signed. Returns the digests of those that were seen.
+#[allow(clippy::too_many_arguments, reason = "a step between two places, with the rules of the run")]
 pub fn take(
     site: &Site,
     ledger: &mut Ledger,
@@ -114,6 +116,7 @@ pub fn take(
     store: &TrustStore,
     options: &ImportOptions,
     observer: &dyn Observer,
+    continuity: &mut Continuity,
     report: &mut ImportReport,
 ) -> Result<BTreeSet<Digest>> {
     let medium = Medium::scan(medium, store.ids())?;
@@ -137,7 +140,7 @@ pub fn take(
             continue;
         }
         seen.insert(signed.sha256());
-        take_one(site, ledger, &medium, sighting, signed, options.redeliver, options.threads, observer, report)?;
+        take_one(site, ledger, &medium, sighting, signed, options, observer, continuity, report)?;
     }
     Ok(seen)
 }
@@ -179,16 +182,16 @@ fn take_one(
     medium: &Medium,
     sighting: &Sighting,
     signed: &Signed<Manifest>,
-    redeliver: bool,
-    threads: usize,
+    options: &ImportOptions,
     observer: &dyn Observer,
+    continuity: &mut Continuity,
     report: &mut ImportReport,
 ) -> Result<()> {
     let sha256 = signed.sha256();
     let row = ledger.standing_of(sha256)?;
     let known = row.as_ref().map(|r| r.state);
     // Delivered long ago and gone from the inbox: taken once more, if it is to be delivered once more.
-    let again = row.as_ref().filter(|r| redeliver && r.pruned && r.state == State::Delivered);
+    let again = row.as_ref().filter(|r| options.redeliver && r.pruned && r.state == State::Delivered);
     if again.is_none() && matches!(known, Some(State::Admitted | State::Delivered | State::Refused)) {
         report.replayed += 1;
         return Ok(());
@@ -205,11 +208,12 @@ fn take_one(
         report.findings.push(not_taken(signed, need, Lack::Room));
         return Ok(());
     }
+    continuity.begin(site, ledger, &options.at)?;
     disk::make_private_dir(&dir)?;
     observer.begin(&format!("taking batch {}", signed.sequence), need);
     let from = medium.shelf_of(sighting);
     let (mut whole, mut unfit) = (true, None);
-    let room = fetch_ahead(&from, &missing, threads, |part, fetched| {
+    let room = fetch_ahead(&from, &missing, options.threads, |part, fetched| {
         match fetched {
             Ok(checked) => match disk::write_new(&dir, part.name, checked.bytes()) {
                 Ok(()) => observer.advance(part.bytes),

@@ -237,3 +237,6 @@ impl Ledger {
 fn note_on_their_way(change: &Connection, destination: i64, number: Option<u64>) -> rusqlite::Result<()> {
     number.map_or(Ok(()), |number| put_meta(change, &format!("on_their_way_{destination}"), &number.to_string()))
 }
+
+#[cfg(test)]
+mod tests;

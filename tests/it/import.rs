@@ -231,7 +231,7 @@ fn an_ambiguous_beginning_of_a_digest_is_refused() {
     world.send(&[]).exits(0);
     world.import(&[]).exits(3);
     // Two digests that begin alike are made up in the ledger: nobody finds two in a test's time.
-    let twin = "sqlite3 importer/ledger.db \"INSERT INTO set_aside SELECT CAST(substr(sha256, 1, 30) || x'0000' AS BLOB), kind, code, what, place, batch, ordinal, name, connector, connector_name, applicant, reason, mtime FROM set_aside\"";
+    let twin = "sqlite3 importer/ledger.db \"INSERT INTO set_aside (sha256, kind, code, what, place, batch, ordinal, name, connector, connector_name, applicant, reason, mtime) SELECT CAST(substr(sha256, 1, 30) || x'0000' AS BLOB), kind, code, what, place, batch, ordinal, name, connector, connector_name, applicant, reason, mtime FROM set_aside\"";
     sh(&world, twin).exits(0);
     let name = files(&world.path("importer/quarantine"))[0].0[..64].to_owned();
     let release = |digest: &str| world.run(["quarantine", "release", digest, "--reason", "x", "--site", "importer"]);

@@ -13,6 +13,7 @@ mod by_hand;
 mod conformance;
 mod crash;
 mod destination;
+mod custody;
 mod exporter;
 mod hidden;
 mod importer;

@@ -175,6 +175,7 @@ fn options() -> ImportOptions {
         policy: Policy::default(),
         applicants: Applicants { map: BTreeMap::new(), default: Some("0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10".into()) },
         on_gap: OnGap::Deliver,
+        accept_ledger: false,
         redeliver: false,
         keep: 0,
         set_aside_quota: 1 << 20,
