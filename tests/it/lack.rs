@@ -127,7 +127,7 @@ fn carry_without_memory_to_read_back_does_not_blame_the_medium() {
     world.pack(&[]).exits(0);
     let run = limited(&world, "ulimit -v 120000", &["carry", "medium", "--site", "exporter"]).exits(1);
     run.says("cannot read the medium back: there is not enough memory").says_nothing_of("not to be trusted");
-    world.carry(&[]).exits(0).says("new: batch 1").says("SAFE TO REMOVE");
+    world.carry(&[]).exits(0).says("again: batch 1").says("SAFE TO REMOVE");
 }
 
 /// The program where no further thread can be had.
