@@ -75,6 +75,14 @@ impl Error {
         self.lack.is_some_and(Lack::is_of_the_place)
     }
 
+    /// The system refused to read a key, a secret or a setting: another one has to be named, unless the machine itself
+    /// lacks something.
+    pub fn setting(doing: &str, path: &Path, cause: &io::Error) -> Self {
+        let error = Self::io(doing, path, cause);
+        let stop = if error.lack.is_some() { Stop::Failed } else { Stop::Usage };
+        Self { stop, ..error }
+    }
+
     /// Says where.
     pub fn at(mut self, path: &Path) -> Self {
         self.place = Some(harmless_bytes(path.as_os_str().as_encoded_bytes()));

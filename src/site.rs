@@ -245,7 +245,7 @@ impl Site {
             _ => {}
         }
         let limit = crate::limits::SETTINGS_FILE_MAX;
-        let bytes = disk::read_bounded_following(path, limit).map_err(|e| Error::io("read", path, &e))?;
+        let bytes = disk::read_bounded_following(path, limit).map_err(|e| Error::setting("read", path, &e))?;
         if bytes.len() as u64 > limit {
             return Err(Error::usage(format!("is larger than {}", crate::text::size(limit))).at(path));
         }
@@ -253,13 +253,16 @@ impl Site {
     }
 }
 
-/// The files of a trust store: each `.pem` with its content, and `trust.toml` if it is there.
+/// The files of a trust store, and `trust.toml` if it is there.
 pub struct TrustFiles {
-    /// Name and content of each key file.
+    /// Name and content of each file that may hold a key.
     pub keys: Vec<(String, Vec<u8>)>,
     /// The text of `trust.toml`.
     pub rules: Option<String>,
 }
+
+/// The file in a trust store that says which key may sign what.
+const TRUST_TOML: &str = "trust.toml";
 
 /// Reads a trust directory. What cannot be read in it is left out: it cannot make anything trusted.
 ///
@@ -267,15 +270,12 @@ pub struct TrustFiles {
 /// The directory itself cannot be read.
 pub fn read_trust(dir: &Path) -> Result<TrustFiles> {
     let advice = "give the directory that holds the exporter's public keys, with --trust DIR";
-    let entries = fs::read_dir(dir).map_err(|e| match Error::io("read the trust store", dir, &e) {
-        lacking if lacking.lack.is_some() => lacking,
-        error => Error { stop: Stop::Usage, ..error }.advise(advice),
-    })?;
+    let entries = fs::read_dir(dir).map_err(|e| Error::setting("read the trust store", dir, &e).advise(advice))?;
     let mut keys = Vec::new();
     for entry in entries.flatten() {
         let path = entry.path();
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".pem") && path.is_file() {
+        if !name.starts_with('.') && name != TRUST_TOML && path.is_file() {
             let content = match disk::read_bounded_following(&path, crate::limits::SETTINGS_FILE_MAX) {
                 // A key that is not read for want of a descriptor would make a good batch false.
                 Err(e) if Lack::of(&e).is_some() => return Err(Error::io("read a key of the trust store", &path, &e)),
@@ -285,5 +285,5 @@ pub fn read_trust(dir: &Path) -> Result<TrustFiles> {
         }
     }
     keys.sort();
-    Ok(TrustFiles { keys, rules: Site::text_of(&dir.join("trust.toml"))? })
+    Ok(TrustFiles { keys, rules: Site::text_of(&dir.join(TRUST_TOML))? })
 }

@@ -24,7 +24,7 @@ use crate::digest::Digest;
 pub struct PublicKey(VerifyingKey);
 
 impl PublicKey {
-    /// Reads a PEM file that holds one SubjectPublicKeyInfo (RFC 8410).
+    /// Reads a file that holds one SubjectPublicKeyInfo (RFC 8410), in PEM or in DER.
     ///
     /// # Errors
     /// Any [`KeyError`] but those about passphrases; a private key is [`KeyError::IsPrivate`].
@@ -139,7 +139,7 @@ impl PrivateKey {
         Self(SigningKey::from_bytes(&seed))
     }
 
-    /// Reads a PEM file that holds one private key: PKCS#8 version 1 or 2 (RFC 5958, RFC 8410), as it is or
+    /// Reads a file that holds one private key, in PEM or in DER: PKCS#8 version 1 or 2 (RFC 5958, RFC 8410), as it is or
     /// encrypted with PBES2 (RFC 8018). A passphrase that is not needed is not used.
     ///
     /// # Errors
@@ -166,7 +166,7 @@ impl PrivateKey {
         }
     }
 
-    /// Whether reading this PEM file takes a passphrase.
+    /// Whether reading this file takes a passphrase.
     pub fn is_encrypted(text: &[u8]) -> bool {
         PemBlock::find(text).is_ok_and(|block| block.label == "ENCRYPTED PRIVATE KEY")
     }
@@ -323,7 +323,7 @@ impl PemBlock {
     fn find(text: &[u8]) -> Result<Self, KeyError> {
         let text = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text);
         let mut lines = text.split(|&byte| byte == b'\n' || byte == b'\r').map(<[u8]>::trim_ascii);
-        let label = lines.by_ref().find_map(label_of).ok_or(KeyError::NoPem)?;
+        let Some(label) = lines.by_ref().find_map(label_of) else { return Self::of_der(text) };
         let label = String::from_utf8(label.to_vec()).map_err(|_| KeyError::NoPem)?;
         let end = format!("-----END {label}-----");
         let mut body = Zeroizing::new(Vec::with_capacity(text.len()));
@@ -346,6 +346,22 @@ impl PemBlock {
             _ => Zeroizing::default(),
         };
         Ok(Self { label, der })
+    }
+
+    /// The block that a file in DER would be, by what it holds.
+    fn of_der(bytes: &[u8]) -> Result<Self, KeyError> {
+        let label = if SubjectPublicKeyInfoRef::from_der(bytes).is_ok() {
+            "PUBLIC KEY"
+        } else if PrivateKeyInfoRef::from_der(bytes).is_ok() {
+            "PRIVATE KEY"
+        } else if EncryptedPrivateKeyInfoRef::from_der(bytes).is_ok() {
+            "ENCRYPTED PRIVATE KEY"
+        } else if bytes.starts_with(b"ssh-") {
+            return Err(KeyError::Malformed("a key in the form of OpenSSH, not PEM".to_owned()));
+        } else {
+            return Err(KeyError::NoPem);
+        };
+        Ok(Self { label: label.to_owned(), der: Zeroizing::new(bytes.to_vec()) })
     }
 
     /// What to say of a block that is no key we could use.

@@ -9,7 +9,7 @@ use crate::text::harmless;
 use crate::trust::key::{KeyError, PrivateKey, PublicKey, is_published_test_key};
 use crate::trust::signature::{Authentic, NotAuthentic, SignatureFile, Unverified, key_id_in};
 
-/// The public keys that are trusted, and for what: the `*.pem` files of a folder and its `trust.toml`.
+/// The public keys that are trusted, and for what: the key files of a folder and its `trust.toml`.
 #[derive(Debug, Clone)]
 pub struct TrustStore {
     keys: BTreeMap<PublicKey, Entry>,
@@ -18,9 +18,10 @@ pub struct TrustStore {
 }
 
 impl TrustStore {
-    /// Makes the store of a folder's `*.pem` files, by name and content, and of its `trust.toml`.
+    /// Makes the store of a folder's files, by name and content, and of its `trust.toml`.
     ///
-    /// Without `trust.toml` every public key may sign anything, and files that are no usable public keys are
+    /// Without `trust.toml` every public key may sign anything whose file is named as keys are (`.pem`, `.pub`, `.der`,
+    /// in any case): whoever renames a key to `site-a.pem.old` has taken it out. Other files that are no usable public keys are
     /// [warnings](Self::warnings). With it, a key that is not listed signs nothing, and whatever is wrong
     /// with what is listed is an error. The published keys of the source tree's `keys/` are refused unless
     /// `test_keys`.
@@ -339,7 +340,16 @@ impl Entry {
     }
 }
 
-/// The `*.pem` files of the folder, read, in the order of their names.
+/// How the names of files end that hold keys.
+const KEY_NAMES: [&str; 3] = [".pem", ".pub", ".der"];
+
+/// Whether a file is named as keys are.
+fn is_named_as_a_key(file: &str) -> bool {
+    let name = file.to_ascii_lowercase();
+    KEY_NAMES.iter().any(|end| name.ends_with(end))
+}
+
+/// The files of the folder that may hold keys, read, in the order of their names.
 struct Folder {
     files: BTreeMap<String, Result<PublicKey, TrustError>>,
     warnings: Vec<String>,
@@ -350,6 +360,9 @@ impl Folder {
         let mut files = BTreeMap::new();
         let mut warnings = Vec::new();
         for (file, text) in keys {
+            if !is_named_as_a_key(&file) && !holds_a_key(&text) {
+                continue;
+            }
             let key = match PublicKey::from_pem(&text) {
                 Ok(key) if is_published_test_key(&key) && !test_keys => {
                     Err(TrustError::Published { file: file.clone() })
@@ -375,6 +388,9 @@ impl Folder {
         for (file, key) in &self.files {
             let name = harmless(file);
             match key {
+                Ok(_) if !is_named_as_a_key(file) => {
+                    self.warnings.push(format!("{name} holds a public key and is passed over: name it {name}.pem"));
+                }
                 Ok(key) => match keys.get(key) {
                     Some(first) => {
                         let first = harmless(&first.who);
@@ -515,6 +531,11 @@ fn is_test_key(text: &[u8]) -> bool {
     PrivateKey::from_pem(text, None).is_ok_and(|key| is_published_test_key(&key.public()))
 }
 
+/// Whether this is a key of either kind, good or not.
+fn holds_a_key(content: &[u8]) -> bool {
+    !matches!(PublicKey::from_pem(content), Err(KeyError::NoPem | KeyError::Malformed(_)))
+}
+
 fn reasons(why: &[String]) -> String {
     if why.is_empty() {
         return String::new();
@@ -613,6 +634,40 @@ mod tests {
         let toml = "[[key]]\nfile = \"a.pub.pem\"\n";
         let store = TrustStore::from_files(files, Some(toml), false).unwrap();
         assert_eq!(store.warnings().len(), 1);
+    }
+
+    /// The bytes within a PEM file.
+    fn der(pem: &[u8]) -> Vec<u8> {
+        use base64::Engine as _;
+        let text = std::str::from_utf8(pem).unwrap();
+        let body: String = text.lines().filter(|line| !line.starts_with("-----")).collect();
+        base64::engine::general_purpose::STANDARD.decode(body).unwrap()
+    }
+
+    #[test]
+    fn a_key_is_read_by_the_names_that_keys_have_and_named_by_others() {
+        let pem = |number| key(number).public().to_pem().into_bytes();
+        let spki = der(&pem(3));
+        let files = vec![
+            ("a.PEM".to_owned(), pem(1)),
+            ("b.pub".to_owned(), pem(2)),
+            ("c.der".to_owned(), spki.clone()),
+            ("d.txt".to_owned(), pem(4)),
+            ("e.pem.old".to_owned(), pem(5)),
+            ("README".to_owned(), b"who signs what".to_vec()),
+            ("id.pub".to_owned(), b"ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAA me".to_vec()),
+        ];
+        let store = TrustStore::from_files(files.clone(), None, false).unwrap();
+        let mut trusted: Vec<&str> = store.keys().map(|(_, who)| who).collect();
+        trusted.sort_unstable();
+        assert_eq!(trusted, ["a.PEM", "b.pub", "c.der"]);
+        let warnings = store.warnings().join("\n");
+        assert!(warnings.contains("d.txt holds a public key and is passed over: name it d.txt.pem"), "{warnings}");
+        assert!(warnings.contains("e.pem.old") && warnings.contains("form of OpenSSH"), "{warnings}");
+        assert!(!warnings.contains("README"), "{warnings}");
+        // Whoever lists a file by its name means it.
+        let toml = "[[key]]\nfile = \"d.txt\"\n";
+        assert_eq!(TrustStore::from_files(files, Some(toml), false).unwrap().who(&key(4).public()), "d.txt");
     }
 
     #[test]
