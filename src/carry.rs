@@ -25,6 +25,8 @@ use crate::trust::TrustStore;
 
 use plan::{Load, Plan, Planner};
 
+/// A carry of so many bytes says how fast the next one will be.
+const TELLING_BYTES: u64 = 64 << 20;
 /// What a first stick is guessed to write in a second.
 const GUESSED_BYTES_A_SECOND: u64 = 10 << 20;
 
@@ -76,7 +78,10 @@ pub fn carry(
     run.announce(ledger, &plan)?;
     run.place_new(plan.new)?;
     run.place_repeats(plan.repeats)?;
-    let promised = run.sync()?;
+    observer.begin("syncing the medium", 0);
+    let promised = run.sync();
+    observer.end();
+    let promised = promised?;
     let millis = started.elapsed().as_millis() as u64;
     run.read_back(&TrustStore::of_keys(&signers))?;
     if !promised {
@@ -149,14 +154,19 @@ impl Run<'_> {
 
     /// Says how much it will be and how long it may take, before it begins.
     fn announce(&self, ledger: &Ledger, plan: &Plan) -> Result<()> {
-        let bytes: u64 = plan.new.iter().map(|load| self.missing_bytes(load)).sum();
+        let bytes: u64 = plan.new.iter().flat_map(|load| self.missing_sizes(load)).sum();
         if bytes == 0 {
             return Ok(());
         }
-        let rate = ledger.last_carry()?.map_or(GUESSED_BYTES_A_SECOND, |c| c.bytes * 1000 / c.millis.max(1)).max(1);
-        let minutes = (bytes / rate).div_ceil(60).max(1);
-        let about = if minutes == 1 { "about a minute".to_owned() } else { format!("about {minutes} minutes") };
-        self.observer.say(&format!("{} to write, {about}", text::size(bytes)));
+        // What a few kilobytes took says nothing of many.
+        let last = ledger.last_carry()?.filter(|carry| carry.bytes >= TELLING_BYTES);
+        let rate = last.map_or(GUESSED_BYTES_A_SECOND, |c| c.bytes * 1000 / c.millis.max(1)).max(1);
+        let about = match bytes / rate {
+            0..5 => String::new(),
+            5..90 => format!(", about {} seconds", (bytes / rate).next_multiple_of(10)),
+            seconds => format!(", about {} minutes", seconds.div_ceil(60)),
+        };
+        self.observer.say(&format!("{} to write{about}", text::size(bytes)));
         Ok(())
     }
 

@@ -1,10 +1,13 @@
 //! check: looks at the destination before anything is sent there, and changes nothing on it.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use crate::envelope::{Connector, Scope};
-use crate::error::Result;
-use crate::import::decide::{Applicants, CONNECTOR_EXISTS, CONNECTOR_UNKNOWN};
+use crate::error::{Error, Result};
+use crate::import::applicants::Applicants;
+use crate::import::decide::{CONNECTOR_EXISTS, CONNECTOR_UNKNOWN};
+use crate::import::is_known_destination;
 use crate::ledger::Ledger;
 use crate::opencti::api::Registered;
 use crate::opencti::broker::{BrokerAddress, Topology, push_exchange};
@@ -40,11 +43,9 @@ pub fn check(
 ) -> Result<()> {
     let came = Came::of(ledger, options)?;
     fact(report, "destination", options.to.to_string());
+    report.findings.extend(other_destination(ledger, &options.to)?);
     match &options.to {
-        Destination::Directory(path) | Destination::Spool(path) => {
-            let is = if path.is_dir() { "is there" } else { "will be made, if its parent is there" };
-            fact(report, "directory", is.to_owned());
-        }
+        Destination::Directory(path) | Destination::Spool(path) => directory(path, report)?,
         Destination::Broker(address) => {
             let address = options.reach.overrides.over(address);
             let mut broker = broker(&address, None, options, observer, report)?;
@@ -73,13 +74,14 @@ pub fn check(
 /// What came here so far.
 struct Came {
     connectors: Vec<Connector>,
-    applicants: BTreeMap<Option<String>, u64>,
+    /// Applicants for whom there is no user here.
+    unmapped: BTreeMap<Option<String>, u64>,
 }
 
 impl Came {
     /// Of all batches in the ledger; the newest definition of each connector.
     fn of(ledger: Option<&Ledger>, options: &CheckOptions) -> Result<Self> {
-        let Some(ledger) = ledger else { return Ok(Self { connectors: Vec::new(), applicants: BTreeMap::new() }) };
+        let Some(ledger) = ledger else { return Ok(Self { connectors: Vec::new(), unmapped: BTreeMap::new() }) };
         let mut connectors = BTreeMap::new();
         for stream in ledger.incoming_streams()? {
             for came in ledger.came_connectors(stream)? {
@@ -89,8 +91,38 @@ impl Came {
                 connectors.insert(connector.id.clone(), connector);
             }
         }
-        Ok(Self { connectors: connectors.into_values().collect(), applicants: ledger.came_applicants()? })
+        let mut unmapped = ledger.came_applicants()?;
+        unmapped.retain(|id, _| !options.applicants.knows(id.as_deref()));
+        Ok(Self { connectors: connectors.into_values().collect(), unmapped })
     }
+}
+
+/// A site delivers to one destination: import stops before another one, until it is told what that means.
+fn other_destination(ledger: Option<&Ledger>, to: &Destination) -> Result<Option<Finding>> {
+    let Some(known) = ledger.map_or(Ok(None), Ledger::destination)? else { return Ok(None) };
+    if is_known_destination(&known, to) {
+        return Ok(None);
+    }
+    let known = Destination::shown(&known.kind, &known.address);
+    let what = format!("this site delivers to {known}; import would stop before it delivers to {to}");
+    Ok(Some(Finding::new(Weight::Incomplete, "other-destination", what).advise(
+        "another platform: `airpouch import --new-destination`; the same one elsewhere: `airpouch import --same-destination`",
+    )))
+}
+
+fn directory(path: &Path, report: &mut CheckReport) -> Result<()> {
+    let parent = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let is = if path.is_dir() {
+        "is there"
+    } else if path.exists() {
+        return Err(Error::failed("this is no directory").at(path).advise("name a directory, or one that can be made"));
+    } else if parent.is_dir() {
+        "will be made"
+    } else {
+        return Err(Error::failed("there is no directory to make it in").at(parent).advise("make that one first"));
+    };
+    fact(report, "directory", is.to_owned());
+    Ok(())
 }
 
 fn fact(report: &mut CheckReport, about: &'static str, is: String) {
@@ -218,24 +250,15 @@ fn queues(broker: &mut Broker<'_>, came: &Came, options: &CheckOptions, report: 
 }
 
 fn applicants(came: &Came, options: &CheckOptions, report: &mut CheckReport) {
-    report.findings.extend(options.applicants.strange());
-    let Applicants { map, default } = &options.applicants;
-    for (id, envelopes) in &came.applicants {
-        let mapped = id.as_ref().is_some_and(|id| map.contains_key(id));
-        if !mapped && default.is_none() {
-            let who = id.as_deref().map_or_else(|| "no applicant at all".to_owned(), harmless);
-            let what = format!("{who} is mapped to nobody here ({} named it)", count(*envelopes, "envelope"));
-            let finding = Finding::new(Weight::Incomplete, "applicant", what);
-            report.findings.push(finding.advise("airpouch applicants lists the lines for airpouch.toml"));
-        }
+    for (id, envelopes) in &came.unmapped {
+        let who = id.as_deref().map_or_else(|| "no applicant at all".to_owned(), harmless);
+        let what = format!("{who} is mapped to nobody here ({} named it)", count(*envelopes, "envelope"));
+        let finding = Finding::new(Weight::Incomplete, "applicant", what);
+        report.findings.push(finding.advise("airpouch applicants lists the lines for airpouch.toml"));
     }
-    let mapped: BTreeSet<&String> = map.values().chain(default).collect();
-    if !mapped.is_empty() {
-        let shown: Vec<String> = mapped.iter().map(|id| harmless(id)).collect();
-        fact(
-            report,
-            "applicants",
-            format!("envelopes go in the names of {}; compare with the users over there", shown.join(", ")),
-        );
+    let users: Vec<String> = options.applicants.users().iter().map(ToString::to_string).collect();
+    if !users.is_empty() {
+        let is = format!("envelopes go in the names of {}; compare with the users over there", users.join(", "));
+        fact(report, "applicants", is);
     }
 }

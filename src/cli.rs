@@ -1,8 +1,10 @@
 //! What was typed, what it means, what is said. The work is the library's.
 
 mod applicants;
+mod called;
 mod carry;
 mod check;
+mod completions;
 mod demo;
 mod drain;
 mod import;
@@ -20,7 +22,8 @@ mod verify;
 
 use airpouch::error::Result;
 use airpouch::report::ExitStatus;
-use clap::{Parser, Subcommand};
+use clap::builder::Resettable;
+use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
 use terminal::{Talk, status_of_error};
 
@@ -36,7 +39,8 @@ Exit status:
 Settings may also stand in airpouch.toml in the site (with _ for -, paths counted from
 the site) and in the environment (AIRPOUCH_ZONE for --zone). An option goes over the
 environment, the environment over the file. Orders for one run (--resend, --again, --redeliver,
---new-destination, --same-destination, --take-over, --json) are given as options only.";
+--new-destination, --same-destination, --new-zone, --take-over, --quiet, --json) are given as
+options only.";
 
 /// Carries OpenCTI knowledge across an air gap: signed, once, in order
 #[derive(Parser, Debug)]
@@ -61,18 +65,27 @@ enum Verb {
     Quarantine(quarantine::Args),
     Stream(stream::Args),
     Demo(demo::Args),
+    Completions(completions::Args),
 }
 
 /// Runs what the arguments ask for.
 pub fn run() -> ExitStatus {
-    let cli = Cli::parse();
-    let json = cli.verb.json();
-    let talk = Talk::new(json);
+    let mut command = without_empty_variables(Cli::command());
+    let matches = command.get_matches_mut();
+    let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
+    let talk = Talk::new(cli.verb.json(), cli.verb.quiet(), called::call(&command, &matches));
     let status = cli.verb.run(&talk).unwrap_or_else(|error| {
         talk.error(&error);
         status_of_error(&error)
     });
     talk.or_unsaid(status)
+}
+
+/// The command, which does not look at variables of the environment that are set to nothing.
+fn without_empty_variables(command: Command) -> Command {
+    let is_empty = |arg: &Arg| arg.get_env().is_some_and(|name| std::env::var_os(name).is_some_and(|v| v.is_empty()));
+    let command = command.mut_args(|arg| if is_empty(&arg) { arg.env(Resettable::Reset) } else { arg });
+    command.mut_subcommands(without_empty_variables)
 }
 
 impl Verb {
@@ -90,7 +103,15 @@ impl Verb {
             Self::Applicants(a) => a.json,
             Self::Quarantine(a) => a.json(),
             Self::Stream(a) => a.json(),
-            Self::Demo(_) => false,
+            Self::Demo(_) | Self::Completions(_) => false,
+        }
+    }
+
+    fn quiet(&self) -> bool {
+        match self {
+            Self::Pack(a) => a.quiet,
+            Self::Import(a) => a.quiet,
+            _ => false,
         }
     }
 
@@ -109,6 +130,7 @@ impl Verb {
             Self::Quarantine(args) => quarantine::run(&args, talk),
             Self::Stream(args) => stream::run(&args, talk),
             Self::Demo(args) => demo::run(&args, talk),
+            Self::Completions(args) => completions::run(&args, Cli::command(), talk),
         }
     }
 }

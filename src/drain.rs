@@ -156,7 +156,9 @@ impl Draining<'_> {
         }
         let (going, left): (Vec<_>, Vec<_>) = messages.into_iter().partition(|(_, id)| passed.contains(id));
         self.report.left += left.len() as u64;
+        self.gate.observer.begin_messages("draining", going.len() as u64);
         let drained = self.rounds(going, &connectors);
+        self.gate.observer.end();
         for (id, connector) in &connectors {
             if let Some(messages) = self.sent.get(id) {
                 let (id, name, messages) = (id.clone(), connector.name.clone(), *messages as u64);
@@ -202,7 +204,9 @@ impl Draining<'_> {
             let (blocked, open): (Vec<_>, Vec<_>) =
                 group.iter().cloned().partition(|(_, id)| self.gate.blocked.obstacle(id).is_some());
             left.extend(blocked);
+            let before = left.len();
             let sent = self.group(&open, is_alone, left);
+            self.gate.observer.advance(open.len().saturating_sub(left.len() - before) as u64);
             rest = behind;
             if sent.is_err() {
                 left.extend_from_slice(rest);

@@ -9,9 +9,11 @@
 //! or stays. *Deliver* gives groups to the sink, and the ledger records only what the sink settled.
 
 pub mod admit;
+pub mod applicants;
 mod continuity;
 pub mod decide;
 mod deliver;
+pub mod look;
 mod take;
 mod unpack;
 
@@ -26,6 +28,7 @@ use crate::error::{Error, Result};
 use crate::ledger::Ledger;
 use crate::ledger::delivered::{DestinationRow, IncomingRow, State};
 use crate::policy::Policy;
+use crate::report::call::Call;
 use crate::report::{DeliveredBatch, Finding, Head, ImportReport, Observer, Weight, head_code};
 use crate::shelf::PartFault;
 use crate::shelf::kept::KeptShelf;
@@ -41,8 +44,8 @@ use crate::text::{count, size};
 use crate::trust::TrustStore;
 use crate::verify::part_finding;
 
+use applicants::Applicants;
 use continuity::Continuity;
-use decide::Applicants;
 use deliver::Delivering;
 
 /// What to do about numbers that have not come.
@@ -95,6 +98,8 @@ pub struct ImportOptions {
     pub threads: usize,
     /// The time, for the record.
     pub at: String,
+    /// How this run was called, for the commands in reasons.
+    pub call: Call,
 }
 
 impl ImportOptions {
@@ -200,7 +205,7 @@ enum Target {
 /// A site delivers to one destination. Which one is known from the day when it was first reached.
 fn target(ledger: &Ledger, options: &ImportOptions) -> Result<Target> {
     let Some(known) = ledger.destination()? else { return Ok(Target::First) };
-    let same = known.is(&options.to) || is_one_directory(&known, &options.to);
+    let same = is_known_destination(&known, &options.to);
     match options.other_destination {
         OtherDestination::New if !same => Ok(Target::New),
         OtherDestination::Same if known.kind != options.to.kind() => Err(Error::usage(format!(
@@ -216,9 +221,14 @@ fn target(ledger: &Ledger, options: &ImportOptions) -> Result<Target> {
             options.to
         ))
         .advise(
-            "another platform: --new-destination, all again from the inbox; the same one elsewhere: --same-destination",
+            "another platform, all again from the inbox: `airpouch import --new-destination`; the same one elsewhere: `airpouch import --same-destination`",
         )),
     }
+}
+
+/// Whether a destination is the one that a site delivers to.
+pub fn is_known_destination(known: &DestinationRow, to: &Destination) -> bool {
+    known.is(to) || is_one_directory(known, to)
 }
 
 /// Whether two paths lead to one directory, such as `site/../in` and `in`.
@@ -462,9 +472,6 @@ fn deliver_all(
     if unsettled > 0 {
         let what = format!("the last run was cut off; {} may come a second time", count(unsettled, "envelope"));
         report.findings.push(Finding::new(Weight::Warning, "delivered-again", what));
-    }
-    if sink.examiner().maps_applicants() {
-        report.findings.extend(options.applicants.strange());
     }
     let mut delivering = Delivering::new(site, ledger, sink.as_mut(), destination.id, options, report);
     let delivered = deliver_each(&mut delivering, observer);

@@ -26,7 +26,7 @@ use crate::ledger::Ledger;
 use crate::ledger::packed::{Seen, Sight, StreamRow};
 use crate::limits::{BATCH_BYTES_MAX, VOLUME_UNPACKED_MAX};
 use crate::policy::{Objection, Policy, Verdict};
-use crate::report::{BatchLine, Finding, Observer, PackReport, Weight};
+use crate::report::{BatchLine, Event, Finding, Observer, PackReport, Weight};
 use crate::shelf::kept::KeptShelf;
 use crate::site::{Site, refuse_same};
 use crate::source::{self, Listing, SourceFile};
@@ -115,9 +115,11 @@ pub fn pack(
     // One directory has one name in the ledger, whatever path leads to it.
     let source = &source.canonicalize().unwrap_or_else(|_| source.to_owned());
     let stream = ledger.active_stream(&options.zone)?;
-    let (fresh, gone) = sort_out(ledger, stream.as_ref(), source, listing, report)?;
+    let Sorted { fresh, gone, passed_over } = sort_out(ledger, stream.as_ref(), source, listing, report)?;
+    let passed_over =
+        passed_over.iter().map(|(file, why)| Sight { file, content: Err(why.clone()) }).collect::<Vec<_>>();
     if fresh.is_empty() && !options.heartbeat {
-        ledger.remember_files(source, &[], &gone)?;
+        ledger.remember_files(source, &passed_over, &gone)?;
         return stream.map_or(Ok(()), |stream| again::tell_losses(ledger, &stream, source, report));
     }
     let stream = match stream {
@@ -136,7 +138,7 @@ pub fn pack(
         report,
         assembly: None,
         in_batch: HashSet::new(),
-        sights: Vec::new(),
+        sights: passed_over,
         sealed: 0,
         compressors,
     };
@@ -146,6 +148,16 @@ pub fn pack(
     again::tell_losses(ledger, &stream, source, report)
 }
 
+/// What a look into the source gave, held against what the ledger remembers of it.
+struct Sorted {
+    /// Files to read.
+    fresh: Vec<SourceFile>,
+    /// What is remembered and not there any more.
+    gone: Vec<Vec<u8>>,
+    /// What is newly passed over, with the reason.
+    passed_over: Vec<(SourceFile, String)>,
+}
+
 /// Parts what is unchanged from what is to be read; the latter in delivery order.
 fn sort_out(
     ledger: &Ledger,
@@ -153,7 +165,7 @@ fn sort_out(
     source: &Path,
     listing: Listing,
     report: &mut PackReport,
-) -> Result<(Vec<SourceFile>, Vec<Vec<u8>>)> {
+) -> Result<Sorted> {
     let mut seen = ledger.seen_files(stream, source)?;
     report.looked_at = listing.files.len() as u64;
     report.gone = listing.gone;
@@ -178,10 +190,24 @@ fn sort_out(
             _ => fresh.push(file),
         }
     }
+    let mut passed_over = Vec::new();
+    for (file, why) in listing.passed_over {
+        report.refused += 1;
+        match seen.remove(file.path.as_os_str().as_encoded_bytes()) {
+            Some((stamp, Seen::Refused)) if stamp == file.stamp => report.refused_before += 1,
+            _ => {
+                let place = text::harmless_bytes(file.path.as_os_str().as_encoded_bytes());
+                let what = format!("{why}, and passed over");
+                let finding = Finding::new(Weight::Incomplete, "not-a-file", what.clone()).at(place);
+                report.findings.push(finding.advise("put the file itself there, or pack the directory that has it"));
+                passed_over.push((file, what));
+            }
+        }
+    }
     fresh.sort_by(|a, b| {
         (a.stamp.mtime(), a.name.as_bytes(), &a.path).cmp(&(b.stamp.mtime(), b.name.as_bytes(), &b.path))
     });
-    Ok((fresh, seen.into_keys().collect()))
+    Ok(Sorted { fresh, gone: seen.into_keys().collect(), passed_over })
 }
 
 struct Run<'a, 'f> {
@@ -304,7 +330,9 @@ impl<'f> Run<'_, 'f> {
         self.sights.clear();
         self.sealed += 1;
         recover::sign_and_place(self.ledger, self.outbox, &self.stream, &manifest, &manifest.encode(), self.keys)?;
-        self.report.packed.push(batch_line(&manifest, sha256));
+        let packed = batch_line(&manifest, sha256);
+        self.observer.event(&Event::Packed(&packed));
+        self.report.packed.push(packed);
         Ok(())
     }
 }

@@ -1,5 +1,7 @@
 //! What a run found and did. One report a verb; what is printed, the JSON and the exit status all come from it.
 
+pub mod call;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -297,6 +299,10 @@ pub struct ImportReport {
     pub messages: u64,
     /// Objects that were passed over while bundles were taken apart, as OpenCTI's client does.
     pub incompatible: u64,
+    /// Envelopes with such objects.
+    pub incompatible_envelopes: u64,
+    /// The first of them.
+    pub incompatible_in: Vec<PassedOver>,
     /// Envelopes held in all.
     pub held_in_all: u64,
     /// Envelopes quarantined in all.
@@ -351,6 +357,35 @@ pub struct Fact {
     pub about: &'static str,
     /// How it is.
     pub is: String,
+}
+
+impl ImportReport {
+    /// Counts an envelope of which objects were passed over.
+    pub fn pass_over(&mut self, passed_over: PassedOver) {
+        if passed_over.objects == 0 {
+            return;
+        }
+        self.incompatible += passed_over.objects;
+        self.incompatible_envelopes += 1;
+        if self.incompatible_in.len() < TOLD_MAX {
+            self.incompatible_in.push(passed_over);
+        }
+    }
+}
+
+/// An envelope of which objects were passed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct PassedOver {
+    /// The stream that brought it.
+    pub stream: StreamId,
+    /// The number of its batch.
+    pub sequence: u64,
+    /// Its position there, from 1.
+    pub ordinal: usize,
+    /// Its name at the exporter.
+    pub name: String,
+    /// How many objects.
+    pub objects: u64,
 }
 
 /// A batch that was delivered.
@@ -439,6 +474,23 @@ pub trait Observer: Sync {
     fn end(&self);
     /// A word that cannot wait for the report.
     fn say(&self, line: &str);
+    /// Something is done that a person waits for, and durable.
+    fn event(&self, event: &Event<'_>);
+    /// A stage begins that will move so many messages, whatever their size.
+    fn begin_messages(&self, stage: &str, messages: u64);
+}
+
+/// What is told as soon as it is so, and not at the end of the run.
+#[derive(Debug)]
+pub enum Event<'a> {
+    /// A batch was sealed, signed and placed in the outbox.
+    Packed(&'a BatchLine),
+    /// A batch was taken into custody whole.
+    Taken(&'a BatchLine),
+    /// So many batches of the medium that are not delivered yet are in custody, and nothing else on it is needed.
+    InCustody(u64),
+    /// A batch was delivered.
+    Delivered(&'a DeliveredBatch),
 }
 
 /// An observer that is told and says nothing.
@@ -449,6 +501,8 @@ impl Observer for Silent {
     fn advance(&self, _: u64) {}
     fn end(&self) {}
     fn say(&self, _: &str) {}
+    fn event(&self, _: &Event<'_>) {}
+    fn begin_messages(&self, _: &str, _: u64) {}
 }
 
 #[cfg(test)]

@@ -17,7 +17,7 @@ use rustix::io::Errno;
 
 use crate::batch::name::partial;
 use crate::disk;
-use crate::error::{Error, Result, Stop, belongs_to_another};
+use crate::error::{Error, Result, belongs_to_another};
 use crate::lack::Lack;
 use crate::text;
 

@@ -64,6 +64,9 @@ impl Stamp {
 pub struct Listing {
     /// Files that may be envelopes, in no order.
     pub files: Vec<SourceFile>,
+    /// What is named as an envelope and is no regular file, and linked directories where those below are looked into. No
+    /// link is followed: it may lead anywhere.
+    pub passed_over: Vec<(SourceFile, &'static str)>,
     /// Directories and files that could not be looked at, with the system's reason.
     pub unreadable: Vec<(PathBuf, String)>,
     /// Files gone between listing and looking.
@@ -86,15 +89,18 @@ pub fn list(root: &Path, recursive: bool) -> Result<Listing> {
         match entry {
             Ok(entry) if entry.file_type().is_file() && entry.file_name().as_encoded_bytes().ends_with(b".json") => {
                 match entry.metadata() {
-                    Ok(metadata) => listing.files.push(SourceFile {
-                        path: entry.path().strip_prefix(root).unwrap_or(entry.path()).to_owned(),
-                        name: name_of(entry.file_name()),
-                        stamp: Stamp::of(&metadata),
-                    }),
+                    Ok(metadata) => listing.files.push(source_file(root, &entry, &metadata)),
                     Err(_) => listing.gone += 1,
                 }
             }
-            Ok(_) => {}
+            Ok(entry) => {
+                if let Some(why) = why_passed_over(&entry, recursive) {
+                    match entry.metadata() {
+                        Ok(metadata) => listing.passed_over.push((source_file(root, &entry, &metadata), why)),
+                        Err(_) => listing.gone += 1,
+                    }
+                }
+            }
             Err(e) => match e.io_error() {
                 Some(cause) if cause.kind() == io::ErrorKind::NotFound => listing.gone += 1,
                 Some(cause) if Lack::of(cause).is_some() => {
@@ -114,6 +120,28 @@ fn name_of(name: &OsStr) -> String {
     let end = (0..=NAME_MAX.min(name.len())).rev().find(|at| name.is_char_boundary(*at)).unwrap_or(0);
     name.truncate(end);
     name
+}
+
+fn source_file(root: &Path, entry: &walkdir::DirEntry, metadata: &Metadata) -> SourceFile {
+    SourceFile {
+        path: entry.path().strip_prefix(root).unwrap_or(entry.path()).to_owned(),
+        name: name_of(entry.file_name()),
+        stamp: Stamp::of(metadata),
+    }
+}
+
+/// Why a person might miss this in a batch: what it is, if it looks like input and is none.
+fn why_passed_over(entry: &walkdir::DirEntry, recursive: bool) -> Option<&'static str> {
+    let (kind, is_named) = (entry.file_type(), entry.file_name().as_encoded_bytes().ends_with(b".json"));
+    if kind.is_symlink() {
+        let leads_to_directory = || std::fs::metadata(entry.path()).is_ok_and(|metadata| metadata.is_dir());
+        return match is_named {
+            true => Some("is a link"),
+            false if recursive && leads_to_directory() => Some("is a linked directory"),
+            false => None,
+        };
+    }
+    (is_named && !kind.is_dir()).then_some("is no regular file")
 }
 
 /// What reading one file gave.

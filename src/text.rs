@@ -97,6 +97,25 @@ pub fn harmless_bytes(name: &[u8]) -> String {
     harmless(&String::from_utf8_lossy(name))
 }
 
+/// A word as a POSIX shell reads it back, without anything that could act on a terminal.
+pub fn shell_word(text: &str) -> String {
+    let plain = |b: u8| b.is_ascii_alphanumeric() || b"_-./:=@%+,".contains(&b);
+    if !text.is_empty() && text.bytes().all(plain) {
+        return text.to_owned();
+    }
+    let mut out = String::from("'");
+    for c in text.chars() {
+        match c {
+            '\'' => out.push_str("'\\''"),
+            // Such a name cannot be pasted; it is at least not let loose.
+            c if c.is_control() || is_invisible(c) => out.push('?'),
+            c => out.push(c),
+        }
+    }
+    out.push('\'');
+    out
+}
+
 /// A size as people write it: `713 bytes`, `1.2 KiB`, `256 MiB`.
 pub fn size(bytes: u64) -> String {
     const UNITS: [&str; 5] = ["KiB", "MiB", "GiB", "TiB", "PiB"];
@@ -266,6 +285,16 @@ mod tests {
         let long = "x".repeat(5000);
         assert_eq!(quoted_toml(&long).len(), 5002);
         assert_eq!(visible(&long).len(), 5000);
+    }
+
+    #[test]
+    fn word_is_quoted_as_a_shell_reads_it() {
+        assert_eq!(shell_word("/srv/site-a"), "/srv/site-a");
+        assert_eq!(shell_word("opencti+https://cti.example:443"), "opencti+https://cti.example:443");
+        assert_eq!(shell_word("my site"), "'my site'");
+        assert_eq!(shell_word("it's $HOME; rm"), "'it'\\''s $HOME; rm'");
+        assert_eq!(shell_word(""), "''");
+        assert_eq!(shell_word("a\x1b[2Jb\u{202e}"), "'a?[2Jb?'");
     }
 
     #[test]

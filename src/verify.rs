@@ -1,9 +1,11 @@
 //! verify: does what lies on this medium hold? No site, no ledger; works on any machine with the public keys.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 use std::path::Path;
 use std::sync::Mutex;
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use crate::batch::index::Index;
@@ -29,6 +31,8 @@ pub struct VerifyOptions {
     pub policy: Option<Policy>,
     /// Processors to use.
     pub threads: usize,
+    /// Seconds since 1970, to compare with when batches say they were made.
+    pub now: i64,
 }
 
 /// Verifies every batch on a medium.
@@ -48,12 +52,15 @@ pub fn verify(
     let mut lineages = Lineages::default();
     signed.iter().filter_map(|(_, s)| succession(s)).for_each(|(stream, before)| lineages.add(stream, before));
     let mut batch_files = 0;
+    report.findings.extend(zone_findings(&signed, options.zone.as_deref()));
     for (sighting, signed) in &signed {
         batch_files += 1 + signed.signers().len() as u64 + signed.parts().count() as u64;
+        if options.zone.as_ref().is_some_and(|zone| *zone != signed.zone) {
+            continue;
+        }
         let streams = lineages.of(signed.stream, None);
-        let objection = zone_finding(signed, options.zone.as_deref(), &sighting.place)
-            .or_else(|| allowed_finding(signed, &streams, store, &sighting.place));
-        match objection {
+        report.findings.extend(made_finding(signed, options.now, &sighting.place));
+        match allowed_finding(signed, &streams, store, &sighting.place) {
             Some(finding) => report.findings.push(finding),
             None => verify_one(&medium, sighting, signed, store, options, observer, &mut report)?,
         }
@@ -274,6 +281,50 @@ pub fn zone_finding(manifest: &Manifest, zone: Option<&str>, place: &str) -> Opt
         Finding::new(Weight::Incomplete, "wrong-zone", what)
             .at(place)
             .advise("take it to its own zone; here it was left as it is"),
+    )
+}
+
+/// The batches on a medium that are meant for other zones, a finding for each zone. Beside batches for this zone that is
+/// a note: a medium may go from zone to zone, and each takes its own.
+pub fn zone_findings(signed: &[(Sighting, Signed<Manifest>)], zone: Option<&str>) -> Vec<Finding> {
+    let Some(here) = zone else { return Vec::new() };
+    let mut foreign: BTreeMap<&str, Vec<&(Sighting, Signed<Manifest>)>> = BTreeMap::new();
+    for one in signed.iter().filter(|(_, signed)| signed.zone != here) {
+        foreign.entry(&one.1.zone).or_default().push(one);
+    }
+    let ours = signed.iter().any(|(_, signed)| signed.zone == here);
+    let finding = |(_, batches): (&str, Vec<&(Sighting, Signed<Manifest>)>)| {
+        let (sighting, first) = batches[0];
+        let mut finding = zone_finding(first, Some(here), &sighting.place)?;
+        if batches.len() > 1 {
+            let number = count(batches.len() as u64, "batch");
+            finding.what = format!("{number} are meant for zone {}; this is zone {here}", first.zone);
+        }
+        if ours {
+            finding.weight = Weight::Note;
+        }
+        Some(finding)
+    };
+    foreign.into_iter().filter_map(finding).collect()
+}
+
+/// A batch that says it was made far from now: at one of the two sides the clock is wrong. Nothing else depends on it.
+pub fn made_finding(manifest: &Manifest, now: i64, place: &str) -> Option<Finding> {
+    /// Clocks differ, and so do time zones that somebody typed in.
+    const AHEAD: i64 = 86_400;
+    /// Older batches are sent again now and then; ten years say that a clock began anew.
+    const BEHIND: i64 = 10 * 365 * 86_400;
+    let made = OffsetDateTime::parse(&manifest.created, &Rfc3339).ok()?.unix_timestamp();
+    let how = match made - now {
+        ahead if ahead > AHEAD => "in the future",
+        behind if behind < -BEHIND => "more than ten years ago",
+        _ => return None,
+    };
+    let what = format!("batch {} says that it was made {how}: {}", manifest.sequence, manifest.created);
+    Some(
+        Finding::new(Weight::Note, "made-date", what)
+            .at(place)
+            .advise("compare the clocks of both sides; order and freshness do not depend on them"),
     )
 }
 

@@ -134,8 +134,13 @@ impl Run<'_> {
 
     /// Bytes of the batch's files that are not on the medium yet, in whole clusters.
     pub(super) fn missing_bytes(&self, load: &Load) -> u64 {
+        self.missing_sizes(load).map(|size| size.div_ceil(CLUSTER_BYTES) * CLUSTER_BYTES).sum()
+    }
+
+    /// Bytes of each of the batch's files that are not on the medium yet.
+    pub(super) fn missing_sizes(&self, load: &Load) -> impl Iterator<Item = u64> {
         let missing = load.files.iter().filter(|(name, _)| self.medium.join(name).symlink_metadata().is_err());
-        missing.map(|(_, size)| size.div_ceil(CLUSTER_BYTES) * CLUSTER_BYTES).sum()
+        missing.map(|(_, size)| *size)
     }
 
     /// Copies what is not there; equal files are skipped, other bytes under a final name are an error. Of a batch that

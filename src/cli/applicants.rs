@@ -5,14 +5,13 @@ use std::path::{Path, PathBuf};
 
 use airpouch::disk;
 use airpouch::error::{Error, Result};
-use airpouch::import::decide::is_user_id;
+use airpouch::import::applicants::UserId;
 use airpouch::ledger::Ledger;
 use airpouch::report::ExitStatus;
 use airpouch::site::Site;
 use airpouch::text::{count, harmless, quoted_toml, visible};
 
-use super::import::parse_mapping;
-use super::settings::{self, Settings};
+use super::settings::{self, Settings, parse_mapping};
 use super::terminal::Talk;
 
 /// List applicants of the other side that are mapped to nobody here
@@ -41,9 +40,10 @@ pub struct Args {
 
 pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
+    let set = settings::load(&site)?;
     let waiting = waiting(&Ledger::look(&site)?)?;
     if args.write {
-        return write(args, &site, &waiting, talk);
+        return write(args, &site, &set, &waiting, talk);
     }
     if waiting.is_empty() {
         talk.note("no envelope waits for an applicant");
@@ -51,16 +51,27 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     for line in lines_to_paste(&waiting) {
         talk.result(&line);
     }
-    let set = settings::load(&site)?;
-    if !set.applicants.is_empty() {
+    let everywhere = everywhere(&set)?;
+    if !everywhere.is_empty() {
         talk.note("the stock diode-import connector maps by itself; give it the same map:");
-        let pairs: Vec<String> = set.applicants.iter().map(|(from, to)| format!("{from}:{to}")).collect();
+        let pairs: Vec<String> = everywhere.iter().map(|(from, to)| format!("{from}:{to}")).collect();
         talk.note(&format!("DIODE_IMPORT_APPLICANT_MAPPINGS={}", visible(&pairs.join(","))));
     }
     let list: Vec<_> =
         waiting.iter().map(|(id, envelopes)| serde_json::json!({"id": id, "envelopes": envelopes})).collect();
     talk.json("applicants", ExitStatus::Done, &serde_json::json!({"unmapped": list}));
     Ok(ExitStatus::Done)
+}
+
+/// What airpouch.toml maps for all streams, by the applicant's id in lower case.
+fn everywhere(set: &Settings) -> Result<BTreeMap<String, UserId>> {
+    let mappings = set.mappings()?.into_iter().filter(|mapping| mapping.stream.is_none());
+    Ok(mappings.map(|mapping| (lower(&mapping.from), mapping.to)).collect())
+}
+
+/// Ids are compared without regard to case.
+fn lower(id: &str) -> String {
+    id.trim().to_ascii_lowercase()
 }
 
 fn waiting(ledger: &Ledger) -> Result<Vec<(Option<String>, u64)>> {
@@ -87,20 +98,22 @@ pub fn lines_to_paste(waiting: &[(Option<String>, u64)]) -> Vec<String> {
     lines
 }
 
-fn write(args: &Args, site: &Site, waiting: &[(Option<String>, u64)], talk: &Talk) -> Result<ExitStatus> {
+fn write(
+    args: &Args,
+    site: &Site,
+    set: &Settings,
+    waiting: &[(Option<String>, u64)],
+    talk: &Talk,
+) -> Result<ExitStatus> {
     let path = site.settings();
     let mut mapped = BTreeMap::new();
     for text in &args.applicant {
-        mapped.extend(parse_mapping(text)?);
-    }
-    if let Some((_, to)) = mapped.iter().find(|(_, to)| !is_user_id(to)) {
-        return Err(Error::usage(format!("{} is no id of a user of OpenCTI", harmless(to)))
-            .advise("write the user's id: a UUID, it stands on that user's page in OpenCTI"));
+        mapped.extend(parse_mapping(text)?.into_iter().map(|(from, to)| (lower(&from), to)));
     }
     let text = Site::text_of(&path)?.unwrap_or_default();
-    let set = settings::load(site)?;
-    let new = not_mapped_yet(&mapped, &set, &path)?;
-    let comments = comments(waiting, &mapped, &set, &text);
+    let there = everywhere(set)?;
+    let new = not_mapped_yet(&mapped, &there, &path)?;
+    let comments = comments(waiting, &mapped, &there, &text);
     let lines = new.iter().map(|(from, to)| format!("{} = {}", quoted_toml(from), quoted_toml(to)));
     let lines: Vec<String> = lines.chain(comments.iter().cloned()).collect();
     if lines.is_empty() {
@@ -110,36 +123,37 @@ fn write(args: &Args, site: &Site, waiting: &[(Option<String>, u64)], talk: &Tal
     }
     let advice = "write these lines below [applicants] by hand: airpouch applicants prints them";
     let refused = |what: String| Error::usage(what).at(&path).advise(advice);
-    let text = edit::with_mappings(&text, &new, &comments)
+    let added = new.iter().map(|(from, to)| (from.as_str(), to.as_str())).collect();
+    let text = edit::with_mappings(&text, &added, &comments)
         .map_err(|what| refused(format!("nothing was written: {}", harmless(&what))))?;
     // Import has to understand it, or nothing is replaced.
-    let read = settings::of_text(&text, site)?;
-    if !new.iter().all(|(from, to)| read.applicants.get(*from).is_some_and(|there| there == to)) {
+    let read = everywhere(&settings::of_text(&text, site)?)?;
+    if !new.keys().all(|from| read.get(from) == mapped.get(from)) {
         return Err(refused("nothing was written: the mappings cannot be added to this file".to_owned()));
     }
     disk::replace(&path, text.as_bytes())?;
     lines.iter().for_each(|l| talk.result(l));
-    talk.note(&format!("written to {}; then: airpouch import", path.display()));
+    talk.note(&talk.complete(&format!("written to {}; then: airpouch import", path.display())));
     talk.json("applicants", ExitStatus::Done, &serde_json::json!({"written": lines}));
     Ok(ExitStatus::Done)
 }
 
 /// The mappings that the file does not have.
-fn not_mapped_yet<'a>(
-    mapped: &'a BTreeMap<String, String>,
-    set: &Settings,
+fn not_mapped_yet(
+    mapped: &BTreeMap<String, UserId>,
+    there: &BTreeMap<String, UserId>,
     path: &Path,
-) -> Result<BTreeMap<&'a str, &'a str>> {
+) -> Result<BTreeMap<String, String>> {
     let mut new = BTreeMap::new();
     for (from, to) in mapped {
-        match set.applicants.get(from) {
+        match there.get(from) {
             Some(there) if there == to => {}
             Some(there) => {
-                return Err(Error::usage(format!("{} is mapped to {} already", harmless(from), harmless(there)))
+                return Err(Error::usage(format!("{} is mapped to {there} already", harmless(from)))
                     .at(path)
                     .advise("change that line by hand"));
             }
-            None => drop(new.insert(from.as_str(), to.as_str())),
+            None => drop(new.insert(from.clone(), to.to_string())),
         }
     }
     Ok(new)
@@ -148,13 +162,13 @@ fn not_mapped_yet<'a>(
 /// A line for each applicant that waits and is mapped neither here nor there, unless the file has it.
 fn comments(
     waiting: &[(Option<String>, u64)],
-    mapped: &BTreeMap<String, String>,
-    set: &Settings,
+    mapped: &BTreeMap<String, UserId>,
+    there: &BTreeMap<String, UserId>,
     text: &str,
 ) -> Vec<String> {
     let mut lines = Vec::new();
     for (id, envelopes) in waiting.iter().filter_map(|(id, n)| Some((id.as_ref()?, *n))) {
-        let is_mapped = mapped.contains_key(id) || set.applicants.contains_key(id);
+        let is_mapped = mapped.contains_key(&lower(id)) || there.contains_key(&lower(id));
         let line = format!("# {} =", quoted_toml(id));
         if !is_mapped && !text.contains(&line) {
             lines.push(format!("{line} \"ID OF THE USER HERE\"    # {}", count(envelopes, "envelope")));

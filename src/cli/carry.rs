@@ -82,7 +82,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
             .advise("name it with --site DIR, or pack first"));
     }
     let (mut ledger, _) = Ledger::open(&site, Role::Exporter)?;
-    let zone = settings::exporter_zone(args.zone.as_deref(), &set, &ledger)?;
+    let zone = settings::exporter_zone(args.zone.as_deref(), &set, &ledger, false)?;
     let threads = settings::threads(args.threads, &set)?;
     let mut report = CarryReport::default();
     let ended = carry_to(&site, &mut ledger, &medium, zone, &args.carry, &set, threads, talk, &mut report);

@@ -5,7 +5,7 @@ use airpouch::error::Result;
 use airpouch::ledger::Ledger;
 use airpouch::report::{CheckReport, ExitStatus, fold, status_of};
 
-use super::import::applicants_of;
+use super::import::read_settings;
 use super::terminal::Talk;
 use super::{reach, settings};
 
@@ -41,11 +41,12 @@ pub struct Args {
 pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
     let set = settings::load(&site)?;
+    read_settings(&set, &site, talk)?;
     let options = CheckOptions {
         to: settings::destination(args.to.as_ref(), &set)?,
         reach: args.reach.reach(&set, talk)?,
         connectors: settings::connectors(&set)?,
-        applicants: applicants_of(&args.applicant, args.unmapped.as_deref(), &set)?,
+        applicants: settings::applicants(&args.applicant, args.unmapped.as_deref(), &set, &site)?,
     };
     let ledger = if site.exists() { Some(Ledger::look(&site)?) } else { None };
     let mut report = CheckReport::default();

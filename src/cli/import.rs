@@ -1,16 +1,14 @@
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use airpouch::error::{Error, Result};
-use airpouch::import::decide::Applicants;
 use airpouch::import::{ImportOptions, OnGap, OtherDestination, import};
 use airpouch::ledger::Ledger;
 use airpouch::limits::SET_ASIDE_QUOTA;
 use airpouch::policy::Policy;
-use airpouch::report::{ExitStatus, ImportReport, Outcome, fold, status_of};
+use airpouch::report::{ExitStatus, ImportReport, fold, status_of};
 use airpouch::sink::Destination;
 use airpouch::site::{Role, Site};
-use airpouch::text::{count, grouped, harmless, parse_size, size};
+use airpouch::text::{count, grouped, harmless, parse_size};
 use clap::builder::BoolishValueParser;
 
 use super::settings::{self, Amount, Settings};
@@ -85,6 +83,9 @@ pub struct Args {
     /// Trust keys that are published with airpouch's sources; for tests only
     #[arg(long, env = "AIRPOUCH_TEST_KEYS", value_parser = BoolishValueParser::new())]
     test_keys: bool,
+    /// Say only what a person has to look at: for cron, which sends a mail for each word
+    #[arg(short, long)]
+    pub quiet: bool,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
@@ -116,25 +117,51 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     Ok(talk.end_of("import", status_of(&report.findings), &report, ended))
 }
 
+/// Reads all that import would read from the site, so that a check refuses what import would refuse.
+pub fn read_settings(set: &Settings, site: &Site, talk: &Talk) -> Result<()> {
+    policy(None, set, site)?;
+    on_gap(None, set)?;
+    keep(None, set)?;
+    quota(None, set)?;
+    settings::zone(None, set)?;
+    settings::threads(None, set)?;
+    // import may name another one; what the site has is read.
+    let trust = set.trust.clone().or_else(|| Some(site.trust()).filter(|dir| dir.exists()));
+    trust.map(|dir| keys::trust_store(&dir, set.test_keys.unwrap_or(false), talk)).transpose()?;
+    Ok(())
+}
+
+fn policy(named: Option<&Path>, set: &Settings, site: &Site) -> Result<Policy> {
+    if let Some(path) = named.or(set.policy.as_deref()) {
+        return policy_file(path);
+    }
+    match Site::text_of(&site.policy())? {
+        Some(text) => Policy::from_toml(&text).map_err(|e| Error::usage(e).at(&site.policy())),
+        None => Ok(Policy::default()),
+    }
+}
+
+fn on_gap(named: Option<&str>, set: &Settings) -> Result<OnGap> {
+    match named.or(set.on_gap.as_deref()) {
+        None | Some("deliver") => Ok(OnGap::Deliver),
+        Some("hold") => Ok(OnGap::Hold),
+        Some(other) => Err(Error::usage(format!("{:?} is no rule for a gap", harmless(other)))
+            .advise("on_gap is \"deliver\" or \"hold\"")),
+    }
+}
+
+fn keep(named: Option<&str>, set: &Settings) -> Result<u64> {
+    settings::duration(named.or(set.keep.as_deref()).unwrap_or(KEEP))
+}
+
+fn quota(named: Option<&str>, set: &Settings) -> Result<u64> {
+    match named {
+        Some(text) => parse_size(text).map_err(Error::usage),
+        None => set.set_aside_quota.as_ref().map_or(Ok(SET_ASIDE_QUOTA), Amount::bytes),
+    }
+}
+
 fn options(args: &Args, set: &Settings, site: &Site, to: Destination, talk: &Talk) -> Result<ImportOptions> {
-    let policy = match &args.policy {
-        Some(path) => policy_file(path)?,
-        None => match &set.policy {
-            Some(path) => policy_file(path)?,
-            None => match Site::text_of(&site.policy())? {
-                Some(text) => Policy::from_toml(&text).map_err(|e| Error::usage(e).at(&site.policy()))?,
-                None => Policy::default(),
-            },
-        },
-    };
-    let on_gap = match args.on_gap.as_deref().or(set.on_gap.as_deref()) {
-        None | Some("deliver") => OnGap::Deliver,
-        Some("hold") => OnGap::Hold,
-        Some(other) => {
-            return Err(Error::usage(format!("{:?} is no rule for a gap", harmless(other)))
-                .advise("on_gap is \"deliver\" or \"hold\""));
-        }
-    };
     let other_destination = match (args.new_destination, args.same_destination) {
         (true, _) => OtherDestination::New,
         (_, true) => OtherDestination::Same,
@@ -146,81 +173,33 @@ fn options(args: &Args, set: &Settings, site: &Site, to: Destination, talk: &Tal
         reach: args.reach.reach(set, talk)?,
         connectors: settings::connectors(set)?,
         other_destination,
-        policy,
-        applicants: applicants_of(&args.applicant, args.unmapped.as_deref(), set)?,
-        on_gap,
+        policy: policy(args.policy.as_deref(), set, site)?,
+        applicants: settings::applicants(&args.applicant, args.unmapped.as_deref(), set, site)?,
+        on_gap: on_gap(args.on_gap.as_deref(), set)?,
         accept_ledger: args.accept_ledger,
         redeliver: args.redeliver,
-        keep: settings::duration(args.keep.as_deref().or(set.keep.as_deref()).unwrap_or(KEEP))?,
-        set_aside_quota: match &args.set_aside_quota {
-            Some(text) => parse_size(text).map_err(Error::usage)?,
-            None => set.set_aside_quota.as_ref().map_or(Ok(SET_ASIDE_QUOTA), Amount::bytes)?,
-        },
+        keep: keep(args.keep.as_deref(), set)?,
+        set_aside_quota: quota(args.set_aside_quota.as_deref(), set)?,
         threads: settings::threads(args.threads, set)?,
         at: settings::timestamp()?,
+        call: talk.call(),
     })
 }
 
-pub fn applicants_of(named: &[String], unmapped: Option<&str>, set: &Settings) -> Result<Applicants> {
-    let mut map: BTreeMap<String, String> = set.applicants.clone();
-    for text in named {
-        map.extend(parse_mapping(text)?);
+fn say_passed_over(report: &ImportReport, talk: &Talk) {
+    /// Envelopes that are named; the report has some more.
+    const SHOWN: usize = 5;
+    for p in report.incompatible_in.iter().take(SHOWN) {
+        let command = talk.complete(&format!("airpouch split {}:{}:{}", p.stream, p.sequence, p.ordinal));
+        talk.result(&format!("  {} in {}: {command}", grouped(p.objects), harmless(&p.name)));
     }
-    if let Some((from, _)) = map.iter().find(|(from, to)| from.trim().is_empty() || to.trim().is_empty()) {
-        return Err(Error::usage(format!("the applicant {:?} is mapped to nobody", harmless(from)))
-            .advise("give both ids, or leave the line out"));
+    let more = report.incompatible_envelopes.saturating_sub(SHOWN as u64);
+    if more > 0 {
+        talk.result(&format!("  and {} with such objects", count(more, "more envelope")));
     }
-    let default = match unmapped.or(set.unmapped.as_deref()) {
-        None | Some("hold") => None,
-        Some(rule) => match rule.strip_prefix("default=").map(str::trim).filter(|id| !id.is_empty()) {
-            Some(id) => Some(id.to_owned()),
-            None => {
-                return Err(Error::usage(format!("{:?} is no rule for unmapped applicants", harmless(rule)))
-                    .advise("--unmapped hold, or --unmapped default=ID"));
-            }
-        },
-    };
-    let map: BTreeMap<_, _> =
-        map.into_iter().map(|(from, to)| (from.trim().to_owned(), to.trim().to_owned())).collect();
-    if let Some(to) = map.values().chain(&default).find(|to| !to.bytes().all(|b| b.is_ascii_graphic())) {
-        return Err(Error::usage(format!("{:?} is no id of an OpenCTI user", harmless(to))).advise(
-            "open the user in OpenCTI: its id stands in the address, such as 0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10",
-        ));
-    }
-    Ok(Applicants { map, default })
-}
-
-/// `FROM=TO`, or OpenCTI's `FROM:TO,FROM:TO`.
-pub fn parse_mapping(text: &str) -> Result<Vec<(String, String)>> {
-    let wrong =
-        || Error::usage(format!("{:?} maps no applicant", harmless(text))).advise("write FROM=TO, or FROM:TO,FROM:TO");
-    let mut pairs = Vec::new();
-    for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
-        let (from, to) = part.split_once('=').or_else(|| part.split_once(':')).ok_or_else(wrong)?;
-        let (from, to) = (from.trim(), to.trim());
-        if from.is_empty() || to.is_empty() || to.contains([':', '=']) {
-            return Err(wrong());
-        }
-        pairs.push((from.to_owned(), to.to_owned()));
-    }
-    if pairs.is_empty() { Err(wrong()) } else { Ok(pairs) }
 }
 
 fn say(report: &ImportReport, options: &ImportOptions, talk: &Talk) {
-    for batch in &report.taken {
-        talk.result(&format!(
-            "taken batch {} of stream {}: {}, {}",
-            batch.sequence,
-            batch.stream,
-            count(batch.envelopes, "envelope"),
-            size(batch.bytes)
-        ));
-    }
-    for done in &report.delivered_batches {
-        let late = if done.late { ", late" } else { "" };
-        let (batch, outcome) = (&done.batch, outcome(&done.outcome));
-        talk.result(&format!("batch {}{late}, {}: {outcome}", batch.sequence, count(batch.envelopes, "envelope")));
-    }
     let total = report.outcome;
     let news =
         total.delivered + total.held + total.quarantined + total.empty > 0 || !report.delivered_batches.is_empty();
@@ -236,7 +215,8 @@ fn say(report: &ImportReport, options: &ImportOptions, talk: &Talk) {
         talk.result(&format!("delivered {envelopes}{before}{messages} to {}", options.to));
         if report.incompatible > 0 {
             let objects = count(report.incompatible, "incompatible object");
-            talk.result(&format!("passed over {objects}, as OpenCTI's client does; airpouch split FILE says why"));
+            talk.result(&format!("passed over {objects}, as OpenCTI's client does; these commands say why:"));
+            say_passed_over(report, talk);
         }
         for head in &report.heads {
             let (code, sequence) = (&head.code, head.sequence);
@@ -254,18 +234,4 @@ fn say(report: &ImportReport, options: &ImportOptions, talk: &Talk) {
     if !news && report.findings.is_empty() && talk.is_terminal() {
         talk.note("nothing to do");
     }
-}
-
-/// What became of a batch's envelopes, the zeros left out.
-fn outcome(outcome: &Outcome) -> String {
-    let parts = [
-        (outcome.delivered, "delivered"),
-        (outcome.already_delivered, "delivered before"),
-        (outcome.empty, "with nothing to deliver"),
-        (outcome.held, "held"),
-        (outcome.quarantined, "quarantined"),
-    ];
-    let told: Vec<String> =
-        parts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{} {word}", grouped(*n))).collect();
-    if told.is_empty() { "a heartbeat, or nothing new".to_owned() } else { told.join(", ") }
 }

@@ -14,17 +14,21 @@ use airpouch::trust::{KeyError, PrivateKey, TrustError, TrustStore};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
+use super::settings;
 use super::terminal::Talk;
+
+/// What editors of Windows write before UTF-8.
+pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 
 /// The name of the passphrase among systemd's credentials.
 const CREDENTIAL: &str = "airpouch-passphrase";
 
 /// Reads a private key; warns if others can read it too.
 pub fn private_key(path: &Path, passphrase_file: Option<&Path>, test_keys: bool, talk: &Talk) -> Result<PrivateKey> {
-    let text = Zeroizing::new(
-        disk::read_bounded_following(path, SETTINGS_FILE_MAX)
-            .map_err(|e| Error::io("read the key", path, &e).advise("make one with: airpouch keygen --out NAME"))?,
-    );
+    let text =
+        Zeroizing::new(disk::read_bounded_following(path, SETTINGS_FILE_MAX).map_err(|e| {
+            Error::setting("read the key", path, &e).advise("make one with: airpouch keygen --out NAME")
+        })?);
     let mode = std::fs::metadata(path).map(|m| m.mode() & 0o777).unwrap_or(0o600);
     if mode & 0o077 != 0 {
         let what = format!("this private key is readable by others (mode {mode:o})");
@@ -49,7 +53,7 @@ fn key_error(fault: &KeyError, path: &Path) -> Error {
         KeyError::WrongPassphrase => "try again, or look into --passphrase-file: its first line is the passphrase",
         _ => "name the private key of airpouch keygen, or of openssl genpkey -algorithm ed25519",
     };
-    Error::failed(format!("the key cannot be used: it {fault}")).at(path).advise(advice)
+    Error::usage(format!("the key cannot be used: it {fault}")).at(path).advise(advice)
 }
 
 /// Reads a trust store and says what is odd in it.
@@ -70,7 +74,7 @@ fn trust_error(fault: &TrustError, dir: &Path) -> Error {
 /// The passphrase: from its file, from systemd's credentials, or from a person at a terminal; never from elsewhere.
 pub fn passphrase(key: &Path, file: Option<&Path>) -> Result<Zeroizing<Vec<u8>>> {
     let credential =
-        std::env::var_os("CREDENTIALS_DIRECTORY").map(|d| PathBuf::from(d).join(CREDENTIAL)).filter(|p| p.exists());
+        settings::variable("CREDENTIALS_DIRECTORY").map(|d| PathBuf::from(d).join(CREDENTIAL)).filter(|p| p.exists());
     if let Some(path) = file.map(Path::to_owned).or(credential) {
         return from_file(&path);
     }
@@ -82,12 +86,16 @@ pub fn passphrase(key: &Path, file: Option<&Path>) -> Result<Zeroizing<Vec<u8>>>
     ask(&format!("passphrase of {}: ", key.display()))
 }
 
-/// A passphrase file holds one line; its line end (LF or CR LF) is not part of the passphrase.
+/// A passphrase file holds one line. Its line end (LF or CR LF) and a byte order mark before it are not part of the
+/// passphrase.
 fn from_file(path: &Path) -> Result<Zeroizing<Vec<u8>>> {
     let mut bytes = Zeroizing::new(
         disk::read_bounded_following(path, SETTINGS_FILE_MAX)
-            .map_err(|e| Error::io("read the passphrase", path, &e))?,
+            .map_err(|e| Error::setting("read the passphrase", path, &e))?,
     );
+    if bytes.starts_with(BYTE_ORDER_MARK) {
+        bytes.drain(..BYTE_ORDER_MARK.len());
+    }
     if bytes.ends_with(b"\n") {
         bytes.pop();
         if bytes.ends_with(b"\r") {

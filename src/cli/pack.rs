@@ -45,6 +45,9 @@ pub struct Args {
     /// The zone that the batches are for [default: default]
     #[arg(long, value_name = "NAME", env = "AIRPOUCH_ZONE")]
     zone: Option<String>,
+    /// Begin a stream for a zone that this site has not packed for
+    #[arg(long)]
+    new_zone: bool,
     /// Look into directories below SOURCE too
     #[arg(long, env = "AIRPOUCH_RECURSIVE", value_parser = BoolishValueParser::new())]
     recursive: bool,
@@ -72,6 +75,9 @@ pub struct Args {
     test_keys: bool,
     #[command(flatten)]
     carry: CarryArgs,
+    /// Say only what a person has to look at: for cron, which sends a mail for each word
+    #[arg(short, long)]
+    pub quiet: bool,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
@@ -99,7 +105,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     if made {
         talk.note(&format!("made the exporter's site {}", site.root().display()));
     }
-    let zone = settings::exporter_zone(args.zone.as_deref(), &set, &ledger)?;
+    let zone = settings::exporter_zone(args.zone.as_deref(), &set, &ledger, args.new_zone)?;
     let options = PackOptions {
         recursive: args.recursive || set.recursive.unwrap_or(false),
         heartbeat: args.heartbeat || set.heartbeat.unwrap_or(false),
@@ -224,19 +230,6 @@ fn say(report: &PackReport, talk: &Talk) {
         talk.result(&format!("batch {} is whole in the outbox again: airpouch carry takes it", batch.sequence));
     }
     say_given_up(report, talk);
-    for batch in &report.packed {
-        let what = if batch.envelopes == 0 {
-            "a heartbeat".to_owned()
-        } else {
-            format!("{}, {}", count(batch.envelopes, "envelope"), size(batch.bytes))
-        };
-        talk.result(&format!(
-            "packed batch {} for zone {}: {what}, {} packed",
-            batch.sequence,
-            batch.zone,
-            size(batch.packed)
-        ));
-    }
     talk.findings(&report.findings);
     if report.changing > 0 {
         talk.note(&format!("{} being written; they are looked at in the next run", count(report.changing, "file")));

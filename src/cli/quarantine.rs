@@ -85,7 +85,7 @@ fn list(args: &Common, talk: &Talk) -> Result<ExitStatus> {
         if !row.copied {
             talk.result("         kept in the inbox alone");
         }
-        talk.result(&format!("         {}", advice(&row.code, row.sha256)));
+        talk.result(&format!("         {}", talk.complete(&advice(&row.code, row.sha256))));
         Ok(())
     })?;
     if !any {
@@ -104,6 +104,33 @@ fn as_json(row: &AsideRow) -> serde_json::Value {
     })
 }
 
+/// The one envelope that a digest's beginning names, if it can be released.
+fn to_release<'a>(rows: &'a [AsideRow], named: &str) -> Result<&'a AsideRow> {
+    let named = named.to_ascii_lowercase();
+    let mut fitting = rows.iter().filter(|row| row.sha256.to_string().starts_with(&named));
+    let row = match (fitting.next(), fitting.next()) {
+        (Some(row), None) => row,
+        (None, _) => {
+            return Err(Error::usage(format!(
+                "{:?} is the beginning of no digest that is set aside",
+                harmless(&named)
+            ))
+            .advise("see the list: airpouch quarantine list"));
+        }
+        (Some(_), Some(_)) => {
+            return Err(Error::usage(format!("{:?} is the beginning of several digests", harmless(&named)))
+                .advise("give more digits of it; see the list: airpouch quarantine list"));
+        }
+    };
+    match row.kind.as_str() {
+        "quarantined" => Ok(row),
+        "released" => Err(Error::usage(format!("{} was released already", row.sha256.short()))
+            .advise("deliver it, or see what still speaks against it: airpouch import")),
+        _ => Err(Error::usage(format!("{} is held, not quarantined: {}", row.sha256.short(), row.what))
+            .advise(advice(&row.code, row.sha256))),
+    }
+}
+
 fn release(args: &Release, talk: &Talk) -> Result<ExitStatus> {
     let site = settings::site(args.common.site.as_deref())?;
     if args.reason.trim().is_empty() {
@@ -111,21 +138,15 @@ fn release(args: &Release, talk: &Talk) -> Result<ExitStatus> {
     }
     if args.sha256.len() < 8 {
         return Err(
-            Error::usage("name at least eight digits of the digest").advise("airpouch quarantine list shows them")
+            Error::usage("name at least eight digits of the digest").advise("see the list: airpouch quarantine list")
         );
     }
     if !site.exists() {
         return Err(Error::failed("there is no site here").at(site.root()).advise("name it with --site DIR"));
     }
     let (ledger, _) = Ledger::open(&site, Role::Importer)?;
-    let mut fitting = ledger.aside_by_beginning(&args.sha256)?.into_iter().filter(|r| r.kind == "quarantined");
-    let (Some(row), None) = (fitting.next(), fitting.next()) else {
-        return Err(Error::usage(format!(
-            "{:?} is not the beginning of exactly one quarantined digest",
-            harmless(&args.sha256)
-        ))
-        .advise("airpouch quarantine list shows them"));
-    };
+    let rows = ledger.aside_by_beginning(&args.sha256.to_ascii_lowercase())?;
+    let row = to_release(&rows, &args.sha256)?;
     ledger.release(row.sha256, &args.reason)?;
     talk.result(&format!("released {}: it goes with the next import, with all of this:", row.sha256));
     talk.result(&format!("         {}: {}", row.code, row.what));

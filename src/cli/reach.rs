@@ -10,6 +10,7 @@ use airpouch::text::{harmless, parse_size};
 use clap::builder::BoolishValueParser;
 use zeroize::Zeroizing;
 
+use super::keys;
 use super::settings::{self, Settings};
 use super::terminal::Talk;
 
@@ -146,7 +147,7 @@ fn not_one_of(key: &str, value: &str, choice: &str) -> Error {
 /// The secret in a file, or in systemd's credential of that name; the first line, without its end.
 fn secret(file: Option<&PathBuf>, credential: &str, what: &str, talk: &Talk) -> Result<Option<Zeroizing<String>>> {
     let of_systemd = || {
-        let path = PathBuf::from(std::env::var_os("CREDENTIALS_DIRECTORY")?).join(credential);
+        let path = PathBuf::from(settings::variable("CREDENTIALS_DIRECTORY")?).join(credential);
         path.is_file().then_some(path)
     };
     let Some(path) = file.cloned().or_else(of_systemd) else { return Ok(None) };
@@ -154,7 +155,7 @@ fn secret(file: Option<&PathBuf>, credential: &str, what: &str, talk: &Talk) -> 
         // Whoever writes the secret in the place of its file is not to find it in a log.
         let is_path = path.components().count() > 1 || path.to_str().is_some_and(|p| p.len() < 16 || p.contains('.'));
         let shown = if is_path || path.exists() { path.clone() } else { PathBuf::from("(what is named is no file)") };
-        Error::io(&format!("read the file with the {what}"), &shown, &e)
+        Error::setting(&format!("read the file with the {what}"), &shown, &e)
             .advise(format!("name a file that holds the {what} in one line, readable for this user alone"))
     })?;
     let mode = std::fs::metadata(&path).map_or(0, |m| m.mode() & 0o777);
@@ -174,7 +175,7 @@ fn secret(file: Option<&PathBuf>, credential: &str, what: &str, talk: &Talk) -> 
 /// The first line of a file, without a byte order mark and its end. A password may hold anything but controls, blanks at
 /// its ends too; a token goes into a header.
 fn one_line(bytes: &[u8], what: &str) -> std::result::Result<Zeroizing<String>, String> {
-    let bytes = bytes.strip_prefix("\u{feff}".as_bytes()).unwrap_or(bytes);
+    let bytes = bytes.strip_prefix(keys::BYTE_ORDER_MARK).unwrap_or(bytes);
     let text = std::str::from_utf8(bytes).map_err(|_| format!("this file is no UTF-8, so it holds no {what}"))?;
     let line = text.lines().next().unwrap_or_default();
     let line = if what == "token" { line.trim() } else { line };
@@ -192,7 +193,7 @@ fn one_line(bytes: &[u8], what: &str) -> std::result::Result<Zeroizing<String>, 
 
 fn authority(path: &Path) -> Result<String> {
     let bytes = airpouch::disk::read_bounded_following(path, airpouch::limits::SETTINGS_FILE_MAX)
-        .map_err(|e| Error::io("read the authority's certificate", path, &e))?;
+        .map_err(|e| Error::setting("read the authority's certificate", path, &e))?;
     let text = String::from_utf8(bytes).map_err(|_| Error::usage("the file of --ca-file is no PEM").at(path))?;
     platform::certificates(&text).map_err(|e| e.at(path))?;
     Ok(text)

@@ -1,15 +1,21 @@
 //! What was set: flag over environment over `airpouch.toml`.
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use airpouch::error::{Error, Result};
+use airpouch::import::applicants::{Applicants, UserId};
 use airpouch::sink::Destination;
 use airpouch::site::Site;
-use airpouch::stream::is_zone;
+use airpouch::stream::{StreamId, is_zone};
 use airpouch::text::{harmless, parse_duration, parse_size};
-use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 use time::OffsetDateTime;
+use uuid::Uuid;
 
 /// The zone where none is named.
 const DEFAULT_ZONE: &str = "default";
@@ -60,8 +66,50 @@ pub struct Settings {
     /// Connectors that have another id here, from the id there.
     #[serde(default)]
     pub connectors: BTreeMap<String, String>,
+    /// The user for each applicant; below the id of a stream, for the batches of that stream alone.
     #[serde(default)]
-    pub applicants: BTreeMap<String, String>,
+    pub applicants: BTreeMap<String, MapsTo>,
+}
+
+/// What stands behind a key of `[applicants]`.
+#[derive(Debug, Clone)]
+pub enum MapsTo {
+    /// The key is an applicant.
+    User(UserId),
+    /// The key is a stream, with applicants of its own.
+    InStream(BTreeMap<String, UserId>),
+}
+
+/// One line of `[applicants]`.
+pub struct Mapping {
+    /// The stream to which it is narrowed.
+    pub stream: Option<Uuid>,
+    /// The applicant of the other side.
+    pub from: String,
+    /// The user here.
+    pub to: UserId,
+}
+
+impl<'de> Deserialize<'de> for MapsTo {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct Either;
+        impl<'de> Visitor<'de> for Either {
+            type Value = MapsTo;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a string with the id of a user, or a table with the applicants of one stream")
+            }
+
+            fn visit_str<E: serde::de::Error>(self, text: &str) -> std::result::Result<MapsTo, E> {
+                UserId::parse(text).map(MapsTo::User).map_err(E::custom)
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> std::result::Result<MapsTo, A::Error> {
+                BTreeMap::deserialize(MapAccessDeserializer::new(map)).map(MapsTo::InStream)
+            }
+        }
+        deserializer.deserialize_any(Either)
+    }
 }
 
 /// One path, or a list of them.
@@ -98,18 +146,23 @@ impl Amount {
     }
 }
 
+/// A variable of the environment. An empty one is as one that is not set: compose files hand on what nobody has set.
+pub fn variable(name: &str) -> Option<OsString> {
+    std::env::var_os(name).filter(|value| !value.is_empty())
+}
+
 /// The site that was named, or the usual one.
 pub fn site(named: Option<&Path>) -> Result<Site> {
     if let Some(path) = named {
         return Ok(Site::new(path.to_owned()));
     }
-    if let Some(state) = std::env::var_os("XDG_STATE_HOME").filter(|v| !v.is_empty()) {
+    if let Some(state) = variable("XDG_STATE_HOME") {
         return Ok(Site::new(PathBuf::from(state).join("airpouch")));
     }
     if rustix::process::geteuid().is_root() {
         return Ok(Site::new("/var/lib/airpouch".into()));
     }
-    match std::env::var_os("HOME").filter(|v| !v.is_empty()) {
+    match variable("HOME") {
         Some(home) => Ok(Site::new(PathBuf::from(home).join(".local/state/airpouch"))),
         None => Err(Error::usage("there is no home directory for a site").advise("name one with --site DIR")),
     }
@@ -118,7 +171,8 @@ pub fn site(named: Option<&Path>) -> Result<Site> {
 /// Whether this is the name of a setting.
 fn is_setting(key: &str) -> bool {
     let known = toml::from_str::<Settings>(&format!("{key} = []"));
-    key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+    !key.is_empty()
+        && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
         && known.map_or_else(|e| !e.message().starts_with("unknown field"), |_| true)
 }
 
@@ -130,11 +184,26 @@ pub fn load(site: &Site) -> Result<Settings> {
     }
 }
 
+/// A setting in a table of ids, where the text is TOML but sets nothing that makes sense.
+fn fallen_setting(text: &str) -> Option<String> {
+    let whole: toml::Table = toml::from_str(text).ok()?;
+    let tables = ["applicants", "connectors"].into_iter().filter_map(|name| whole.get(name)?.as_table());
+    tables.flat_map(toml::Table::keys).find(|key| is_setting(key)).cloned()
+}
+
 /// What this text sets, as the site's `airpouch.toml`.
 pub fn of_text(text: &str, site: &Site) -> Result<Settings> {
     let path = site.settings();
     let parsed: std::result::Result<Settings, toml::de::Error> = toml::from_str(text);
+    let fallen = |key: &str| {
+        Error::usage(format!("{key} stands below [applicants] or [connectors], where ids belong"))
+            .at(&path)
+            .advise("write it above the first line in [brackets]")
+    };
     let mut set = parsed.map_err(|e| {
+        if let Some(key) = fallen_setting(text) {
+            return fallen(&key);
+        }
         let what = e.message().replace('\n', " ");
         let line = e.span().map_or(0, |s| text[..s.start.min(text.len())].matches('\n').count() + 1);
         Error::usage(format!("line {line}: {what}"))
@@ -143,9 +212,7 @@ pub fn of_text(text: &str, site: &Site) -> Result<Settings> {
     })?;
     // TOML lets a table go on to the next one: what is appended to the file falls into its last table.
     if let Some(key) = set.applicants.keys().chain(set.connectors.keys()).find(|key| is_setting(key)) {
-        return Err(Error::usage(format!("{key} stands below [applicants] or [connectors], where ids belong"))
-            .at(&path)
-            .advise("write it above the first line in [brackets]"));
+        return Err(fallen(key));
     }
     let mut here: Vec<&String> = set.connectors.values().collect();
     here.sort_unstable();
@@ -159,6 +226,34 @@ pub fn of_text(text: &str, site: &Site) -> Result<Settings> {
 }
 
 impl Settings {
+    /// Each line of `[applicants]`.
+    pub fn mappings(&self) -> Result<Vec<Mapping>> {
+        let mut out = Vec::new();
+        for (key, to) in &self.applicants {
+            match to {
+                MapsTo::User(user) => out.push(Mapping { stream: None, from: key.clone(), to: *user }),
+                MapsTo::InStream(map) => {
+                    let stream = StreamId::parse(&key.to_ascii_lowercase()).ok_or_else(|| {
+                        let what =
+                            format!("[applicants.\"{}\"] in airpouch.toml is not the id of a stream", harmless(key));
+                        Error::usage(what).advise("airpouch status shows the UUID of each stream")
+                    })?;
+                    let in_stream = map.iter().map(|(from, to)| Mapping {
+                        stream: Some(stream.uuid()),
+                        from: from.clone(),
+                        to: *to,
+                    });
+                    out.extend(in_stream);
+                }
+            }
+        }
+        match out.iter().find(|mapping| mapping.from.trim().is_empty()) {
+            Some(_) => Err(Error::usage("an empty applicant is mapped, below [applicants] in airpouch.toml")
+                .advise("for envelopes that name no applicant: unmapped = \"default=ID\"")),
+            None => Ok(out),
+        }
+    }
+
     /// Paths in the file count from where the file lies, not from where cron happens to run.
     fn count_paths_from(&mut self, root: &Path) {
         let paths = [
@@ -199,6 +294,58 @@ pub fn connectors(settings: &Settings) -> Result<BTreeMap<String, String>> {
     }
 }
 
+/// Whose envelopes go in whose name: what is set, and over it what was named as `FROM=TO`.
+pub fn applicants(named: &[String], unmapped: Option<&str>, settings: &Settings, site: &Site) -> Result<Applicants> {
+    let default = match unmapped.or(settings.unmapped.as_deref()) {
+        None | Some("hold") => None,
+        Some(rule) => {
+            let id = rule.strip_prefix("default=").ok_or_else(|| {
+                Error::usage(format!("{:?} is no rule for unmapped applicants", harmless(rule)))
+                    .advise("--unmapped hold, or --unmapped default=ID")
+            })?;
+            Some(UserId::parse(id).map_err(not_a_user)?)
+        }
+    };
+    let mut applicants = Applicants::with_default(default);
+    let twice = |from: &str| Error::usage(format!("the applicant {} is mapped to two users", harmless(from)));
+    for Mapping { stream, from, to } in settings.mappings()? {
+        let before = applicants.map(stream, &from, to);
+        if before.is_some_and(|before| before != to) {
+            return Err(twice(&from).at(&site.settings()).advise("leave one of its lines there; case does not count"));
+        }
+    }
+    let mut here = Applicants::default();
+    for text in named {
+        for (from, to) in parse_mapping(text)? {
+            if here.map(None, &from, to).is_some_and(|before| before != to) {
+                return Err(twice(&from).advise("give --applicant once for each"));
+            }
+            applicants.map(None, &from, to);
+        }
+    }
+    Ok(applicants)
+}
+
+fn not_a_user(fault: impl fmt::Display) -> Error {
+    Error::usage(fault.to_string()).advise("open the user in OpenCTI: its id stands in the page's address")
+}
+
+/// `FROM=TO`, or OpenCTI's `FROM:TO,FROM:TO`.
+pub fn parse_mapping(text: &str) -> Result<Vec<(String, UserId)>> {
+    let wrong =
+        || Error::usage(format!("{:?} maps no applicant", harmless(text))).advise("write FROM=TO, or FROM:TO,FROM:TO");
+    let mut pairs = Vec::new();
+    for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
+        let (from, to) = part.split_once('=').or_else(|| part.split_once(':')).ok_or_else(wrong)?;
+        let (from, to) = (from.trim(), to.trim());
+        if from.is_empty() || to.is_empty() {
+            return Err(wrong());
+        }
+        pairs.push((from.to_owned(), UserId::parse(to).map_err(not_a_user)?));
+    }
+    if pairs.is_empty() { Err(wrong()) } else { Ok(pairs) }
+}
+
 /// The destination: named, else set.
 pub fn destination(named: Option<&String>, settings: &Settings) -> Result<Destination> {
     let to = named.or(settings.to.as_ref()).ok_or_else(|| {
@@ -223,12 +370,23 @@ pub fn check_zone(zone: &str) -> Result<()> {
     Err(Error::usage(format!("{:?} is no zone", harmless(zone))).advise("a zone has 1 to 64 of a-z, 0-9 and -"))
 }
 
-/// The zone of a site that has streams already: its only one, unless one is named.
-pub fn exporter_zone(named: Option<&str>, settings: &Settings, ledger: &airpouch::ledger::Ledger) -> Result<String> {
-    if named.is_some() || settings.zone.is_some() {
-        return zone(named, settings);
-    }
+/// The zone of a site that has streams already: its only one, unless one is named. One that has no stream there is
+/// mistyped, unless `new` says that it is meant.
+pub fn exporter_zone(
+    named: Option<&str>,
+    settings: &Settings,
+    ledger: &airpouch::ledger::Ledger,
+    new: bool,
+) -> Result<String> {
     let mut zones: Vec<String> = ledger.streams()?.into_iter().filter(|s| s.active).map(|s| s.zone).collect();
+    if named.is_some() || settings.zone.is_some() {
+        let zone = zone(named, settings)?;
+        if new || zones.is_empty() || zones.contains(&zone) {
+            return Ok(zone);
+        }
+        let what = format!("this site has no stream for zone {zone}; it packs for {}", zones.join(", "));
+        return Err(Error::usage(what).advise("correct the zone; to begin a stream for it: airpouch pack --new-zone"));
+    }
     match zones.len() {
         0 => zone(None, settings),
         1 => Ok(zones.remove(0)),
@@ -253,9 +411,12 @@ pub fn duration(text: &str) -> Result<u64> {
 
 /// The time for records, RFC 3339 in whole seconds; `SOURCE_DATE_EPOCH` goes over the clock.
 pub fn timestamp() -> Result<String> {
-    let seconds = match std::env::var("SOURCE_DATE_EPOCH") {
-        Ok(text) => text.parse::<i64>().map_err(|_| Error::usage("SOURCE_DATE_EPOCH is no number of seconds"))?,
-        Err(_) => airpouch::disk::now().0,
+    let seconds = match variable("SOURCE_DATE_EPOCH") {
+        Some(text) => text
+            .to_str()
+            .and_then(|text| text.parse::<i64>().ok())
+            .ok_or_else(|| Error::usage("SOURCE_DATE_EPOCH is no number of seconds"))?,
+        None => airpouch::disk::now().0,
     };
     rfc3339(seconds).ok_or_else(|| Error::usage("SOURCE_DATE_EPOCH is outside the years 1 to 9999"))
 }

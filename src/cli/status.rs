@@ -71,6 +71,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
     let ledger = Ledger::look(&site)?;
     let role = ledger.role()?;
+    talk.is_at(role);
     let mut status = Status { role: role.word(), site: site.root().display().to_string(), ..Status::default() };
     match role {
         Role::Exporter => exporter(&ledger, &mut status)?,
@@ -232,7 +233,7 @@ fn aside_to_settle(ledger: &Ledger, status: &mut Status) -> Result<()> {
 }
 
 fn batch_to_settle(of: &Standing) -> Finding {
-    let BatchId { stream, sequence, sha256, .. } = of.batch;
+    let BatchId { sequence, sha256, .. } = of.batch;
     let (code, what, advice) = match (of.state, of.standing.as_deref()) {
         (State::Incomplete, _) => (
             "incomplete",
@@ -245,16 +246,55 @@ fn batch_to_settle(of: &Standing) -> Finding {
         (State::Refused, _) => {
             ("refused", "its signer contradicts himself", "ask the exporter's side how it was made".to_owned())
         }
-        (State::Whole, Some("fork" | "unlinked")) => (
+        (State::Whole, standing) => whole_to_settle(of.batch, standing),
+    };
+    Finding::new(Weight::Note, code, format!("batch {sequence} ({}): {what}", sha256.short())).advise(advice)
+}
+
+/// What settles a batch that is whole and was not admitted: another import does nothing for most of them.
+fn whole_to_settle(batch: BatchId, standing: Option<&str>) -> (&'static str, &'static str, String) {
+    let BatchId { stream, sequence, sha256, .. } = batch;
+    match standing {
+        Some("fork" | "unlinked") => (
             "fork",
             "it does not fit to what was admitted",
             format!(
                 "ask the exporter's side; to take it: airpouch stream accept {stream} {sequence} {sha256} --reason TEXT"
             ),
         ),
-        (State::Whole, _) => ("waiting", "it waits in the inbox", "airpouch import".to_owned()),
-    };
-    Finding::new(Weight::Note, code, format!("batch {sequence} ({}): {what}", sha256.short())).advise(advice)
+        Some("waiting") => (
+            "waiting",
+            "the numbers before it are missing",
+            "it is delivered once they are here or given up; each gap has its command here".to_owned(),
+        ),
+        Some("too-few-signatures") => (
+            "too-few-signatures",
+            "it has fewer signatures than trust.toml needs",
+            "have the other key sign it (docs/operations.md), then: airpouch import MEDIUM, with its .sig file"
+                .to_owned(),
+        ),
+        Some("not-allowed") => (
+            "not-allowed",
+            "trust.toml does not let its key sign it",
+            "if that is meant, say so in trust.toml, then: airpouch import".to_owned(),
+        ),
+        Some("no-longer-trusted") => (
+            "no-longer-trusted",
+            "the key that signed it is not trusted any more",
+            "put its public key back into the trust store, then: airpouch import; or leave it".to_owned(),
+        ),
+        Some("wrong-zone") => (
+            "wrong-zone",
+            "it is meant for another zone",
+            "if this site is that zone, set zone in airpouch.toml, then: airpouch import".to_owned(),
+        ),
+        Some("changed-in-inbox") => (
+            "changed-in-inbox",
+            "its manifest in the inbox was changed",
+            format!("at the exporter: airpouch carry MEDIUM --resend {stream}:{sequence}"),
+        ),
+        _ => ("waiting", "it waits in the inbox", "airpouch import".to_owned()),
+    }
 }
 
 fn add(stream: &mut Stream, manifest: &Manifest) {
@@ -314,7 +354,7 @@ fn say(status: &Status, talk: &Talk) {
         let place = finding.place.as_ref().map_or_else(String::new, |p| format!(" ({p})"));
         talk.result(&format!("  {}{place}", finding.what));
         if let Some(advice) = &finding.advice {
-            talk.result(&format!("      {advice}"));
+            talk.result(&format!("      {}", talk.complete(advice)));
         }
     }
 }

@@ -104,7 +104,7 @@ fn run_renew(args: &Renew, talk: &Talk) -> Result<ExitStatus> {
         site.refuse_inside("the medium", medium)?;
     }
     let (mut ledger, _) = Ledger::open(&site, Role::Exporter)?;
-    let zone = settings::exporter_zone(args.zone.as_deref(), &set, &ledger)?;
+    let zone = settings::exporter_zone(args.zone.as_deref(), &set, &ledger, false)?;
     let done = renew(
         &mut ledger,
         &KeptShelf::new(site.outbox()),

@@ -1,23 +1,45 @@
 //! How airpouch talks: results on stdout, talk on stderr, bars only on a terminal, JSON alone when asked.
 
+use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Mutex;
 use std::time::Duration;
 
 use airpouch::error::{Error, Result, Stop};
-use airpouch::report::{ExitStatus, Finding, Observer, Weight};
-use airpouch::text::{visible, visible_json};
-use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use airpouch::report::call::Call;
+use airpouch::report::{BatchLine, Event, ExitStatus, Finding, Observer, Outcome, Weight};
+use airpouch::site::Role;
+use airpouch::text::{count, duration, grouped, size, visible, visible_json};
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
+
+use super::called::is_of_side;
+
+/// Columns from which on a whole bar is shown: all that stands beside it, and some room for itself.
+const WIDE: u16 = 78;
+
+/// How long it will take, as far as that is known: what is not moved but synced cannot be foreseen.
+fn left(state: &ProgressState, out: &mut dyn fmt::Write) {
+    let words = match state.len() {
+        Some(len) if state.pos() >= len => "finishing".to_owned(),
+        _ if state.pos() == 0 => "beginning".to_owned(),
+        _ => format!("{} left", duration(state.eta().as_secs().max(1))),
+    };
+    let _ = write!(out, "{words}");
+}
 
 /// Where words go.
 pub struct Talk {
     json: bool,
+    /// Only what a person has to look at is said.
+    quiet: bool,
     terminal: bool,
     colour: bool,
     bar: Mutex<Option<ProgressBar>>,
+    /// How this run was called, for the commands in advice.
+    call: Mutex<Call>,
     /// Warnings about keys and settings, for the JSON document.
     warnings: Mutex<Vec<Value>>,
     /// A result that could not be written, other than to a reader that went away.
@@ -26,18 +48,41 @@ pub struct Talk {
 
 impl Talk {
     /// Looks at the terminal once.
-    pub fn new(json: bool) -> Self {
-        let terminal = io::stderr().is_terminal() && !json;
+    pub fn new(json: bool, quiet: bool, call: Call) -> Self {
+        let terminal = io::stderr().is_terminal() && !json && !quiet;
         let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
             || std::env::var_os("TERM").is_some_and(|t| t == "dumb");
         Self {
             json,
+            quiet,
             terminal,
             colour: terminal && !plain,
             bar: Mutex::new(None),
+            call: Mutex::new(call),
             warnings: Mutex::default(),
             unsaid: Mutex::default(),
         }
+    }
+
+    /// A text of ours for another program, as it is.
+    pub fn raw(&self, text: &str) {
+        self.print(text);
+    }
+
+    /// How this run was called.
+    pub fn call(&self) -> Call {
+        self.call.lock().expect("no thread panics with it").clone()
+    }
+
+    /// From here on commands of the other side's site are named without the options of this one.
+    pub fn is_at(&self, side: Role) {
+        let mut call = self.call.lock().expect("no thread panics with it");
+        *call = call.only(|command| is_of_side(command, side));
+    }
+
+    /// Advice as it can be pasted: with the options of this run in the commands that it names.
+    pub fn complete(&self, advice: &str) -> String {
+        self.call.lock().expect("no thread panics with it").complete(advice)
     }
 
     /// Whether a person is looking.
@@ -47,7 +92,7 @@ impl Talk {
 
     /// A line of result. A reader that went away is no error.
     pub fn result(&self, line: &str) {
-        if !self.json {
+        if !self.json && !self.quiet {
             self.print(&visible(line));
         }
     }
@@ -86,12 +131,35 @@ impl Talk {
     }
 
     fn document(&self, mut document: Value) {
+        self.complete_all(&mut document);
         document["warnings"] = std::mem::take(&mut *self.warnings.lock().expect("no thread panics with it")).into();
         self.print(&visible_json(&document.to_string()));
     }
 
+    /// Completes what stands under `do`, wherever it stands.
+    fn complete_all(&self, value: &mut Value) {
+        match value {
+            Value::Object(map) => {
+                for (key, value) in map {
+                    match value {
+                        Value::String(advice) if key == "do" => *advice = self.complete(advice),
+                        other => self.complete_all(other),
+                    }
+                }
+            }
+            Value::Array(list) => list.iter_mut().for_each(|value| self.complete_all(value)),
+            _ => {}
+        }
+    }
+
     /// A line of talk.
     pub fn note(&self, line: &str) {
+        if !self.quiet {
+            self.line(line);
+        }
+    }
+
+    fn line(&self, line: &str) {
         if !self.json {
             let _ = writeln!(io::stderr(), "{}", visible(line));
         }
@@ -99,7 +167,7 @@ impl Talk {
 
     /// The findings of a run, each in three lines at most.
     pub fn findings(&self, findings: &[Finding]) {
-        for finding in findings {
+        for finding in findings.iter().filter(|f| !self.quiet || f.weight > Weight::Note) {
             let (word, colour) = match finding.weight {
                 Weight::Note => ("note", "36"),
                 Weight::Warning => ("warning", "33"),
@@ -146,19 +214,71 @@ impl Talk {
         }
     }
 
+    /// A bar of one line, however narrow the terminal is; without a number of steps, only that it goes on.
+    fn show(&self, stage: &str, steps: u64, all: &str) {
+        let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr());
+        let columns = rustix::termios::tcgetwinsize(io::stderr()).map_or(80, |size| size.ws_col);
+        let template = match (steps, columns) {
+            (0, _) => "{spinner} {msg}".to_owned(),
+            (_, ..WIDE) => "{msg} {percent}%".to_owned(),
+            _ => format!("{{msg:24!}} {{wide_bar}} {{percent:>3}}% of {all}, {{left}}"),
+        };
+        if let Ok(style) = ProgressStyle::with_template(&template) {
+            bar.set_style(style.with_key("left", left));
+        }
+        bar.set_message(stage.to_owned());
+        bar.enable_steady_tick(Duration::from_millis(200));
+        *self.bar.lock().expect("no thread panics with it") = Some(bar);
+    }
+
     fn three_lines(&self, word: &str, colour: &str, what: &str, place: Option<&str>, advice: Option<&str>) {
         if self.colour && !self.json {
             let _ = writeln!(io::stderr(), "\x1b[{colour}m{word}\x1b[0m: {}", visible(what));
         } else {
-            self.note(&format!("{word}: {what}"));
+            self.line(&format!("{word}: {what}"));
         }
         if let Some(place) = place.filter(|p| !p.is_empty()) {
-            self.note(&format!("  at {place}"));
+            self.line(&format!("  at {place}"));
         }
         if let Some(advice) = advice.filter(|a| !a.is_empty()) {
-            self.note(&format!("  {advice}"));
+            self.line(&format!("  {}", self.complete(advice)));
         }
     }
+}
+
+/// The line of an event.
+fn words_of(event: &Event<'_>) -> String {
+    let in_it = |batch: &BatchLine| match batch.envelopes {
+        0 => "a heartbeat".to_owned(),
+        envelopes => format!("{}, {}", count(envelopes, "envelope"), size(batch.bytes)),
+    };
+    match event {
+        Event::Packed(batch) => {
+            let (sequence, zone, packed) = (batch.sequence, &batch.zone, size(batch.packed));
+            format!("packed batch {sequence} for zone {zone}: {}, {packed} packed", in_it(batch))
+        }
+        Event::Taken(batch) => format!("taken batch {} of stream {}: {}", batch.sequence, batch.stream, in_it(batch)),
+        Event::InCustody(1) => "the medium may leave: its batch is in custody".to_owned(),
+        Event::InCustody(batches) => format!("the medium may leave: {} are in custody", count(*batches, "batch")),
+        Event::Delivered(done) => {
+            let (late, sequence) = (if done.late { ", late" } else { "" }, done.batch.sequence);
+            format!("batch {sequence}{late}, {}: {}", count(done.batch.envelopes, "envelope"), outcome(&done.outcome))
+        }
+    }
+}
+
+/// What became of a batch's envelopes, the zeros left out.
+fn outcome(outcome: &Outcome) -> String {
+    let parts = [
+        (outcome.delivered, "delivered"),
+        (outcome.already_delivered, "delivered before"),
+        (outcome.empty, "with nothing to deliver"),
+        (outcome.held, "held"),
+        (outcome.quarantined, "quarantined"),
+    ];
+    let told: Vec<String> =
+        parts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{} {word}", grouped(*n))).collect();
+    if told.is_empty() { "a heartbeat, or nothing new".to_owned() } else { told.join(", ") }
 }
 
 /// The exit status of a run that was stopped.
@@ -179,15 +299,13 @@ impl Observer for Talk {
         if !self.terminal {
             return;
         }
-        let bar = ProgressBar::with_draw_target(Some(bytes), ProgressDrawTarget::stderr());
-        if let Ok(style) = ProgressStyle::with_template(
-            "{msg:24} {bar:30} {bytes:>10} of {total_bytes}  {binary_bytes_per_sec}, {eta} left",
-        ) {
-            bar.set_style(style);
+        self.show(stage, bytes, "{total_bytes}");
+    }
+
+    fn begin_messages(&self, stage: &str, messages: u64) {
+        if self.terminal {
+            self.show(stage, messages, "{human_len} messages");
         }
-        bar.set_message(stage.to_owned());
-        bar.enable_steady_tick(Duration::from_millis(200));
-        *self.bar.lock().expect("no thread panics with it") = Some(bar);
     }
 
     fn advance(&self, bytes: u64) {
@@ -206,5 +324,9 @@ impl Observer for Talk {
 
     fn say(&self, line: &str) {
         self.note(line);
+    }
+
+    fn event(&self, event: &Event<'_>) {
+        self.result(&words_of(event));
     }
 }

@@ -49,7 +49,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let store = keys::trust_store(&args.trust, args.test_keys, talk)?;
     let policy = args.policy.as_deref().map(policy_file).transpose()?;
     let threads = settings::threads(args.threads, &settings::Settings::default())?;
-    let options = VerifyOptions { zone: args.zone.clone(), policy, threads };
+    let options = VerifyOptions { zone: args.zone.clone(), policy, threads, now: airpouch::disk::now().0 };
     let report = verify(&args.medium, &store, &options, talk)?;
     say(&report, talk);
     let exit = status_of(&report.findings);

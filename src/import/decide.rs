@@ -1,40 +1,12 @@
 //! decide: what becomes of one envelope. A function of the envelope, of what is known of it, and of the rules.
 
-use std::collections::{BTreeMap, BTreeSet};
+use uuid::Uuid;
 
+use super::applicants::Applicants;
 use crate::envelope::{self, Envelope, NotAnEnvelope};
 use crate::policy::{Objection, Policy, Verdict};
-use crate::report::{Finding, Weight};
 use crate::sink::{Examined, Examiner, Unfit};
 use crate::text::harmless;
-
-/// Whom the applicants of the internet zone are here.
-#[derive(Debug, Clone, Default)]
-pub struct Applicants {
-    /// From an id there to an id here.
-    pub map: BTreeMap<String, String>,
-    /// The id for all that is not mapped, if there is one.
-    pub default: Option<String>,
-}
-
-impl Applicants {
-    /// What is mapped to what is no user's id: a worker fails over each object that comes in such a name.
-    pub fn strange(&self) -> Vec<Finding> {
-        let ids: BTreeSet<&String> = self.map.values().chain(&self.default).filter(|id| !is_user_id(id)).collect();
-        let finding = |id: &String| {
-            let what = format!("{} is no id of a user of OpenCTI, and an applicant is mapped to it", harmless(id));
-            let advice =
-                "write the user's id (a UUID, on that user's page in OpenCTI), or its objects fail in the worker";
-            Finding::new(Weight::Warning, "strange-applicant", what).advise(advice)
-        };
-        ids.into_iter().map(finding).collect()
-    }
-}
-
-/// Whether this can be the id of a user of OpenCTI.
-pub fn is_user_id(id: &str) -> bool {
-    uuid::Uuid::try_parse(id).is_ok()
-}
 
 /// What becomes of an envelope.
 #[derive(Debug)]
@@ -95,6 +67,8 @@ pub struct Rules<'a> {
     pub policy: &'a Policy,
     /// In whose name.
     pub applicants: &'a Applicants,
+    /// The stream that brought it, and those that this one succeeds.
+    pub streams: &'a [Uuid],
     /// How the sink looks at envelopes.
     pub examiner: Examiner,
 }
@@ -153,18 +127,18 @@ pub fn decide(
 /// an envelope names nobody, and somebody is named for such, is that one value put in. Into messages goes the id that
 /// the applicant has here.
 fn in_whose_name(bytes: &[u8], envelope: &Envelope, examined: Examined, rules: Rules<'_>) -> Decision {
-    let (applicants, here) = (rules.applicants, rules.examiner.maps_applicants());
-    let mapped = envelope.applicant.as_ref().and_then(|id| applicants.map.get(id));
-    match (&envelope.applicant, mapped.or(applicants.default.as_ref())) {
+    let here = rules.examiner.maps_applicants();
+    match (&envelope.applicant, rules.applicants.user_of(rules.streams, envelope.applicant.as_deref())) {
         (Some(id), None) => {
             Decision::Hold(unmapped(&format!("the applicant {} is mapped to nobody here", harmless(id))))
         }
         (None, None) => Decision::Hold(unmapped("the envelope names no applicant, and no default is given for such")),
-        (_, Some(to)) if here => Decision::Deliver { examined, instead: None, applicant: Some(to.clone()) },
+        (_, Some(to)) if here => Decision::Deliver { examined, instead: None, applicant: Some(to.to_string()) },
         (Some(id), Some(_)) => Decision::Deliver { examined, instead: None, applicant: Some(id.clone()) },
         (None, Some(to)) => {
-            let instead = Some(envelope::with_applicant(bytes, to));
-            Decision::Deliver { examined, instead, applicant: Some(to.clone()) }
+            let to = to.to_string();
+            let instead = Some(envelope::with_applicant(bytes, &to));
+            Decision::Deliver { examined, instead, applicant: Some(to) }
         }
     }
 }
@@ -174,30 +148,30 @@ fn unmapped(what: &str) -> Objection {
 }
 
 /// What a person can do about a connector whose id the platform has under another name.
-pub const CONNECTOR_EXISTS: &str = "if it is the same feed: import --take-over, once; else give this one another id here: [connectors] in airpouch.toml";
+pub const CONNECTOR_EXISTS: &str = "if it is the same feed: `airpouch import --take-over`, once; else give this one another id here: [connectors] in airpouch.toml";
 
 /// What a person can do where the platform does not say whether it has a connector.
-pub const CONNECTOR_UNKNOWN: &str = "give airpouch's user the right to look (MODULES), then import again; or, if nobody there has that id: import --take-over, once";
+pub const CONNECTOR_UNKNOWN: &str = "give airpouch's user the right to look (MODULES), then `airpouch import`; or, if nobody there has that id: `airpouch import --take-over`, once";
 
 /// What a person can do about an objection, with the command.
 pub fn advice(code: &str, sha256: crate::digest::Digest) -> String {
     match code {
         "applicant" => {
-            "map it: airpouch applicants lists the lines to paste; then import again, without a medium".into()
+            "run `airpouch applicants`, put its lines into airpouch.toml, then `airpouch import` (no medium needed)".into()
         }
         "connector-type" => {
-            "allow its type in policy.toml (connector_types), if it may cross, then import again, without a medium".into()
+            "allow its type in policy.toml (connector_types), if it may cross, then `airpouch import` (no medium needed)".into()
         }
         "unknown-connector-type" => {
             "deliver through the platform (opencti+https://), by a site of its own: it says itself which types it knows"
                 .into()
         }
         "connector-not-listed" | "connector-paused" => {
-            "let it pass in policy.toml ([connectors]), then import again, without a medium".into()
+            "let it pass in policy.toml ([connectors]), then `airpouch import` (no medium needed)".into()
         }
-        "tlp" => "raise max_tlp in policy.toml, if it may cross, then import again, without a medium".into(),
+        "tlp" => "raise max_tlp in policy.toml, if it may cross, then `airpouch import` (no medium needed)".into(),
         "marking" => {
-            "let it pass in policy.toml (other_markings), if it may cross, then import again, without a medium".into()
+            "let it pass in policy.toml (other_markings), if it may cross, then `airpouch import` (no medium needed)".into()
         }
         "sharing" | "vocabulary" | "nested-file" => {
             let key = match code {
@@ -205,10 +179,10 @@ pub fn advice(code: &str, sha256: crate::digest::Digest) -> String {
                 "vocabulary" => "vocabularies",
                 _ => "nested_files",
             };
-            format!("set {key} = \"pass\" in policy.toml, if such may cross, then import again, without a medium")
+            format!("set {key} = \"pass\" in policy.toml, if such may cross, then `airpouch import` (no medium needed)")
         }
         "file-too-large" | "file-type" => {
-            "allow it in policy.toml, if it may cross, then import again, without a medium".into()
+            "allow it in policy.toml, if it may cross, then `airpouch import` (no medium needed)".into()
         }
         "connector-name" => "give the connector a longer name at the feed; the platform would refuse this one".into(),
         "validate-before-import" => {
@@ -217,7 +191,7 @@ pub fn advice(code: &str, sha256: crate::digest::Digest) -> String {
         }
         "connector-exists" => CONNECTOR_EXISTS.into(),
         "connector-unknown" => CONNECTOR_UNKNOWN.into(),
-        "not-registered" => "mend what the platform says, or the connector at the feed; then import again, without a medium".into(),
+        "not-registered" => "mend what the platform says, or the connector at the feed; then `airpouch import` (no medium needed)".into(),
         "message-too-large" | "message-refused" => format!(
             "raise max_message_size of the broker (and --max-message-size), then: airpouch quarantine release {} --reason TEXT",
             sha256.short()

@@ -8,6 +8,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
+use uuid::Uuid;
+
 use super::decide::{self, Decision, Known, Rules, decide};
 use super::unpack::{Ahead, Read, UnpackedEnvelope, unpack};
 use super::{ImportOptions, take};
@@ -22,14 +24,14 @@ use crate::ledger::delivered::{Aside, AsideRow, Group, IncomingRow, KnownBefore,
 use crate::limits::{BATCH_ENVELOPES_MAX, PLACING_GROUP};
 use crate::pack::batch_line;
 use crate::policy::Objection;
-use crate::report::{DeliveredBatch, Finding, ImportReport, Observer, Outcome, Weight};
+use crate::report::{DeliveredBatch, Event, Finding, ImportReport, Observer, Outcome, PassedOver, Weight};
 use crate::set_aside::{self, BatchPlace, ConnectorName, Kind, Reason};
 use crate::shelf::PartFault;
 use crate::shelf::check::{envelopes_at, read_index};
 use crate::shelf::kept::KeptShelf;
 use crate::sink::{Deferred, Deliverable, Delivery, Ended, Examined, Origin, Prepared, Refused, Sink, Unfit};
 use crate::site::Site;
-use crate::stream::StreamId;
+use crate::stream::{Lineages, StreamId};
 use crate::text::{self, count, harmless};
 use crate::verify::part_finding;
 
@@ -53,8 +55,8 @@ pub fn sweep_delivered(site: &Site, ledger: &Ledger, destination: i64) -> Result
 struct Staged {
     /// Its messages, where the sink takes it apart.
     messages: u64,
-    /// Objects that are passed over.
-    incompatible: u64,
+    /// What is passed over of it.
+    incompatible: Option<PassedOver>,
     /// The connector that wrote it.
     connector: String,
     /// Where it lies already, if it was set aside before and copied there.
@@ -67,6 +69,12 @@ fn kind_of(row: &AsideRow) -> (Kind, Known) {
         "held" => (Kind::Held, Known::Held),
         _ => (Kind::Quarantined, Known::Released),
     }
+}
+
+/// Objects of an envelope that are passed over.
+fn passed_over(origin: &Origin, objects: u64) -> PassedOver {
+    let Origin { stream, sequence, ordinal, .. } = *origin;
+    PassedOver { stream, sequence, ordinal, name: origin.name.clone(), objects }
 }
 
 /// Delivers to one sink.
@@ -99,6 +107,10 @@ pub struct Delivering<'a> {
     uncopied: BTreeMap<(StreamId, u64), (u64, String)>,
     /// The digest of the batch in work, where another one bears its number.
     forked: Option<Digest>,
+    /// Which stream goes on from which, once that was asked for.
+    lineages: Option<Lineages>,
+    /// The stream of the batch in work, and those that it succeeds.
+    streams: Vec<Uuid>,
 }
 
 impl<'a> Delivering<'a> {
@@ -129,6 +141,8 @@ impl<'a> Delivering<'a> {
             aside_bytes: None,
             uncopied: BTreeMap::new(),
             forked: None,
+            lineages: None,
+            streams: Vec::new(),
         }
     }
 
@@ -221,6 +235,7 @@ impl<'a> Delivering<'a> {
         let (kind, known) = kind_of(row);
         let copied = row.copied.then_some(kind);
         self.forked = self.ledger.shares_its_number(row.batch)?;
+        self.streams = self.streams_of(row.stream)?;
         let origin = Origin {
             batch: row.batch,
             stream: row.stream,
@@ -277,11 +292,23 @@ impl<'a> Delivering<'a> {
         Ok(())
     }
 
+    /// A stream and those that it succeeds, where that makes a difference to applicants.
+    fn streams_of(&mut self, stream: StreamId) -> Result<Vec<Uuid>> {
+        if !self.options.applicants.is_by_stream() {
+            return Ok(Vec::new());
+        }
+        if self.lineages.is_none() {
+            self.lineages = Some(self.ledger.lineages(false)?);
+        }
+        Ok(self.lineages.as_ref().map_or_else(|| vec![stream.uuid()], |lineages| lineages.of(stream, None)))
+    }
+
     /// Delivers one batch from the inbox.
     pub fn batch(&mut self, row: &IncomingRow, observer: &dyn Observer) -> Result<()> {
         let before = self.report.outcome;
         self.has_deferred = false;
         self.forked = self.ledger.shares_its_number(row.id)?;
+        self.streams = self.streams_of(row.manifest.stream)?;
         let shelf = KeptShelf::new(take::folder(self.site, row.batch_id()));
         let index = match lack::apart(read_index(&shelf, &row.manifest, Names::Keep))? {
             Ok(index) => index,
@@ -311,25 +338,28 @@ impl<'a> Delivering<'a> {
             }
         }
         self.close_works(Ended::Batch)?;
-        self.report_batch(row, before);
+        self.report_batch(row, before, observer);
         Ok(())
     }
 
-    fn report_batch(&mut self, row: &IncomingRow, before: Outcome) {
+    fn report_batch(&mut self, row: &IncomingRow, before: Outcome, observer: &dyn Observer) {
         let reported = self.report.delivered_batches.iter().position(|done| done.batch.sha256 == row.sha256);
         if let Some(at) = reported.filter(|_| self.is_again) {
             // What the destination has now it had not when this run began.
             self.report.outcome.already_delivered = before.already_delivered;
             let more = self.report.outcome.since(before);
-            let outcome = &mut self.report.delivered_batches[at].outcome;
-            *outcome = outcome.and(more);
+            let done = &mut self.report.delivered_batches[at];
+            done.outcome = done.outcome.and(more);
+            observer.event(&Event::Delivered(done));
             return;
         }
-        self.report.delivered_batches.push(DeliveredBatch {
+        let delivered = DeliveredBatch {
             batch: batch_line(&row.manifest, row.sha256),
             late: row.late && row.done_at.is_none(),
             outcome: self.report.outcome.since(before),
-        });
+        };
+        observer.event(&Event::Delivered(&delivered));
+        self.report.delivered_batches.push(delivered);
     }
 
     /// A batch of which a file is gone waits for it; one whose signer contradicts himself is refused from here on.
@@ -387,7 +417,7 @@ impl<'a> Delivering<'a> {
         redeliver: bool,
     ) -> Result<Decision> {
         let (policy, applicants) = (&self.options.policy, &self.options.applicants);
-        let rules = Rules { policy, applicants, examiner: self.sink.examiner() };
+        let rules = Rules { policy, applicants, streams: &self.streams, examiner: self.sink.examiner() };
         let decision = decide(bytes, parsed, examined, known, redeliver, rules);
         let (Decision::Deliver { .. }, Ok(envelope)) = (&decision, parsed) else { return Ok(decision) };
         let unfit = self.sink.admits(&self.options.connector_here(&envelope.connector));
@@ -422,7 +452,7 @@ impl<'a> Delivering<'a> {
             Decision::AlreadyDelivered => self.report.outcome.already_delivered += 1,
             Decision::AsBefore => {}
             Decision::Empty(incompatible) => {
-                self.report.incompatible += incompatible;
+                self.report.pass_over(passed_over(origin, incompatible));
                 self.report.outcome.empty += 1;
                 self.in_run.insert(origin.sha256);
                 self.group.empty.push((origin.sha256, origin.batch, origin.ordinal));
@@ -435,7 +465,7 @@ impl<'a> Delivering<'a> {
                 };
                 let staged = Staged {
                     messages: messages as u64,
-                    incompatible: incompatible as u64,
+                    incompatible: Some(passed_over(origin, incompatible as u64)),
                     connector: origin.connector_name.clone(),
                     copied,
                 };
@@ -490,7 +520,7 @@ impl<'a> Delivering<'a> {
             code: objection.code.to_owned(),
             what: objection.what,
             place: objection.place,
-            advice: decide::advice(objection.code, origin.sha256),
+            advice: self.options.call.complete(&decide::advice(objection.code, origin.sha256)),
             batch: BatchPlace { stream: origin.stream, sequence: origin.sequence, ordinal: origin.ordinal },
             connector: ConnectorName { id: origin.connector.clone(), name: origin.connector_name.clone() },
             name: origin.name.clone(),
@@ -602,7 +632,7 @@ impl<'a> Delivering<'a> {
         for placing in &delivery.placed {
             let staged = self.staged.remove(&placing.sha256).unwrap_or_default();
             self.report.messages += staged.messages;
-            self.report.incompatible += staged.incompatible;
+            staged.incompatible.into_iter().for_each(|passed_over| self.report.pass_over(passed_over));
         }
         delivery.deferred.into_iter().for_each(|deferred| self.defer(deferred));
         for refused in delivery.refused {

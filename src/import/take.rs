@@ -17,7 +17,7 @@ use crate::lack::{self, Lack};
 use crate::ledger::Ledger;
 use crate::ledger::delivered::{BatchId, IncomingRow, Standing, State};
 use crate::pack::batch_line;
-use crate::report::{Finding, ImportReport, Observer, Weight};
+use crate::report::{Event, Finding, ImportReport, Observer, Weight};
 use crate::shelf::kept::KeptShelf;
 use crate::shelf::medium::{Medium, MediumShelf, Sighting};
 use crate::shelf::{PartFault, Shelf};
@@ -27,7 +27,7 @@ use crate::text::{count, size};
 use crate::trust::signature::key_id_in;
 use crate::trust::{Signed, TrustStore};
 use crate::verify::{
-    allowed_finding, authenticate_all, no_batch, part_finding, scan_findings, succession, zone_finding,
+    allowed_finding, authenticate_all, made_finding, no_batch, part_finding, scan_findings, succession, zone_findings,
 };
 
 /// Signatures kept with a batch; strangers may have left any number.
@@ -125,12 +125,12 @@ pub fn take(
     if !any {
         report.findings.push(no_batch());
     }
+    report.findings.extend(zone_findings(&signed, Some(&options.zone)));
     let lineages = lineages(ledger, store, &signed)?;
     let mut seen = BTreeSet::new();
     for (sighting, signed) in &signed {
         let place = sighting.place.as_str();
-        if let Some(finding) = zone_finding(signed, Some(&options.zone), place) {
-            report.findings.push(finding);
+        if signed.zone != options.zone {
             continue;
         }
         let streams = lineages.of(signed.stream, signed.succeeds.map(|s| s.stream));
@@ -142,7 +142,28 @@ pub fn take(
         seen.insert(signed.sha256());
         take_one(site, ledger, &medium, sighting, signed, options, observer, continuity, report)?;
     }
+    let waiting = waiting(ledger, &seen)?;
+    if waiting > 0 && !report.findings.iter().any(keeps_the_medium) {
+        observer.event(&Event::InCustody(waiting));
+    }
     Ok(seen)
+}
+
+/// Batches of those that were seen that are whole in the inbox, and of which no run has said yet what becomes of them:
+/// one that took them may have been cut off.
+fn waiting(ledger: &Ledger, seen: &BTreeSet<Digest>) -> Result<u64> {
+    let mut waiting = 0;
+    for sha256 in seen {
+        let known = ledger.standing_of(*sha256)?;
+        let is_new = |s: &Standing| s.state == State::Admitted || (s.state == State::Whole && s.standing.is_none());
+        waiting += u64::from(known.as_ref().is_some_and(is_new));
+    }
+    Ok(waiting)
+}
+
+/// Whether a finding about a medium says that it, or another one, is still needed.
+fn keeps_the_medium(finding: &Finding) -> bool {
+    finding.weight >= Weight::Incomplete && finding.code != "wrong-zone"
 }
 
 /// Which stream goes on from which. What was admitted says so; a medium only of streams that are new here, in a
@@ -244,8 +265,11 @@ fn take_one(
         }
     } else if known != Some(State::Whole) {
         ledger.note_incoming(signed, sha256, signed.bytes(), if whole { State::Whole } else { State::Incomplete })?;
+        report.findings.extend(made_finding(signed, disk::now().0, &sighting.place));
         if whole {
-            report.taken.push(batch_line(signed, sha256));
+            let taken = batch_line(signed, sha256);
+            observer.event(&Event::Taken(&taken));
+            report.taken.push(taken);
         }
     }
     Ok(())

@@ -79,7 +79,7 @@ fn hidden_files_folders_and_other_names_are_no_input() {
     fs::write(world.source().join("below/deep.json"), envelope("deep")).unwrap();
     fs::write(world.source().join("below/.git/no.json"), b"x").unwrap();
     std::os::unix::fs::symlink("good.json", world.source().join("link.json")).unwrap();
-    world.pack(&[]).exits(0).says("packed batch 1 for zone default: 1 envelope,");
+    world.pack(&[]).exits(3).says("packed batch 1 for zone default: 1 envelope,").says("link.json");
     world.pack(&["--recursive"]).exits(0).says("packed batch 2 for zone default: 1 envelope,");
 }
 
@@ -188,7 +188,7 @@ fn several_zones_in_one_site_are_named() {
     let world = World::new();
     world.made("a.json");
     world.pack(&["--zone", "red"]).exits(0);
-    world.pack(&["--zone", "blue"]).exits(0).says("packed batch 1 for zone blue");
+    world.pack(&["--zone", "blue", "--new-zone"]).exits(0).says("packed batch 1 for zone blue");
     world.pack(&[]).exits(2).says("several zones").says("--zone");
     world.carry(&["--zone", "blue"]).exits(0);
     assert!(manifests(&world.medium()).iter().all(|m| m["zone"] == "blue"));
@@ -209,7 +209,7 @@ fn an_older_ledger_is_seen_and_a_new_stream_leads_out() {
     fs::remove_dir_all(world.path("exporter")).unwrap();
     copy("backup", "exporter");
     world.made("3.json");
-    world.send(&[]).exits(1).says("the ledger is older").says("stream renew --medium medium");
+    world.send(&[]).exits(1).says("the ledger is older").says("airpouch stream renew --site exporter --medium medium");
     world
         .run(["stream", "renew", "--medium", "medium", "--site", "exporter"])
         .exits(0)
@@ -291,11 +291,13 @@ fn settings_come_from_the_site_then_the_environment_then_the_command_line() {
     fs::write(world.path("exporter/airpouch.toml"), settings).unwrap();
     world.run(["pack", "--site", "exporter"]).exits(0).says("for zone red");
     let mut command = world.command();
-    finish(command.args(["pack", "--site", "exporter", "--heartbeat"]).env("AIRPOUCH_ZONE", "blue"))
+    finish(command.args(["pack", "--site", "exporter", "--heartbeat", "--new-zone"]).env("AIRPOUCH_ZONE", "blue"))
         .exits(0)
         .says("for zone blue");
     let mut command = world.command();
-    command.args(["pack", "--site", "exporter", "--heartbeat", "--zone", "green"]).env("AIRPOUCH_ZONE", "blue");
+    command
+        .args(["pack", "--site", "exporter", "--heartbeat", "--new-zone", "--zone", "green"])
+        .env("AIRPOUCH_ZONE", "blue");
     finish(&mut command).exits(0).says("for zone green");
     fs::write(world.path("exporter/airpouch.toml"), "zone = \"red\"\nzoon = \"blue\"\n").unwrap();
     world.run(["pack", "--site", "exporter"]).exits(2).says("line 2").says("zoon");

@@ -30,7 +30,7 @@ fn who_is_mapped_to_nobody_waits_until_somebody_says_who_it_is() {
     // No user has that for an id, and everything in such a name would fail in the worker.
     let no_id = format!("{APPLICANT}=bob@example.org");
     let run = world.run(["applicants", "--write", "--applicant", &no_id, "--site", "importer"]).exits(2);
-    run.says("bob@example.org is no id of a user").says("a UUID");
+    run.says("\"bob@example.org\" is not the id of a user").says("a UUID");
     let here = format!("{APPLICANT}=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10");
     world.run(["applicants", "--write", "--applicant", &here, "--site", "importer"]).exits(0);
     import_as(&world, &[]).exits(0).says("delivered 1 envelope (1 of them held");
@@ -91,7 +91,7 @@ fn release_of_several_commands_shows_each_of_them_before_and_at_the_release() {
     let listed = world.run(["quarantine", "list", "--json", "--site", "importer"]).exits(0).json();
     assert_eq!(listed["report"]["set_aside"][0]["what"], all);
     let digest = files(&world.path("importer/quarantine"))[0].0[..64].to_owned();
-    let reason = fs::read(world.path(&format!("importer/quarantine/{digest}.reason.json"))).unwrap();
+    let reason = fs::read(world.path(format!("importer/quarantine/{digest}.reason.json"))).unwrap();
     assert_eq!(serde_json::from_slice::<serde_json::Value>(&reason).unwrap()["what"], all);
     world.run(["quarantine", "release", &digest, "--reason", "looked", "--site", "importer"]).exits(0).says(all);
     world.import_inbox(&[]).exits(0);

@@ -149,8 +149,12 @@ fn what_only_looks_like_an_envelope_file_is_no_input() {
     fs::create_dir(world.source().join("folder.json")).unwrap();
     sh(&world, "mkfifo src/pipe.json && ln -s /etc/passwd src/link.json && touch src/UPPER.JSON src/.json").exits(0);
     world.made("good.json");
-    let report = pack_json(&world, &[], 0);
-    assert_eq!((&report["looked_at"], &report["findings"]), (&json!(1), &json!([])));
+    let report = pack_json(&world, &[], 3);
+    assert_eq!((&report["looked_at"], &report["packed"][0]["envelopes"]), (&json!(1), &json!(1)));
+    let told: Vec<_> = report["findings"].as_array().unwrap().iter().map(|f| (&f["code"], &f["where"])).collect();
+    assert_eq!(told.len(), 2, "{report}");
+    assert!(told.iter().all(|(code, _)| *code == "not-a-file"), "{report}");
+    assert_eq!(pack_json(&world, &[], 0)["findings"], json!([]), "told once");
 }
 
 #[test]
@@ -337,7 +341,7 @@ fn a_site_with_several_zones_wants_to_know_which_for_every_verb() {
     world.pack(&["--zone", "red"]).exits(0);
     world.pack(&[]).exits(0);
     assert_eq!(manifests(&world.path("exporter/outbox")).len(), 1, "the only zone goes without saying");
-    world.pack(&["--zone", "blue"]).exits(0).says("packed batch 1 for zone blue");
+    world.pack(&["--zone", "blue", "--new-zone"]).exits(0).says("packed batch 1 for zone blue");
     for verb in [vec!["pack", "src", "--key", "keys/site-a.key.pem"], vec!["carry", "medium"], vec!["stream", "renew"]]
     {
         let run = world.run(verb.iter().chain(&["--site", "exporter"])).exits(2);
@@ -359,8 +363,8 @@ fn an_encrypted_key_without_a_terminal_is_said_at_once() {
     let started = Instant::now();
     world.run(pack).exits(2).says("there is no terminal").says("--passphrase-file");
     assert!(started.elapsed() < Duration::from_secs(5));
-    world.run(pack.iter().chain(&["--passphrase-file", "wrong"])).exits(1).says("keys/own.key.pem");
-    world.run(pack.iter().chain(&["--passphrase-file", "nowhere"])).exits(1).says("passphrase");
+    world.run(pack.iter().chain(&["--passphrase-file", "wrong"])).exits(2).says("keys/own.key.pem");
+    world.run(pack.iter().chain(&["--passphrase-file", "nowhere"])).exits(2).says("passphrase");
     assert!(!world.path("exporter/ledger.db").exists(), "nothing was begun without a key");
     world.run(pack.iter().chain(&["--passphrase-file", "words"])).exits(0).says("packed batch 1");
 }
@@ -381,8 +385,8 @@ fn a_key_that_is_none_is_said_with_its_place() {
     let world = World::new();
     world.made("a.json");
     let pack = |key: &str| world.run(["pack", "src", "--key", key, "--site", "exporter"]);
-    pack("nowhere.pem").exits(1).says("nowhere.pem").says("airpouch keygen");
-    pack("trust/site-a.pub.pem").exits(1).says("cannot be used").says("trust/site-a.pub.pem");
+    pack("nowhere.pem").exits(2).says("nowhere.pem").says("airpouch keygen");
+    pack("trust/site-a.pub.pem").exits(2).says("cannot be used").says("trust/site-a.pub.pem");
     world.run(["pack", "src", "--site", "exporter"]).exits(2).says("no key is named").says("--key FILE");
     world.run(["pack", "--site", "exporter"]).exits(2).says("no source is named");
     world.run(["pack", "nowhere", "--key", "keys/site-a.key.pem", "--site", "exporter"]).exits(1).says("nowhere");
@@ -431,7 +435,9 @@ fn a_site_that_was_set_back_is_seen_by_the_medium_and_the_advice_names_it() {
     sh(&world, "rm -r exporter && mv backup exporter").exits(0);
     let before = files(&world.medium());
     for run in [world.send(&[]), world.carry(&[])] {
-        run.exits(1).says("older than what it has issued").says("airpouch stream renew --medium medium");
+        run.exits(1)
+            .says("older than what it has issued")
+            .says("airpouch stream renew --site exporter --medium medium");
     }
     assert_eq!(files(&world.medium()), before);
     assert_eq!(manifests(&world.path("exporter/outbox")).len(), 1, "no number was used twice");

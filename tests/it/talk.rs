@@ -189,7 +189,14 @@ fn a_flag_goes_over_the_environment_and_that_over_the_file() {
     let mut command = world.command();
     finish(command.args(["carry", "medium"]).env("AIRPOUCH_SITE", "site")).exits(0).says("SAFE TO REMOVE");
     let mut command = world.command();
-    command.args(["import", "medium", "--unmapped", "default=x", "--site", "importer"]);
+    command.args([
+        "import",
+        "medium",
+        "--unmapped",
+        "default=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10",
+        "--site",
+        "importer",
+    ]);
     finish(command.envs([("AIRPOUCH_TO", "dir:from-env"), ("AIRPOUCH_TRUST", "trust")])).exits(0);
     assert!(files(&world.path("from-env")).iter().any(|f| f.0.ends_with(".json")));
     let mut command = world.command();
@@ -203,7 +210,10 @@ fn paths_in_the_file_count_from_the_site_wherever_cron_runs() {
     fs::create_dir(world.path("elsewhere")).unwrap();
     for (site, settings) in [
         ("exporter", "source = \"../src\"\nkey = [\"../keys/site-a.key.pem\"]\nmedium = \"../medium\"\n"),
-        ("importer", "to = \"dir:../out\"\ntrust = \"../trust\"\npolicy = \"mine.toml\"\nunmapped = \"default=x\"\n"),
+        (
+            "importer",
+            "to = \"dir:../out\"\ntrust = \"../trust\"\npolicy = \"mine.toml\"\nunmapped = \"default=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10\"\n",
+        ),
     ] {
         fs::create_dir(world.path(site)).unwrap();
         fs::write(world.path(site).join("airpouch.toml"), settings).unwrap();

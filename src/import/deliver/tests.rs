@@ -5,9 +5,10 @@ use std::collections::BTreeMap;
 use super::*;
 use crate::batch::manifest::{Format, IndexEntry, Manifest, Totals};
 use crate::batch::name;
-use crate::import::decide::Applicants;
+use crate::import::applicants::{Applicants, UserId};
 use crate::import::{OnGap, OtherDestination};
 use crate::policy::Policy;
+use crate::report::call::Call;
 use crate::set_aside::Kind;
 use crate::sink::{Destination, Examiner, OpenWork, Placing, Reach};
 use crate::site::Role;
@@ -173,7 +174,7 @@ fn options() -> ImportOptions {
         connectors: BTreeMap::new(),
         other_destination: OtherDestination::Ask,
         policy: Policy::default(),
-        applicants: Applicants { map: BTreeMap::new(), default: Some("0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10".into()) },
+        applicants: Applicants::with_default(UserId::parse("0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10").ok()),
         on_gap: OnGap::Deliver,
         accept_ledger: false,
         redeliver: false,
@@ -181,6 +182,7 @@ fn options() -> ImportOptions {
         set_aside_quota: 1 << 20,
         threads: 1,
         at: "2026-11-25T02:05:00Z".into(),
+        call: Call::default(),
     }
 }
 

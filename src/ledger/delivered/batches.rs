@@ -107,6 +107,17 @@ impl Ledger {
         self.incoming_where("sha256 = ?1", params![sha256.as_bytes()])
     }
 
+    /// The batches of this number, of whatever stream; a hundred of them at most.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn batches_numbered(&self, sequence: u64) -> Result<Vec<BatchId>> {
+        let sql = "SELECT id, stream, sequence, sha256 FROM batch WHERE sequence = ?1 ORDER BY stream, id LIMIT 100";
+        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map([i64::try_from(sequence).unwrap_or(i64::MAX)], |r| batch_id(r, 0));
+        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+    }
+
     /// A batch by the ledger's number for it.
     ///
     /// # Errors

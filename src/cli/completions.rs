@@ -1,0 +1,39 @@
+use airpouch::error::Result;
+use airpouch::report::ExitStatus;
+use clap::{Command, ValueEnum};
+use clap_complete::{Shell, generate};
+
+use super::terminal::Talk;
+
+/// Print the completions for a shell
+///
+/// The script goes to standard output. Where it belongs is up to the shell: see the examples.
+#[derive(clap::Args, Debug)]
+#[command(
+    args_override_self = true,
+    after_help = "Example:\n  airpouch completions bash > /usr/share/bash-completion/completions/airpouch\n  airpouch completions zsh > /usr/share/zsh/vendor-completions/_airpouch\n  airpouch completions fish > /usr/share/fish/vendor_completions.d/airpouch.fish"
+)]
+pub struct Args {
+    /// The shell that is to complete
+    shell: Kind,
+}
+
+/// Shells for which completions are tried by a test.
+#[derive(ValueEnum, Debug, Clone, Copy)]
+enum Kind {
+    Bash,
+    Zsh,
+    Fish,
+}
+
+pub fn run(args: &Args, mut command: Command, talk: &Talk) -> Result<ExitStatus> {
+    let shell = match args.shell {
+        Kind::Bash => Shell::Bash,
+        Kind::Zsh => Shell::Zsh,
+        Kind::Fish => Shell::Fish,
+    };
+    let mut script = Vec::new();
+    generate(shell, &mut command, "airpouch", &mut script);
+    talk.raw(String::from_utf8_lossy(&script).trim_end());
+    Ok(ExitStatus::Done)
+}

@@ -1,0 +1,302 @@
+//! What a person may get wrong in keys, settings, mappings and zones, and what the exit status says of it.
+
+use std::fs;
+
+use serde_json::Value;
+
+use crate::support::{APPLICANT, Run, World, envelope, files, finish};
+
+const HERE: &str = "0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10";
+const OTHER: &str = "3d5c7a10-2f64-4b0b-9c6e-1a7f0e2b8c43";
+
+/// A medium with one batch of one envelope.
+fn sent() -> World {
+    let world = World::new();
+    world.made("a.json");
+    world.send(&[]).exits(0);
+    world
+}
+
+fn import(world: &World, variables: &[(&str, &str)], more: &[&str]) -> Run {
+    let usual = ["import", "medium", "--to", "spool:spool", "--trust", "trust", "--site", "importer"];
+    finish(world.command().args(usual).args(more).envs(variables.iter().copied()))
+}
+
+/// In whose names the messages of the spool are.
+fn names_in_spool(world: &World) -> Vec<String> {
+    let messages = files(&world.path("spool/43509aab-0310-5f8d-9395-81f36f6d064a"));
+    let numbered = messages.into_iter().filter(|(name, _)| name != "connector.json");
+    let name = |bytes: Vec<u8>| serde_json::from_slice::<Value>(&bytes).unwrap()["applicant_id"].clone();
+    numbered.map(|(_, bytes)| name(bytes).as_str().unwrap_or_default().to_owned()).collect()
+}
+
+fn write_settings(world: &World, site: &str, text: &str) {
+    fs::create_dir_all(world.path(site)).unwrap();
+    fs::write(world.path(site).join("airpouch.toml"), text).unwrap();
+}
+
+#[test]
+fn mapping_to_no_user_id_stops_before_anything_is_taken() {
+    let world = sent();
+    let simple = HERE.replace('-', "");
+    for target in ["bob@example.org", "admin", "x", simple.as_str(), "urn:uuid:0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10"] {
+        let is_not = format!("\"{target}\" is not the id of a user");
+        let (pair, stock) = (format!("{APPLICANT}={target}"), format!("{OTHER}:{HERE},{APPLICANT}:{target}"));
+        let default = format!("default={target}");
+        import(&world, &[], &["--applicant", &pair]).exits(2).says(&is_not);
+        import(&world, &[], &["--applicant", &stock]).exits(2).says(&is_not);
+        import(&world, &[], &["--unmapped", &default]).exits(2).says(&is_not);
+        import(&world, &[("AIRPOUCH_APPLICANT", &pair)], &[]).exits(2).says(&is_not);
+        import(&world, &[("AIRPOUCH_UNMAPPED", &default)], &[]).exits(2).says(&is_not);
+        let check = ["check", "--to", "spool:spool", "--site", "importer", "--applicant", &pair];
+        world.run(check).exits(2).says(&is_not);
+        assert!(!world.path("importer").exists(), "{target}");
+        let settings = format!("unmapped = \"hold\"\n[applicants]\n\"{APPLICANT}\" = \"{target}\"\n");
+        write_settings(&world, "importer", &settings);
+        import(&world, &[], &[]).exits(2).says("line 3").says(&is_not);
+        world.run(["applicants", "--site", "importer"]).exits(2).says(&is_not);
+        write_settings(&world, "importer", &format!("unmapped = \"{default}\"\n"));
+        import(&world, &[], &[]).exits(2).says(&is_not);
+        fs::remove_dir_all(world.path("importer")).unwrap();
+    }
+    assert!(!world.path("spool").exists());
+}
+
+#[test]
+fn mapping_in_another_case_and_with_blanks_delivers_the_id_in_lower_case() {
+    let (from, to) = (APPLICANT.to_uppercase(), HERE.to_uppercase());
+    for mapping in [format!("{from}={to}"), format!(" {from} : {to} , {OTHER}:{HERE} ,"), format!("{APPLICANT}={to}")] {
+        let world = sent();
+        import(&world, &[], &["--applicant", &mapping]).exits(0).says("delivered 1 envelope");
+        assert_eq!(names_in_spool(&world), [HERE], "{mapping}");
+    }
+    let world = sent();
+    write_settings(&world, "importer", &format!("[applicants]\n\" {from} \" = \" {to} \"\n"));
+    import(&world, &[], &[]).exits(0);
+    assert_eq!(names_in_spool(&world), [HERE]);
+    let world = sent();
+    import(&world, &[], &["--unmapped", &format!("default= {to}")]).exits(0);
+    assert_eq!(names_in_spool(&world), [HERE]);
+}
+
+#[test]
+fn applicant_mapped_to_two_users_is_wrong_usage() {
+    let world = sent();
+    let pairs = [format!("{APPLICANT}={HERE}"), format!("{}={OTHER}", APPLICANT.to_uppercase())];
+    let run = import(&world, &[], &["--applicant", &pairs[0], "--applicant", &pairs[1]]).exits(2);
+    run.says("is mapped to two users");
+    let lines = format!("[applicants]\n\"{APPLICANT}\" = \"{HERE}\"\n\"{}\" = \"{OTHER}\"\n", APPLICANT.to_uppercase());
+    write_settings(&world, "importer", &lines);
+    import(&world, &[], &[]).exits(2).says("is mapped to two users").says("importer/airpouch.toml");
+    // What is typed goes over what is written.
+    write_settings(&world, "importer", &format!("[applicants]\n\"{APPLICANT}\" = \"{HERE}\"\n"));
+    import(&world, &[], &["--applicant", &pairs[1]]).exits(0);
+    assert_eq!(names_in_spool(&world), [OTHER]);
+}
+
+#[test]
+fn mapping_of_one_stream_does_not_apply_to_another() {
+    let world = World::new();
+    world.key("site-b", [8; 32]);
+    world.made("a.json");
+    world.send(&[]).exits(0);
+    fs::remove_file(world.path("src/a.json")).unwrap();
+    world.put("b.json", &envelope("b"));
+    world.run(["pack", "src", "medium", "--key", "keys/site-b.key.pem", "--site", "exporter-b"]).exits(0);
+    let status = world.run(["status", "--site", "exporter", "--json"]).exits(0).json();
+    let stream = status["report"]["streams"][0]["stream"].as_str().unwrap().to_owned();
+    let narrowed = format!("[applicants.\"{stream}\"]\n\"{APPLICANT}\" = \"{HERE}\"\n");
+    write_settings(&world, "importer", &narrowed);
+    let run = import(&world, &[], &[]).exits(3).says("delivered 1 envelope");
+    run.says("b.json").says_nothing_of("at a.json");
+    assert_eq!(names_in_spool(&world), [HERE]);
+    // For all streams, and for that one in another name.
+    write_settings(&world, "importer", &format!("[applicants]\n\"{APPLICANT}\" = \"{OTHER}\"\n{narrowed}"));
+    import(&world, &[], &["--redeliver"]).exits(0);
+    let mut names = names_in_spool(&world);
+    names.sort();
+    assert_eq!(names, [HERE, HERE, OTHER, OTHER][..names.len()].iter().map(|n| (*n).to_owned()).collect::<Vec<_>>());
+    for (key, says) in [("not-a-stream", "is not the id of a stream"), ("", "is not the id of a stream")] {
+        write_settings(&world, "importer", &format!("[applicants.\"{key}\"]\n\"{APPLICANT}\" = \"{HERE}\"\n"));
+        import(&world, &[], &[]).exits(2).says(says);
+    }
+}
+
+#[test]
+fn mapping_of_a_stream_applies_to_the_one_that_succeeds_it() {
+    let world = sent();
+    let status = world.run(["status", "--site", "exporter", "--json"]).exits(0).json();
+    let stream = status["report"]["streams"][0]["stream"].as_str().unwrap().to_owned();
+    world.run(["stream", "renew", "--site", "exporter"]).exits(0);
+    world.made("b.json");
+    world.send(&[]).exits(0);
+    write_settings(&world, "importer", &format!("[applicants.\"{stream}\"]\n\"{APPLICANT}\" = \"{HERE}\"\n"));
+    import(&world, &[], &[]).exits(0).says("delivered 2 envelopes");
+    assert_eq!(names_in_spool(&world), [HERE, HERE]);
+    let check = ["check", "--to", "spool:spool", "--site", "importer"];
+    world.run(check).exits(0).says(HERE).says_nothing_of("mapped to nobody");
+}
+
+#[test]
+fn fault_of_a_key_a_secret_or_a_setting_is_wrong_usage() {
+    let world = sent();
+    fs::create_dir(world.path("dir")).unwrap();
+    fs::write(world.path("noise"), [0xff, 0xfe, 0, 1]).unwrap();
+    fs::write(world.path("empty"), "").unwrap();
+    fs::write(world.path("pass"), "right\n").unwrap();
+    fs::write(world.path("wrong"), "wrong\n").unwrap();
+    world.run(["keygen", "--out", "keys/enc", "--passphrase-file", "pass"]).exits(0);
+    let pack = ["pack", "src", "--site", "exporter", "--key"];
+    for key in ["absent", "dir", "noise", "empty", "trust/site-a.pub.pem", "keys/enc.key.pem"] {
+        world.run(pack.iter().chain(&[key])).exits(2).says(key);
+    }
+    for passphrase in ["absent", "dir", "wrong", "empty"] {
+        world.run(pack.iter().chain(&["keys/enc.key.pem", "--passphrase-file", passphrase])).exits(2);
+    }
+    for trust in ["absent", "empty", "dir"] {
+        world.run(["verify", "medium", "--trust", trust]).exits(2);
+        import(&world, &[], &["--trust", trust]).exits(2);
+    }
+    let to = ["import", "medium", "--to", "opencti+https://127.0.0.1:1", "--trust", "trust", "--site", "importer"];
+    for secret in ["absent", "dir", "noise", "empty"] {
+        for option in ["--token-file", "--amqp-password-file", "--ca-file", "--policy"] {
+            if (option, secret) != ("--policy", "empty") {
+                world.run(to.iter().chain(&[option, secret])).exits(2);
+            }
+        }
+    }
+    assert!(!world.path("importer").exists());
+    fs::create_dir_all(world.path("importer/airpouch.toml")).unwrap();
+    import(&world, &[], &[]).exits(2).says("airpouch.toml");
+    fs::remove_dir(world.path("importer/airpouch.toml")).unwrap();
+    fs::write(world.path("importer/airpouch.toml"), "to = \"dir:x\"\n").unwrap();
+    fs::create_dir(world.path("importer/policy.toml")).unwrap();
+    import(&world, &[], &[]).exits(2).says("policy.toml");
+}
+
+#[test]
+fn byte_order_mark_is_no_part_of_a_passphrase() {
+    let world = World::new();
+    fs::write(world.path("pass"), "secret\n").unwrap();
+    fs::write(world.path("marked"), b"\xef\xbb\xbfsecret\r\n").unwrap();
+    world.run(["keygen", "--out", "keys/enc", "--passphrase-file", "pass"]).exits(0);
+    world.made("a.json");
+    let pack = ["pack", "src", "--site", "exporter", "--key", "keys/enc.key.pem", "--passphrase-file", "marked"];
+    world.run(pack).exits(0).says("packed batch 1");
+}
+
+/// Every variable that the help of a verb names.
+fn variables(world: &World, verb: &str) -> Vec<String> {
+    let help = world.run([verb, "--help"]).exits(0).stdout;
+    let named = help.split("[env: ").skip(1).filter_map(|rest| rest.split(['=', ']']).next());
+    named.map(str::to_owned).collect()
+}
+
+#[test]
+fn variable_that_is_empty_is_as_one_that_is_not_set() {
+    let world = World::new();
+    world.made("a.json");
+    for (verb, arguments) in [
+        ("pack", vec!["src", "--key", "keys/site-a.key.pem", "--site", "exporter"]),
+        ("carry", vec!["medium", "--site", "exporter"]),
+        ("verify", vec!["medium", "--trust", "trust"]),
+        (
+            "import",
+            vec![
+                "medium",
+                "--to",
+                "dir:out",
+                "--trust",
+                "trust",
+                "--site",
+                "importer",
+                "--unmapped",
+                "default=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10",
+            ],
+        ),
+        (
+            "check",
+            vec!["--to", "dir:out", "--site", "importer", "--unmapped", "default=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10"],
+        ),
+        ("status", vec!["--site", "importer"]),
+        ("keygen", vec!["--out", "keys/new"]),
+    ] {
+        let mut command = world.command();
+        let named = variables(&world, verb);
+        assert!(verb == "status" || verb == "keygen" || named.len() > 3, "{verb}: {named:?}");
+        command.arg(verb).args(arguments).env("SOURCE_DATE_EPOCH", "").env("CREDENTIALS_DIRECTORY", "");
+        finish(command.envs(named.iter().map(|name| (name.as_str(), "")))).exits(0);
+    }
+    assert_eq!(world.delivered().len(), 1);
+    // Also where nothing but the variable would name it.
+    let mut command = world.command();
+    command.args(["import", "medium", "--trust", "trust", "--site", "importer"]).env("AIRPOUCH_TO", "");
+    finish(&mut command).exits(2).says("no destination is named");
+}
+
+#[test]
+fn medium_for_several_zones_is_done_in_each_of_them() {
+    let world = World::new();
+    world.made("a.json");
+    world.send(&["--zone", "red"]).exits(0);
+    world.made("b.json");
+    world.send(&["--zone", "blue", "--new-zone"]).exits(0);
+    world.made("c.json");
+    world.send(&["--zone", "blue"]).exits(0);
+    for zone in ["red", "blue"] {
+        let site = format!("importer-{zone}");
+        let import = |report: &str| {
+            let mapped = format!("{APPLICANT}={HERE}");
+            let to = format!("dir:out-{zone}");
+            let words = ["import", "medium", "--to", &to, "--trust", "trust", "--zone", zone, "--site", &site];
+            world.run(
+                words
+                    .iter()
+                    .chain(&["--applicant", &mapped])
+                    .chain(report.split_whitespace().collect::<Vec<_>>().iter()),
+            )
+        };
+        import("").exits(0).says("delivered").says("meant for zone");
+        let again = import("--json").exits(0).json();
+        let findings = again["report"]["findings"].as_array().unwrap();
+        assert_eq!(findings.len(), 1, "one for each other zone: {again}");
+        assert_eq!((&findings[0]["code"], &findings[0]["weight"]), (&"wrong-zone".into(), &"note".into()));
+        world.verify(&["--zone", zone]).exits(0).says("holds: batch 1");
+    }
+    world.verify(&["--zone", "green"]).exits(3).says("2 batches are meant for zone blue").says("this is zone green");
+}
+
+#[test]
+fn zone_that_is_mistyped_begins_no_stream() {
+    let world = World::new();
+    world.made("a.json");
+    world.send(&["--zone", "restricted"]).exits(0);
+    world.made("b.json");
+    let run = world.send(&["--zone", "restrcited"]).exits(2);
+    run.says("no stream for zone restrcited; it packs for restricted").says("--new-zone");
+    world.carry(&["--zone", "restrcited"]).exits(2).says("no stream for zone restrcited");
+    world.run(["stream", "renew", "--zone", "restrcited", "--site", "exporter"]).exits(2).says("no stream for zone");
+    let status = || world.run(["status", "--site", "exporter", "--json"]).exits(0).json();
+    assert_eq!(status()["report"]["streams"].as_array().unwrap().len(), 1);
+    write_settings(&world, "exporter", "zone = \"other\"\n");
+    world.send(&[]).exits(2).says("no stream for zone other");
+    world.send(&["--new-zone"]).exits(0).says("for zone other");
+    world.send(&[]).exits(0);
+    assert_eq!(status()["report"]["streams"].as_array().unwrap().len(), 2);
+}
+
+#[test]
+fn batch_made_far_from_now_is_remarked_and_delivered() {
+    for (epoch, says) in [("4102444800", "in the future: 2100-01-01T00:00:00Z"), ("86400", "more than ten years ago")] {
+        let world = World::new();
+        world.made("a.json");
+        let mut command = world.command();
+        command.args(["pack", "src", "medium", "--key", "keys/site-a.key.pem", "--site", "exporter"]);
+        finish(command.env("SOURCE_DATE_EPOCH", epoch)).exits(0);
+        world.verify(&[]).exits(0).says("note: batch 1 says that it was made").says(says);
+        world.import(&[]).exits(0).says("delivered 1 envelope").says(says);
+        world.import(&[]).exits(0).says_nothing_of("says that it was made");
+    }
+    let world = sent();
+    world.verify(&[]).exits(0).says_nothing_of("says that it was made");
+}
