@@ -134,7 +134,7 @@ fn give_up(args: &Args, site: &Site, set: &Settings, talk: &Talk) -> Result<Exit
         return Err(Error::failed("there is no site here").at(site.root()).advise("name it with --site DIR"));
     }
     let (mut ledger, _) = Ledger::open(site, Role::Exporter)?;
-    let zone = settings::exporter_zone(args.zone.as_deref(), set, &ledger)?;
+    let zone = settings::exporter_zone(args.zone.as_deref(), set, &ledger, false)?;
     let at = settings::timestamp()?;
     let outbox = KeptShelf::new(site.outbox());
     let again = Again { outbox: &outbox, medium: None, keys: &[], zone: &zone, at: &at };
