@@ -7,6 +7,7 @@ mod check;
 mod completions;
 mod demo;
 mod drain;
+mod examine;
 mod import;
 mod keygen;
 mod keys;
@@ -21,6 +22,7 @@ mod terminal;
 mod verify;
 
 use airpouch::error::Result;
+use airpouch::examining::EXAMINE_APART;
 use airpouch::report::ExitStatus;
 use clap::builder::Resettable;
 use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
@@ -70,6 +72,10 @@ enum Verb {
 
 /// Runs what the arguments ask for.
 pub fn run() -> ExitStatus {
+    let mut words = std::env::args_os().skip(1);
+    if words.next().is_some_and(|word| word == EXAMINE_APART) {
+        return examine::run(words.next().as_deref().and_then(std::ffi::OsStr::to_str));
+    }
     let mut command = without_empty_variables(Cli::command());
     let matches = command.get_matches_mut();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());

@@ -18,7 +18,7 @@ mod take;
 mod unpack;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use crate::batch::manifest::Succeeds;
 use crate::digest::Digest;
@@ -100,6 +100,8 @@ pub struct ImportOptions {
     pub at: String,
     /// How this run was called, for the commands in reasons.
     pub call: Call,
+    /// The program that examines one envelope in a process of its own, where a run has died of it.
+    pub program: PathBuf,
 }
 
 impl ImportOptions {
@@ -473,13 +475,14 @@ fn deliver_all(
         let what = format!("the last run was cut off; {} may come a second time", count(unsettled, "envelope"));
         report.findings.push(Finding::new(Weight::Warning, "delivered-again", what));
     }
-    let mut delivering = Delivering::new(site, ledger, sink.as_mut(), destination.id, options, report);
+    let mut delivering = Delivering::new(site, ledger, sink.as_mut(), destination.id, options, report)?;
     let delivered = deliver_each(&mut delivering, observer);
     // A work must not stay open because its run has failed; what cannot be told now is told in the next run.
     let ended = delivered.as_ref().err().map_or(Ended::Run, |error| Ended::Failed(&error.what));
     let closed = delivering.close_works(ended);
+    let kept = delivering.keep_suspects();
     let said = if unsettled > 0 { ledger.unsettled_is_said(destination.id) } else { Ok(()) };
-    delivered.and(closed).and(said)
+    delivered.and(closed).and(said).and(kept)
 }
 
 /// What waits, then each batch of each stream; and what the destination could not take at once goes to it again.

@@ -36,6 +36,7 @@ pub mod ahead;
 pub mod disk;
 pub mod source;
 pub mod site;
+pub mod examining;
 pub mod shelf;
 pub mod sink;
 pub mod set_aside;

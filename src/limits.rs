@@ -146,3 +146,16 @@ pub const GONE_WORKS_MAX: usize = 10_000;
 /// An envelope that is taken apart before its turn, beside others. Taken apart, one takes up to five times its size; of
 /// larger ones only the one whose turn it is may.
 pub const EXAMINED_AHEAD_MAX: usize = 8 << 20;
+
+/// Small envelopes that one note of the site says to be in examination: each costs the next run a process of its own if
+/// the run is killed.
+pub const EXAMINED_GROUP_MAX: usize = 32;
+
+/// Bytes of such a group; a larger envelope has a note of its own.
+pub const EXAMINED_GROUP_BYTES: u64 = 1 << 20;
+
+/// Notes at one time: some for each thread, and those of large envelopes that wait for their turn.
+pub const EXAMINING_SLOTS_MAX: usize = 512;
+
+/// Runs that may die of an envelope which comes through in a process of its own, before it is quarantined.
+pub const DEATHS_MAX: u32 = 3;

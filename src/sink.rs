@@ -19,6 +19,9 @@ pub mod spooled;
 mod tests;
 mod works;
 
+use std::fmt;
+use std::str::FromStr;
+
 use crate::batch::index::Mtime;
 use crate::digest::Digest;
 use crate::envelope::{Code, Connector, Envelope, Scope};
@@ -216,6 +219,31 @@ impl Examiner {
     /// Whether applicants are mapped here, and not by whoever reads the sink.
     pub fn maps_applicants(self) -> bool {
         self != Self::Whole
+    }
+}
+
+/// One word, for an examination in a process of its own.
+impl fmt::Display for Examiner {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Whole => f.write_str("whole"),
+            Self::Splitting { drafts, max_message } => {
+                write!(f, "splitting:{drafts}:{}", max_message.map_or_else(String::new, |max| max.to_string()))
+            }
+        }
+    }
+}
+
+impl FromStr for Examiner {
+    type Err = ();
+
+    fn from_str(word: &str) -> std::result::Result<Self, ()> {
+        if word == "whole" {
+            return Ok(Self::Whole);
+        }
+        let (drafts, max) = word.strip_prefix("splitting:").and_then(|rest| rest.split_once(':')).ok_or(())?;
+        let max_message = if max.is_empty() { None } else { Some(max.parse().map_err(drop)?) };
+        Ok(Self::Splitting { drafts: drafts.parse().map_err(drop)?, max_message })
     }
 }
 
@@ -440,4 +468,21 @@ pub trait Sink {
 
     /// By what the destination is known again.
     fn mark(&self) -> &str;
+}
+
+#[cfg(test)]
+mod an_examiner {
+    use super::*;
+
+    #[test]
+    fn is_the_same_one_after_a_word() {
+        for examiner in [
+            Examiner::Whole,
+            Examiner::Splitting { drafts: true, max_message: None },
+            Examiner::Splitting { drafts: false, max_message: Some(16 << 20) },
+        ] {
+            assert_eq!(examiner.to_string().parse(), Ok(examiner));
+        }
+        assert!("splitting:perhaps:".parse::<Examiner>().is_err() && "".parse::<Examiner>().is_err());
+    }
 }

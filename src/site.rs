@@ -4,6 +4,7 @@
 //! airpouch.toml  policy.toml  trust/  ledger.db  lock
 //! outbox/                      the exporter's
 //! inbox/  held/  quarantine/   the importer's
+//! examining  suspects          the importer's: see [`crate::examining`]
 //! ```
 
 mod apart;

@@ -183,6 +183,7 @@ fn options(args: &Args, set: &Settings, site: &Site, to: Destination, talk: &Tal
         threads: settings::threads(args.threads, set)?,
         at: settings::timestamp()?,
         call: talk.call(),
+        program: std::env::current_exe().unwrap_or_default(),
     })
 }
 

@@ -143,6 +143,24 @@ fn in_whose_name(bytes: &[u8], envelope: &Envelope, examined: Examined, rules: R
     }
 }
 
+/// Of an envelope in whose examination a run has died, and a process of its own after it.
+pub const STOPPED_A_RUN: &str = "stopped-a-run";
+
+/// Of one of which runs die although a process of its own comes through.
+pub const STOPS_RUNS: &str = "stops-runs";
+
+/// What is said of an envelope that is held since a run died of it; `how` the process of its own ended.
+pub fn stopped_a_run(how: &str) -> Objection {
+    let what = format!("a run died while it examined this envelope, and so did a process of its own: {how}");
+    Objection::new(STOPPED_A_RUN, what, "")
+}
+
+/// What is said of an envelope of which that many runs died.
+pub fn stops_runs(deaths: u32) -> Objection {
+    let what = format!("{deaths} runs died while they examined this envelope; a process of its own does not");
+    Objection::new(STOPS_RUNS, what, "")
+}
+
 fn unmapped(what: &str) -> Objection {
     Objection::new("applicant", what, "/applicant_id")
 }
@@ -170,6 +188,9 @@ pub fn advice(code: &str, sha256: crate::digest::Digest) -> String {
             "let it pass in policy.toml ([connectors]), then `airpouch import` (no medium needed)".into()
         }
         "tlp" => "raise max_tlp in policy.toml, if it may cross, then `airpouch import` (no medium needed)".into(),
+        STOPPED_A_RUN => {
+            "each import tries it again in a process of its own; give the machine more memory, or mend it at the feed".into()
+        }
         "marking" => {
             "let it pass in policy.toml (other_markings), if it may cross, then `airpouch import` (no medium needed)".into()
         }

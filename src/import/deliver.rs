@@ -18,10 +18,11 @@ use crate::digest::Digest;
 use crate::disk;
 use crate::envelope::{Envelope, NotAnEnvelope};
 use crate::error::{Error, Result};
+use crate::examining::{Apart, EXAMINE_APART, Examining, examine_apart};
 use crate::lack;
 use crate::ledger::Ledger;
 use crate::ledger::delivered::{Aside, AsideRow, Group, IncomingRow, KnownBefore, State};
-use crate::limits::{BATCH_ENVELOPES_MAX, PLACING_GROUP};
+use crate::limits::{BATCH_ENVELOPES_MAX, DEATHS_MAX, PLACING_GROUP};
 use crate::pack::batch_line;
 use crate::policy::Objection;
 use crate::report::{DeliveredBatch, Event, Finding, ImportReport, Observer, Outcome, PassedOver, Weight};
@@ -111,10 +112,15 @@ pub struct Delivering<'a> {
     lineages: Option<Lineages>,
     /// The stream of the batch in work, and those that it succeeds.
     streams: Vec<Uuid>,
+    /// Where examinations are noted.
+    examining: Arc<Examining>,
 }
 
 impl<'a> Delivering<'a> {
     /// Begins with an empty group.
+    ///
+    /// # Errors
+    /// The system refused.
     pub fn new(
         site: &'a Site,
         ledger: &'a mut Ledger,
@@ -122,8 +128,8 @@ impl<'a> Delivering<'a> {
         destination: i64,
         options: &'a ImportOptions,
         report: &'a mut ImportReport,
-    ) -> Self {
-        Self {
+    ) -> Result<Self> {
+        Ok(Self {
             site,
             ledger,
             sink,
@@ -143,7 +149,8 @@ impl<'a> Delivering<'a> {
             forked: None,
             lineages: None,
             streams: Vec::new(),
-        }
+            examining: Arc::new(Examining::open(site)?),
+        })
     }
 
     /// The ledger as it stands now.
@@ -247,12 +254,27 @@ impl<'a> Delivering<'a> {
             connector: row.connector.clone(),
             connector_name: row.connector_name.clone(),
         };
-        let parsed = Envelope::parse(&bytes);
-        match self.decide(&bytes, &parsed, None, known, false)? {
+        let is_known_for_it = [decide::STOPPED_A_RUN, decide::STOPS_RUNS].contains(&row.code.as_str());
+        let suspected = self.suspect(row.sha256, &bytes, is_known_for_it);
+        let _note = self.examining.note(&[row.sha256]);
+        self.examining.settle([row.sha256].into_iter());
+        let (decision, parsed) = match suspected {
+            Some(decision) => (decision, None),
+            None => {
+                let parsed = Envelope::parse(&bytes);
+                (self.decide(&bytes, &parsed, None, known, false)?, parsed.ok())
+            }
+        };
+        let envelope = parsed.as_ref();
+        match decision {
+            // Runs died of it again since it was released: a person decides anew.
+            Decision::Quarantine(objection) if objection.code == decide::STOPS_RUNS && known == Known::Released => {
+                self.put_aside(Kind::Quarantined, &origin, &bytes, None, objection, copied).map(drop)
+            }
             decision @ (Decision::Deliver { .. } | Decision::Empty(_)) => {
                 self.released.push((kind, row.sha256));
                 self.report.released += u64::from(matches!(decision, Decision::Deliver { .. }));
-                self.carry_out(&origin, bytes, &parsed, decision, copied)
+                self.carry_out(&origin, bytes, envelope, decision, copied)
             }
             // Released, but the site's settings hold it, or the sink cannot take it: it stays, and is said.
             Decision::Hold(objection) | Decision::Quarantine(objection) if known == Known::Released => {
@@ -263,14 +285,14 @@ impl<'a> Delivering<'a> {
             }
             Decision::Quarantine(objection) => {
                 self.report.outcome.quarantined += 1;
-                if self.put_aside(Kind::Quarantined, &origin, &bytes, &parsed, objection, copied)? {
+                if self.put_aside(Kind::Quarantined, &origin, &bytes, envelope, objection, copied)? {
                     self.released.push((kind, row.sha256));
                 }
                 self.commit_if_full()
             }
             // The first reason is gone, and there is another one.
             Decision::Hold(objection) if objection.code != row.code => {
-                self.put_aside(Kind::Held, &origin, &bytes, &parsed, objection, copied).map(drop)
+                self.put_aside(Kind::Held, &origin, &bytes, envelope, objection, copied).map(drop)
             }
             Decision::Hold(_) | Decision::AsBefore | Decision::AlreadyDelivered => Ok(()),
         }
@@ -320,7 +342,9 @@ impl<'a> Delivering<'a> {
         let (options, known) = (self.options, Arc::clone(&self.before));
         let is_settled =
             |sha256| known.aside.contains_key(&sha256) || known.delivered.contains(&sha256) && !options.redeliver;
-        let ahead = Ahead { policy: &options.policy, examiner: self.sink.examiner(), is_settled: &is_settled };
+        let examining = Arc::clone(&self.examining);
+        let (policy, examiner) = (&options.policy, self.sink.examiner());
+        let ahead = Ahead { policy, examiner, is_settled: &is_settled, examining: &examining };
         let fault = unpack(&shelf, &row.manifest, &index, options.threads, ahead, |envelope| {
             observer.advance(envelope.bytes.len() as u64);
             self.envelope(row, &index, envelope)
@@ -330,6 +354,7 @@ impl<'a> Delivering<'a> {
         if let Some((name, fault)) = fault? {
             return self.spoiled(row, &name, &fault);
         }
+        self.examining.settle(index.lines.iter().map(|line| line.sha256));
         // A batch of which something waits for the destination stays open: the next run goes through it again.
         if !self.has_deferred {
             self.ledger.set_done(row.id, disk::now().0)?;
@@ -378,7 +403,7 @@ impl<'a> Delivering<'a> {
     }
 
     fn envelope(&mut self, row: &IncomingRow, index: &Index, envelope: UnpackedEnvelope) -> Result<()> {
-        let UnpackedEnvelope { ordinal, bytes, read } = envelope;
+        let UnpackedEnvelope { ordinal, bytes, read, note } = envelope;
         let line = &index.lines[ordinal - 1];
         let known = self.known(line.sha256);
         // What waits was tried at the beginning of this run; that it still waits is no news.
@@ -389,9 +414,16 @@ impl<'a> Delivering<'a> {
             self.report.outcome.already_delivered += 1;
             return Ok(());
         }
-        let Read { parsed, examined } =
-            read.unwrap_or_else(|| Read { parsed: Envelope::parse(&bytes), examined: None });
-        let decision = self.decide(&bytes, &parsed, examined, known, self.options.redeliver)?;
+        let suspected = if read.is_none() { self.suspect(line.sha256, &bytes, false) } else { None };
+        let _note = if read.is_none() { self.examining.note(&[line.sha256]) } else { note };
+        let (decision, parsed) = match suspected {
+            Some(decision) => (decision, None),
+            None => {
+                let read = read.unwrap_or_else(|| Read { parsed: Envelope::parse(&bytes), examined: None });
+                let redeliver = self.options.redeliver;
+                (self.decide(&bytes, &read.parsed, read.examined, known, redeliver)?, read.parsed.ok())
+            }
+        };
         let entry = &row.manifest.connectors[line.connector];
         let origin = Origin {
             batch: row.id,
@@ -404,7 +436,26 @@ impl<'a> Delivering<'a> {
             connector: entry.id.clone(),
             connector_name: entry.name.clone(),
         };
-        self.carry_out(&origin, bytes, &parsed, decision, None)
+        self.carry_out(&origin, bytes, parsed.as_ref(), decision, None)
+    }
+
+    /// What becomes of an envelope in whose examination a run has died; nothing if it is to be examined as any other.
+    /// `again`: it is set aside for that.
+    fn suspect(&self, sha256: Digest, bytes: &[u8], again: bool) -> Option<Decision> {
+        let deaths = self.examining.deaths(sha256);
+        if deaths >= DEATHS_MAX {
+            return Some(Decision::Quarantine(decide::stops_runs(deaths)));
+        }
+        if deaths == 0 && !again {
+            return None;
+        }
+        let arguments = [EXAMINE_APART, &self.sink.examiner().to_string()];
+        let how = match examine_apart(&self.options.program, &arguments, bytes) {
+            Ok(Apart::CameThrough) => return None,
+            Ok(Apart::Died(how)) => how,
+            Err(cause) => format!("it cannot be started: {cause}"),
+        };
+        Some(Decision::Hold(decide::stopped_a_run(&how)))
     }
 
     /// Decides, and asks the destination about the connector of what is to go there.
@@ -444,7 +495,7 @@ impl<'a> Delivering<'a> {
         &mut self,
         origin: &Origin,
         bytes: Vec<u8>,
-        parsed: &Parsed,
+        envelope: Option<&Envelope>,
         decision: Decision,
         copied: Option<Kind>,
     ) -> Result<()> {
@@ -458,7 +509,7 @@ impl<'a> Delivering<'a> {
                 self.group.empty.push((origin.sha256, origin.batch, origin.ordinal));
             }
             Decision::Deliver { examined, instead, applicant } => {
-                let Ok(envelope) = parsed else { return Ok(()) };
+                let Some(envelope) = envelope else { return Ok(()) };
                 let (messages, incompatible) = match &examined {
                     Examined::Messages(messages) => (messages.count(), messages.split().incompatible().len()),
                     Examined::Whole => (0, 0),
@@ -482,11 +533,11 @@ impl<'a> Delivering<'a> {
             }
             Decision::Hold(objection) => {
                 self.report.outcome.held += 1;
-                self.put_aside(Kind::Held, origin, &bytes, parsed, objection, copied)?;
+                self.put_aside(Kind::Held, origin, &bytes, envelope, objection, copied)?;
             }
             Decision::Quarantine(objection) => {
                 self.report.outcome.quarantined += 1;
-                self.put_aside(Kind::Quarantined, origin, &bytes, parsed, objection, copied)?;
+                self.put_aside(Kind::Quarantined, origin, &bytes, envelope, objection, copied)?;
             }
         }
         self.commit_if_full()
@@ -512,7 +563,7 @@ impl<'a> Delivering<'a> {
         kind: Kind,
         origin: &Origin,
         bytes: &[u8],
-        parsed: &Parsed,
+        envelope: Option<&Envelope>,
         objection: Objection,
         copied: Option<Kind>,
     ) -> Result<bool> {
@@ -544,7 +595,7 @@ impl<'a> Delivering<'a> {
             }
         }
         let (batch, bytes) = (origin.batch, bytes.len() as u64);
-        let applicant = parsed.as_ref().ok().and_then(|e| e.applicant.clone());
+        let applicant = envelope.and_then(|e| e.applicant.clone());
         self.group.aside.push(Aside { kind, reason, batch, applicant, mtime: origin.mtime, copied: is_copied, bytes });
         Ok(true)
     }
@@ -637,11 +688,11 @@ impl<'a> Delivering<'a> {
         delivery.deferred.into_iter().for_each(|deferred| self.defer(deferred));
         for refused in delivery.refused {
             let Refused { origin, bytes, code, what, place, .. } = refused;
-            let parsed = Envelope::parse(&bytes);
+            let parsed = Envelope::parse(&bytes).ok();
             let copied = self.staged.remove(&origin.sha256).and_then(|staged| staged.copied);
             self.report.outcome.quarantined += 1;
             let objection = Objection::new(code, what, place);
-            let moved = self.put_aside(Kind::Quarantined, &origin, &bytes, &parsed, objection, copied)?;
+            let moved = self.put_aside(Kind::Quarantined, &origin, &bytes, parsed.as_ref(), objection, copied)?;
             // What was held before lies in held/ no more, but here.
             self.released.retain(|(kind, sha256)| (moved && *kind == Kind::Held) || *sha256 != origin.sha256);
         }
@@ -683,6 +734,11 @@ impl<'a> Delivering<'a> {
                 "nothing is lost: they are kept in inbox/, which airpouch does not clear of them; make room, or raise set_aside_quota",
             ));
         }
+    }
+
+    /// What a dead run was at stays known until it is settled.
+    pub fn keep_suspects(&self) -> Result<()> {
+        self.examining.save()
     }
 
     /// Closes the works of what has ended.

@@ -8,8 +8,9 @@ use crate::batch::manifest::{Manifest, VolumeEntry};
 use crate::batch::volume::{self, EnvelopeTaker};
 use crate::digest::Digest;
 use crate::envelope::{Envelope, NotAnEnvelope};
+use crate::examining::{Examining, Note};
 use crate::lack::{self, Lack, Unread};
-use crate::limits::EXAMINED_AHEAD_MAX;
+use crate::limits::{EXAMINED_AHEAD_MAX, EXAMINED_GROUP_BYTES, EXAMINED_GROUP_MAX};
 use crate::policy::{Policy, Verdict};
 use crate::shelf::kept::KeptShelf;
 use crate::shelf::{PartFault, Shelf};
@@ -29,8 +30,10 @@ pub struct UnpackedEnvelope {
     pub ordinal: usize,
     /// Its bytes.
     pub bytes: Vec<u8>,
-    /// What they say; nothing where the ledger has settled that they stay or are there.
+    /// What they say; nothing where the ledger has settled that they stay or are there, or where a run has died of them.
     pub read: Option<Read>,
+    /// That a large one is in work.
+    pub note: Option<Note>,
 }
 
 /// What an envelope's bytes say.
@@ -50,11 +53,13 @@ pub struct Ahead<'a> {
     pub examiner: Examiner,
     /// Whether the ledger knows so much of a digest that its bytes need not be read.
     pub is_settled: &'a (dyn Fn(Digest) -> bool + Sync),
+    /// Where the examination is noted.
+    pub examining: &'a Examining,
 }
 
 impl Ahead<'_> {
     fn read(self, bytes: &[u8], sha256: Digest) -> Option<Read> {
-        if (self.is_settled)(sha256) {
+        if (self.is_settled)(sha256) || self.examining.deaths(sha256) > 0 {
             return None;
         }
         let parsed = Envelope::parse(bytes);
@@ -99,7 +104,7 @@ pub fn unpack<E: From<Lack>>(
                 let volume = Volume { shelf, entry, lines, first };
                 let beside = lack::spawn_scoped(scope, move || {
                     let _guard = EndOnPanic(queue);
-                    let mut taker = Collecting { hand: Filling::of(queue), index, ahead, bytes: Vec::new() };
+                    let mut taker = Collecting::new(Filling::of(queue), index, volume, ahead);
                     let read = volume.read(&mut taker);
                     taker.hand.hand_over();
                     queue.end(read.err());
@@ -119,7 +124,7 @@ pub fn unpack<E: From<Lack>>(
                 started += 1;
                 let volume = Volume { shelf, entry: &manifest.volumes[at], lines: volumes[at].1, first: volumes[at].0 };
                 let mut here = Here { each: &mut each, failed: None };
-                let read = volume.read(&mut Collecting { hand: &mut here, index, ahead, bytes: Vec::new() });
+                let read = volume.read(&mut Collecting::new(&mut here, index, volume, ahead));
                 here.failed.map_or(Ok(read.err()), Err)?
             };
             match ended {
@@ -199,9 +204,38 @@ impl<F: FnMut(UnpackedEnvelope) -> Result<(), E>, E> Hand for &mut Here<'_, F, E
 
 struct Collecting<'a, H> {
     hand: H,
-    index: &'a Index,
+    /// The lines of the index to the end of the volume.
+    lines: &'a [IndexLine],
     ahead: Ahead<'a>,
     bytes: Vec<u8>,
+    /// The note of a group of small envelopes, and the first ordinal behind them.
+    group: Option<(Option<Note>, usize)>,
+}
+
+impl<'a, H> Collecting<'a, H> {
+    fn new(hand: H, index: &'a Index, volume: Volume<'_>, ahead: Ahead<'a>) -> Self {
+        let lines = &index.lines[..volume.first - 1 + volume.lines.len()];
+        Self { hand, lines, ahead, bytes: Vec::new(), group: None }
+    }
+
+    /// Notes that a small envelope is examined, with those that come after it.
+    fn note_group(&mut self, ordinal: usize) {
+        if self.group.as_ref().is_some_and(|(_, behind)| ordinal < *behind) {
+            return;
+        }
+        self.group = None;
+        let mut room = EXAMINED_GROUP_BYTES;
+        let fits = |line: &&IndexLine| {
+            let has_room = line.bytes <= room;
+            room = room.saturating_sub(line.bytes);
+            has_room
+        };
+        let lines: Vec<_> = self.lines[ordinal - 1..].iter().take(EXAMINED_GROUP_MAX).take_while(fits).collect();
+        let is_open = |sha256: &Digest| !(self.ahead.is_settled)(*sha256);
+        let digests: Vec<Digest> = lines.iter().map(|line| line.sha256).filter(is_open).collect();
+        let note = if digests.is_empty() { None } else { self.ahead.examining.note(&digests) };
+        self.group = Some((note, ordinal + lines.len()));
+    }
 }
 
 impl<H: Hand> EnvelopeTaker for Collecting<'_, H> {
@@ -213,8 +247,16 @@ impl<H: Hand> EnvelopeTaker for Collecting<'_, H> {
 
     fn complete(&mut self, ordinal: usize) -> bool {
         let bytes = std::mem::take(&mut self.bytes);
-        let read = self.ahead.read(&bytes, self.index.lines[ordinal - 1].sha256);
-        self.hand.put(UnpackedEnvelope { ordinal, bytes, read })
+        let line = &self.lines[ordinal - 1];
+        let note = if line.bytes > EXAMINED_GROUP_BYTES {
+            self.group = None;
+            self.ahead.examining.note(&[line.sha256])
+        } else {
+            self.note_group(ordinal);
+            None
+        };
+        let read = self.ahead.read(&bytes, line.sha256);
+        self.hand.put(UnpackedEnvelope { ordinal, bytes, read, note })
     }
 }
 
@@ -321,7 +363,7 @@ mod a_deliverer {
 
     fn zeros() -> (Vec<UnpackedEnvelope>, usize) {
         let bytes = vec![0; 1 << 20];
-        (vec![UnpackedEnvelope { ordinal: 1, bytes, read: None }], 1 << 20)
+        (vec![UnpackedEnvelope { ordinal: 1, bytes, read: None, note: None }], 1 << 20)
     }
 
     #[test]

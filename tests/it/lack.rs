@@ -4,7 +4,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::Command;
 
-use crate::support::{APPLICANT, Run, World, files, finish, noise};
+use crate::support::{APPLICANT, Run, World, envelope, files, finish, noise};
 
 /// The program with an error put in by strace: this call, on files of this path.
 fn failing(world: &World, path: &PathBuf, inject: &str, arguments: &[&str]) -> Run {
@@ -260,4 +260,28 @@ fn medium_that_is_write_protected_is_an_error_and_never_false() {
     let partial = world.path("stick").join(format!("{}.partial", volume.file_name().unwrap().to_str().unwrap()));
     failing(&world, &partial, "inject=write:error=EROFS", &words).exits(1).says("read-only file system");
     world.carry(&[]).exits(0).says("new: batch 2");
+}
+
+/// A killed run leaves the note of what it was at: the next one tries that in a process of its own, and all of it goes.
+#[test]
+fn run_that_is_killed_while_it_examines_costs_no_envelope_and_no_order() {
+    let world = World::new();
+    let names = ["a.json", "b.json", "c.json"];
+    names.iter().for_each(|name| drop(world.made(name)));
+    world.send(&[]).exits(0);
+    let notes = world.path("importer/examining");
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "strace.out", "-P"]).arg(&notes);
+    // The first note is made; the call that clears it is never made.
+    strace.args(["-e", "inject=pwrite64:signal=KILL:when=2", env!("CARGO_BIN_EXE_airpouch"), "import", "medium"]);
+    strace.args(["--to", "dir:out", "--trust", "trust", "--site", "importer"]);
+    strace.args(["--unmapped", "default=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10", "--threads", "1"]);
+    let killed = finish(strace.current_dir(world.dir.path()));
+    assert!(!matches!(killed.status, Some(0..=5)), "{killed:#?}");
+    assert_eq!(fs::read(&notes).unwrap()[0], 3, "one note names all three");
+    let default = ["--unmapped", "default=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10"];
+    world.import_inbox(&default).exits(0);
+    let delivered: Vec<_> = world.delivered().into_iter().map(|(_, bytes)| bytes).collect();
+    assert_eq!(delivered, names.map(envelope));
+    assert_eq!(fs::read(&notes).unwrap()[..8], [0; 8], "nothing is in work any more");
 }

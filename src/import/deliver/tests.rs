@@ -1,6 +1,8 @@
 //! What becomes of an envelope that the sink does not take, with a sink that does as the test says.
 
 use std::collections::BTreeMap;
+use std::os::unix::fs::PermissionsExt;
+use std::path::PathBuf;
 
 use super::*;
 use crate::batch::manifest::{Format, IndexEntry, Manifest, Totals};
@@ -121,11 +123,23 @@ impl Scene {
 
     /// Tries what is set aside, with a sink that answers so.
     fn retry(&mut self, answer: Answer) -> ImportReport {
+        self.retry_with(answer, "exit 101")
+    }
+
+    /// The same; a process of its own that examines an envelope does this.
+    fn retry_with(&mut self, answer: Answer, apart: &str) -> ImportReport {
         let mut report = ImportReport::default();
         let mut sink = Scripted { answer, group: Vec::new() };
-        let options = options();
+        let program = self.site.root().join("apart");
+        std::fs::write(&program, format!("#!/bin/sh\ncat > /dev/null\n{apart}\n")).unwrap();
+        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let options = ImportOptions { program, ..options() };
         Delivering::new(&self.site, &mut self.ledger, &mut sink, self.destination, &options, &mut report)
-            .retry_set_aside()
+            .and_then(|mut delivering| {
+                let retried = delivering.retry_set_aside();
+                // What the sink could not take is reported at the end of a run.
+                retried.and(delivering.close_works(Ended::Run)).and(delivering.keep_suspects())
+            })
             .unwrap();
         report
     }
@@ -183,6 +197,7 @@ fn options() -> ImportOptions {
         threads: 1,
         at: "2026-11-25T02:05:00Z".into(),
         call: Call::default(),
+        program: PathBuf::new(),
     }
 }
 
@@ -225,4 +240,70 @@ fn released_envelope_that_is_deferred_stays_released_and_is_reported() {
     assert_eq!(scene.kind().as_deref(), Some("released"));
     assert_eq!(scene.ledger.unsettled(scene.destination).unwrap(), 0, "nothing of it is on its way");
     assert_eq!(scene.retry(Answer::Place).outcome.delivered, 1, "the next run tries again");
+}
+
+/// As a run leaves a site that dies while it examines the envelope.
+fn a_run_dies(scene: &Scene) {
+    let examining = Examining::open(&scene.site).unwrap();
+    std::mem::forget(examining.note(&[Digest::of(ENVELOPE)]).unwrap());
+}
+
+fn codes(report: &ImportReport) -> Vec<&str> {
+    report.findings.iter().map(|finding| finding.code).collect()
+}
+
+#[test]
+fn envelope_of_which_a_run_died_is_delivered_if_a_process_of_its_own_comes_through() {
+    let mut scene = Scene::with_envelope_aside(Kind::Held);
+    a_run_dies(&scene);
+    let report = scene.retry_with(Answer::Place, "exit 0");
+    assert_eq!((report.outcome.delivered, codes(&report)), (1, vec![]));
+}
+
+#[test]
+fn envelope_of_which_a_process_of_its_own_dies_too_is_held_and_tried_again_in_each_run() {
+    let mut scene = Scene::with_envelope_aside(Kind::Held);
+    a_run_dies(&scene);
+    let report = scene.retry_with(Answer::Place, "kill -9 $$");
+    assert_eq!((report.outcome.delivered, codes(&report)), (0, vec!["stopped-a-run"]));
+    assert!(report.findings[0].what.contains("signal 9"), "{}", report.findings[0].what);
+    assert_eq!(scene.kind().as_deref(), Some("held"));
+    // Told once, and tried in each run.
+    let report = scene.retry_with(Answer::Place, "kill -6 $$");
+    assert_eq!((report.outcome.delivered, codes(&report)), (0, vec![]));
+    let report = scene.retry_with(Answer::Place, "exit 0");
+    assert_eq!((report.outcome.delivered, codes(&report)), (1, vec![]));
+    assert!(scene.kind().is_none());
+}
+
+#[test]
+fn envelope_of_which_three_runs_died_is_quarantined_without_another_try() {
+    let mut scene = Scene::with_envelope_aside(Kind::Held);
+    (0..3).for_each(|_| a_run_dies(&scene));
+    let report = scene.retry_with(Answer::Place, "exit 0");
+    assert_eq!((report.outcome.delivered, codes(&report)), (0, vec!["stops-runs"]));
+    assert_eq!(scene.kind().as_deref(), Some("quarantined"));
+    // A person may say so: it is tried once more, and three deaths later a person decides anew.
+    scene.release();
+    (0..3).for_each(|_| a_run_dies(&scene));
+    let report = scene.retry_with(Answer::Place, "exit 0");
+    assert_eq!((report.outcome.delivered, codes(&report)), (0, vec!["stops-runs"]));
+    assert_eq!(scene.kind().as_deref(), Some("quarantined"));
+    scene.release();
+    let report = scene.retry_with(Answer::Place, "exit 0");
+    assert_eq!((report.outcome.delivered, codes(&report)), (1, vec![]));
+}
+
+#[test]
+fn envelope_that_cannot_be_examined_apart_is_held_and_the_run_goes_on() {
+    let mut scene = Scene::with_envelope_aside(Kind::Held);
+    a_run_dies(&scene);
+    let mut report = ImportReport::default();
+    let mut sink = Scripted { answer: Answer::Place, group: Vec::new() };
+    let options = ImportOptions { program: PathBuf::from("/nonexistent/airpouch"), ..options() };
+    Delivering::new(&scene.site, &mut scene.ledger, &mut sink, scene.destination, &options, &mut report)
+        .and_then(|mut delivering| delivering.retry_set_aside())
+        .unwrap();
+    assert_eq!(codes(&report), ["stopped-a-run"]);
+    assert!(report.findings[0].what.contains("cannot be started"), "{}", report.findings[0].what);
 }

@@ -12,8 +12,9 @@ use std::process::Command;
 use super::journeys::{Carry, Extent, Import, Journey, Keygen, Pack, Release, Spool};
 use super::recorded::{Deed, Moment, moments_of, read};
 
-/// The files that SQLite and the lock keep for themselves: they are judged by when they are synced.
-const OWN: [&str; 4] = ["ledger.db", "ledger.db-wal", "ledger.db-shm", "lock"];
+/// The files that SQLite and the lock keep for themselves: they are judged by when they are synced. On `examining` nothing
+/// rests: it is there for the death of a process, and is never synced.
+const OWN: [&str; 5] = ["ledger.db", "ledger.db-wal", "ledger.db-shm", "lock", "examining"];
 const LEDGER: &str = "ledger.db-wal";
 /// Where envelopes and messages are delivered.
 const DESTINATIONS: [&str; 2] = ["out", "spool"];
