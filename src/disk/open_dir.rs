@@ -85,11 +85,15 @@ impl OpenDir {
     /// # Errors
     /// Something has this name; the system refused.
     pub fn create(&self, name: &str, mode: u32) -> io::Result<File> {
-        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-        let mode = Mode::from_raw_mode(mode);
-        let file: File = retry_on_intr(|| rustix::fs::openat(&self.file, name, flags, mode))?.into();
+        let file = self.create_as_us(name, mode)?;
         keep_owner(&file, &self.file)?;
         Ok(file)
+    }
+
+    fn create_as_us(&self, name: &str, mode: u32) -> io::Result<File> {
+        let flags = OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+        let mode = Mode::from_raw_mode(mode);
+        Ok(retry_on_intr(|| rustix::fs::openat(&self.file, name, flags, mode))?.into())
     }
 
     /// As [`OpenDir::create`], for names that only we give: what an earlier run left under it is replaced.
@@ -302,7 +306,7 @@ impl OpenDir {
             return Ok(true);
         }
         let name = format!(".airpouch-whose-{}", unguessable()?);
-        match self.create(&name, 0o600) {
+        match self.create_as_us(&name, 0o600) {
             Ok(file) => {
                 let made_for = file.metadata()?.uid();
                 self.remove(&name)?;
