@@ -353,7 +353,7 @@ fn work_that_is_cleared_after_its_last_look_is_reported_until_it_is_settled() {
             scene.all_are_there(&scene.take(&broker), &platform);
         } else {
             let said = status.said();
-            let command = said.split_once("airpouch stream accept ").unwrap().1.lines().next().unwrap();
+            let command = said.split_once("airpouch stream accept --site importer ").unwrap().1.lines().next().unwrap();
             let mut words = command.split(' ');
             let (stream, number) = (words.next().unwrap(), words.next().unwrap());
             let accept = ["stream", "accept", stream, number, "--reason", "seen", "--site", "importer"];

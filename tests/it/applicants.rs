@@ -32,9 +32,9 @@ fn what_was_written_is_what_import_reads_in_every_form_of_the_section() {
     for settings in [
         "",
         "[applicants]  # ours\n",
-        "\t[ applicants ] # ours\r\nx = 'y'\r\n[connectors]\r\n",
-        "'applicants'.x = 'y'\nthreads = 1\n",
-        "applicants = { x = 'y' } # all\nthreads = 1",
+        "\t[ applicants ] # ours\r\nx = '3d5c7a10-2f64-4b0b-9c6e-1a7f0e2b8c43'\r\n[connectors]\r\n",
+        "'applicants'.x = '3d5c7a10-2f64-4b0b-9c6e-1a7f0e2b8c43'\nthreads = 1\n",
+        "applicants = { x = '3d5c7a10-2f64-4b0b-9c6e-1a7f0e2b8c43' } # all\nthreads = 1",
         "applicants = {}\n[connectors]\n",
     ] {
         let world = waiting(settings);

@@ -515,17 +515,16 @@ fn a_fork_is_held_and_its_branch_is_taken_under_names_of_its_own() {
     // The command that is shown, as it is shown.
     let shown = run.stderr.lines().find_map(|l| l.split("to take it too: ").nth(1)).unwrap().to_owned();
     let mut words: Vec<&str> = shown.split(' ').skip(1).collect();
-    assert_eq!(words[3], "2");
+    assert_eq!(words[2..6], ["--site", "importer", words[4], "2"]);
     *words.last_mut().unwrap() = "both are ours";
-    words.extend(["--site", "importer"]);
-    let other = world.run(["stream", "accept", words[2], "2", &"0".repeat(64), "--reason", "x", "--site", "importer"]);
+    let other = world.run(["stream", "accept", words[4], "2", &"0".repeat(64), "--reason", "x", "--site", "importer"]);
     other.exits(2).says("no batch of this number and digest");
     world.run(words.clone()).exits(0).says("accepted: batch 2");
     world.import_inbox(&[]).exits(0).says("batch 2, late, 1 envelope: 1 delivered");
     let after = files(&world.path("out"));
     assert!(before.iter().all(|file| after.contains(file)), "nothing was overwritten");
     assert_eq!(after.len(), before.len() + 1);
-    let digest = words[4];
+    let digest = words[6];
     let own = format!("-00000002-00000001-{}.json", &digest[..8]);
     assert!(after.iter().any(|(name, bytes)| name.ends_with(&own) && *bytes == envelope("2b.json")));
     // The next one of that branch is a question of its own.
@@ -533,7 +532,6 @@ fn a_fork_is_held_and_its_branch_is_taken_under_names_of_its_own() {
     let shown = status.stdout.lines().find_map(|l| l.split("to take it: ").nth(1)).unwrap().to_owned();
     let mut words: Vec<&str> = shown.split(' ').skip(1).collect();
     *words.last_mut().unwrap() = "this one too";
-    words.extend(["--site", "importer"]);
     world.run(words).exits(0).says("accepted: batch 3");
     world.import_inbox(&[]).exits(0).says("delivered 1 envelope");
     assert_eq!(bytes(&world).len(), 6);

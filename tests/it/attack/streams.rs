@@ -95,7 +95,7 @@ fn somebody_with_the_key_writes_a_second_history() {
     bring(&world, &[&honest[0], &honest[1]]).exits(0);
     let run = bring(&world, &[&other[0]]).exits(4).says("fork: batch 2").says("held, not delivered");
     let run = run.says(&honest[1].sha256()[..8]).says(&other[0].sha256()[..8]);
-    run.says(&format!("airpouch stream accept {STREAM} 2 {}", other[0].sha256()));
+    run.says(&format!("airpouch stream accept --site importer {STREAM} 2 {}", other[0].sha256()));
     // What follows the fork is held too, and the stream keeps its branch.
     bring(&world, &[&other[1]]).exits(4).says("fork: batch 3");
     assert_eq!(delivered(&world), all_of(&[&honest[0], &honest[1]]));
@@ -144,7 +144,7 @@ fn a_stick_comes_whose_number_nobody_names() {
     bring(&world, &[&sent[0], &sent[39]]).exits(3).says("gap: batches 2 to 39 missing, 38 envelopes");
     let run =
         bring(&world, &[&sent[2]]).exits(3).says("no batch that was admitted names its digest; kept, not delivered");
-    run.says(&format!("airpouch stream accept {STREAM} 3 {}", sent[2].sha256()));
+    run.says(&format!("airpouch stream accept --site importer {STREAM} 3 {}", sent[2].sha256()));
     assert_eq!(delivered(&world), all_of(&[&sent[0], &sent[39]]));
     // One that names it makes it late.
     bring(&world, &[&sent[9]]).exits(3);
