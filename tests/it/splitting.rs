@@ -128,13 +128,20 @@ fn dependencies_of_more_than_64_digits_are_refused() {
 
 #[test]
 fn a_dense_web_is_not_walked_again_and_again() {
-    // Every object refers to all others: pycti takes seconds for this, by the square of references.
-    let ids: Vec<String> = (0..1_500).map(|n| format!("\"malware--{n}\"")).collect();
-    let list = ids.join(",");
-    let objects: Vec<String> =
-        ids.iter().map(|id| format!(r#"{{"type":"malware","id":{id},"x_refs":[{list}]}}"#)).collect();
-    let bundle = format!(r#"{{"id":"bundle--1","objects":[{}]}}"#, objects.join(","));
-    assert_eq!(parts(&bundle).unwrap().len(), 1_500);
+    // In each web every object refers to all others: pycti takes seconds for this, by the square of references.
+    let bundle = |webs: usize, size: usize| {
+        let web = |web: usize| {
+            let ids: Vec<String> = (0..size).map(|n| format!("\"malware--{web}-{n}\"")).collect();
+            let list = ids.join(",");
+            ids.iter().map(|id| format!(r#"{{"type":"malware","id":{id},"x_refs":[{list}]}}"#)).collect::<Vec<_>>()
+        };
+        let objects: Vec<String> = (0..webs).flat_map(web).collect();
+        format!(r#"{{"id":"bundle--1","objects":[{}]}}"#, objects.join(","))
+    };
+    assert_eq!(parts(&bundle(100, 40)).unwrap().len(), 4_000);
+    // The dependencies of one web of 1,500 objects cannot be counted in 64 digits.
+    let fault = parts(&bundle(1, 1_500)).unwrap_err();
+    assert!(fault.what.contains("a number of more than 64 digits"), "{fault}");
 }
 
 /// `AIRPOUCH_MANGLED` says how many, for hours of it.

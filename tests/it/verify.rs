@@ -88,7 +88,11 @@ fn a_policy_says_beforehand_what_it_would_do() {
     world.verify(&[]).exits(0).says_nothing_of("would be");
     let run = world.verify(&["--policy", "none.toml"]).exits(3).says("would be quarantined").says("(delete.json)");
     run.says_nothing_of("would be held").says("holds: batch 1");
-    let run = world.verify(&["--policy", "amber.toml"]).exits(3).says("would be held: TLP:RED").says("(red.json)");
+    let run = world
+        .verify(&["--policy", "amber.toml"])
+        .exits(3)
+        .says("would be held: 1 object is marked TLP:RED")
+        .says("(red.json)");
     run.says_nothing_of("green.json");
     let report = world.verify(&["--policy", "amber.toml", "--json"]).exits(3).json()["report"].clone();
     assert_eq!(codes(&report), ["tlp", "command"]);
