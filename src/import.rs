@@ -14,6 +14,7 @@ mod continuity;
 pub mod decide;
 mod deliver;
 pub mod look;
+mod owners;
 mod take;
 mod unpack;
 
@@ -26,7 +27,7 @@ use crate::disk;
 use crate::envelope::Connector;
 use crate::error::{Error, Result};
 use crate::ledger::Ledger;
-use crate::ledger::delivered::{DestinationRow, IncomingRow, State};
+use crate::ledger::delivered::{Admitted, DestinationRow, IncomingRow, State};
 use crate::policy::Policy;
 use crate::report::call::Call;
 use crate::report::{DeliveredBatch, Finding, Head, ImportReport, Observer, Weight, head_code};
@@ -294,6 +295,8 @@ struct Candidate {
     id: i64,
     standing: Option<String>,
     succeeds: Option<Succeeds>,
+    signers: Vec<Digest>,
+    heir_of: Option<StreamId>,
 }
 
 #[allow(clippy::too_many_arguments, reason = "a step between two places, with the rules of the run")]
@@ -311,8 +314,9 @@ fn admit_stream(
     for id in batches {
         let Some(row) = ledger.incoming_by_id(*id)? else { continue };
         match admit::open(site, lineages, store, options, &row)? {
-            Ok(link) => {
-                candidates.push(Candidate { id: row.id, standing: row.standing, succeeds: row.manifest.succeeds });
+            Ok(admit::Opened { link, signers, heir_of }) => {
+                let (standing, succeeds) = (row.standing, row.manifest.succeeds);
+                candidates.push(Candidate { id: row.id, standing, succeeds, signers, heir_of });
                 links.push(link);
             }
             Err(refusal) => refuse(site, ledger, &row, refusal, report)?,
@@ -327,7 +331,8 @@ fn admit_stream(
         let verdict = if waits { admit::Admission::Keep(admit::Kept::Waiting) } else { verdict };
         match verdict {
             admit::Admission::Admit { late } => {
-                ledger.set_admitted(candidate.id, late)?;
+                let Candidate { id, heir_of, ref signers, .. } = *candidate;
+                ledger.set_admitted(&Admitted { id, stream, late, signers, heir_of })?;
                 candidate.succeeds.iter().for_each(|s| lineages.add(stream, s.stream));
             }
             admit::Admission::Keep(kept) => {

@@ -20,12 +20,13 @@ use crate::site::{Lock, Role, Site, Turn};
 const APPLICATION_ID: i32 = 0x4150_6368;
 
 /// Migrations, by the role's word; a list that only grows. `user_version` counts how many were made.
-const MIGRATIONS: [&str; 5] = [
+const MIGRATIONS: [&str; 6] = [
     concat!(include_str!("ledger/packed.sql"), include_str!("ledger/delivered.sql")),
     include_str!("ledger/queues.sql"),
     include_str!("ledger/growth.sql"),
     include_str!("ledger/lost.sql"),
     include_str!("ledger/custody.sql"),
+    include_str!("ledger/owners.sql"),
 ];
 
 /// An open ledger.
@@ -275,5 +276,25 @@ mod tests {
         assert_eq!(Ledger::open(&site, Role::Exporter).unwrap_err().stop, crate::error::Stop::Locked);
         drop(held);
         assert!(Ledger::open(&site, Role::Exporter).is_ok());
+    }
+
+    #[test]
+    fn connectors_of_an_older_ledger_are_those_of_the_streams_that_brought_them() {
+        let at = MIGRATIONS.iter().position(|m| m.contains("CREATE TABLE connector_stream")).unwrap();
+        let connection = Connection::open_in_memory().unwrap();
+        MIGRATIONS[..at].iter().for_each(|migration| connection.execute_batch(migration).unwrap());
+        let manifest = r#"{"connectors":[{"id":"feed"}]}"#.as_bytes();
+        let batches = [("b", "delivered", 1), ("a", "admitted", 2), ("b", "delivered", 3), ("c", "whole", 4)];
+        for (stream, state, id) in batches {
+            let sql = "INSERT INTO batch (id, stream, sequence, sha256, manifest, state, succeeds_stream) VALUES (?1, ?2, ?1, ?3, ?4, ?5, 'x')";
+            connection.execute(sql, rusqlite::params![id, stream, vec![id as u8], manifest, state]).unwrap();
+        }
+        connection.execute_batch(MIGRATIONS[at]).unwrap();
+        let asked = |sql: &str| -> Vec<String> {
+            let mut query = connection.prepare(sql).unwrap();
+            query.query_map([], |r| r.get(0)).unwrap().map(|row| row.unwrap()).collect()
+        };
+        assert_eq!(asked("SELECT stream FROM connector_stream WHERE connector = 'feed' ORDER BY id"), ["b", "a"]);
+        assert_eq!(asked("SELECT stream FROM stream_heir WHERE before = 'x' ORDER BY stream"), ["a", "b"]);
     }
 }

@@ -85,7 +85,7 @@ fn list(args: &Common, talk: &Talk) -> Result<ExitStatus> {
         if !row.copied {
             talk.result("         kept in the inbox alone");
         }
-        talk.result(&format!("         {}", talk.complete(&advice(&row.code, row.sha256))));
+        talk.result(&format!("         {}", talk.complete(&advice(&row.code, row.sha256, &row.connector))));
         Ok(())
     })?;
     if !any {
@@ -100,7 +100,7 @@ fn as_json(row: &AsideRow) -> serde_json::Value {
         "sha256": row.sha256, "kind": row.kind, "code": row.code, "what": row.what, "where": row.place,
         "batch": {"stream": row.stream, "sequence": row.sequence, "ordinal": row.ordinal},
         "connector": {"id": row.connector, "name": row.connector_name}, "applicant": row.applicant, "name": row.name, "copied": row.copied,
-        "do": advice(&row.code, row.sha256),
+        "do": advice(&row.code, row.sha256, &row.connector),
     })
 }
 
@@ -127,7 +127,7 @@ fn to_release<'a>(rows: &'a [AsideRow], named: &str) -> Result<&'a AsideRow> {
         "released" => Err(Error::usage(format!("{} was released already", row.sha256.short()))
             .advise("deliver it, or see what still speaks against it: airpouch import")),
         _ => Err(Error::usage(format!("{} is held, not quarantined: {}", row.sha256.short(), row.what))
-            .advise(advice(&row.code, row.sha256))),
+            .advise(advice(&row.code, row.sha256, &row.connector))),
     }
 }
 

@@ -66,8 +66,8 @@ pub struct Args {
     /// Let token, password and messages go over a network without TLS
     #[arg(long, env = "AIRPOUCH_PLAINTEXT", value_parser = BoolishValueParser::new())]
     plaintext: bool,
-    /// Take over connectors that exist on the platform: those with these ids, or, without an id, all of which an earlier
-    /// run has told that they exist
+    /// Take over connectors that exist on the platform, or that came by another stream: those with these ids, or, without
+    /// an id, all that an earlier run has reported
     #[arg(long, value_name = "ID", num_args = 0..=1, value_delimiter = ',', require_equals = true, default_missing_value = "")]
     take_over: Option<Vec<String>>,
     /// Works to open on the platform: one for each batch and connector, for each envelope, or none [default: batch]

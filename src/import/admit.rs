@@ -13,7 +13,7 @@ use crate::shelf::PartFault;
 use crate::shelf::check::read_index;
 use crate::shelf::kept::KeptShelf;
 use crate::site::Site;
-use crate::stream::{Lineages, Link, Position, Standing};
+use crate::stream::{Lineages, Link, Position, Standing, StreamId};
 use crate::text::{count, size};
 use crate::trust::{Signed, TrustStore, Unverified};
 use crate::verify::{allowed_finding, part_finding, zone_finding};
@@ -34,6 +34,17 @@ pub enum Refusal {
     Never(Finding),
 }
 
+/// A batch that may be admitted, and who vouches for it.
+#[derive(Debug)]
+pub struct Opened {
+    /// Where it stands in its stream.
+    pub link: Link,
+    /// The fingerprints of the keys that signed it and may do so.
+    pub signers: Vec<Digest>,
+    /// The stream that it goes on from, if its signers may sign that one too: a claim alone gives it nothing of the other's.
+    pub heir_of: Option<StreamId>,
+}
+
 /// Opens a batch of the inbox as far as admission needs: signatures, manifest, index. `lineages` says which stream
 /// goes on from which. The inner result is about the batch.
 ///
@@ -45,7 +56,7 @@ pub fn open(
     store: &TrustStore,
     options: &ImportOptions,
     row: &IncomingRow,
-) -> Result<std::result::Result<Link, Refusal>> {
+) -> Result<std::result::Result<Opened, Refusal>> {
     let lost = |name: &str, fault: PartFault| Ok(Err(Refusal::Lost { name: name.to_owned(), fault }));
     let manifest_name = name::manifest(row.manifest.stream, row.manifest.sequence);
     let shelf = KeptShelf::new(take::folder(site, row.batch_id()));
@@ -62,9 +73,22 @@ pub fn open(
         return lost(part.name, PartFault::Missing);
     }
     match lack::apart(read_index(&shelf, &signed, Names::Drop))? {
-        Ok(_) => Ok(Ok(signed.link(signed.sha256()))),
+        Ok(_) => Ok(Ok(opened(&signed, lineages, store))),
         Err(fault @ PartFault::Lie(_)) => Ok(Err(Refusal::Never(part_finding(&signed, &signed.index.name, &fault)))),
         Err(fault) => lost(&signed.index.name, fault),
+    }
+}
+
+fn opened(signed: &Signed<Manifest>, lineages: &Lineages, store: &TrustStore) -> Opened {
+    let (signers, number) = (signed.signers(), signed.sequence.get());
+    let before = signed.succeeds.map(|s| s.stream);
+    let streams = lineages.of(signed.stream, before);
+    let may_sign_that =
+        |other: &StreamId| store.allows(signers, &lineages.of(*other, None), &signed.zone, number).is_ok();
+    Opened {
+        link: signed.link(signed.sha256()),
+        signers: store.permitted(signers, &streams, &signed.zone, number).iter().map(|k| k.fingerprint()).collect(),
+        heir_of: before.filter(may_sign_that),
     }
 }
 

@@ -3,6 +3,7 @@
 use uuid::Uuid;
 
 use super::applicants::Applicants;
+use super::owners::OTHER_STREAM;
 use crate::envelope::{self, Envelope, NotAnEnvelope};
 use crate::policy::{Objection, Policy, Verdict};
 use crate::sink::{Examined, Examiner, Unfit};
@@ -171,8 +172,8 @@ pub const CONNECTOR_EXISTS: &str = "if it is the same feed: `airpouch import --t
 /// What a person can do where the platform does not say whether it has a connector.
 pub const CONNECTOR_UNKNOWN: &str = "give airpouch's user the right to look (MODULES), then `airpouch import`; or, if nobody there has that id: `airpouch import --take-over`, once";
 
-/// What a person can do about an objection, with the command.
-pub fn advice(code: &str, sha256: crate::digest::Digest) -> String {
+/// What a person can do about an objection to an envelope of a connector, with the command.
+pub fn advice(code: &str, sha256: crate::digest::Digest, connector: &str) -> String {
     match code {
         "applicant" => {
             "run `airpouch applicants`, put its lines into airpouch.toml, then `airpouch import` (no medium needed)".into()
@@ -212,6 +213,10 @@ pub fn advice(code: &str, sha256: crate::digest::Digest) -> String {
         }
         "connector-exists" => CONNECTOR_EXISTS.into(),
         "connector-unknown" => CONNECTOR_UNKNOWN.into(),
+        OTHER_STREAM => format!(
+            "if it is the same feed: `airpouch import --take-over={}`, once; if not, ask the exporter of that stream why",
+            harmless(connector)
+        ),
         "not-registered" => "mend what the platform says, or the connector at the feed; then `airpouch import` (no medium needed)".into(),
         "message-too-large" | "message-refused" => format!(
             "raise max_message_size of the broker (and --max-message-size), then: airpouch quarantine release {} --reason TEXT",

@@ -11,6 +11,7 @@ use std::sync::Arc;
 use uuid::Uuid;
 
 use super::decide::{self, Decision, Known, Rules, decide};
+use super::owners::Owners;
 use super::unpack::{Ahead, Read, UnpackedEnvelope, unpack};
 use super::{ImportOptions, take};
 use crate::batch::index::{Index, Names};
@@ -96,6 +97,8 @@ pub struct Delivering<'a> {
     before: Arc<KnownBefore>,
     /// What is on its way to the sink.
     staged: HashMap<Digest, Staged>,
+    /// Which streams may deliver under which connector's id.
+    owners: Owners,
     /// What the sink cannot take at the moment, by connector and reason: how many, and what is reported of them.
     deferred: BTreeMap<(String, &'static str), (u64, Finding)>,
     /// Whether something of the batch in work was among it.
@@ -141,6 +144,7 @@ impl<'a> Delivering<'a> {
             in_run: HashSet::new(),
             before: Arc::default(),
             staged: HashMap::new(),
+            owners: Owners::default(),
             deferred: BTreeMap::new(),
             has_deferred: false,
             is_again: false,
@@ -262,7 +266,7 @@ impl<'a> Delivering<'a> {
             Some(decision) => (decision, None),
             None => {
                 let parsed = Envelope::parse(&bytes);
-                (self.decide(&bytes, &parsed, None, known, false)?, parsed.ok())
+                (self.decide(row.stream, &bytes, &parsed, None, (known, false))?, parsed.ok())
             }
         };
         let envelope = parsed.as_ref();
@@ -280,7 +284,7 @@ impl<'a> Delivering<'a> {
             Decision::Hold(objection) | Decision::Quarantine(objection) if known == Known::Released => {
                 let what = format!("released, and still not delivered: {}", objection.what);
                 let finding = Finding::new(Weight::Incomplete, objection.code, what).at(harmless(&row.name));
-                self.report.findings.push(finding.advise(decide::advice(objection.code, row.sha256)));
+                self.report.findings.push(finding.advise(decide::advice(objection.code, row.sha256, &row.connector)));
                 Ok(())
             }
             Decision::Quarantine(objection) => {
@@ -420,8 +424,8 @@ impl<'a> Delivering<'a> {
             Some(decision) => (decision, None),
             None => {
                 let read = read.unwrap_or_else(|| Read { parsed: Envelope::parse(&bytes), examined: None });
-                let redeliver = self.options.redeliver;
-                (self.decide(&bytes, &read.parsed, read.examined, known, redeliver)?, read.parsed.ok())
+                let (stream, known) = (row.manifest.stream, (known, self.options.redeliver));
+                (self.decide(stream, &bytes, &read.parsed, read.examined, known)?, read.parsed.ok())
             }
         };
         let entry = &row.manifest.connectors[line.connector];
@@ -458,20 +462,27 @@ impl<'a> Delivering<'a> {
         Some(Decision::Hold(decide::stopped_a_run(&how)))
     }
 
-    /// Decides, and asks the destination about the connector of what is to go there.
+    /// Decides, and asks ledger and destination about the connector of what is to go there. With what is known of the
+    /// envelope it is said whether it is to go again.
     fn decide(
         &mut self,
+        stream: StreamId,
         bytes: &[u8],
         parsed: &Parsed,
         examined: Option<std::result::Result<Examined, Unfit>>,
-        known: Known,
-        redeliver: bool,
+        (known, redeliver): (Known, bool),
     ) -> Result<Decision> {
         let (policy, applicants) = (&self.options.policy, &self.options.applicants);
         let rules = Rules { policy, applicants, streams: &self.streams, examiner: self.sink.examiner() };
         let decision = decide(bytes, parsed, examined, known, redeliver, rules);
         let (Decision::Deliver { .. }, Ok(envelope)) = (&decision, parsed) else { return Ok(decision) };
-        let unfit = self.sink.admits(&self.options.connector_here(&envelope.connector));
+        let here = self.options.connector_here(&envelope.connector);
+        let take_over = &self.options.reach.take_over;
+        let objection = self.owners.objection(self.ledger, take_over, stream, &envelope.connector, &here.id)?;
+        if let Some(objection) = objection {
+            return Ok(Decision::Hold(objection));
+        }
+        let unfit = self.sink.admits(&here);
         // It is ours from now on, also if the run goes no further.
         self.ledger.note_opened(self.destination, &[], &self.sink.registered())?;
         self.ledger.note_shown(self.destination, self.sink.exist())?;
@@ -571,7 +582,7 @@ impl<'a> Delivering<'a> {
             code: objection.code.to_owned(),
             what: objection.what,
             place: objection.place,
-            advice: self.options.call.complete(&decide::advice(objection.code, origin.sha256)),
+            advice: self.options.call.complete(&decide::advice(objection.code, origin.sha256, &origin.connector)),
             batch: BatchPlace { stream: origin.stream, sequence: origin.sequence, ordinal: origin.ordinal },
             connector: ConnectorName { id: origin.connector.clone(), name: origin.connector_name.clone() },
             name: origin.name.clone(),

@@ -98,10 +98,7 @@ impl TrustStore {
         zone: &str,
         sequence: u64,
     ) -> Result<(), NotAllowed> {
-        // Trust in a stream that trust.toml names is never taken from another: whoever may sign that other
-        // could else claim that the named one succeeds it.
-        let named = streams.first().is_some_and(|own| self.names(own));
-        let streams = if named { &streams[..1] } else { streams };
+        let streams = self.streams_that_count(streams);
         let known = signers.iter().filter_map(|key| self.keys.get(key));
         let (allowed, refused): (Vec<_>, Vec<_>) =
             known.map(|entry| entry.may_sign(streams, zone, sequence)).partition(Result::is_ok);
@@ -114,6 +111,26 @@ impl TrustStore {
         // That a key has ended says more than a number; that one of several is for something else does not.
         let telling = refused.filter(|reason| have == 0 || reason.rank() > NotAllowed::Zone.rank());
         Err(telling.max_by_key(NotAllowed::rank).unwrap_or(too_few))
+    }
+
+    /// Those of the signers that may sign it, each by itself.
+    pub fn permitted<'a>(
+        &self,
+        signers: &'a BTreeSet<PublicKey>,
+        streams: &[Uuid],
+        zone: &str,
+        sequence: u64,
+    ) -> Vec<&'a PublicKey> {
+        let streams = self.streams_that_count(streams);
+        let may = |key: &&PublicKey| self.keys.get(key).is_some_and(|e| e.may_sign(streams, zone, sequence).is_ok());
+        signers.iter().filter(may).collect()
+    }
+
+    /// Trust in a stream that trust.toml names is never taken from another: whoever may sign that other could else claim
+    /// that the named one succeeds it.
+    fn streams_that_count<'a>(&self, streams: &'a [Uuid]) -> &'a [Uuid] {
+        let named = streams.first().is_some_and(|own| self.names(own));
+        if named { &streams[..1] } else { streams }
     }
 
     fn names(&self, stream: &Uuid) -> bool {

@@ -4,6 +4,7 @@
 //! one step, a file system, or another program.
 
 mod bits;
+mod connectors;
 mod inbox;
 mod medium;
 mod streams;

@@ -299,15 +299,6 @@ impl Ledger {
         self.connection.execute(sql, params![id, state.word(), standing]).map(|_| ()).map_err(|e| lost(&e))
     }
 
-    /// Admits a batch.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub fn set_admitted(&self, id: i64, late: bool) -> Result<()> {
-        let sql = "UPDATE batch SET state = 'admitted', standing = NULL, late = ?2 WHERE id = ?1";
-        self.connection.execute(sql, params![id, late]).map(|_| ()).map_err(|e| lost(&e))
-    }
-
     /// A batch is done: every envelope of it was delivered or set aside.
     ///
     /// # Errors
