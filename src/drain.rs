@@ -148,11 +148,10 @@ impl Draining<'_> {
         let Listing { connectors, messages, .. } = listing;
         let mut passed = BTreeSet::new();
         for (id, connector) in &connectors {
-            match self.gate.admits(connector)? {
+            match self.admits(connector)? {
                 None => drop(passed.insert(id.clone())),
                 Some(unfit) => self.keep(id, unfit),
             }
-            self.note_registered()?;
         }
         let (going, left): (Vec<_>, Vec<_>) = messages.into_iter().partition(|(_, id)| passed.contains(id));
         self.report.left += left.len() as u64;
@@ -182,7 +181,7 @@ impl Draining<'_> {
             // Those to which the platform is to blame no more are asked about again.
             for (id, connector) in connectors {
                 if left.iter().any(|(_, of)| of == id)
-                    && let Some(unfit) = self.gate.admits(connector)?
+                    && let Some(unfit) = self.admits(connector)?
                 {
                     self.keep(id, unfit);
                     let before = left.len();
@@ -245,17 +244,22 @@ impl Draining<'_> {
         }
     }
 
-    fn note_registered(&mut self) -> Result<()> {
-        let registered = std::mem::take(&mut self.gate.registered);
-        let shown = std::mem::take(&mut self.gate.exist);
-        if registered.is_empty() && shown.is_empty() {
-            return Ok(());
+    /// Whether a connector's messages are taken. What is registered or found there is remembered beside the spool.
+    fn admits(&mut self, connector: &Registration) -> Result<Option<Unfit>> {
+        let (gate, memory, spool) = (&mut self.gate, &mut self.memory, &self.spool);
+        let unfit = gate.admits(connector, &mut |id, _, is_ours| {
+            memory.registered.retain(|known| known != id);
+            if is_ours {
+                memory.registered.push(id.to_owned());
+            }
+            memory.registered.sort_unstable();
+            spool.remember(memory)
+        })?;
+        if !gate.exist.is_empty() {
+            memory.shown.extend(gate.exist.drain(..));
+            spool.remember(memory)?;
         }
-        self.memory.shown.extend(shown);
-        let known: BTreeSet<String> =
-            self.memory.registered.drain(..).chain(registered.into_iter().map(|(id, _)| id)).collect();
-        self.memory.registered = known.into_iter().collect();
-        self.spool.remember(&self.memory)
+        Ok(unfit)
     }
 
     /// Sends a group in parts of so many bytes, and takes it out of the spool once it is in the queues. What its

@@ -363,6 +363,10 @@ pub enum Ended<'a> {
     Failed(&'a str),
 }
 
+/// Notes that a connector, by id and name, is about to be registered (true), so that a run that is killed in between knows
+/// it for ours; or that the destination refused that (false).
+pub type NoteRegistered<'a> = &'a mut dyn FnMut(&str, &str, bool) -> Result<()>;
+
 /// A place of delivery.
 pub trait Sink {
     /// Finishes what a crash left between `prepare` and `settle`, where the sink can tell how far that came. What is
@@ -375,11 +379,12 @@ pub trait Sink {
     /// How this sink looks at envelopes.
     fn examiner(&self) -> Examiner;
 
-    /// Whether what this connector wrote is taken there at all, now that the destination is asked.
+    /// Whether what this connector wrote is taken there at all, now that the destination is asked. What is registered for
+    /// that is given to `note` before.
     ///
     /// # Errors
     /// The destination cannot be asked.
-    fn admits(&mut self, _connector: &Connector) -> Result<Option<Unfit>> {
+    fn admits(&mut self, _connector: &Connector, _note: NoteRegistered<'_>) -> Result<Option<Unfit>> {
         Ok(None)
     }
 
@@ -416,11 +421,6 @@ pub trait Sink {
 
     /// Works that were opened since this was asked for last.
     fn opened(&mut self) -> Vec<OpenWork> {
-        Vec::new()
-    }
-
-    /// Connectors that were registered since this was asked for last: id and name.
-    fn registered(&mut self) -> Vec<(String, String)> {
         Vec::new()
     }
 

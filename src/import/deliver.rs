@@ -482,9 +482,9 @@ impl<'a> Delivering<'a> {
         if let Some(objection) = objection {
             return Ok(Decision::Hold(objection));
         }
-        let unfit = self.sink.admits(&here);
-        // It is ours from now on, also if the run goes no further.
-        self.ledger.note_opened(self.destination, &[], &self.sink.registered())?;
+        let (ledger, destination) = (&*self.ledger, self.destination);
+        let unfit =
+            self.sink.admits(&here, &mut |id, name, is_ours| ledger.note_registered(destination, id, name, is_ours));
         self.ledger.note_shown(self.destination, self.sink.exist())?;
         Ok(unfit?.map_or(decision, Decision::of_unfit))
     }
@@ -634,7 +634,7 @@ impl<'a> Delivering<'a> {
     /// Durable, noted, seen, recorded: in this order. With `all` it waits until the destination has everything.
     pub fn commit(&mut self, all: bool) -> Result<()> {
         let (ledger, destination) = (&mut *self.ledger, self.destination);
-        let prepared = self.sink.prepare(&mut |work| ledger.note_opened(destination, &[work], &[]));
+        let prepared = self.sink.prepare(&mut |work| ledger.note_opened(destination, &[work]));
         // What was opened is noted in any case, for it is there.
         self.note_opened()?;
         self.report.findings.append(&mut self.sink.findings());
@@ -668,7 +668,7 @@ impl<'a> Delivering<'a> {
     }
 
     fn note_opened(&mut self) -> Result<()> {
-        self.ledger.note_opened(self.destination, &self.sink.opened(), &[])
+        self.ledger.note_opened(self.destination, &self.sink.opened())
     }
 
     fn note(&mut self, group: &Group) -> Result<()> {

@@ -99,6 +99,7 @@ impl<'a> Platform<'a> {
     /// # Errors
     /// It is not there, is no platform, is too old, or does not know the token.
     pub fn open(address: &PlatformAddress, reach: &Reach, observer: &'a dyn Observer) -> Result<Self> {
+        let agent = agent(address, reach)?;
         reach.permits_platform(address)?;
         let token = reach.token.clone().ok_or_else(|| {
             Error::usage("no token for the platform is given")
@@ -106,7 +107,7 @@ impl<'a> Platform<'a> {
         })?;
         choose_crypto();
         let mut platform = Self {
-            agent: agent(address, reach)?,
+            agent,
             address: address.clone(),
             secrets: Mutex::new(reach.secrets()),
             token,

@@ -15,7 +15,8 @@ use std::sync::Arc;
 use super::rabbitmq::{Message, Outcome};
 use super::works::{GoneWork, OpenWork, Works};
 use super::{
-    Deferred, Deliverable, Delivery, Ended, Examined, Examiner, Placing, Prepared, Refused, Sink, Unfit, registration,
+    Deferred, Deliverable, Delivery, Ended, Examined, Examiner, NoteRegistered, Placing, Prepared, Refused, Sink,
+    Unfit, registration,
 };
 use crate::envelope::Connector;
 use crate::error::{Error, Result};
@@ -260,8 +261,8 @@ impl Sink for Queues<'_> {
         Examiner::Splitting { drafts, max_message: self.gate.reach.max_message }
     }
 
-    fn admits(&mut self, connector: &Connector) -> Result<Option<Unfit>> {
-        self.gate.admits(&registration(connector))
+    fn admits(&mut self, connector: &Connector, note: NoteRegistered<'_>) -> Result<Option<Unfit>> {
+        self.gate.admits(&registration(connector), note)
     }
 
     fn stage(&mut self, deliverable: Deliverable) -> Result<()> {
@@ -333,10 +334,6 @@ impl Sink for Queues<'_> {
 
     fn opened(&mut self) -> Vec<OpenWork> {
         self.works.opened()
-    }
-
-    fn registered(&mut self) -> Vec<(String, String)> {
-        std::mem::take(&mut self.gate.registered)
     }
 
     fn closed(&mut self) -> Vec<String> {

@@ -404,7 +404,7 @@ fn messages_whose_connector_is_not_told_are_not_passed_over() {
     let (world, _) = spooled(1, 1);
     fs::remove_file(world.path("spool").join(somebodys(&world)).join("connector.json")).unwrap();
     fs::create_dir(world.path("spool/lost+found")).unwrap();
-    let run = drain(&world, &broker.url(None), &[]).exits(1);
+    let run = drain(&world, &broker.url(None), &[]).exits(3);
     run.says("a connector's registration").says("connector.json");
 }
 

@@ -60,17 +60,22 @@ impl Drop for At {
 }
 
 /// A world that can be set back, with two connectors whose messages are known.
-struct Journey {
+struct Journey<'a> {
     tap: Tap,
     feeds: Feeds,
+    platform: Option<&'a Platform>,
     to: String,
     more: Vec<String>,
     wanted: Vec<Vec<Got>>,
     saved: tempfile::TempDir,
 }
 
-impl Journey {
-    fn new(broker: &Broker, to: String, more: Vec<String>) -> Self {
+impl<'a> Journey<'a> {
+    /// To a broker, or through a platform, which forgets its connectors as often as the world is set back.
+    fn new(broker: &Broker, platform: Option<&'a Platform>) -> Self {
+        let to = platform.map_or_else(|| broker.url(None), Platform::destination);
+        let token = |platform: &Platform| vec!["--token-file".into(), platform.token_file().to_str().unwrap().into()];
+        let more = platform.map(token).unwrap_or_default();
         let scene = scene::Scene::new();
         let feeds = Feeds::in_world(scene.world, 2);
         for at in 0..4 {
@@ -80,10 +85,11 @@ impl Journey {
         let wanted = feeds.wanted();
         let saved = tempfile::tempdir().unwrap();
         copy_all(feeds.world.dir.path(), saved.path());
-        Self { tap: Tap::open(broker), feeds, to, more, wanted, saved }
+        Self { tap: Tap::open(broker), feeds, platform, to, more, wanted, saved }
     }
 
     fn set_back(&self) {
+        self.platform.iter().for_each(|platform| platform.forget_connectors());
         empty(self.feeds.world.dir.path());
         copy_all(self.saved.path(), self.feeds.world.dir.path());
     }
@@ -155,7 +161,7 @@ fn faults(calls: &[Call], most: usize) -> Vec<Fault> {
 }
 
 /// Kills at each point; judges what lies there; counts.
-fn sweep(name: &str, journey: &Journey, most: usize, least: usize, judge: impl Fn(&[Vec<Got>])) {
+fn sweep(name: &str, journey: &Journey<'_>, most: usize, least: usize, judge: impl Fn(&[Vec<Got>])) {
     let began = Instant::now();
     let (run, calls) = calls_of(&journey.import());
     run.exits(0);
@@ -202,7 +208,7 @@ fn without_work(body: &str) -> String {
 fn every_message_lies_in_its_queue_when_import_to_a_broker_is_killed() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
-    let journey = Journey::new(&broker, broker.url(None), Vec::new());
+    let journey = Journey::new(&broker, None);
     sweep("a broker", &journey, SHORT, 180, |_| {});
 }
 
@@ -211,7 +217,7 @@ fn every_message_lies_in_its_queue_when_import_to_a_broker_is_killed() {
 fn queues_are_made_whole_when_the_import_that_makes_them_is_killed() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
-    let journey = Journey::new(&broker, broker.url(None), Vec::new());
+    let journey = Journey::new(&broker, None);
     let (run, calls) = calls_of(&journey.import());
     run.exits(0);
     journey.take();
@@ -239,10 +245,8 @@ fn every_message_belongs_to_a_work_that_was_closed_when_import_to_a_platform_is_
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let platform = Platform::start(&["--version", "7.261026.0"]);
-    let token = platform.token_file().to_str().unwrap().to_owned();
-    let more = vec!["--token-file".to_owned(), token];
-    let journey = Journey::new(&broker, platform.destination(), more);
-    sweep("a platform", &journey, 36, 28, |got| {
+    let journey = Journey::new(&broker, Some(&platform));
+    sweep("a platform", &journey, 60, 48, |got| {
         let works = platform.works();
         let named: BTreeSet<String> = got
             .iter()

@@ -7,7 +7,7 @@ The first line that it prints is its address. A GraphQL engine holds every query
 connectors use; what came with a later version than --version is not in it. Registering declares exchanges, queues and
 bindings. Every operation goes to --log, one JSON a line: {"at", "operation", "arguments", "applicant", "made",
 "refused"}; `at` is the number of the request, `made` the id of what it made. SIGUSR1 writes works and connectors to
---state, and so does its end.
+--state, and so does its end; SIGUSR2 does so after it has forgotten all connectors.
 
 --fault KIND:N strikes at the N-th request, KIND:OPERATION:N at the N-th with that operation (registerConnector,
 workAdd, workEdit.toProcessed, about, ...), counted from 1. The kinds:
@@ -644,15 +644,17 @@ def main():
         context.load_cert_chain(*args.tls)
         # Shaking hands in the thread of the connection, so that a silent client stops nobody else.
         server.socket = context.wrap_socket(server.socket, server_side=True, do_handshake_on_connect=False)
-    asked = {signal.SIGUSR1, signal.SIGTERM, signal.SIGINT}
+    asked = {signal.SIGUSR1, signal.SIGUSR2, signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, asked)
     threading.Thread(target=server.serve_forever, daemon=True).start()
     print(f"{'https' if args.tls else 'http'}://127.0.0.1:{server.server_port}", flush=True)
     while True:
         got = signal.sigwait(asked)
         with platform.lock:
+            if got == signal.SIGUSR2:
+                platform.connectors.clear()
             platform.save()
-        if got != signal.SIGUSR1:
+        if got not in (signal.SIGUSR1, signal.SIGUSR2):
             return
 
 

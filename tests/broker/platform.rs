@@ -794,10 +794,10 @@ fn a_token_is_needed_and_never_shown() {
             .says(word)
             .says_nothing_of("a wrong token");
     }
-    scene.world.import(&["--to", &to, "--token-file", "absent"]).exits(1).says("absent").says("name a file");
+    scene.world.import(&["--to", &to, "--token-file", "absent"]).exits(2).says("absent").says("name a file");
     // Where people write the token itself in the place of its file.
     let misplaced = fresh_id();
-    let run = scene.world.import(&["--to", &to, "--token-file", &misplaced]).exits(1).says("name a file");
+    let run = scene.world.import(&["--to", &to, "--token-file", &misplaced]).exits(2).says("name a file");
     run.says_nothing_of(&misplaced);
     fs::write(scene.world.path("secret"), "a wrong token\n").unwrap();
     fs::set_permissions(scene.world.path("secret"), fs::Permissions::from_mode(0o644)).unwrap();

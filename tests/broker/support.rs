@@ -336,13 +336,25 @@ impl Platform {
         serde_json::from_value(self.state()["connectors"].take()).unwrap()
     }
 
+    /// Makes it forget all connectors, as one that was set up anew.
+    #[track_caller]
+    pub fn forget_connectors(&self) {
+        self.state_after(rustix::process::Signal::USR2);
+        assert!(self.connectors().is_empty());
+    }
+
     /// Asks it to write down what it knows.
     #[track_caller]
     fn state(&self) -> Value {
+        self.state_after(rustix::process::Signal::USR1)
+    }
+
+    #[track_caller]
+    fn state_after(&self, signal: rustix::process::Signal) -> Value {
         let path = self.dir.path().join("state");
         let _ = std::fs::remove_file(&path);
         let process = rustix::process::Pid::from_child(&self.child);
-        rustix::process::kill_process(process, rustix::process::Signal::USR1).unwrap();
+        rustix::process::kill_process(process, signal).unwrap();
         eventually("the platform writes its state", || path.exists());
         serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap()
     }

@@ -46,12 +46,12 @@ impl Ledger {
         rows.and_then(Iterator::collect).map_err(|e| lost(&e))
     }
 
-    /// Notes works that were opened, and connectors that were registered, before anything rests on them.
+    /// Notes works that were opened, before anything rests on them.
     ///
     /// # Errors
     /// SQLite refused.
-    pub fn note_opened(&mut self, destination: i64, works: &[OpenWork], registered: &[(String, String)]) -> Result<()> {
-        if works.is_empty() && registered.is_empty() {
+    pub fn note_opened(&mut self, destination: i64, works: &[OpenWork]) -> Result<()> {
+        if works.is_empty() {
             return Ok(());
         }
         let mut work =
@@ -63,14 +63,27 @@ impl Ledger {
                         .prepare_cached("INSERT OR REPLACE INTO work VALUES (?1, ?2, ?3, ?4, ?5)")?
                         .execute(params![work.id, destination, work.batch, work.connector, envelope])?;
                 }
-                for (id, name) in registered {
-                    change
-                        .prepare_cached("INSERT OR REPLACE INTO registered VALUES (?1, ?2, ?3)")?
-                        .execute(params![destination, id, name])?;
-                }
                 change.commit()
             };
         work().map_err(|e| lost(&e))
+    }
+
+    /// Notes that a connector is about to be registered, so that it is known for ours; or that it was refused.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn note_registered(&self, destination: i64, id: &str, name: &str, is_ours: bool) -> Result<()> {
+        let done = match is_ours {
+            true => self
+                .connection
+                .prepare_cached("INSERT OR REPLACE INTO registered VALUES (?1, ?2, ?3)")
+                .and_then(|mut insert| insert.execute(params![destination, id, name])),
+            false => self
+                .connection
+                .prepare_cached("DELETE FROM registered WHERE destination = ?1 AND connector = ?2")
+                .and_then(|mut delete| delete.execute(params![destination, id])),
+        };
+        done.map(drop).map_err(|e| lost(&e))
     }
 
     /// Forgets works that were closed, or are gone.

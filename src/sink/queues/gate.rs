@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::super::Unfit;
 use super::super::destination::{Reach, TakeOver, WorkPer};
 use super::super::platform::{Platform, Unregistered, choose_crypto};
 use super::super::rabbitmq::{Broker, LANES, Login, Outcome};
+use super::super::{NoteRegistered, Unfit};
 use super::blocked::{Blocked, Obstacle, Until};
 use super::room::queue_refused;
 use crate::error::{Error, Result};
@@ -54,8 +54,6 @@ pub struct Gate<'a> {
     pub blocked: Blocked,
     /// Connectors of which it was said that they wait.
     pub(super) said: BTreeSet<String>,
-    /// Connectors that were registered in this run, with their names.
-    pub registered: Vec<(String, String)>,
     /// What is to be reported.
     pub findings: Vec<Finding>,
 }
@@ -101,7 +99,6 @@ impl<'a> Gate<'a> {
             exist: Vec::new(),
             blocked: Blocked::default(),
             said: BTreeSet::new(),
-            registered: Vec::new(),
             findings: Vec::new(),
         }
     }
@@ -152,9 +149,9 @@ impl<'a> Gate<'a> {
     ///
     /// # Errors
     /// Broker or platform are in trouble.
-    pub fn admits(&mut self, connector: &Registration) -> Result<Option<Unfit>> {
+    pub fn admits(&mut self, connector: &Registration, note: NoteRegistered<'_>) -> Result<Option<Unfit>> {
         if !self.connectors.contains_key(&connector.id) {
-            let known = self.meet(connector)?;
+            let known = self.meet(connector, note)?;
             self.connectors.insert(connector.id.clone(), known);
         }
         match self.connectors.get(&connector.id) {
@@ -182,7 +179,7 @@ impl<'a> Gate<'a> {
         }
     }
 
-    fn meet(&mut self, wanted: &Registration) -> Result<Known> {
+    fn meet(&mut self, wanted: &Registration, note: NoteRegistered<'_>) -> Result<Known> {
         let lane = self.connectors.len() % LANES;
         if self.platform().is_none() {
             return self.declare(wanted, lane);
@@ -195,7 +192,7 @@ impl<'a> Gate<'a> {
             self.exist.push(wanted.id.clone());
             return Ok(Known::Unfit(unfit));
         }
-        self.register(wanted, lane)
+        self.register(wanted, lane, note)
     }
 
     fn takes_over(&self, connector: &str) -> bool {
@@ -225,8 +222,10 @@ impl<'a> Gate<'a> {
         Ok(Known::Route(Arc::new(topology.route()), lane))
     }
 
-    fn register(&mut self, wanted: &Registration, lane: usize) -> Result<Known> {
+    fn register(&mut self, wanted: &Registration, lane: usize, note: NoteRegistered<'_>) -> Result<Known> {
         let Door::Platform(platform) = &self.door else { return Ok(Known::Refused) };
+        // Noted before: a run that is killed right after would take it for somebody else's, and hold all that it wrote.
+        note(&wanted.id, &wanted.name, true)?;
         let is_first = !self.connectors.values().any(|known| matches!(known, Known::Route(..) | Known::Fails(_)));
         let registered = match platform.register(wanted, is_first)? {
             Ok(registered) => registered,
@@ -240,11 +239,17 @@ impl<'a> Gate<'a> {
                 self.blocked.add(&wanted.id, obstacle);
                 return Ok(Known::Fails(not_registered(&wanted.name, &words)));
             }
-            Err(Unregistered::Refused(words) | Unregistered::Failed(words)) => {
+            Err(Unregistered::Refused(words)) => {
+                if !self.ours.contains(&wanted.id) {
+                    note(&wanted.id, &wanted.name, false)?;
+                }
+                return Ok(Known::Unfit(hold("not-registered", not_registered(&wanted.name, &words), "/connector")));
+            }
+            // It may be there all the same.
+            Err(Unregistered::Failed(words)) => {
                 return Ok(Known::Unfit(hold("not-registered", not_registered(&wanted.name, &words), "/connector")));
             }
         };
-        self.registered.push((wanted.id.clone(), wanted.name.clone()));
         if self.broker.is_none() {
             let address = self.reach.overrides.over(&registered.broker);
             let login = login(&self.reach, &address, Some(&registered.password))?;
