@@ -52,6 +52,7 @@ impl Examining {
         let mut options = OpenOptions::new();
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.custom_flags(OFlags::NOFOLLOW.bits() as i32).open(&path).map_err(|e| failed(&e))?;
+        disk::keep_owner_of(&path).map_err(|e| failed(&e))?;
         // One that was in work by two hands has stopped one run.
         let noted: BTreeSet<Digest> = noted_in(&file).map_err(|e| failed(&e))?.into_iter().collect();
         noted.iter().for_each(|sha256| *deaths.entry(*sha256).or_insert(0) += 1);

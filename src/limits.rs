@@ -121,9 +121,9 @@ pub const PLACING_GROUP: usize = 1_000;
 /// no limit (`frame_max = 0`) would ask for 256 GiB.
 pub const BROKER_FRAME: u32 = 131_072;
 
-/// Channels of a connection to a broker: four lanes and one for questions, each perhaps opened anew while the one before
-/// it is being closed.
-pub const BROKER_CHANNELS: u16 = 16;
+/// Channels of a connection to a broker: RabbitMQ's own default. Few are open at a time, but the broker closes one for each
+/// queue that is looked for and not there, and lapin gives such a number out again only once all others were given out.
+pub const BROKER_CHANNELS: u16 = 2_047;
 
 /// Tables within tables that a broker may send; RabbitMQ has one within one. lapin's stack ends below 2,000.
 pub const BROKER_NESTING: usize = 16;

@@ -182,7 +182,8 @@ impl OpenDir {
 
     fn name_partial(&self, name: &str, file: &File) -> io::Result<()> {
         self.expect_plain(&partial(name), file)?;
-        self.rename(&partial(name), self, name)
+        // One that cannot get its name would only be in the way.
+        self.rename(&partial(name), self, name).inspect_err(|_| drop(self.remove(&partial(name))))
     }
 
     /// Makes sure that this name is still that of a file which is open, and its only one.
@@ -296,13 +297,14 @@ impl OpenDir {
     }
 
     /// Whether it belongs to whoever runs this: what is made in it has the same owner. (A file system that knows no
-    /// owners, or maps them, gives all files to one.)
+    /// owners, or maps them, gives all files to one.) What root makes in somebody's directory is that somebody's, so root
+    /// takes for its own what belongs to the owner of the directory around it.
     ///
     /// # Errors
     /// The system refused.
     pub fn is_ours(&self) -> io::Result<bool> {
         let owner = self.owner()?;
-        if owner == rustix::process::geteuid().as_raw() {
+        if owner == rustix::process::geteuid().as_raw() || (makes_for_others() && owner == self.owner_around()?) {
             return Ok(true);
         }
         let name = format!(".airpouch-whose-{}", unguessable()?);
@@ -315,6 +317,13 @@ impl OpenDir {
             Err(e) if e.kind() == io::ErrorKind::PermissionDenied => Ok(false),
             Err(e) => Err(e),
         }
+    }
+
+    /// The owner of the directory in which this one lies.
+    fn owner_around(&self) -> io::Result<u32> {
+        let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
+        let around: File = retry_on_intr(|| rustix::fs::openat(&self.file, "..", flags, Mode::empty()))?.into();
+        Ok(around.metadata()?.uid())
     }
 
     /// Whether others than its owner may do anything in it.

@@ -50,7 +50,7 @@ impl Liar {
         let frames = if let Lie::Frames(size) = lie { size } else { 0 };
         self.method(0, 10, 30, &[&[0, 0][..], &frames.to_be_bytes(), &[0, 0]].concat())?;
         let tune_ok = self.frame()?.2;
-        assert_eq!(tune_ok[4..10], [0, 16, 0, 2, 0, 0], "our own channels and frames");
+        assert_eq!(tune_ok[4..10], [7, 255, 0, 2, 0, 0], "our own channels and frames");
         self.frame()?;
         if let Lie::Frames(_) = lie {
             let words = format!("NOT_ALLOWED - {PASSWORD} {}", &self.login[self.login.len().saturating_sub(150)..]);

@@ -2,9 +2,9 @@
 
 use std::fs;
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
-use crate::support::{APPLICANT, Run, World, envelope, files, finish};
+use crate::support::{APPLICANT, Run, World, envelope_with, files, finish};
 
 const HERE: &str = "0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10";
 const OTHER: &str = "3d5c7a10-2f64-4b0b-9c6e-1a7f0e2b8c43";
@@ -101,7 +101,8 @@ fn mapping_of_one_stream_does_not_apply_to_another() {
     world.made("a.json");
     world.send(&[]).exits(0);
     fs::remove_file(world.path("src/a.json")).unwrap();
-    world.put("b.json", &envelope("b"));
+    let other = json!({"id": "4c1f0a8e-2b0e-4a57-9f0a-6b1d1c2e3f40", "name": "Other Feed", "type": "EXTERNAL_IMPORT"});
+    world.put("b.json", &envelope_with("b", json!({"connector": other})));
     world.run(["pack", "src", "medium", "--key", "keys/site-b.key.pem", "--site", "exporter-b"]).exits(0);
     let status = world.run(["status", "--site", "exporter", "--json"]).exits(0).json();
     let stream = status["report"]["streams"][0]["stream"].as_str().unwrap().to_owned();

@@ -125,7 +125,9 @@ fn two_exporters_share_a_stick_and_each_is_judged_by_its_own_key() {
     sent(&world, &["a.json"]);
     world.key("site-b", [9; 32]);
     fs::create_dir(world.path("other")).unwrap();
-    fs::write(world.path("other/b.json"), envelope("b.json")).unwrap();
+    let feed_b = json!({"id": "4c1f0a8e-2b0e-4a57-9f0a-6b1d1c2e3f40", "name": "Other Feed", "type": "EXTERNAL_IMPORT"});
+    let made_by_b = |name: &str| envelope_with(name, json!({"connector": feed_b}));
+    fs::write(world.path("other/b.json"), made_by_b("b.json")).unwrap();
     let send_b = ["pack", "other", "medium", "--key", "keys/site-b.key.pem", "--site", "exporter-b"];
     world.run(send_b).exits(0).says("SAFE TO REMOVE");
     let report = world.verify(&["--json"]).exits(0).json()["report"].clone();
@@ -134,7 +136,7 @@ fn two_exporters_share_a_stick_and_each_is_judged_by_its_own_key() {
     assert_ne!(signers[0], signers[1]);
     // Each carries again, past the other's files.
     sent(&world, &["a2.json"]);
-    fs::write(world.path("other/b2.json"), envelope("b2.json")).unwrap();
+    fs::write(world.path("other/b2.json"), made_by_b("b2.json")).unwrap();
     world.run(send_b).exits(0);
     world.import(&[]).exits(0).says("delivered 4 envelopes");
     fs::remove_file(world.path("trust/site-b.pub.pem")).unwrap();

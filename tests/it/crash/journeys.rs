@@ -317,7 +317,8 @@ impl Journey for Carry {
                    AND d.sequence = b.sequence GROUP BY 1";
         let carried = ledger_rows::<i64>(&self.scene.path("exporter"), sql);
         assert_eq!(carried.len(), names_ending(&self.scene.path("exporter/outbox"), ".manifest").len());
-        assert!(carried.iter().all(|row| row[1] == 1), "each is new on one carry: {carried:?}");
+        // A carry that was cut off at its very end had written everything: for the next one the batch goes again.
+        assert!(carried.iter().all(|row| row[1] <= 1), "each is new on one carry at most: {carried:?}");
     }
 
     fn owns_up(&self, run: &Run) -> bool {
