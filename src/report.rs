@@ -413,6 +413,8 @@ pub struct Outcome {
     pub held: u64,
     /// Newly quarantined.
     pub quarantined: u64,
+    /// Not delivered yet: the destination cannot take them at the moment.
+    pub deferred: u64,
 }
 
 impl Outcome {
@@ -424,6 +426,7 @@ impl Outcome {
             empty: self.empty + more.empty,
             held: self.held + more.held,
             quarantined: self.quarantined + more.quarantined,
+            deferred: self.deferred + more.deferred,
         }
     }
 
@@ -435,6 +438,7 @@ impl Outcome {
             empty: self.empty - before.empty,
             held: self.held - before.held,
             quarantined: self.quarantined - before.quarantined,
+            deferred: self.deferred - before.deferred,
         }
     }
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use airpouch::error::{Error, Result, Stop};
 use airpouch::report::call::Call;
-use airpouch::report::{BatchLine, Event, ExitStatus, Finding, Observer, Outcome, Weight};
+use airpouch::report::{BatchLine, DeliveredBatch, Event, ExitStatus, Finding, Observer, Weight};
 use airpouch::site::Role;
 use airpouch::text::{count, duration, grouped, size, visible, visible_json};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
@@ -262,23 +262,29 @@ fn words_of(event: &Event<'_>) -> String {
         Event::InCustody(batches) => format!("the medium may leave: {} are in custody", count(*batches, "batch")),
         Event::Delivered(done) => {
             let (late, sequence) = (if done.late { ", late" } else { "" }, done.batch.sequence);
-            format!("batch {sequence}{late}, {}: {}", count(done.batch.envelopes, "envelope"), outcome(&done.outcome))
+            format!("batch {sequence}{late}, {}: {}", count(done.batch.envelopes, "envelope"), outcome(done))
         }
     }
 }
 
 /// What became of a batch's envelopes, the zeros left out.
-fn outcome(outcome: &Outcome) -> String {
+fn outcome(done: &DeliveredBatch) -> String {
+    let outcome = &done.outcome;
     let parts = [
         (outcome.delivered, "delivered"),
         (outcome.already_delivered, "delivered before"),
         (outcome.empty, "with nothing to deliver"),
         (outcome.held, "held"),
         (outcome.quarantined, "quarantined"),
+        (outcome.deferred, "not delivered yet"),
     ];
     let told: Vec<String> =
         parts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{} {word}", grouped(*n))).collect();
-    if told.is_empty() { "a heartbeat, or nothing new".to_owned() } else { told.join(", ") }
+    match told.is_empty() {
+        true if done.batch.envelopes == 0 => "heartbeat (no new envelopes)".to_owned(),
+        true => "nothing new".to_owned(),
+        false => told.join(", "),
+    }
 }
 
 /// The exit status of a run that was stopped.

@@ -185,6 +185,7 @@ impl<'a> Delivering<'a> {
         self.report.findings.append(&mut self.sink.findings());
         if goes_on? {
             self.deferred.clear();
+            self.report.outcome.deferred = 0;
             self.is_again = true;
             return Ok(true);
         }
@@ -194,6 +195,7 @@ impl<'a> Delivering<'a> {
     /// What waits goes first, for it is older: what is released, and what nothing speaks against any more.
     pub fn retry_set_aside(&mut self) -> Result<()> {
         for batch in self.ledger.batches_with_waiting()? {
+            self.forked = self.ledger.shares_its_number(batch)?;
             self.retry_batch(batch)?;
         }
         self.commit(true)?;
@@ -245,7 +247,6 @@ impl<'a> Delivering<'a> {
     fn one_set_aside(&mut self, row: &AsideRow, bytes: Vec<u8>) -> Result<()> {
         let (kind, known) = kind_of(row);
         let copied = row.copied.then_some(kind);
-        self.forked = self.ledger.shares_its_number(row.batch)?;
         self.streams = self.streams_of(row.stream)?;
         let origin = Origin {
             batch: row.batch,
@@ -312,7 +313,7 @@ impl<'a> Delivering<'a> {
         }
         let lost = Finding::new(Weight::Incomplete, "lost-from-site", cause.what).at(cause.place.unwrap_or_default());
         self.report.findings.push(lost.advise(format!(
-            "bring its batch again: airpouch carry MEDIUM --resend {}:{}, then import --redeliver",
+            "at the exporter: airpouch carry MEDIUM --resend {}:{}; then here: airpouch import MEDIUM --redeliver",
             row.stream, row.sequence
         )));
         Ok(())
@@ -378,6 +379,7 @@ impl<'a> Delivering<'a> {
             self.report.outcome.already_delivered = before.already_delivered;
             let more = self.report.outcome.since(before);
             let done = &mut self.report.delivered_batches[at];
+            done.outcome.deferred = 0;
             done.outcome = done.outcome.and(more);
             observer.event(&Event::Delivered(done));
             return;
@@ -722,6 +724,7 @@ impl<'a> Delivering<'a> {
         // In this run it may go once more.
         self.in_run.remove(&placing.sha256);
         self.has_deferred = true;
+        self.report.outcome.deferred += 1;
         let finding = Finding::new(Weight::Incomplete, code, what).advise(advice);
         self.deferred.entry((staged.connector, code)).or_insert((0, finding)).0 += 1;
     }

@@ -70,7 +70,10 @@ fn one_name_that_is_taken_keeps_back_one_envelope_until_it_is_free() {
     let taken = world.path("out").join(names.iter().filter(|name| name.ends_with(".json")).nth(1).unwrap());
     fs::remove_dir_all(world.path("importer")).unwrap();
     fs::create_dir_all(&taken).unwrap();
-    let run = import(&world, "dir:out", &["medium"]).exits(3).says("1 envelope of Example Feed not delivered yet");
+    let run = import(&world, "dir:out", &["medium"])
+        .exits(3)
+        .says("1 envelope of Example Feed not delivered yet")
+        .says("batch 1, 3 envelopes: 2 delivered, 1 not delivered yet");
     run.says("another file lies under its name in the destination").says("move that file away");
     assert_eq!(world.delivered().len(), 2);
     fs::remove_dir(&taken).unwrap();

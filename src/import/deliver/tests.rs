@@ -233,7 +233,7 @@ fn released_envelope_that_is_deferred_stays_released_and_is_reported() {
     let mut scene = Scene::with_envelope_aside(Kind::Quarantined);
     scene.release();
     let report = scene.retry(Answer::Defer);
-    assert_eq!((report.outcome.delivered, report.released), (0, 0));
+    assert_eq!((report.outcome.delivered, report.outcome.deferred, report.released), (0, 1, 0));
     let told: Vec<_> = report.findings.iter().map(|f| f.what.as_str()).collect();
     assert_eq!(told, ["1 envelope of Feed not delivered yet: the name is taken"]);
     assert!(scene.lies_in(Kind::Quarantined));
