@@ -86,16 +86,15 @@ fn exporter(ledger: &Ledger, status: &mut Status) -> Result<()> {
     for row in ledger.streams()? {
         let mut stream = Stream { stream: row.stream.to_string(), zone: row.zone.clone(), ..Stream::default() };
         let mut not_carried: Vec<u64> = Vec::new();
-        let lost = ledger.lost_numbers(&row)?;
+        let (lost, proofs) = (ledger.lost_numbers(&row)?, ledger.proofs(&row)?);
         status.to_settle.extend(never_comes_finding(ledger, &row, &lost)?);
         for batch in ledger.batches(&row)? {
             let sequence = batch.manifest.sequence;
             add(&mut stream, &batch.manifest);
             stream.head = Some(head_code(batch.sha256));
-            let carries = ledger.carries_of(&row, sequence)?;
             let best = [Proof::Device, Proof::Replug, Proof::Cache, Proof::Sent]
                 .into_iter()
-                .find(|p| carries.iter().any(|c| c.proof == *p));
+                .find(|proof| proofs.get(&sequence.get()).is_some_and(|proofs| proofs.contains(proof)));
             let word = match (batch.packed, best) {
                 _ if lost.contains(sequence.get()) => "lost, will never come",
                 (false, _) => "sealed, not signed",

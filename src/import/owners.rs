@@ -7,7 +7,7 @@ use crate::error::Result;
 use crate::ledger::Ledger;
 use crate::policy::Objection;
 use crate::sink::TakeOver;
-use crate::stream::StreamId;
+use crate::stream::{Lineages, StreamId};
 use crate::text::harmless;
 
 /// Held for a connector that came by another stream first.
@@ -18,6 +18,8 @@ pub const OTHER_STREAM: &str = "connector-of-another-stream";
 pub struct Owners {
     /// The stream that has a connector, where the stream in work may not deliver under its id.
     known: HashMap<StreamId, BTreeMap<String, Option<StreamId>>>,
+    /// Which streams go on from which, once that was asked for: nothing is admitted while a run delivers.
+    heirs: Option<Lineages>,
 }
 
 impl Owners {
@@ -30,11 +32,16 @@ impl Owners {
         connector: &Connector,
         id: &str,
     ) -> Result<Option<Objection>> {
+        let heirs = match self.heirs.take() {
+            Some(heirs) => heirs,
+            None => ledger.heirs()?,
+        };
+        let heirs = self.heirs.insert(heirs);
         let known = self.known.entry(stream).or_default();
         let other = match known.get(&connector.id) {
             Some(other) => *other,
             None => {
-                let other = other_stream(ledger, take_over, stream, &connector.id, id)?;
+                let other = other_stream(ledger, heirs, take_over, stream, (&connector.id, id))?;
                 known.insert(connector.id.clone(), other);
                 other
             }
@@ -47,14 +54,14 @@ impl Owners {
     }
 }
 
-/// The stream that has a connector and has nothing to do with this one. A person may say that this one may use the id
+/// The stream that has a connector (by its id there and here) and has nothing to do with this one. A person may say that this one may use the id
 /// too, once an earlier run has shown it.
 fn other_stream(
     ledger: &Ledger,
+    heirs: &Lineages,
     take_over: &TakeOver,
     stream: StreamId,
-    there: &str,
-    here: &str,
+    (there, here): (&str, &str),
 ) -> Result<Option<StreamId>> {
     let is_said = match take_over {
         TakeOver::Nothing => false,
@@ -66,9 +73,9 @@ fn other_stream(
         ledger.let_use(here, stream)?;
         return Ok(None);
     }
-    match ledger.other_stream_of(there, stream)? {
+    match ledger.other_stream_of(there, stream, heirs)? {
         // Another id is given to it here: then that one must not be another stream's.
-        None if here != there => ledger.other_stream_of(here, stream),
+        None if here != there => ledger.other_stream_of(here, stream, heirs),
         other => Ok(other),
     }
 }

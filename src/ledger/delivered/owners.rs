@@ -58,11 +58,11 @@ impl Ledger {
     }
 
     /// The stream that has a connector, where this one may not deliver under the same id: they share no key, and neither
-    /// goes on from the other. An id that nobody has is this stream's from now on.
+    /// goes on from the other by `heirs`. An id that nobody has is this stream's from now on.
     ///
     /// # Errors
     /// SQLite refused.
-    pub fn other_stream_of(&self, connector: &str, stream: StreamId) -> Result<Option<StreamId>> {
+    pub fn other_stream_of(&self, connector: &str, stream: StreamId, heirs: &Lineages) -> Result<Option<StreamId>> {
         let have = self.streams_of_connector(connector)?;
         let Some(first) = have.first().copied() else {
             self.let_use(connector, stream)?;
@@ -76,7 +76,6 @@ impl Ledger {
                 return Ok(None);
             }
         }
-        let heirs = self.heirs()?;
         let goes_on_from = |one: StreamId, other: StreamId| heirs.of(one, None).contains(&other.uuid());
         let is_kin = have.iter().any(|other| goes_on_from(stream, *other) || goes_on_from(*other, stream));
         Ok((!is_kin).then_some(first))
@@ -116,7 +115,11 @@ impl Ledger {
         query.exists([one.to_string(), other.to_string()]).map_err(|e| lost(&e))
     }
 
-    fn heirs(&self) -> Result<Lineages> {
+    /// Which streams go on from which, as far as the signers of the later ones may sign the earlier ones too.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn heirs(&self) -> Result<Lineages> {
         heirs(&self.connection).map_err(|e| lost(&e))
     }
 }

@@ -1,5 +1,7 @@
 //! What is remembered of carries, and which batches are due.
 
+use std::collections::HashMap;
+
 use rusqlite::{OptionalExtension, params};
 
 use super::{BatchRow, StreamRow};
@@ -144,6 +146,26 @@ impl Ledger {
             Ok(CarriedRow { carry: r.get(0)?, is_new: r.get(1)?, proof, at: r.get(3)?, mark: r.get(4)? })
         });
         rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+    }
+
+    /// With which proofs each batch of a stream was carried, by number.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn proofs(&self, stream: &StreamRow) -> Result<HashMap<u64, Vec<Proof>>> {
+        let sql = "SELECT DISTINCT sequence, proof FROM carried WHERE stream = ?1";
+        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map([stream.id], |r| {
+            let word: String = r.get(1)?;
+            let proof = Proof::parse(&word).ok_or(rusqlite::Error::InvalidColumnName(word))?;
+            Ok((r.get::<_, i64>(0)? as u64, proof))
+        });
+        let mut proofs: HashMap<u64, Vec<Proof>> = HashMap::new();
+        for row in rows.map_err(|e| lost(&e))? {
+            let (sequence, proof) = row.map_err(|e| lost(&e))?;
+            proofs.entry(sequence).or_default().push(proof);
+        }
+        Ok(proofs)
     }
 
     /// The newest carry that wrote something, for the speed to expect.
