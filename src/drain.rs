@@ -220,12 +220,12 @@ impl Draining<'_> {
         let (Unfit::Hold { code, what, .. } | Unfit::Quarantine { code, what, .. }) = unfit else { return };
         let advice = match code {
             "connector-exists" => {
-                "if it is the same feed: drain --take-over, once; if not, another id: [connectors] in airpouch.toml, import --redeliver"
+                "if it is the same feed, run this drain once with --take-over; else give it another id ([connectors] in airpouch.toml), then `airpouch import --redeliver`"
             }
             "connector-unknown" => {
-                "give airpouch's user the right to look (MODULES), then drain again; or, if nobody there has that id: drain --take-over, once"
+                "give airpouch's user the right to look (MODULES), then run this drain again; or, if nobody there has that id, run it once with --take-over"
             }
-            _ => "mend what the platform says; its messages stay in the spool",
+            _ => "fix what the platform complains about, then run this drain again; the messages stay in the spool",
         };
         let finding = Finding::new(Weight::Incomplete, code, what).at(harmless(id)).advise(advice);
         self.report.findings.push(finding);

@@ -219,7 +219,7 @@ fn aside_to_settle(ledger: &Ledger, status: &mut Status) -> Result<()> {
         } += count.number;
     }
     for (number, code, what, advice) in [
-        (applicant, "applicant", "waiting for an applicant that is mapped to nobody", "airpouch applicants"),
+        (applicant, "applicant", "waiting for an applicant that is not mapped", "airpouch applicants"),
         (held, "held", "held", "airpouch quarantine list, which says for each what lets it go"),
         (quarantined, "quarantined", "quarantined", "airpouch quarantine list"),
     ] {

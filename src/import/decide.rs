@@ -190,7 +190,7 @@ pub fn advice(code: &str, sha256: crate::digest::Digest, connector: &str) -> Str
         }
         "tlp" => "raise max_tlp in policy.toml, if it may cross, then `airpouch import` (no medium needed)".into(),
         STOPPED_A_RUN => {
-            "each import tries it again in a process of its own; give the machine more memory, or mend it at the feed".into()
+            "each import tries it again in a process of its own; give the machine more memory, or fix the envelope at the exporter".into()
         }
         "marking" => {
             "let it pass in policy.toml (other_markings), if it may cross, then `airpouch import` (no medium needed)".into()
@@ -217,7 +217,7 @@ pub fn advice(code: &str, sha256: crate::digest::Digest, connector: &str) -> Str
             "if it is the same feed: `airpouch import --take-over={}`, once; if not, ask the exporter of that stream why",
             harmless(connector)
         ),
-        "not-registered" => "mend what the platform says, or the connector at the feed; then `airpouch import` (no medium needed)".into(),
+        "not-registered" => "fix what the platform complains about, or the connector at the exporter; then `airpouch import` (no medium needed)".into(),
         "message-too-large" | "message-refused" => format!(
             "raise max_message_size of the broker (and --max-message-size), then: airpouch quarantine release {} --reason TEXT",
             sha256.short()

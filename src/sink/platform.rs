@@ -237,7 +237,7 @@ impl<'a> Platform<'a> {
                 .say("the platform may have opened a work twice, for an answer got lost; one of them stays open");
         }
         let id = answer.data["workAdd"]["id"].as_str().map(str::to_owned);
-        Ok(id.ok_or_else(|| "the platform opened a work and told no id".to_owned()))
+        Ok(id.ok_or_else(|| "the platform opened a work and returned no id".to_owned()))
     }
 
     /// Says that so many messages more will come.
@@ -267,7 +267,7 @@ impl<'a> Platform<'a> {
             Err(fault) => return self.word_against("draftWorkspaceAdd", fault),
         };
         let Some(draft) = answer.data["draftWorkspaceAdd"]["id"].as_str() else {
-            return Ok(Err("the platform made a draft and told no id".to_owned()));
+            return Ok(Err("the platform made a draft and returned no id".to_owned()));
         };
         if self.version.knows_draft_contexts()
             && let Err(words) = self.tell(&Question::add_draft_context(work, draft))?
@@ -466,7 +466,7 @@ impl<'a> Platform<'a> {
             },
             Fault::Failed(words) => self.failed(
                 format!("the platform fails at {asked}: {words}"),
-                "its log says why; nothing is lost: when that is mended, run this again",
+                "its log says why; nothing is lost. Fix that, then run it again",
             ),
             Fault::Refused(words) => self.failed(
                 format!("the platform refuses {asked}: {words}"),

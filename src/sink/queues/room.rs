@@ -159,7 +159,7 @@ impl Gate<'_> {
         let obstacle = Obstacle {
             code: "work-refused",
             what: words.to_owned(),
-            advice: "its log says why; nothing is lost: when that is mended, run this again; or import with --works none",
+            advice: "its log says why; nothing is lost. Fix that, then run it again; or import with --works none",
             until: Until::Changed,
         };
         self.blocked.add(connector, obstacle);

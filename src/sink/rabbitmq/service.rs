@@ -393,8 +393,7 @@ impl Service {
 
     /// Ends the service if trouble has lasted too long, or nothing was confirmed for so long.
     fn give_up(&self) -> Result<(), End> {
-        let advice =
-            "nothing is lost: when that is mended, run this again; it goes on from here, an import without its medium";
+        let advice = "nothing is lost. Fix that, then run it again (for import: without the medium)";
         let waited = duration(self.patience.as_secs());
         match &self.trouble {
             // With nothing to send, and a connection, it troubles nobody.
@@ -530,7 +529,7 @@ impl Service {
                 self.give_up()?;
             } else if began.elapsed() > self.patience {
                 let waited = duration(self.patience.as_secs());
-                let advice = "nothing is lost: when that is mended, run this again; it goes on from here, an import without its medium";
+                let advice = "nothing is lost. Fix that, then run it again (for import: without the medium)";
                 return Err((format!("the broker has answered nothing for {waited}"), advice.into()));
             }
         }
