@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use crate::envelope::Connector;
 use crate::error::Result;
 use crate::ledger::Ledger;
+use crate::ledger::delivered::Claim;
 use crate::policy::Objection;
 use crate::sink::TakeOver;
 use crate::stream::{Lineages, StreamId};
@@ -16,8 +17,8 @@ pub const OTHER_STREAM: &str = "connector-of-another-stream";
 /// What a run knows of streams and connectors.
 #[derive(Debug, Default)]
 pub struct Owners {
-    /// The stream that has a connector, where the stream in work may not deliver under its id.
-    known: HashMap<StreamId, BTreeMap<String, Option<StreamId>>>,
+    /// What each stream may do under a connector's id.
+    known: HashMap<StreamId, BTreeMap<String, Claim>>,
     /// Which streams go on from which, once that was asked for: nothing is admitted while a run delivers.
     heirs: Option<Lineages>,
 }
@@ -38,31 +39,35 @@ impl Owners {
         };
         let heirs = self.heirs.insert(heirs);
         let known = self.known.entry(stream).or_default();
-        let other = match known.get(&connector.id) {
-            Some(other) => *other,
-            None => {
-                let other = other_stream(ledger, heirs, take_over, stream, (&connector.id, id))?;
-                known.insert(connector.id.clone(), other);
-                other
+        if !known.contains_key(&connector.id) {
+            known.insert(connector.id.clone(), claim(ledger, heirs, take_over, stream, (&connector.id, id))?);
+        }
+        let (other, came) = match &known[&connector.id] {
+            Claim::Free => return Ok(None),
+            Claim::Shared { with, name, kind } => {
+                if (name.as_ref(), kind.as_ref()) == (Some(&connector.name), Some(&connector.kind)) {
+                    return Ok(None);
+                }
+                (with, format!("which calls it {}", harmless(name.as_deref().unwrap_or_default())))
             }
+            Claim::Others(other) => (other, "by which it came first".to_owned()),
         };
-        Ok(other.map(|other| {
-            let (id, name) = (harmless(&connector.id), harmless(&connector.name));
-            let what = format!("connector {id} ({name}) of stream {stream} belongs to stream {other}, by which it came first, under another key");
-            Objection::new(OTHER_STREAM, what, "/connector/id")
-        }))
+        let (id, name) = (harmless(&connector.id), harmless(&connector.name));
+        let what =
+            format!("connector {id} ({name}) of stream {stream} belongs to stream {other}, {came}, under another key");
+        Ok(Some(Objection::new(OTHER_STREAM, what, "/connector/id")))
     }
 }
 
-/// The stream that has a connector (by its id there and here) and has nothing to do with this one. A person may say that this one may use the id
-/// too, once an earlier run has shown it.
-fn other_stream(
+/// What a stream may do under a connector's id (there and here). A person may say that it may use the id too, once an
+/// earlier run has shown it.
+fn claim(
     ledger: &Ledger,
     heirs: &Lineages,
     take_over: &TakeOver,
     stream: StreamId,
     (there, here): (&str, &str),
-) -> Result<Option<StreamId>> {
+) -> Result<Claim> {
     let is_said = match take_over {
         TakeOver::Nothing => false,
         TakeOver::Shown => true,
@@ -71,11 +76,17 @@ fn other_stream(
     if is_said && ledger.is_aside_for(OTHER_STREAM, there, stream)? {
         ledger.let_use(there, stream)?;
         ledger.let_use(here, stream)?;
-        return Ok(None);
+        return Ok(Claim::Free);
     }
-    match ledger.other_stream_of(there, stream, heirs)? {
-        // Another id is given to it here: then that one must not be another stream's.
-        None if here != there => ledger.other_stream_of(here, stream, heirs),
-        other => Ok(other),
+    let claim = ledger.claim(there, stream, heirs)?;
+    if here == there || matches!(claim, Claim::Others(_)) {
+        return Ok(claim);
     }
+    // Another id is given to it here: then that one must not be another stream's.
+    let of_here = ledger.claim(here, stream, heirs)?;
+    Ok(match (claim, of_here) {
+        (Claim::Free, of_here) => of_here,
+        (Claim::Shared { with, .. }, Claim::Others(other)) if with != other => Claim::Others(other),
+        (claim, _) => claim,
+    })
 }

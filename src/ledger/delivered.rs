@@ -19,7 +19,7 @@ use crate::sink::{Delivery, Placing};
 pub use aside::{Aside, AsideCount, AsideRow};
 pub use batches::{BatchId, IncomingRow, Standing, State};
 pub use destinations::DestinationRow;
-pub use owners::Admitted;
+pub use owners::{Admitted, Claim};
 pub use streams::{CameConnector, StreamSummary};
 
 /// One group's worth of decisions, committed together.

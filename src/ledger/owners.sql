@@ -1,7 +1,10 @@
--- Streams that may deliver under a connector's id: the one by which it came first (the first row), and those for which a
--- person said so. What came before this was noted stays as it is: each stream that brought an id has it.
+-- Streams that may deliver under a connector's id: the one by which it came first (the first row), those for which a
+-- person said so, and those that brought the same connector (`name`, `type`) in the same run (`turn`): these share it as
+-- long as they call it what the first one calls it. What came before this was noted stays as it is: each stream that
+-- brought an id has it.
 CREATE TABLE connector_stream (
-    id INTEGER PRIMARY KEY, connector TEXT NOT NULL, stream TEXT NOT NULL, UNIQUE (connector, stream)) STRICT;
+    id INTEGER PRIMARY KEY, connector TEXT NOT NULL, stream TEXT NOT NULL,
+    name TEXT, type TEXT, turn INTEGER, shared INTEGER NOT NULL DEFAULT 0, UNIQUE (connector, stream)) STRICT;
 INSERT INTO connector_stream (connector, stream)
     SELECT c.value ->> 'id', b.stream FROM batch b, json_each(CAST(b.manifest AS TEXT), '$.connectors') c
     WHERE b.state IN ('admitted', 'delivered') GROUP BY 1, 2 ORDER BY min(b.id);

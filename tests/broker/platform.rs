@@ -674,7 +674,9 @@ fn connector_over_which_the_platform_trips_is_held_and_the_others_go() {
     let scene = Scene::new(2, 4, 2);
     let platform = Platform::start(&["--version", NEWEST, "--trips-over", &scene.ids[0]]);
     let run = scene.import(&platform, &["--patience", "2s"]).exits(3).says("2 held").says("2 delivered");
-    run.says("the platform does not register Example Feed").says("DATABASE_ERROR").says_nothing_of("not delivered yet");
+    run.says("the platform does not register Example Feed")
+        .says("DATABASE_ERROR")
+        .says_nothing_of("of Example Feed not delivered yet");
     assert_eq!(broker.take(&push_queue(&scene.ids[1])).len(), 4);
     let platform = version(NEWEST);
     scene.again(&platform, &["--same-destination"]).exits(0).says("delivered 2 envelopes");

@@ -23,8 +23,46 @@ pub struct Admitted<'a> {
     pub heir_of: Option<StreamId>,
 }
 
+/// What a stream may do under the id of a connector.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// It may deliver, and rename the connector.
+    Free,
+    /// It came first together with this other stream: it may deliver as long as it calls the connector the same.
+    Shared {
+        /// The stream that has the connector.
+        with: StreamId,
+        /// The name that the other stream gives it today.
+        name: Option<String>,
+        /// The type that the other stream gives it today.
+        kind: Option<String>,
+    },
+    /// This other stream has it.
+    Others(StreamId),
+}
+
+/// A stream that has a connector.
+struct Has {
+    stream: StreamId,
+    name: Option<String>,
+    kind: Option<String>,
+    is_shared: bool,
+}
+
+const ADMIT_CONNECTORS: &str = "
+    INSERT INTO connector_stream (connector, stream, name, type, turn, shared)
+    SELECT c.id, ?2, c.name, c.type, now.turn, first.id IS NOT NULL
+    FROM (SELECT value ->> 'id' AS id, value ->> 'name' AS name, value ->> 'type' AS type
+          FROM batch b, json_each(CAST(b.manifest AS TEXT), '$.connectors') WHERE b.id = ?1) c
+    JOIN (SELECT CAST(max(value) AS INTEGER) AS turn FROM meta WHERE key = 'turns') now
+    LEFT JOIN connector_stream first ON first.id = (SELECT min(o.id) FROM connector_stream o WHERE o.connector = c.id)
+    WHERE first.id IS NULL OR (first.turn, first.name, first.type) = (now.turn, c.name, c.type)
+       OR EXISTS (SELECT 1 FROM connector_stream o WHERE o.connector = c.id AND o.stream = ?2)
+    ON CONFLICT (connector, stream) DO UPDATE SET name = excluded.name, type = excluded.type";
+
 impl Ledger {
-    /// Admits a batch. Its connectors are its stream's from now on, as far as they came by no other stream.
+    /// Admits a batch. Its connectors are its stream's from now on, as far as they came by no other stream; what another
+    /// stream brought first in this very run, and calls the same, they share.
     ///
     /// # Errors
     /// SQLite refused.
@@ -45,48 +83,40 @@ impl Ledger {
                     .prepare_cached("INSERT OR IGNORE INTO stream_heir VALUES (?1, ?2)")?
                     .execute([&stream, &before.to_string()])?;
             }
-            change
-                .prepare_cached(
-                    "INSERT INTO connector_stream (connector, stream)
-                     SELECT DISTINCT c.value ->> 'id', b.stream FROM batch b, json_each(CAST(b.manifest AS TEXT), '$.connectors') c
-                     WHERE b.id = ?1 AND NOT EXISTS (SELECT 1 FROM connector_stream o WHERE o.connector = c.value ->> 'id')",
-                )?
-                .execute([admitted.id])?;
+            change.prepare_cached(ADMIT_CONNECTORS)?.execute(params![admitted.id, stream])?;
             change.commit()
         };
         work().map_err(|e| lost(&e))
     }
 
-    /// The stream that has a connector, where this one may not deliver under the same id: they share no key, and neither
-    /// goes on from the other by `heirs`. An id that nobody has is this stream's from now on.
+    /// What a stream may do under the id of a connector. An id that nobody has is this stream's from now on. Streams go
+    /// together if a key has signed both, or one goes on from the other by `heirs`.
     ///
     /// # Errors
     /// SQLite refused.
-    pub fn other_stream_of(&self, connector: &str, stream: StreamId, heirs: &Lineages) -> Result<Option<StreamId>> {
+    pub fn claim(&self, connector: &str, stream: StreamId, heirs: &Lineages) -> Result<Claim> {
         let have = self.streams_of_connector(connector)?;
-        let Some(first) = have.first().copied() else {
+        let Some(first) = have.first() else {
             self.let_use(connector, stream)?;
-            return Ok(None);
+            return Ok(Claim::Free);
         };
-        if have.contains(&stream) {
-            return Ok(None);
+        let (shared, own): (Vec<_>, Vec<_>) = have.iter().partition(|has| has.is_shared);
+        if self.goes_with_one_of(stream, &own, heirs)? {
+            Ok(Claim::Free)
+        } else if self.goes_with_one_of(stream, &shared, heirs)? {
+            Ok(Claim::Shared { with: first.stream, name: first.name.clone(), kind: first.kind.clone() })
+        } else {
+            Ok(Claim::Others(first.stream))
         }
-        for other in &have {
-            if self.share_a_signer(stream, *other)? {
-                return Ok(None);
-            }
-        }
-        let goes_on_from = |one: StreamId, other: StreamId| heirs.of(one, None).contains(&other.uuid());
-        let is_kin = have.iter().any(|other| goes_on_from(stream, *other) || goes_on_from(*other, stream));
-        Ok((!is_kin).then_some(first))
     }
 
-    /// From now on a stream may deliver under the id of a connector.
+    /// From now on a stream may deliver under the id of a connector, whatever it calls it.
     ///
     /// # Errors
     /// SQLite refused.
     pub fn let_use(&self, connector: &str, stream: StreamId) -> Result<()> {
-        let sql = "INSERT OR IGNORE INTO connector_stream (connector, stream) VALUES (?1, ?2)";
+        let sql =
+            "INSERT INTO connector_stream (connector, stream) VALUES (?1, ?2) ON CONFLICT DO UPDATE SET shared = 0";
         let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
         query.execute([connector, &stream.to_string()]).map(drop).map_err(|e| lost(&e))
     }
@@ -102,11 +132,26 @@ impl Ledger {
     }
 
     /// The streams that have a connector, the one by which it came first before all others.
-    fn streams_of_connector(&self, connector: &str) -> Result<Vec<StreamId>> {
-        let sql = "SELECT stream FROM connector_stream WHERE connector = ?1 ORDER BY id";
+    fn streams_of_connector(&self, connector: &str) -> Result<Vec<Has>> {
+        let sql = "SELECT stream, name, type, shared FROM connector_stream WHERE connector = ?1 ORDER BY id";
         let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map([connector], |r| stream_of(r, 0));
+        let rows = query.query_map([connector], |r| {
+            Ok(Has { stream: stream_of(r, 0)?, name: r.get(1)?, kind: r.get(2)?, is_shared: r.get(3)? })
+        });
         rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+    }
+
+    fn goes_with_one_of(&self, stream: StreamId, others: &[&Has], heirs: &Lineages) -> Result<bool> {
+        if others.iter().any(|other| other.stream == stream) {
+            return Ok(true);
+        }
+        for other in others {
+            if self.share_a_signer(stream, other.stream)? {
+                return Ok(true);
+            }
+        }
+        let goes_on_from = |one: StreamId, other: StreamId| heirs.of(one, None).contains(&other.uuid());
+        Ok(others.iter().any(|other| goes_on_from(stream, other.stream) || goes_on_from(other.stream, stream)))
     }
 
     fn share_a_signer(&self, one: StreamId, other: StreamId) -> Result<bool> {

@@ -161,11 +161,67 @@ fn connector_is_not_shared_by_a_key_that_signs_and_may_not() {
 }
 
 #[test]
-fn connector_is_its_first_streams_when_two_bring_it_in_one_run() {
+fn connector_that_two_streams_bring_first_in_one_run_is_shared_and_stays_so() {
     let world = two_keys();
-    let (first, second) = (three().build(), of_the_other().build());
-    bring(&world, &[&second, &first]).exits(3).says(&format!("of stream {OTHER} belongs to stream {STREAM}"));
-    assert_eq!(delivered(&world), all_of(&[&first]));
+    let (mut ours, mut theirs) = (chain(), other_chain());
+    let (first, second) = (ours.next("1"), theirs.next("their 1"));
+    bring(&world, &[&second, &first]).exits(0);
+    let (third, fourth) = (ours.next("2"), theirs.next("their 2"));
+    bring(&world, &[&fourth]).exits(0);
+    bring(&world, &[&third]).exits(0);
+    assert_eq!(delivered(&world).len(), 4);
+}
+
+#[test]
+fn connector_that_two_streams_share_is_held_of_a_third_one_in_a_later_run() {
+    let world = two_keys();
+    world.key("site-c", [9; 32]);
+    let first = three().build();
+    bring(&world, &[&of_the_other().build(), &first]).exits(0);
+    let mut third = Chain::new("bbbbbbbb-58a1-4d0b-9a6e-5b1f0c2d7e94");
+    third.signers = vec![[9; 32]];
+    bring(&world, &[&third.next("third")]).exits(3).says("belongs to stream").says("by which it came first");
+}
+
+#[test]
+fn connector_that_two_streams_name_differently_in_one_run_is_the_first_ones() {
+    let world = two_keys();
+    let (first, second) = (three().build(), named(of_the_other(), "Their Feed").build());
+    let run = bring_with(&world, &[&second, &first], &SPOOL).exits(3);
+    run.says(&format!("(Their Feed) of stream {OTHER} belongs to stream {STREAM}"));
+    assert_eq!(registered_name(&world), "Example Feed");
+}
+
+#[test]
+fn connector_that_two_streams_share_is_held_when_the_second_one_renames_it() {
+    let world = two_keys();
+    let (mut ours, mut theirs) = (chain(), other_chain());
+    bring_with(&world, &[&ours.next("1"), &theirs.next("their 1")], &SPOOL).exits(0);
+    let renamed = named(theirs.builder(vec![Item::made(9, "their 2")]), "Their Feed").build();
+    bring_with(&world, &[&renamed], &SPOOL).exits(3).says("which calls it Example Feed");
+    assert_eq!(registered_name(&world), "Example Feed");
+    go_on(&world, &[&SPOOL[..], &[TAKE_OVER]].concat()).exits(0);
+    assert_eq!(registered_name(&world), "Their Feed");
+}
+
+#[test]
+fn connector_that_two_streams_share_is_held_when_its_old_name_would_rename_it_back() {
+    let world = two_keys();
+    let (mut ours, mut theirs) = (chain(), other_chain());
+    bring_with(&world, &[&ours.next("1"), &theirs.next("their 1")], &SPOOL).exits(0);
+    let new_name = named(ours.builder(vec![Item::made(2, "2")]), "New Name").build();
+    bring_with(&world, &[&new_name], &SPOOL).exits(0);
+    bring_with(&world, &[&theirs.next("their 2")], &SPOOL).exits(3).says("which calls it New Name");
+    assert_eq!(registered_name(&world), "New Name");
+}
+
+#[test]
+fn connector_that_is_shared_in_the_manifest_and_renamed_in_the_envelope_is_held() {
+    let world = two_keys();
+    let lying =
+        named(of_the_other(), "Their Feed").with(|b| b.connectors = vec![connector(FEED, "Example Feed")]).build();
+    bring_with(&world, &[&lying, &three().build()], &SPOOL).exits(3).says("which calls it Example Feed");
+    assert_eq!(registered_name(&world), "Example Feed");
 }
 
 #[test]
