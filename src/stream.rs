@@ -220,7 +220,7 @@ pub struct Position {
     /// Batches that the operator takes although they fork the stream.
     pub accepted: BTreeSet<Digest>,
     /// Numbers that the operator no longer waits for.
-    pub settled: Vec<RangeInclusive<u64>>,
+    pub settled: Numbers,
 }
 
 impl Position {
@@ -317,41 +317,21 @@ impl Position {
 }
 
 /// Whether all of these numbers are among those that are settled.
-pub fn is_settled(numbers: &RangeInclusive<u64>, settled: &[RangeInclusive<u64>]) -> bool {
-    let mut from = *numbers.start();
-    loop {
-        match settled.iter().find(|s| s.contains(&from)) {
-            Some(s) if s.end() >= numbers.end() => return true,
-            Some(s) => from = s.end() + 1,
-            None => return false,
-        }
-    }
+pub fn is_settled(numbers: &RangeInclusive<u64>, settled: &Numbers) -> bool {
+    one(numbers).without(settled).is_empty()
 }
 
 /// A gap as a whole, or what is left of it once settled numbers are taken out (then without a size).
-pub fn unsettled(gap: Missing, settled: &[RangeInclusive<u64>]) -> Vec<Missing> {
-    if !settled.iter().any(|s| s.start() <= gap.numbers.end() && gap.numbers.start() <= s.end()) {
+pub fn unsettled(gap: Missing, settled: &Numbers) -> Vec<Missing> {
+    if !settled.overlaps(&gap.numbers) {
         return vec![gap];
     }
-    let mut left = vec![gap.numbers];
-    for s in settled {
-        left = left.into_iter().flat_map(|l| without(l, s)).collect();
-    }
-    left.into_iter().map(|numbers| Missing { numbers, size: None }).collect()
+    let left = one(&gap.numbers).without(settled);
+    left.ranges().iter().map(|numbers| Missing { numbers: numbers.clone(), size: None }).collect()
 }
 
-fn without(numbers: RangeInclusive<u64>, settled: &RangeInclusive<u64>) -> Vec<RangeInclusive<u64>> {
-    if settled.end() < numbers.start() || numbers.end() < settled.start() {
-        return vec![numbers];
-    }
-    let mut out = Vec::new();
-    if numbers.start() < settled.start() {
-        out.push(*numbers.start()..=settled.start() - 1);
-    }
-    if settled.end() < numbers.end() {
-        out.push(settled.end() + 1..=*numbers.end());
-    }
-    out
+fn one(range: &RangeInclusive<u64>) -> Numbers {
+    std::iter::once(range.clone()).collect()
 }
 
 #[cfg(test)]
@@ -493,10 +473,10 @@ mod tests {
     fn what_is_settled_is_missing_no_more() {
         let h = history(9, "a");
         let mut position = with(&[h[0].clone(), h[8].clone()]);
-        position.settled.push(3..=4);
+        position.settled = Numbers::from_iter([3..=4]);
         let left: Vec<_> = position.missing().into_iter().map(|m| m.numbers).collect();
         assert_eq!(left, [2..=2, 5..=8]);
-        position.settled.push(2..=8);
+        position.settled = Numbers::from_iter([2..=8]);
         assert!(position.missing().is_empty());
         assert!(position.is_settled(&(2..=8)) && !position.is_settled(&(2..=9)));
     }

@@ -129,7 +129,7 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite refused.
-    pub fn settled(&self, stream: StreamId) -> Result<Vec<RangeInclusive<u64>>> {
+    pub fn settled(&self, stream: StreamId) -> Result<Numbers> {
         let mut query = self
             .connection
             .prepare_cached("SELECT first, last FROM settled WHERE stream = ?1")
@@ -167,8 +167,12 @@ impl Ledger {
         });
         let rows: Vec<_> = rows.and_then(Iterator::collect).map_err(|e| lost(&e))?;
         let mut out = Vec::new();
+        // The rows come by stream: what was settled of each is asked for once.
+        let mut settled: Option<(StreamId, Numbers)> = None;
         for (stream, gap, begins) in rows {
-            out.extend(unsettled(gap, &self.settled(stream)?).into_iter().map(|missing| (stream, missing, begins)));
+            let known = settled.take().filter(|(of, _)| *of == stream);
+            let (_, settled) = settled.insert(known.map_or_else(|| self.settled(stream).map(|s| (stream, s)), Ok)?);
+            out.extend(unsettled(gap, settled).into_iter().map(|missing| (stream, missing, begins)));
         }
         Ok(out)
     }
