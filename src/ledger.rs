@@ -9,24 +9,27 @@ pub mod packed;
 use std::path::Path;
 use std::time::Duration;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::lack::Lack;
+use crate::limits::STATEMENTS_KEPT;
 use crate::site::{Lock, Role, Site, Turn};
 
 /// Marks a SQLite file as an airpouch ledger: "APch".
 const APPLICATION_ID: i32 = 0x4150_6368;
 
 /// Migrations, by the role's word; a list that only grows. `user_version` counts how many were made.
-const MIGRATIONS: [&str; 6] = [
+const MIGRATIONS: [&str; 7] = [
     concat!(include_str!("ledger/packed.sql"), include_str!("ledger/delivered.sql")),
     include_str!("ledger/queues.sql"),
     include_str!("ledger/growth.sql"),
     include_str!("ledger/lost.sql"),
     include_str!("ledger/custody.sql"),
     include_str!("ledger/owners.sql"),
+    include_str!("ledger/counts.sql"),
 ];
 
 /// An open ledger.
@@ -47,7 +50,7 @@ impl Ledger {
         check_is_ours(&path)?;
         let made = site.prepare(role)?;
         let lock = site.lock()?;
-        let connection = Connection::open(&path).map_err(|e| said("open the ledger", &path, &e))?;
+        let connection = connect(&path, OpenFlags::default())?;
         let mut ledger = Self { connection, _lock: Some(lock) };
         ledger.set_up(&path, role)?;
         site.keep_owner_of_ledger()?;
@@ -66,10 +69,14 @@ impl Ledger {
                 .advise("name it with --site DIR"));
         }
         check_is_ours(&path)?;
-        let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-        let connection = Connection::open_with_flags(&path, flags).map_err(|e| said("open the ledger", &path, &e))?;
+        let connection = connect(&path, OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX)?;
         let ledger = Self { connection, _lock: None };
-        ledger.check_version(&path)?;
+        let version = ledger.check_version(&path)?;
+        if (1..MIGRATIONS.len()).contains(&version) {
+            return Err(Error::failed(format!("an older airpouch made this ledger (version {version} of its tables)"))
+                .at(&path)
+                .advise("run pack, carry or import once with this airpouch: that brings its tables up to date"));
+        }
         Ok(ledger)
     }
 
@@ -180,6 +187,19 @@ impl Ledger {
     }
 }
 
+/// Opens the file so that each statement is compiled once and used again. Without the "query planner stability guarantee"
+/// SQLite compiles a statement anew whenever another value is bound to it that could have led to another plan, and rusqlite
+/// unbinds all values between two uses.
+fn connect(path: &Path, flags: OpenFlags) -> Result<Connection> {
+    let open = || -> rusqlite::Result<Connection> {
+        let connection = Connection::open_with_flags(path, flags)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
+        connection.set_prepared_statement_cache_capacity(STATEMENTS_KEPT);
+        Ok(connection)
+    };
+    open().map_err(|e| said("open the ledger", path, &e))
+}
+
 /// Looks at the file before SQLite does, which would take over an empty one and complain of others in its own words.
 fn check_is_ours(path: &Path) -> Result<()> {
     let metadata = match std::fs::metadata(path) {
@@ -254,6 +274,8 @@ fn digest_of(row: &rusqlite::Row<'_>, column: usize) -> rusqlite::Result<Digest>
 
 #[cfg(test)]
 mod tests {
+    use rusqlite::StatementStatus;
+
     use super::*;
 
     #[test]
@@ -276,6 +298,48 @@ mod tests {
         assert_eq!(Ledger::open(&site, Role::Exporter).unwrap_err().stop, crate::error::Stop::Locked);
         drop(held);
         assert!(Ledger::open(&site, Role::Exporter).is_ok());
+    }
+
+    #[test]
+    fn ledger_of_an_older_airpouch_is_not_looked_at_before_it_is_brought_up_to_date() {
+        let dir = tempfile::tempdir().unwrap();
+        let site = Site::new(dir.path().join("site"));
+        site.prepare(Role::Exporter).unwrap();
+        let older = Connection::open(site.ledger()).unwrap();
+        older.execute_batch(MIGRATIONS[0]).unwrap();
+        older.pragma_update(None, "application_id", APPLICATION_ID).unwrap();
+        older.pragma_update(None, "user_version", 1).unwrap();
+        older.execute("INSERT INTO meta VALUES ('role', 'exporter')", []).unwrap();
+        let refused = Ledger::look(&site).unwrap_err();
+        assert_eq!(refused.what, "an older airpouch made this ledger (version 1 of its tables)");
+        drop(Ledger::open(&site, Role::Exporter).unwrap());
+        assert_eq!(Ledger::look(&site).unwrap().role().unwrap(), Role::Exporter);
+    }
+
+    #[test]
+    fn statement_used_for_many_streams_is_compiled_once() {
+        let dir = tempfile::tempdir().unwrap();
+        let site = Site::new(dir.path().join("site"));
+        let (mut ledger, _) = Ledger::open(&site, Role::Exporter).unwrap();
+        let streams: Vec<_> = (1..=4)
+            .map(|n| ledger.begin_stream(crate::stream::StreamId::from_random([n; 16]), "zone", None).unwrap())
+            .collect();
+        for ledger in [&ledger, &Ledger::look(&site).unwrap()] {
+            for stream in &streams {
+                assert!(ledger.lost_numbers(stream).unwrap().is_empty());
+                assert!(ledger.active_stream(&stream.zone).unwrap().is_some());
+                assert!(ledger.proofs(stream).unwrap().is_empty());
+                assert!(ledger.packed_among(stream, &"1-7".parse().unwrap()).unwrap().is_empty());
+            }
+            for sql in [
+                "SELECT sequence FROM lost_batch WHERE stream = ?1",
+                "SELECT DISTINCT sequence, proof FROM carried WHERE stream = ?1",
+            ] {
+                let query = ledger.connection.prepare_cached(sql).unwrap();
+                let status = |of| query.get_status(of);
+                assert_eq!((status(StatementStatus::Run), status(StatementStatus::RePrepare)), (4, 0), "{sql}");
+            }
+        }
     }
 
     #[test]

@@ -159,3 +159,7 @@ pub const EXAMINING_SLOTS_MAX: usize = 512;
 
 /// Runs that may die of an envelope which comes through in a process of its own, before it is quarantined.
 pub const DEATHS_MAX: u32 = 3;
+
+/// Statements of SQLite that are kept compiled: the ledger has some 80, of some kilobytes each, and a run that asks them in
+/// turn for thousands of streams or batches compiles each once.
+pub const STATEMENTS_KEPT: usize = 128;

@@ -1,12 +1,11 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use airpouch::batch::manifest::Manifest;
 use airpouch::error::Result;
 use airpouch::import::{all_missing, gone_findings, missing_findings};
 use airpouch::ledger::Ledger;
 use airpouch::ledger::delivered::{BatchId, Standing, State};
-use airpouch::ledger::packed::StreamRow;
+use airpouch::ledger::packed::{PackedConnector, StreamRow};
 use airpouch::pack::never_comes;
 use airpouch::report::{ExitStatus, Finding, Proof, Weight, head_code};
 use airpouch::sink::Destination;
@@ -88,25 +87,21 @@ fn exporter(ledger: &Ledger, status: &mut Status) -> Result<()> {
         let mut not_carried: Vec<u64> = Vec::new();
         let (lost, proofs) = (ledger.lost_numbers(&row)?, ledger.proofs(&row)?);
         status.to_settle.extend(never_comes_finding(ledger, &row, &lost)?);
-        for batch in ledger.batches(&row)? {
-            let sequence = batch.manifest.sequence;
-            add(&mut stream, &batch.manifest);
-            stream.head = Some(head_code(batch.sha256));
-            let best = [Proof::Device, Proof::Replug, Proof::Cache, Proof::Sent]
-                .into_iter()
-                .find(|proof| proofs.get(&sequence.get()).is_some_and(|proofs| proofs.contains(proof)));
-            let word = match (batch.packed, best) {
-                _ if lost.contains(sequence.get()) => "lost, will never come",
-                (false, _) => "sealed, not signed",
-                (true, None) => {
-                    not_carried.push(sequence.get());
-                    "packed, not carried"
-                }
-                (true, Some(Proof::Device)) => "carried (device)",
-                (true, Some(Proof::Replug)) => "carried (replug)",
-                (true, Some(Proof::Cache)) => "carried (cache)",
-                (true, Some(Proof::Sent)) => "sent",
-            };
+        stream.head = ledger.packed_head(&row)?.map(head_code);
+        for PackedConnector { id, name, envelopes } in ledger.packed_connectors(&row)? {
+            stream.connectors.insert(id, Connector { name, envelopes, ..Connector::default() });
+        }
+        for batch in ledger.packed_batches(&row)? {
+            let sequence = batch.sequence;
+            stream.first = if stream.first == 0 { sequence } else { stream.first };
+            stream.last = sequence;
+            stream.envelopes += batch.size.envelopes;
+            stream.bytes += batch.size.bytes;
+            let proofs = proofs.get(&sequence).map_or(&[][..], Vec::as_slice);
+            let word = packed_word(batch.packed, lost.contains(sequence), proofs);
+            if word == NOT_CARRIED {
+                not_carried.push(sequence);
+            }
             *stream.batches.entry(word).or_default() += 1;
         }
         // What a stream that was given up had sealed goes nowhere any more; its content was packed again.
@@ -141,9 +136,28 @@ fn exporter(ledger: &Ledger, status: &mut Status) -> Result<()> {
     Ok(())
 }
 
+const NOT_CARRIED: &str = "packed, not carried";
+
+/// How far a batch has come on its way to a medium, in words: by the best proof that a carry had.
+fn packed_word(is_packed: bool, is_lost: bool, proofs: &[Proof]) -> &'static str {
+    let best = [Proof::Device, Proof::Replug, Proof::Cache, Proof::Sent].into_iter().find(|p| proofs.contains(p));
+    match (is_packed, best) {
+        _ if is_lost => "lost, will never come",
+        (false, _) => "sealed, not signed",
+        (true, None) => NOT_CARRIED,
+        (true, Some(Proof::Device)) => "carried (device)",
+        (true, Some(Proof::Replug)) => "carried (replug)",
+        (true, Some(Proof::Cache)) => "carried (cache)",
+        (true, Some(Proof::Sent)) => "sent",
+    }
+}
+
 /// Batches of a stream that will never come, and what became of their envelopes.
 fn never_comes_finding(ledger: &Ledger, stream: &StreamRow, lost: &Numbers) -> Result<Option<Finding>> {
-    let Some(active) = ledger.active_stream(&stream.zone)?.filter(|_| !lost.is_empty()) else { return Ok(None) };
+    if lost.is_empty() {
+        return Ok(None);
+    }
+    let Some(active) = ledger.active_stream(&stream.zone)? else { return Ok(None) };
     let (mut envelopes, mut again, mut within) = (0, 0, Numbers::default());
     for sequence in lost.iter() {
         let loss = ledger.loss(stream, &active, sequence)?;
@@ -293,19 +307,6 @@ fn whole_to_settle(batch: BatchId, standing: Option<&str>) -> (&'static str, &'s
             format!("at the exporter: airpouch carry MEDIUM --resend {stream}:{sequence}"),
         ),
         _ => ("waiting", "it waits in the inbox", "airpouch import".to_owned()),
-    }
-}
-
-fn add(stream: &mut Stream, manifest: &Manifest) {
-    let sequence = manifest.sequence.get();
-    stream.first = if stream.first == 0 { sequence } else { stream.first.min(sequence) };
-    stream.last = stream.last.max(sequence);
-    stream.envelopes += manifest.totals.envelopes;
-    stream.bytes += manifest.totals.bytes;
-    for entry in &manifest.connectors {
-        let connector = stream.connectors.entry(entry.id.clone()).or_default();
-        connector.name.clone_from(&entry.name);
-        connector.envelopes += entry.envelopes;
     }
 }
 

@@ -1,7 +1,7 @@
 //! take: from the medium into our custody, file by file, each digested before it gets its name.
 
-use std::collections::BTreeSet;
-use std::ffi::OsStr;
+use std::collections::{BTreeSet, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
@@ -58,16 +58,15 @@ pub fn remove(site: &Site, batch: BatchId) -> Result<()> {
 pub fn look_through_inbox(site: &Site, ledger: &mut Ledger, store: &TrustStore) -> Result<()> {
     let inbox = site.inbox();
     let fault = |e: &std::io::Error| Error::io("read the inbox", &inbox, e);
+    let kept = ledger.kept_in_inbox()?.into_iter().map(|b| folder_name(b.stream, b.sequence, b.sha256));
+    let kept: HashSet<OsString> = kept.map(OsString::from).collect();
     for entry in fs::read_dir(&inbox).map_err(|e| fault(&e))? {
         let entry = entry.map_err(|e| fault(&e))?;
-        if !entry.file_type().is_ok_and(|t| t.is_dir()) {
+        let name = entry.file_name();
+        if kept.contains(&name) || !entry.file_type().is_ok_and(|t| t.is_dir()) {
             continue;
         }
-        let known = standing_of_folder(ledger, &entry.file_name())?;
-        let was_whole = |s: &Standing| matches!(s.state, State::Admitted | State::Delivered) && !s.pruned;
-        if known.as_ref().is_some_and(was_whole) {
-            continue;
-        }
+        let known = standing_of_folder(ledger, &name)?;
         sweep(&entry.path())?;
         if known.is_none() {
             adopt(entry.path(), ledger, store)?;

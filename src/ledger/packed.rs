@@ -2,11 +2,12 @@
 
 mod carries;
 mod lost;
+mod summary;
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use rusqlite::params;
+use rusqlite::{Row, params};
 
 use super::{Ledger, digest_of, lost};
 use crate::batch::manifest::{Manifest, Succeeds};
@@ -16,8 +17,11 @@ use crate::source::{SourceFile, Stamp};
 use crate::stream::{Sequence, StreamId};
 use crate::trust::PublicKey;
 
+use summary::note_batch;
+
 pub use carries::{CarriedRow, CarryRow};
 pub use lost::LostRow;
+pub use summary::{PackedBatch, PackedConnector};
 
 /// A stream of this exporter.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -69,27 +73,22 @@ pub struct Sight<'a> {
     pub content: std::result::Result<Digest, String>,
 }
 
+const STREAMS: &str =
+    "SELECT id, uuid, zone, active, succeeds_stream, succeeds_sequence, succeeds_sha256 FROM stream WHERE ";
+
 impl Ledger {
     /// All streams, oldest first.
     ///
     /// # Errors
     /// SQLite refused.
     pub fn streams(&self) -> Result<Vec<StreamRow>> {
-        let sql = "SELECT id, uuid, zone, active, succeeds_stream, succeeds_sequence, succeeds_sha256 FROM stream ORDER BY id";
-        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map([], |r| {
-            let succeeds = match r.get::<_, Option<String>>(4)? {
-                Some(stream) => {
-                    StreamId::parse(&stream).zip(Sequence::new(r.get::<_, i64>(5)? as u64)).map(|(stream, sequence)| {
-                        Ok::<_, rusqlite::Error>(Succeeds { stream, sequence, sha256: digest_of(r, 6)? })
-                    })
-                }
-                None => None,
-            };
-            let uuid: String = r.get(1)?;
-            let stream = StreamId::parse(&uuid).ok_or(rusqlite::Error::InvalidColumnName(uuid))?;
-            Ok(StreamRow { id: r.get(0)?, stream, zone: r.get(2)?, active: r.get(3)?, succeeds: succeeds.transpose()? })
-        });
+        self.streams_where("true ORDER BY id", [])
+    }
+
+    fn streams_where(&self, condition: &str, values: impl rusqlite::Params) -> Result<Vec<StreamRow>> {
+        let sql = format!("{STREAMS}{condition}");
+        let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map(values, stream_row);
         rows.and_then(Iterator::collect).map_err(|e| lost(&e))
     }
 
@@ -98,7 +97,7 @@ impl Ledger {
     /// # Errors
     /// SQLite refused.
     pub fn active_stream(&self, zone: &str) -> Result<Option<StreamRow>> {
-        Ok(self.streams()?.into_iter().find(|s| s.active && s.zone == zone))
+        Ok(self.streams_where("zone = ?1 AND active = 1", [zone])?.pop())
     }
 
     /// A stream and those that it goes on from, newest first.
@@ -139,14 +138,6 @@ impl Ledger {
         };
         work().map_err(|e| lost(&e))?;
         self.active_stream(zone)?.ok_or_else(|| Error::failed("the new stream is not in the ledger"))
-    }
-
-    /// All batches of a stream, by number.
-    ///
-    /// # Errors
-    /// SQLite refused, or a row is no manifest.
-    pub fn batches(&self, stream: &StreamRow) -> Result<Vec<BatchRow>> {
-        self.batches_between(stream, 0, i64::MAX as u64)
     }
 
     /// The newest batches of a stream, by number.
@@ -267,10 +258,7 @@ impl Ledger {
         sorted.sort_unstable();
         let mut work = || -> rusqlite::Result<()> {
             let change = self.connection.transaction()?;
-            change.execute(
-                "INSERT INTO packed_batch VALUES (?1, ?2, ?3, ?4, 'sealed')",
-                params![stream.id, sequence, sha256.as_bytes(), bytes],
-            )?;
+            note_batch(&change, stream, &bytes, manifest, "sealed")?;
             {
                 let mut insert = change.prepare_cached("INSERT INTO packed_envelope VALUES (?1, ?2, ?3)")?;
                 for envelope in &sorted {
@@ -299,10 +287,7 @@ impl Ledger {
         let mut work = || -> rusqlite::Result<()> {
             let change = self.connection.transaction()?;
             let sequence = manifest.sequence.get() as i64;
-            change.execute(
-                "INSERT INTO packed_batch VALUES (?1, ?2, ?3, ?4, 'packed')",
-                params![stream.id, sequence, Digest::of(bytes).as_bytes(), bytes],
-            )?;
+            note_batch(&change, stream, bytes, manifest, "packed")?;
             for envelope in envelopes {
                 change.execute(
                     "INSERT OR IGNORE INTO packed_envelope VALUES (?1, ?2, ?3)",
@@ -396,6 +381,20 @@ impl Ledger {
     }
 }
 
+fn stream_row(r: &Row<'_>) -> rusqlite::Result<StreamRow> {
+    let succeeds = match r.get::<_, Option<String>>(4)? {
+        Some(stream) => {
+            StreamId::parse(&stream).zip(Sequence::new(r.get::<_, i64>(5)? as u64)).map(|(stream, sequence)| {
+                Ok::<_, rusqlite::Error>(Succeeds { stream, sequence, sha256: digest_of(r, 6)? })
+            })
+        }
+        None => None,
+    };
+    let uuid: String = r.get(1)?;
+    let stream = StreamId::parse(&uuid).ok_or(rusqlite::Error::InvalidColumnName(uuid))?;
+    Ok(StreamRow { id: r.get(0)?, stream, zone: r.get(2)?, active: r.get(3)?, succeeds: succeeds.transpose()? })
+}
+
 fn remember(change: &rusqlite::Connection, source: &Path, sights: &[Sight<'_>]) -> rusqlite::Result<()> {
     let source = source.to_string_lossy();
     let mut insert =
@@ -435,7 +434,7 @@ mod tests {
         );
         // As `stream renew` leaves it that found only later numbers on a medium.
         for number in [4, 9] {
-            let sql = "INSERT INTO packed_batch VALUES (?1, ?2, x'00', x'00', 'packed')";
+            let sql = "INSERT INTO packed_batch (stream, sequence, sha256, manifest, state) VALUES (?1, ?2, x'00', x'00', 'packed')";
             ledger.connection.execute(sql, params![stream.id, number]).unwrap();
         }
         assert_eq!(ledger.last_sequence(&stream).unwrap(), Sequence::new(9));

@@ -217,8 +217,7 @@ pub fn renew(
     };
     let given_up = give_up_lost(ledger, outbox, old, at)?;
     // What is sealed and was never signed goes nowhere any more; its content is packed again.
-    let last = ledger.batches(old)?.into_iter().rfind(|b| b.packed);
-    let succeeds = last.map(|b| Succeeds { stream: old.stream, sequence: b.manifest.sequence, sha256: b.sha256 });
+    let succeeds = ledger.last_packed(old)?;
     let new = ledger.begin_stream(StreamId::from_random(disk::random()?), zone, succeeds)?;
     // An old stream that was only just taken in has inherited nothing itself.
     for before in ledger.lineage(old)? {

@@ -155,6 +155,19 @@ impl Ledger {
         rows.and_then(Iterator::collect).map_err(|e| lost(&e))
     }
 
+    /// The batches that were admitted or delivered, and lie in the inbox.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn kept_in_inbox(&self) -> Result<Vec<BatchId>> {
+        // The first half is answered by an index alone: of the rows, which hold the manifests, none is read.
+        let sql = "SELECT id, stream, sequence, sha256 FROM batch WHERE state = 'delivered' AND pruned = 0 UNION ALL
+                   SELECT id, stream, sequence, sha256 FROM batch WHERE state = 'admitted' AND state <> 'delivered' AND pruned = 0";
+        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map([], |r| batch_id(r, 0));
+        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+    }
+
     /// Whether any batch is in a state other than delivered.
     ///
     /// # Errors

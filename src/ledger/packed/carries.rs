@@ -102,8 +102,9 @@ impl Ledger {
     /// # Errors
     /// SQLite refused.
     pub fn taken_by_last_carries(&self, stream: &StreamRow, count: u32) -> Result<Numbers> {
+        // With the plus sign SQLite goes to the rows of these few carries, and not through all that the stream ever had.
         let sql = format!(
-            "SELECT DISTINCT d.sequence FROM carried d WHERE d.stream = ?1 AND {TAKES}
+            "SELECT DISTINCT d.sequence FROM carried d WHERE +d.stream = ?1 AND {TAKES}
              AND d.carry IN (SELECT DISTINCT d.carry FROM carried d WHERE {TAKES} ORDER BY d.carry DESC LIMIT ?2)"
         );
         Ok(self.numbers_by(&sql, params![stream.id, count])?.without(&self.lost_numbers(stream)?))
