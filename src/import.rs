@@ -275,19 +275,24 @@ fn admit_all(
 /// What was admitted and not delivered to its end is held against the trust store of today.
 fn recheck_admitted(
     site: &Site,
-    ledger: &Ledger,
+    ledger: &mut Ledger,
     store: &TrustStore,
     options: &ImportOptions,
     report: &mut ImportReport,
 ) -> Result<()> {
     let lineages = ledger.lineages(false)?;
+    let mut signers = Vec::new();
     for batch in ledger.batches_in(State::Admitted)? {
         let Some(row) = ledger.incoming_by_id(batch.id)? else { continue };
-        if let Err(refusal) = admit::open(site, &lineages, store, options, &row)? {
-            refuse(site, ledger, &row, refusal, report)?;
+        match admit::open(site, &lineages, store, options, &row)? {
+            Ok(opened) => signers.push((row.id, opened.signers)),
+            Err(refusal) => refuse(site, ledger, &row, refusal, report)?,
         }
     }
-    Ok(())
+    match signers.is_empty() {
+        true => Ok(()),
+        false => ledger.note_signers(&signers),
+    }
 }
 
 /// A batch that may be admitted, as far as its place in the stream is judged by it.

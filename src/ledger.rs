@@ -22,7 +22,7 @@ use crate::site::{Lock, Role, Site, Turn};
 const APPLICATION_ID: i32 = 0x4150_6368;
 
 /// Migrations, by the role's word; a list that only grows. `user_version` counts how many were made.
-const MIGRATIONS: [&str; 7] = [
+const MIGRATIONS: [&str; 8] = [
     concat!(include_str!("ledger/packed.sql"), include_str!("ledger/delivered.sql")),
     include_str!("ledger/queues.sql"),
     include_str!("ledger/growth.sql"),
@@ -30,6 +30,7 @@ const MIGRATIONS: [&str; 7] = [
     include_str!("ledger/custody.sql"),
     include_str!("ledger/owners.sql"),
     include_str!("ledger/counts.sql"),
+    include_str!("ledger/signers.sql"),
 ];
 
 /// An open ledger.

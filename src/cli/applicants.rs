@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use airpouch::disk;
 use airpouch::error::{Error, Result};
-use airpouch::import::applicants::UserId;
+use airpouch::import::applicants::{AppliesTo, UserId};
 use airpouch::ledger::Ledger;
 use airpouch::report::ExitStatus;
 use airpouch::site::Site;
@@ -17,7 +17,8 @@ use super::terminal::Talk;
 /// List applicants of the other side that are mapped to nobody here
 ///
 /// Prints the [applicants] lines to paste into airpouch.toml, with how many envelopes wait for each. With --write the
-/// mappings given by --applicant are put there.
+/// mappings given by --applicant are put there. They are for all streams; [applicants."STREAM"] and
+/// [applicants."FINGERPRINT"] map for one stream or one key alone and are edited by hand.
 #[derive(clap::Args, Debug)]
 #[command(
     args_override_self = true,
@@ -48,7 +49,8 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     if waiting.is_empty() {
         talk.note("no envelope waits for an applicant");
     }
-    for line in lines_to_paste(&waiting) {
+    let narrowed = settings::applicants(&[], None, &set, &site)?.is_narrowed();
+    for line in lines_to_paste(&waiting, narrowed) {
         talk.result(&line);
     }
     let everywhere = everywhere(&set)?;
@@ -65,7 +67,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
 
 /// What airpouch.toml maps for all streams, by the applicant's id in lower case.
 fn everywhere(set: &Settings) -> Result<BTreeMap<String, UserId>> {
-    let mappings = set.mappings()?.into_iter().filter(|mapping| mapping.stream.is_none());
+    let mappings = set.mappings()?.into_iter().filter(|mapping| mapping.applies_to == AppliesTo::All);
     Ok(mappings.map(|mapping| (lower(&mapping.from), mapping.to)).collect())
 }
 
@@ -74,15 +76,23 @@ fn lower(id: &str) -> String {
     id.trim().to_ascii_lowercase()
 }
 
+/// What stands above the lines to paste where mappings are narrowed.
+const FOR_ONE_ALONE: &str =
+    "# for all streams; for one alone: below [applicants.\"STREAM\"] or [applicants.\"FINGERPRINT OF THE KEY\"]";
+
 fn waiting(ledger: &Ledger) -> Result<Vec<(Option<String>, u64)>> {
     ledger.unmapped_applicants()
 }
 
-/// The section for airpouch.toml, each line a comment until a person puts an id in.
-pub fn lines_to_paste(waiting: &[(Option<String>, u64)]) -> Vec<String> {
+/// The section for airpouch.toml, each line a comment until a person puts an id in. Whoever has narrowed mappings is
+/// reminded that this section is for all.
+pub fn lines_to_paste(waiting: &[(Option<String>, u64)], narrowed: bool) -> Vec<String> {
     let mut lines = Vec::new();
     if waiting.iter().any(|(id, _)| id.is_some()) {
         lines.push("[applicants]".to_owned());
+        if narrowed {
+            lines.push(FOR_ONE_ALONE.to_owned());
+        }
     }
     for (id, envelopes) in waiting {
         let wait = count(*envelopes, "envelope");

@@ -1,6 +1,9 @@
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use airpouch::digest::Digest;
 use airpouch::error::{Error, Result};
+use airpouch::import::applicants::Applicants;
 use airpouch::import::{ImportOptions, OnGap, OtherDestination, import};
 use airpouch::ledger::Ledger;
 use airpouch::limits::SET_ASIDE_QUOTA;
@@ -9,6 +12,7 @@ use airpouch::report::{ExitStatus, ImportReport, fold, status_of};
 use airpouch::sink::Destination;
 use airpouch::site::{Role, Site};
 use airpouch::text::{count, grouped, harmless, parse_size};
+use airpouch::trust::TrustStore;
 use clap::builder::BoolishValueParser;
 
 use super::settings::{self, Amount, Settings};
@@ -99,6 +103,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let options = options(args, &set, &site, settings::destination(args.to.as_ref(), &set)?, talk)?;
     let trust = args.trust.clone().or(set.trust.clone()).unwrap_or_else(|| site.trust());
     let store = keys::trust_store(&trust, args.test_keys || set.test_keys.unwrap_or(false), talk)?;
+    warn_of_unknown_keys(&options.applicants, &store, &site, talk);
     if let Some(medium) = &args.medium
         && !medium.is_dir()
     {
@@ -127,8 +132,21 @@ pub fn read_settings(set: &Settings, site: &Site, talk: &Talk) -> Result<()> {
     settings::threads(None, set)?;
     // import may name another one; what the site has is read.
     let trust = set.trust.clone().or_else(|| Some(site.trust()).filter(|dir| dir.exists()));
-    trust.map(|dir| keys::trust_store(&dir, set.test_keys.unwrap_or(false), talk)).transpose()?;
+    let store = trust.map(|dir| keys::trust_store(&dir, set.test_keys.unwrap_or(false), talk)).transpose()?;
+    if let Some(store) = store {
+        warn_of_unknown_keys(&settings::applicants(&[], None, set, site)?, &store, site, talk);
+    }
     Ok(())
+}
+
+/// A mapping for a key that is not trusted applies to nothing.
+fn warn_of_unknown_keys(applicants: &Applicants, store: &TrustStore, site: &Site, talk: &Talk) {
+    let trusted: BTreeSet<Digest> = store.keys().map(|(key, _)| key.fingerprint()).collect();
+    for key in applicants.keys().filter(|key| !trusted.contains(key)) {
+        let what = format!("no key in the trust store has the fingerprint {key} of [applicants.\"{key}\"]");
+        let advice = "compare it: openssl pkey -pubin -in KEY.pub.pem -outform DER | sha256sum";
+        talk.warn(&what, &site.settings(), Some(advice));
+    }
 }
 
 fn policy(named: Option<&Path>, set: &Settings, site: &Site) -> Result<Policy> {
@@ -228,7 +246,7 @@ fn say(report: &ImportReport, options: &ImportOptions, talk: &Talk) {
     talk.findings(&report.findings);
     if total.held > 0 && !report.unmapped.is_empty() {
         talk.note("applicants of the other side that are mapped to nobody; put their ids here into airpouch.toml:");
-        for line in applicants::lines_to_paste(&report.unmapped) {
+        for line in applicants::lines_to_paste(&report.unmapped, options.applicants.is_narrowed()) {
             talk.note(&line);
         }
     }

@@ -5,8 +5,9 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use airpouch::digest::Digest;
 use airpouch::error::{Error, Result};
-use airpouch::import::applicants::{Applicants, UserId};
+use airpouch::import::applicants::{Applicants, AppliesTo, UserId};
 use airpouch::sink::Destination;
 use airpouch::site::Site;
 use airpouch::stream::{StreamId, is_zone};
@@ -15,7 +16,6 @@ use serde::de::value::MapAccessDeserializer;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use time::OffsetDateTime;
-use uuid::Uuid;
 
 /// The zone where none is named.
 const DEFAULT_ZONE: &str = "default";
@@ -66,7 +66,8 @@ pub struct Settings {
     /// Connectors that have another id here, from the id there.
     #[serde(default)]
     pub connectors: BTreeMap<String, String>,
-    /// The user for each applicant; below the id of a stream, for the batches of that stream alone.
+    /// The user for each applicant; below the id of a stream or the fingerprint of a key, for the batches of that stream
+    /// or key alone.
     #[serde(default)]
     pub applicants: BTreeMap<String, MapsTo>,
 }
@@ -76,14 +77,14 @@ pub struct Settings {
 pub enum MapsTo {
     /// The key is an applicant.
     User(UserId),
-    /// The key is a stream, with applicants of its own.
-    InStream(BTreeMap<String, UserId>),
+    /// The key is a stream or the fingerprint of a key that signs, with applicants of its own.
+    Narrowed(BTreeMap<String, UserId>),
 }
 
 /// One line of `[applicants]`.
 pub struct Mapping {
-    /// The stream to which it is narrowed.
-    pub stream: Option<Uuid>,
+    /// The batches to which it applies.
+    pub applies_to: AppliesTo,
     /// The applicant of the other side.
     pub from: String,
     /// The user here.
@@ -97,7 +98,7 @@ impl<'de> Deserialize<'de> for MapsTo {
             type Value = MapsTo;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string with the id of a user, or a table with the applicants of one stream")
+                f.write_str("a string with the id of a user, or a table with the applicants of one stream or key")
             }
 
             fn visit_str<E: serde::de::Error>(self, text: &str) -> std::result::Result<MapsTo, E> {
@@ -105,7 +106,7 @@ impl<'de> Deserialize<'de> for MapsTo {
             }
 
             fn visit_map<A: MapAccess<'de>>(self, map: A) -> std::result::Result<MapsTo, A::Error> {
-                BTreeMap::deserialize(MapAccessDeserializer::new(map)).map(MapsTo::InStream)
+                BTreeMap::deserialize(MapAccessDeserializer::new(map)).map(MapsTo::Narrowed)
             }
         }
         deserializer.deserialize_any(Either)
@@ -231,19 +232,12 @@ impl Settings {
         let mut out = Vec::new();
         for (key, to) in &self.applicants {
             match to {
-                MapsTo::User(user) => out.push(Mapping { stream: None, from: key.clone(), to: *user }),
-                MapsTo::InStream(map) => {
-                    let stream = StreamId::parse(&key.to_ascii_lowercase()).ok_or_else(|| {
-                        let what =
-                            format!("[applicants.\"{}\"] in airpouch.toml is not the id of a stream", harmless(key));
-                        Error::usage(what).advise("airpouch status shows the UUID of each stream")
-                    })?;
-                    let in_stream = map.iter().map(|(from, to)| Mapping {
-                        stream: Some(stream.uuid()),
-                        from: from.clone(),
-                        to: *to,
-                    });
-                    out.extend(in_stream);
+                MapsTo::User(user) => {
+                    out.push(Mapping { applies_to: AppliesTo::All, from: key.clone(), to: *user });
+                }
+                MapsTo::Narrowed(map) => {
+                    let applies_to = narrowed_to(key)?;
+                    out.extend(map.iter().map(|(from, to)| Mapping { applies_to, from: from.clone(), to: *to }));
                 }
             }
         }
@@ -282,6 +276,22 @@ impl Settings {
     }
 }
 
+/// The stream or the key to which a table below `[applicants]` is narrowed. A key is named by its whole fingerprint: the
+/// 16 digits of a key id can be made to fit another key.
+fn narrowed_to(name: &str) -> Result<AppliesTo> {
+    let lower = name.trim().to_ascii_lowercase();
+    let stream = StreamId::parse(&lower).map(|stream| AppliesTo::Stream(stream.uuid()));
+    stream.or_else(|| lower.parse::<Digest>().ok().map(AppliesTo::Key)).ok_or_else(|| {
+        let name = harmless(name);
+        Error::usage(format!(
+            "[applicants.\"{name}\"] in airpouch.toml is neither the id of a stream nor the fingerprint of a key"
+        ))
+        .advise(
+            "airpouch status shows the UUID of each stream, airpouch keygen the fingerprint of its key: 64 digits, all of them count",
+        )
+    })
+}
+
 /// The connectors that have another id here.
 pub fn connectors(settings: &Settings) -> Result<BTreeMap<String, String>> {
     let is_id = |id: &String| {
@@ -308,8 +318,8 @@ pub fn applicants(named: &[String], unmapped: Option<&str>, settings: &Settings,
     };
     let mut applicants = Applicants::with_default(default);
     let twice = |from: &str| Error::usage(format!("the applicant {} is mapped to two users", harmless(from)));
-    for Mapping { stream, from, to } in settings.mappings()? {
-        let before = applicants.map(stream, &from, to);
+    for Mapping { applies_to, from, to } in settings.mappings()? {
+        let before = applicants.map(applies_to, &from, to);
         if before.is_some_and(|before| before != to) {
             return Err(twice(&from).at(&site.settings()).advise("leave one of its lines there; case does not count"));
         }
@@ -317,10 +327,10 @@ pub fn applicants(named: &[String], unmapped: Option<&str>, settings: &Settings,
     let mut here = Applicants::default();
     for text in named {
         for (from, to) in parse_mapping(text)? {
-            if here.map(None, &from, to).is_some_and(|before| before != to) {
+            if here.map(AppliesTo::All, &from, to).is_some_and(|before| before != to) {
                 return Err(twice(&from).advise("give --applicant once for each"));
             }
-            applicants.map(None, &from, to);
+            applicants.map(AppliesTo::All, &from, to);
         }
     }
     Ok(applicants)

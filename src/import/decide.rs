@@ -1,8 +1,6 @@
 //! decide: what becomes of one envelope. A function of the envelope, of what is known of it, and of the rules.
 
-use uuid::Uuid;
-
-use super::applicants::Applicants;
+use super::applicants::{Applicants, CameBy, Disagreement};
 use super::owners::OTHER_STREAM;
 use crate::envelope::{self, Envelope, NotAnEnvelope};
 use crate::policy::{Objection, Policy, Verdict};
@@ -68,8 +66,8 @@ pub struct Rules<'a> {
     pub policy: &'a Policy,
     /// In whose name.
     pub applicants: &'a Applicants,
-    /// The stream that brought it, and those that this one succeeds.
-    pub streams: &'a [Uuid],
+    /// The streams and signers by which it came.
+    pub came_by: &'a CameBy,
     /// How the sink looks at envelopes.
     pub examiner: Examiner,
 }
@@ -129,10 +127,22 @@ pub fn decide(
 /// the applicant has here.
 fn in_whose_name(bytes: &[u8], envelope: &Envelope, examined: Examined, rules: Rules<'_>) -> Decision {
     let here = rules.examiner.maps_applicants();
-    match (&envelope.applicant, rules.applicants.user_of(rules.streams, envelope.applicant.as_deref())) {
-        (Some(id), None) => {
-            Decision::Hold(unmapped(&format!("the applicant {} is mapped to nobody here", harmless(id))))
+    let user = match rules.applicants.user_of(rules.came_by, envelope.applicant.as_deref()) {
+        Ok(user) => user,
+        Err(Disagreement { keys: [one, other] }) => {
+            let id = harmless(envelope.applicant.as_deref().unwrap_or_default());
+            let what = format!(
+                "two keys signed its batch, and the applicant {id} is mapped to {} for key {} and to {} for key {}",
+                one.1, one.0, other.1, other.0
+            );
+            return Decision::Hold(Objection::new(TWO_USERS, what, "/applicant_id"));
         }
+    };
+    match (&envelope.applicant, user) {
+        (Some(id), None) => Decision::Hold(unmapped(&match rules.applicants.knows(Some(id)) {
+            true => format!("the applicant {} is mapped for other streams or keys only; {}", harmless(id), came(rules)),
+            false => format!("the applicant {} is mapped to nobody here", harmless(id)),
+        })),
         (None, None) => Decision::Hold(unmapped("the envelope names no applicant, and no default is given for such")),
         (_, Some(to)) if here => Decision::Deliver { examined, instead: None, applicant: Some(to.to_string()) },
         (Some(id), Some(_)) => Decision::Deliver { examined, instead: None, applicant: Some(id.clone()) },
@@ -162,6 +172,18 @@ pub fn stops_runs(deaths: u32) -> Objection {
     Objection::new(STOPS_RUNS, what, "")
 }
 
+/// By which stream and which keys an envelope came, for those who narrow a mapping.
+fn came(rules: Rules<'_>) -> String {
+    let CameBy { streams, signers } = rules.came_by;
+    let stream = streams.first().map(|stream| format!("stream {stream}"));
+    let keys = signers.iter().map(|key| format!("key {key}"));
+    let all: Vec<String> = stream.into_iter().chain(keys).collect();
+    format!("this one came by {}", all.join(", "))
+}
+
+/// Of an envelope whose signers' mappings name different users.
+const TWO_USERS: &str = "applicant-of-two-keys";
+
 fn unmapped(what: &str) -> Objection {
     Objection::new("applicant", what, "/applicant_id")
 }
@@ -177,6 +199,9 @@ pub fn advice(code: &str, sha256: crate::digest::Digest, connector: &str) -> Str
     match code {
         "applicant" => {
             "run `airpouch applicants`, put its lines into airpouch.toml, then `airpouch import` (no medium needed)".into()
+        }
+        TWO_USERS => {
+            "map it for its stream in airpouch.toml, or to one user for both keys; then `airpouch import` (no medium needed)".into()
         }
         "connector-type" => {
             "allow its type in policy.toml (connector_types), if it may cross, then `airpouch import` (no medium needed)".into()

@@ -8,8 +8,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use uuid::Uuid;
-
+use super::applicants::CameBy;
 use super::decide::{self, Decision, Known, Rules, decide};
 use super::owners::Owners;
 use super::unpack::{Ahead, Read, UnpackedEnvelope, unpack};
@@ -114,7 +113,7 @@ pub struct Delivering<'a> {
     /// Which stream goes on from which, once that was asked for.
     lineages: Option<Lineages>,
     /// The stream of the batch in work, and those that it succeeds.
-    streams: Vec<Uuid>,
+    came_by: CameBy,
     /// Where examinations are noted.
     examining: Arc<Examining>,
 }
@@ -152,7 +151,7 @@ impl<'a> Delivering<'a> {
             uncopied: BTreeMap::new(),
             forked: None,
             lineages: None,
-            streams: Vec::new(),
+            came_by: CameBy::default(),
             examining: Arc::new(Examining::open(site)?),
         })
     }
@@ -247,7 +246,7 @@ impl<'a> Delivering<'a> {
     fn one_set_aside(&mut self, row: &AsideRow, bytes: Vec<u8>) -> Result<()> {
         let (kind, known) = kind_of(row);
         let copied = row.copied.then_some(kind);
-        self.streams = self.streams_of(row.stream)?;
+        self.came_by = self.came_by(row.stream, row.batch)?;
         let origin = Origin {
             batch: row.batch,
             stream: row.stream,
@@ -319,15 +318,16 @@ impl<'a> Delivering<'a> {
         Ok(())
     }
 
-    /// A stream and those that it succeeds, where that makes a difference to applicants.
-    fn streams_of(&mut self, stream: StreamId) -> Result<Vec<Uuid>> {
-        if !self.options.applicants.is_by_stream() {
-            return Ok(Vec::new());
+    /// The streams and signers of a batch, where they make a difference to applicants.
+    fn came_by(&mut self, stream: StreamId, batch: i64) -> Result<CameBy> {
+        if !self.options.applicants.is_narrowed() {
+            return Ok(CameBy::default());
         }
         if self.lineages.is_none() {
-            self.lineages = Some(self.ledger.lineages(false)?);
+            self.lineages = Some(self.ledger.heirs()?);
         }
-        Ok(self.lineages.as_ref().map_or_else(|| vec![stream.uuid()], |lineages| lineages.of(stream, None)))
+        let streams = self.lineages.as_ref().map_or_else(|| vec![stream.uuid()], |lineages| lineages.of(stream, None));
+        Ok(CameBy { streams, signers: self.ledger.signers_of(batch)? })
     }
 
     /// Delivers one batch from the inbox.
@@ -335,7 +335,7 @@ impl<'a> Delivering<'a> {
         let before = self.report.outcome;
         self.has_deferred = false;
         self.forked = self.ledger.shares_its_number(row.id)?;
-        self.streams = self.streams_of(row.manifest.stream)?;
+        self.came_by = self.came_by(row.manifest.stream, row.id)?;
         let shelf = KeptShelf::new(take::folder(self.site, row.batch_id()));
         let index = match lack::apart(read_index(&shelf, &row.manifest, Names::Keep))? {
             Ok(index) => index,
@@ -475,7 +475,7 @@ impl<'a> Delivering<'a> {
         (known, redeliver): (Known, bool),
     ) -> Result<Decision> {
         let (policy, applicants) = (&self.options.policy, &self.options.applicants);
-        let rules = Rules { policy, applicants, streams: &self.streams, examiner: self.sink.examiner() };
+        let rules = Rules { policy, applicants, came_by: &self.came_by, examiner: self.sink.examiner() };
         let decision = decide(bytes, parsed, examined, known, redeliver, rules);
         let (Decision::Deliver { .. }, Ok(envelope)) = (&decision, parsed) else { return Ok(decision) };
         let here = self.options.connector_here(&envelope.connector);

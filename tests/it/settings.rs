@@ -2,12 +2,14 @@
 
 use std::fs;
 
+use airpouch::trust::PublicKey;
 use serde_json::{Value, json};
 
 use crate::support::{APPLICANT, Run, World, envelope_with, files, finish};
 
 const HERE: &str = "0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10";
 const OTHER: &str = "3d5c7a10-2f64-4b0b-9c6e-1a7f0e2b8c43";
+const THIRD: &str = "9b1f4a72-0c35-4e8d-8a61-52d7e90c3b14";
 
 /// A medium with one batch of one envelope.
 fn sent() -> World {
@@ -117,7 +119,9 @@ fn mapping_of_one_stream_does_not_apply_to_another() {
     let mut names = names_in_spool(&world);
     names.sort();
     assert_eq!(names, [HERE, HERE, OTHER, OTHER][..names.len()].iter().map(|n| (*n).to_owned()).collect::<Vec<_>>());
-    for (key, says) in [("not-a-stream", "is not the id of a stream"), ("", "is not the id of a stream")] {
+    for (key, says) in
+        [("not-a-stream", "is neither the id of a stream nor"), ("", "is neither the id of a stream nor")]
+    {
         write_settings(&world, "importer", &format!("[applicants.\"{key}\"]\n\"{APPLICANT}\" = \"{HERE}\"\n"));
         import(&world, &[], &[]).exits(2).says(says);
     }
@@ -136,6 +140,128 @@ fn mapping_of_a_stream_applies_to_the_one_that_succeeds_it() {
     assert_eq!(names_in_spool(&world), [HERE, HERE]);
     let check = ["check", "--to", "spool:spool", "--site", "importer"];
     world.run(check).exits(0).says(HERE).says_nothing_of("mapped to nobody");
+}
+
+/// The fingerprint of a key of the trust store, as keygen shows it.
+fn fingerprint(world: &World, name: &str) -> String {
+    let pem = fs::read(world.path("trust").join(format!("{name}.pub.pem"))).unwrap();
+    PublicKey::from_pem(&pem).unwrap().fingerprint().to_string()
+}
+
+#[test]
+fn mapping_of_one_key_does_not_apply_to_batches_of_another() {
+    let world = World::new();
+    world.key("site-b", [8; 32]);
+    world.made("a.json");
+    world.send(&[]).exits(0);
+    fs::remove_file(world.path("src/a.json")).unwrap();
+    let other = json!({"id": "4c1f0a8e-2b0e-4a57-9f0a-6b1d1c2e3f40", "name": "Other Feed", "type": "EXTERNAL_IMPORT"});
+    world.put("b.json", &envelope_with("b", json!({"connector": other})));
+    world.run(["pack", "src", "medium", "--key", "keys/site-b.key.pem", "--site", "exporter-b"]).exits(0);
+    let (a, b) = (fingerprint(&world, "site-a"), fingerprint(&world, "site-b"));
+    // Case does not count, as with streams.
+    let narrowed = format!("[applicants.\"{}\"]\n\"{APPLICANT}\" = \"{HERE}\"\n", a.to_uppercase());
+    write_settings(&world, "importer", &narrowed);
+    let run =
+        import(&world, &[], &[]).exits(3).says("delivered 1 envelope").says("b.json").says_nothing_of("at a.json");
+    let run = run.says(&format!("the applicant {APPLICANT} is mapped for other streams or keys only"));
+    run.says(&format!("key {b}")).says("# for all streams; for one alone: below [applicants.\"STREAM\"]");
+    assert_eq!(names_in_spool(&world), [HERE]);
+    world.run(["applicants", "--site", "importer"]).exits(0).says("FINGERPRINT OF THE KEY").says(APPLICANT);
+    // What was held for the other key goes once that one is mapped, with the signers that were noted.
+    write_settings(&world, "importer", &format!("{narrowed}[applicants.\"{b}\"]\n\"{APPLICANT}\" = \"{OTHER}\"\n"));
+    let inbox = ["import", "--to", "spool:spool", "--trust", "trust", "--site", "importer"];
+    world.run(inbox).exits(0).says("delivered 1 envelope");
+    let messages = files(&world.path("spool/4c1f0a8e-2b0e-4a57-9f0a-6b1d1c2e3f40"));
+    let (_, message) = messages.into_iter().find(|(name, _)| name != "connector.json").unwrap();
+    assert_eq!(serde_json::from_slice::<Value>(&message).unwrap()["applicant_id"], OTHER);
+    let check = ["check", "--to", "spool:spool", "--site", "importer"];
+    world.run(check).exits(0).says(HERE).says(OTHER).says_nothing_of("mapped to nobody");
+}
+
+#[test]
+fn mapping_of_a_stream_precedes_that_of_its_key_and_that_of_the_key_the_one_for_all() {
+    let world = sent();
+    let status = world.run(["status", "--site", "exporter", "--json"]).exits(0).json();
+    let stream = status["report"]["streams"][0]["stream"].as_str().unwrap().to_owned();
+    let table = |name: &str, to: &str| format!("[applicants{name}]\n\"{APPLICANT}\" = \"{to}\"\n");
+    let (all, key) = (table("", THIRD), table(&format!(".\"{}\"", fingerprint(&world, "site-a")), OTHER));
+    let of_stream = table(&format!(".\"{stream}\""), HERE);
+    for (text, expected) in
+        [(all.clone(), THIRD), (format!("{all}{key}"), OTHER), (format!("{all}{key}{of_stream}"), HERE)]
+    {
+        write_settings(&world, "importer", &text);
+        import(&world, &[], &["--redeliver"]).exits(0);
+        assert_eq!(names_in_spool(&world).last().map(String::as_str), Some(expected), "{text}");
+    }
+}
+
+#[test]
+fn batch_of_two_signers_is_held_where_their_mappings_differ() {
+    let world = World::new();
+    world.key("site-b", [8; 32]);
+    world.made("a.json");
+    world.send(&["--key", "keys/site-b.key.pem"]).exits(0);
+    let (a, b) = (fingerprint(&world, "site-a"), fingerprint(&world, "site-b"));
+    let table = |key: &str, to: &str| format!("[applicants.\"{key}\"]\n\"{APPLICANT}\" = \"{to}\"\n");
+    let all = format!("[applicants]\n\"{APPLICANT}\" = \"{HERE}\"\n");
+    write_settings(&world, "importer", &format!("{all}{}{}", table(&a, HERE), table(&b, OTHER)));
+    let run = import(&world, &[], &[]).exits(3).says("two keys signed its batch").says(&a).says(&b);
+    run.says("map it for its stream in airpouch.toml, or to one user for both keys");
+    assert!(names_in_spool(&world).is_empty());
+    // One of them alone decides, and so do both with one user.
+    write_settings(&world, "importer", &table(&b, OTHER));
+    import(&world, &[], &[]).exits(0).says("delivered 1 envelope");
+    assert_eq!(names_in_spool(&world), [OTHER]);
+}
+
+#[test]
+fn mapping_of_a_key_that_may_not_sign_the_stream_does_not_apply() {
+    let world = World::new();
+    world.key("site-b", [8; 32]);
+    world.made("a.json");
+    world.send(&["--key", "keys/site-b.key.pem"]).exits(0);
+    let elsewhere = "[[key]]\nfile = \"site-a.pub.pem\"\n[[key]]\nfile = \"site-b.pub.pem\"\nzones = [\"elsewhere\"]\n";
+    fs::write(world.path("trust/trust.toml"), elsewhere).unwrap();
+    let key = fingerprint(&world, "site-b");
+    write_settings(&world, "importer", &format!("[applicants.\"{key}\"]\n\"{APPLICANT}\" = \"{HERE}\"\n"));
+    import(&world, &[], &[]).exits(3).says("is mapped for other streams or keys only");
+    assert!(names_in_spool(&world).is_empty());
+}
+
+#[test]
+fn key_is_named_by_its_whole_fingerprint() {
+    let world = sent();
+    let key = fingerprint(&world, "site-a");
+    let table = |name: &str| format!("[applicants.\"{name}\"]\n\"{APPLICANT}\" = \"{HERE}\"\n");
+    for short in [&key[..16], &key[..63], "site-a.pub.pem"] {
+        write_settings(&world, "importer", &table(short));
+        import(&world, &[], &[]).exits(2).says("nor the fingerprint of a key").says("all of them count");
+        world.run(["check", "--to", "spool:spool", "--site", "importer"]).exits(2).says(short);
+    }
+    // One that nobody has, perhaps mistyped, applies to nothing, and is named.
+    let other = format!("{}{}", &key[..63], if key.ends_with('0') { '1' } else { '0' });
+    write_settings(&world, "importer", &table(&other));
+    let says = format!("no key in the trust store has the fingerprint {other}");
+    import(&world, &[], &[]).exits(3).says(&says);
+    write_settings(&world, "importer", &format!("trust = \"../trust\"\n{}", table(&other)));
+    world.run(["check", "--to", "spool:spool", "--site", "importer"]).exits(0).says(&says);
+}
+
+#[test]
+fn mapping_for_all_is_written_beside_those_of_a_stream_and_a_key() {
+    let world = sent();
+    let key = fingerprint(&world, "site-a");
+    let narrowed = format!("# theirs\n[applicants.\"{key}\"] # one\n\"{OTHER}\" = \"{HERE}\" # two\n");
+    write_settings(&world, "importer", &narrowed);
+    import(&world, &[], &[]).exits(3);
+    let pair = format!("{APPLICANT}={OTHER}");
+    world.run(["applicants", "--site", "importer", "--write"]).exits(0).says("written to");
+    world.run(["applicants", "--site", "importer", "--write", "--applicant", &pair]).exits(0).says("written to");
+    let text = fs::read_to_string(world.path("importer/airpouch.toml")).unwrap();
+    assert!(text.contains(&narrowed), "{text}");
+    import(&world, &[], &[]).exits(0).says("delivered 1 envelope");
+    assert_eq!(names_in_spool(&world), [OTHER]);
 }
 
 #[test]

@@ -65,17 +65,26 @@ fn into_inline(table: &mut InlineTable, mapped: &BTreeMap<&str, &str>) -> Result
     Ok(())
 }
 
-/// Comments below the section's first line; where it has none of its own, above its first key.
+/// Comments above the first mapping for all; where there is none, below the section's first line, or above the first of
+/// the dotted keys that make it.
 fn comment_table(table: &mut Table, comments: &[String]) {
-    let first = table.iter().find(|(_, item)| item.is_value()).map(|(key, _)| key.to_owned());
-    match first.and_then(|key| table.key_mut(&key)) {
-        Some(mut key) => put_before(key.leaf_decor_mut(), comments),
-        None => {
-            let suffix = table.decor().suffix().and_then(|s| s.as_str()).unwrap_or_default().to_owned();
-            let added: String = comments.iter().map(|line| format!("\n{line}")).collect();
-            table.decor_mut().set_suffix(suffix + &added);
-        }
+    if comments.is_empty() {
+        return;
     }
+    let first = table.iter().find(|(_, item)| item.is_value()).map(|(key, _)| key.to_owned());
+    if let Some(mut key) = first.and_then(|key| table.key_mut(&key)) {
+        return put_before(key.leaf_decor_mut(), comments);
+    }
+    if table.is_dotted()
+        && let Some(narrowed) = table.iter_mut().find_map(|(_, item)| item.as_table_mut())
+    {
+        return comment_table(narrowed, comments);
+    }
+    // The section may be there only as the name of others, such as [applicants."STREAM"].
+    table.set_implicit(false);
+    let suffix = table.decor().suffix().and_then(|s| s.as_str()).unwrap_or_default().to_owned();
+    let added: String = comments.iter().map(|line| format!("\n{line}")).collect();
+    table.decor_mut().set_suffix(suffix + &added);
 }
 
 fn put_before(decor: &mut toml_edit::Decor, comments: &[String]) {
@@ -128,6 +137,31 @@ mod tests {
             let body = written.trim_start_matches('\u{feff}');
             let read: toml::Table = body.parse().unwrap();
             assert_eq!(read["applicants"]["there"].as_str(), Some("here"), "{written}");
+        }
+    }
+
+    #[test]
+    fn tables_of_single_streams_and_keys_stay_as_they_are() {
+        for before in [
+            "zone = 'z'\n[connectors]\nc = 'd'\n# theirs\n[applicants.'stream'] # one\nx = 'y' # two\n",
+            "[applicants.stream]\nx = 'y'\n[applicants.'key']\nx = 'z'\n",
+            "[applicants.stream]\nx = 'y'\n[applicants] # all\nz = 'z'\n[applicants.key]\nx = 'z'\n",
+            "applicants.stream.x = 'y'\nzone = 'z'\n",
+            "[applicants]\nstream = { x = 'y' } # one\n",
+            "applicants = { stream = { x = 'y' } }\n",
+        ] {
+            let comment = "# \"open\" = \"?\"".to_owned();
+            for mapped in [BTreeMap::new(), BTreeMap::from([("there", "here")])] {
+                let written = with_mappings(before, &mapped, std::slice::from_ref(&comment)).unwrap();
+                assert!(written.lines().any(|line| line == comment), "{written}");
+                let first_line =
+                    before.lines().find(|line| line.contains("x = 'y'")).unwrap().trim_end_matches([' ', '}']);
+                assert!(written.contains(first_line), "{written}");
+                let mut read: toml::Table = written.parse().unwrap();
+                let applicants = read["applicants"].as_table_mut().unwrap();
+                assert_eq!(applicants.remove("there").is_some(), !mapped.is_empty(), "{written}");
+                assert_eq!(read, before.parse::<toml::Table>().unwrap(), "{written}");
+            }
         }
     }
 

@@ -78,6 +78,7 @@ impl Ledger {
                     .prepare_cached("INSERT OR IGNORE INTO stream_signer VALUES (?1, ?2)")?
                     .execute([&stream, &signer.to_string()])?;
             }
+            put_signers(&change, admitted.id, admitted.signers)?;
             if let Some(before) = admitted.heir_of {
                 change
                     .prepare_cached("INSERT OR IGNORE INTO stream_heir VALUES (?1, ?2)")?
@@ -87,6 +88,33 @@ impl Ledger {
             change.commit()
         };
         work().map_err(|e| lost(&e))
+    }
+
+    /// Notes anew who signed batches that are admitted already, and may sign them by the trust store of today.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn note_signers(&mut self, batches: &[(i64, Vec<Digest>)]) -> Result<()> {
+        let mut work = || -> rusqlite::Result<()> {
+            let change = self.connection.transaction()?;
+            for (id, signers) in batches {
+                put_signers(&change, *id, signers)?;
+            }
+            change.commit()
+        };
+        work().map_err(|e| lost(&e))
+    }
+
+    /// The fingerprints of the keys that signed a batch and may sign it.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn signers_of(&self, batch: i64) -> Result<Vec<Digest>> {
+        let sql = "SELECT signer FROM batch_signer WHERE batch = ?1 ORDER BY signer";
+        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
+        let rows = query.query_map([batch], |r| r.get::<_, String>(0)).map_err(|e| lost(&e))?;
+        let digests = rows.map(|row| row.map(|text| text.parse().ok()));
+        digests.filter_map(rusqlite::Result::transpose).collect::<rusqlite::Result<_>>().map_err(|e| lost(&e))
     }
 
     /// What a stream may do under the id of a connector. An id that nobody has is this stream's from now on. Streams go
@@ -167,6 +195,12 @@ impl Ledger {
     pub fn heirs(&self) -> Result<Lineages> {
         heirs(&self.connection).map_err(|e| lost(&e))
     }
+}
+
+fn put_signers(change: &Connection, batch: i64, signers: &[Digest]) -> rusqlite::Result<()> {
+    change.prepare_cached("DELETE FROM batch_signer WHERE batch = ?1")?.execute([batch])?;
+    let mut put = change.prepare_cached("INSERT OR IGNORE INTO batch_signer VALUES (?1, ?2)")?;
+    signers.iter().try_for_each(|signer| put.execute(params![batch, signer.to_string()]).map(drop))
 }
 
 fn heirs(connection: &Connection) -> rusqlite::Result<Lineages> {

@@ -3,8 +3,8 @@
 use std::fs;
 
 use super::{all_of, bring, bring_with, chain, delivered, go_on, three, world};
-use crate::builder::{Batch, Builder, Chain, Item, STREAM, connector, envelope, indicator, object, raw, text};
-use crate::support::{SEED, World};
+use crate::builder::{Batch, Builder, Chain, Item, STREAM, ZONE, connector, envelope, indicator, object, raw, text};
+use crate::support::{APPLICANT, SEED, World};
 
 const OTHER: &str = "aaaaaaaa-58a1-4d0b-9a6e-5b1f0c2d7e94";
 const OTHER_SEED: [u8; 32] = [8; 32];
@@ -145,6 +145,27 @@ fn connector_is_held_when_a_stream_claims_to_succeed_one_that_its_key_may_not_si
     let first = three().build();
     bring(&world, &[&first]).exits(0);
     bring(&world, &[&succeeds(of_the_other(), &first).build()]).exits(3).says("belongs to stream");
+    assert_eq!(delivered(&world), all_of(&[&first]));
+}
+
+#[test]
+fn stream_that_claims_to_succeed_one_that_its_key_may_not_sign_gets_none_of_its_mappings() {
+    let world = two_keys();
+    let rules = format!(
+        "[[key]]\nfile = \"site-a.pub.pem\"\nstreams = [\"{STREAM}\"]\n\n\
+         [[key]]\nfile = \"site-b.pub.pem\"\nstreams = [\"{OTHER}\"]\n"
+    );
+    fs::write(world.path("trust/trust.toml"), rules).unwrap();
+    fs::create_dir(world.path("importer")).unwrap();
+    let mapped = format!("[applicants.\"{STREAM}\"]\n\"{APPLICANT}\" = \"{APPLICANT}\"\n");
+    fs::write(world.path("importer/airpouch.toml"), mapped).unwrap();
+    let import = ["import", "medium", "--to", "dir:out", "--trust", "trust", "--site", "importer", "--zone", ZONE];
+    let first = three().build();
+    first.place(&world.medium());
+    world.run(import).exits(0);
+    super::empty(&world.medium());
+    succeeds(of_the_other(), &first).build().place(&world.medium());
+    world.run(import).exits(3).says("is mapped for other streams or keys only");
     assert_eq!(delivered(&world), all_of(&[&first]));
 }
 
