@@ -20,7 +20,7 @@ use crate::limits::{EXAMINED_GROUP_MAX, EXAMINING_SLOTS_MAX, SETTINGS_FILE_MAX};
 use crate::site::Site;
 use rustix::fs::OFlags;
 
-pub use apart::{Apart, EXAMINE_APART, examine_apart};
+pub use apart::{Apart, EXAMINE_APART, Program};
 
 /// Bytes of a slot: how many digests, and the digests.
 const SLOT_BYTES: usize = 8 + 32 * EXAMINED_GROUP_MAX;

@@ -19,13 +19,14 @@ mod take;
 mod unpack;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use crate::batch::manifest::Succeeds;
 use crate::digest::Digest;
 use crate::disk;
 use crate::envelope::Connector;
 use crate::error::{Error, Result};
+use crate::examining::Program;
 use crate::ledger::Ledger;
 use crate::ledger::delivered::{Admitted, DestinationRow, IncomingRow, State};
 use crate::policy::Policy;
@@ -102,7 +103,7 @@ pub struct ImportOptions {
     /// How this run was called, for the commands in reasons.
     pub call: Call,
     /// The program that examines one envelope in a process of its own, where a run has died of it.
-    pub program: PathBuf,
+    pub program: Program,
 }
 
 impl ImportOptions {

@@ -1,5 +1,7 @@
 //! Every bound, with its reason. Sizes in bytes unless the name says otherwise.
 
+use std::time::Duration;
+
 /// A manifest: some 1.3 KB for one volume, 120 bytes more a volume; 4 GiB of envelopes need 16 volumes.
 pub const MANIFEST_MAX: u64 = 256 << 10;
 
@@ -163,3 +165,8 @@ pub const DEATHS_MAX: u32 = 3;
 /// Statements of SQLite that are kept compiled: the ledger has some 80, of some kilobytes each, and a run that asks them in
 /// turn for thousands of streams or batches compiles each once.
 pub const STATEMENTS_KEPT: usize = 128;
+
+/// The time that a process of its own may take for one envelope. The largest one takes some seconds; a machine without
+/// memory to spare takes many times as long, and tries again at each import. Without a limit one envelope would hold up
+/// all others for ever.
+pub const EXAMINED_APART_LIMIT: Duration = Duration::from_secs(120);

@@ -3,10 +3,11 @@ use std::path::{Path, PathBuf};
 
 use airpouch::digest::Digest;
 use airpouch::error::{Error, Result};
+use airpouch::examining::Program;
 use airpouch::import::applicants::Applicants;
 use airpouch::import::{ImportOptions, OnGap, OtherDestination, import};
 use airpouch::ledger::Ledger;
-use airpouch::limits::SET_ASIDE_QUOTA;
+use airpouch::limits::{EXAMINED_APART_LIMIT, SET_ASIDE_QUOTA};
 use airpouch::policy::Policy;
 use airpouch::report::{ExitStatus, ImportReport, fold, status_of};
 use airpouch::sink::Destination;
@@ -201,7 +202,7 @@ fn options(args: &Args, set: &Settings, site: &Site, to: Destination, talk: &Tal
         threads: settings::threads(args.threads, set)?,
         at: settings::timestamp()?,
         call: talk.call(),
-        program: std::env::current_exe().unwrap_or_default(),
+        program: Program { path: std::env::current_exe().unwrap_or_default(), limit: EXAMINED_APART_LIMIT },
     })
 }
 

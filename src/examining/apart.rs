@@ -1,9 +1,16 @@
-//! An examination in a process of its own, which may die of it without the run.
+//! An examination in a process of its own, which may die of it, or never end, without the run.
 
-use std::io::{self, Write};
+use std::io::{self, ErrorKind, Read, Write};
+use std::os::fd::AsFd;
 use std::os::unix::process::ExitStatusExt;
-use std::path::Path;
-use std::process::{Command, Stdio};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
+use rustix::io::ioctl_fionbio;
+
+use crate::text::count;
 
 /// What became of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,28 +30,93 @@ const PANICKED: i32 = 101;
 /// Signals by which a person ends a program: they say nothing about the envelope.
 const BY_A_PERSON: [i32; 3] = [1, 2, 15];
 
-/// Starts `program` with these arguments, gives it the envelope, and waits for its end. No settings and no secrets are
-/// in its environment.
-///
-/// # Errors
-/// The program cannot be started.
-pub fn examine_apart(program: &Path, arguments: &[&str], envelope: &[u8]) -> io::Result<Apart> {
-    let mut command = Command::new(program);
-    command.args(arguments).env_clear().stdin(Stdio::piped()).stdout(Stdio::null()).stderr(Stdio::null());
-    let mut child = command.spawn()?;
-    if let Some(mut input) = child.stdin.take() {
-        // It may die before it has read everything: its end says so.
-        let _ = input.write_all(envelope);
-    }
-    let status = child.wait()?;
-    Ok(match (status.code(), status.signal()) {
-        (Some(PANICKED), _) => Apart::Died("it panicked".to_owned()),
-        (_, Some(signal)) if !BY_A_PERSON.contains(&signal) => {
-            let memory = if signal == 9 || signal == 6 { ", mostly for want of memory" } else { "" };
-            Apart::Died(format!("signal {signal}{memory}"))
+/// The program that examines an envelope in a process of its own.
+#[derive(Clone, Debug)]
+pub struct Program {
+    /// Where it is.
+    pub path: PathBuf,
+    /// The longest time that one examination may take.
+    pub limit: Duration,
+}
+
+impl Program {
+    /// Starts the program with these arguments, gives it the envelope, and waits for its end, but no longer than the
+    /// limit: then it is killed. No settings and no secrets are in its environment.
+    ///
+    /// # Errors
+    /// The program cannot be started or watched.
+    pub fn examine(&self, arguments: &[&str], envelope: &[u8]) -> io::Result<Apart> {
+        let mut command = Command::new(&self.path);
+        command.args(arguments).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
+        let mut child = command.spawn()?;
+        let ended = feed(&mut child, envelope, self.limit);
+        if !matches!(ended, Ok(true)) {
+            // It may have ended just now: then there is nothing to kill.
+            let _ = child.kill();
         }
-        _ => Apart::CameThrough,
-    })
+        let status = child.wait()?;
+        if !ended? {
+            let limit = count(self.limit.as_secs(), "second");
+            return Ok(Apart::Died(format!("it did not end within {limit} and was killed")));
+        }
+        Ok(match (status.code(), status.signal()) {
+            (Some(PANICKED), _) => Apart::Died("it panicked".to_owned()),
+            (_, Some(signal)) if !BY_A_PERSON.contains(&signal) => {
+                let memory = if signal == 9 || signal == 6 { ", mostly for want of memory" } else { "" };
+                Apart::Died(format!("signal {signal}{memory}"))
+            }
+            _ => Apart::CameThrough,
+        })
+    }
+}
+
+/// Writes the envelope to the process and waits until it closes its output, which it does at its end; `false` if the time
+/// is up before. The process may read slowly or not at all: no write waits for it.
+fn feed(child: &mut Child, envelope: &[u8], limit: Duration) -> io::Result<bool> {
+    let mut input = child.stdin.take();
+    let Some(mut output) = child.stdout.take() else { return Ok(true) };
+    input.as_ref().map_or(Ok(()), |input| ioctl_fionbio(input, true))?;
+    let (began, mut rest) = (Instant::now(), envelope);
+    loop {
+        let Some(left) = limit.checked_sub(began.elapsed()) else { return Ok(false) };
+        if rest.is_empty() {
+            input = None;
+        }
+        let (writable, readable) = ready(input.as_ref(), &output, left)?;
+        if writable && let Some(pipe) = &mut input {
+            match pipe.write(rest) {
+                Ok(written) => rest = &rest[written..],
+                Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
+                // It has died, or reads no more: its end says which.
+                Err(_) => input = None,
+            }
+        }
+        if readable && has_ended(&mut output)? {
+            return Ok(true);
+        }
+    }
+}
+
+/// Waits until the process takes more, or says something or ends; neither if the time is up.
+fn ready(input: Option<&ChildStdin>, output: &ChildStdout, left: Duration) -> io::Result<(bool, bool)> {
+    let mut watched = vec![PollFd::from_borrowed_fd(output.as_fd(), PollFlags::IN)];
+    watched.extend(input.map(|input| PollFd::from_borrowed_fd(input.as_fd(), PollFlags::OUT)));
+    let left = Timespec::try_from(left).map_err(io::Error::other)?;
+    match poll(&mut watched, Some(&left)) {
+        Err(rustix::io::Errno::INTR) => return Ok((false, false)),
+        answered => drop(answered?),
+    }
+    let is_ready = |at: usize| watched.get(at).is_some_and(|fd| !fd.revents().is_empty());
+    Ok((is_ready(1), is_ready(0)))
+}
+
+/// Whether the output is closed. What the process says there is of no interest.
+fn has_ended(output: &mut ChildStdout) -> io::Result<bool> {
+    match output.read(&mut [0; 512]) {
+        Ok(read) => Ok(read == 0),
+        Err(e) if e.kind() == ErrorKind::Interrupted => Ok(false),
+        Err(e) => Err(e),
+    }
 }
 
 #[cfg(test)]
@@ -52,7 +124,12 @@ mod an_examination_apart {
     use super::*;
 
     fn sh(script: &str, envelope: &[u8]) -> Apart {
-        examine_apart(Path::new("/bin/sh"), &["-c", script], envelope).unwrap()
+        // Longer than any test may take: it only ends what hangs.
+        within(Duration::from_secs(3_600), script, envelope)
+    }
+
+    fn within(limit: Duration, script: &str, envelope: &[u8]) -> Apart {
+        Program { path: "/bin/sh".into(), limit }.examine(&["-c", script], envelope).unwrap()
     }
 
     #[test]
@@ -77,7 +154,40 @@ mod an_examination_apart {
     }
 
     #[test]
+    fn of_a_program_that_reads_slowly_and_writes_gives_all_of_it() {
+        let script =
+            r#"n=0; while IFS= read -r line; do n=$((n + 1)); echo "$line"; done; [ $n = 20000 ] || kill -9 $$"#;
+        assert_eq!(sh(script, &b"0123456789\n".repeat(20_000)), Apart::CameThrough);
+    }
+
+    #[test]
+    fn that_does_not_end_is_killed_at_the_limit() {
+        let never = "exec tail -f /dev/null";
+        let killed = Apart::Died("it did not end within 0 seconds and was killed".to_owned());
+        assert_eq!(within(Duration::from_millis(1), never, b"x"), killed);
+        // Nor does it help not to read: the pipe is full long before all of this is written.
+        assert_eq!(within(Duration::from_millis(1), never, &vec![b' '; 8 << 20]), killed);
+        assert_eq!(within(Duration::ZERO, never, b"x"), killed);
+    }
+
+    #[test]
+    fn that_was_killed_at_the_limit_leaves_no_process() {
+        let dir = tempfile::tempdir().unwrap();
+        let id = dir.path().join("id");
+        // The process says who it is, and ends only by a kill; the limit is long enough to say it.
+        let script = format!("echo $$ > {0}.new; mv {0}.new {0}; exec tail -f /dev/null", id.display());
+        let mut limit = Duration::from_millis(1);
+        while !id.exists() {
+            assert!(matches!(within(limit, &script, b"x"), Apart::Died(_)));
+            limit *= 2;
+        }
+        let id = std::fs::read_to_string(id).unwrap();
+        assert!(!std::path::Path::new("/proc").join(id.trim()).exists(), "process {id} is there");
+    }
+
+    #[test]
     fn of_a_program_that_is_not_there_is_an_error() {
-        assert!(examine_apart(Path::new("/nonexistent/airpouch"), &[], b"x").is_err());
+        let nobody = Program { path: "/nonexistent/airpouch".into(), limit: Duration::from_secs(1) };
+        assert!(nobody.examine(&[], b"x").is_err());
     }
 }

@@ -18,7 +18,7 @@ use crate::digest::Digest;
 use crate::disk;
 use crate::envelope::{Envelope, NotAnEnvelope};
 use crate::error::{Error, Result};
-use crate::examining::{Apart, EXAMINE_APART, Examining, examine_apart};
+use crate::examining::{Apart, EXAMINE_APART, Examining};
 use crate::lack;
 use crate::ledger::Ledger;
 use crate::ledger::delivered::{Aside, AsideRow, Group, IncomingRow, KnownBefore, State};
@@ -456,7 +456,7 @@ impl<'a> Delivering<'a> {
             return None;
         }
         let arguments = [EXAMINE_APART, &self.sink.examiner().to_string()];
-        let how = match examine_apart(&self.options.program, &arguments, bytes) {
+        let how = match self.options.program.examine(&arguments, bytes) {
             Ok(Apart::CameThrough) => return None,
             Ok(Apart::Died(how)) => how,
             Err(cause) => format!("it cannot be started: {cause}"),

@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::*;
 use crate::batch::manifest::{Format, IndexEntry, Manifest, Totals};
 use crate::batch::name;
+use crate::examining::Program;
 use crate::import::applicants::{Applicants, UserId};
 use crate::import::{OnGap, OtherDestination};
+use crate::limits::EXAMINED_APART_LIMIT;
 use crate::policy::Policy;
 use crate::report::call::Call;
 use crate::set_aside::Kind;
@@ -128,12 +131,17 @@ impl Scene {
 
     /// The same; a process of its own that examines an envelope does this.
     fn retry_with(&mut self, answer: Answer, apart: &str) -> ImportReport {
+        self.retry_within(EXAMINED_APART_LIMIT, answer, apart)
+    }
+
+    /// The same; the process may take so long.
+    fn retry_within(&mut self, limit: Duration, answer: Answer, apart: &str) -> ImportReport {
         let mut report = ImportReport::default();
         let mut sink = Scripted { answer, group: Vec::new() };
-        let program = self.site.root().join("apart");
-        std::fs::write(&program, format!("#!/bin/sh\ncat > /dev/null\n{apart}\n")).unwrap();
-        std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o700)).unwrap();
-        let options = ImportOptions { program, ..options() };
+        let path = self.site.root().join("apart");
+        std::fs::write(&path, format!("#!/bin/sh\ncat > /dev/null\n{apart}\n")).unwrap();
+        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
+        let options = ImportOptions { program: Program { path, limit }, ..options() };
         Delivering::new(&self.site, &mut self.ledger, &mut sink, self.destination, &options, &mut report)
             .and_then(|mut delivering| {
                 let retried = delivering.retry_set_aside();
@@ -197,7 +205,7 @@ fn options() -> ImportOptions {
         threads: 1,
         at: "2026-11-25T02:05:00Z".into(),
         call: Call::default(),
-        program: PathBuf::new(),
+        program: Program { path: PathBuf::new(), limit: EXAMINED_APART_LIMIT },
     }
 }
 
@@ -277,6 +285,18 @@ fn envelope_of_which_a_process_of_its_own_dies_too_is_held_and_tried_again_in_ea
 }
 
 #[test]
+fn envelope_whose_examination_does_not_end_is_held_like_one_of_which_a_process_dies() {
+    let mut scene = Scene::with_envelope_aside(Kind::Held);
+    a_run_dies(&scene);
+    let report = scene.retry_within(Duration::from_millis(1), Answer::Place, "exec tail -f /dev/null");
+    assert_eq!((report.outcome.delivered, codes(&report)), (0, vec!["stopped-a-run"]));
+    assert!(report.findings[0].what.contains("did not end within"), "{}", report.findings[0].what);
+    assert_eq!(scene.kind().as_deref(), Some("held"));
+    let report = scene.retry_with(Answer::Place, "exit 0");
+    assert_eq!((report.outcome.delivered, codes(&report)), (1, vec![]));
+}
+
+#[test]
 fn envelope_of_which_three_runs_died_is_quarantined_without_another_try() {
     let mut scene = Scene::with_envelope_aside(Kind::Held);
     (0..3).for_each(|_| a_run_dies(&scene));
@@ -300,7 +320,8 @@ fn envelope_that_cannot_be_examined_apart_is_held_and_the_run_goes_on() {
     a_run_dies(&scene);
     let mut report = ImportReport::default();
     let mut sink = Scripted { answer: Answer::Place, group: Vec::new() };
-    let options = ImportOptions { program: PathBuf::from("/nonexistent/airpouch"), ..options() };
+    let program = Program { path: "/nonexistent/airpouch".into(), limit: EXAMINED_APART_LIMIT };
+    let options = ImportOptions { program, ..options() };
     Delivering::new(&scene.site, &mut scene.ledger, &mut sink, scene.destination, &options, &mut report)
         .and_then(|mut delivering| delivering.retry_set_aside())
         .unwrap();
