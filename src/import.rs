@@ -44,7 +44,7 @@ use crate::site::{Site, refuse_below};
 use crate::stream::{Lineages, Missing, Numbers, Size, StreamId, is_settled};
 use crate::text::{count, size};
 use crate::trust::TrustStore;
-use crate::verify::part_finding;
+use crate::verify::{TOO_FEW_SIGNATURES, part_finding};
 
 use applicants::Applicants;
 use continuity::Continuity;
@@ -372,8 +372,12 @@ fn refuse(
 ) -> Result<()> {
     match refusal {
         admit::Refusal::NotNow(finding) => {
-            if row.standing.as_deref() != Some(finding.code) {
+            let is_new = row.standing.as_deref() != Some(finding.code);
+            if is_new {
                 ledger.set_state(row.id, State::Whole, Some(finding.code))?;
+            }
+            // A signature that has not come is missing, as a number is: that is said at every run until it comes.
+            if is_new || finding.code == TOO_FEW_SIGNATURES {
                 report.findings.push(finding);
             }
         }

@@ -328,6 +328,9 @@ pub fn made_finding(manifest: &Manifest, now: i64, place: &str) -> Option<Findin
     )
 }
 
+/// Of a batch that fewer keys signed than trust.toml needs.
+pub const TOO_FEW_SIGNATURES: &str = "too-few-signatures";
+
 /// What trust.toml has against these signers for this batch; `streams` are its own and those that it succeeds.
 pub fn allowed_finding(
     signed: &Signed<Manifest>,
@@ -339,7 +342,7 @@ pub fn allowed_finding(
     let batch = format!("batch {} of stream {}", signed.sequence, signed.stream);
     Some(match refused {
         NotAllowed::TooFew { .. } => {
-            Finding::new(Weight::Incomplete, "too-few-signatures", format!("{batch}: {refused}"))
+            Finding::new(Weight::Incomplete, TOO_FEW_SIGNATURES, format!("{batch}: {refused}"))
                 .at(place)
                 .advise("have the other key sign it, and bring its signature file")
         }

@@ -12,6 +12,7 @@ use airpouch::sink::Destination;
 use airpouch::site::Role;
 use airpouch::stream::Numbers;
 use airpouch::text::{count, grouped, harmless, size};
+use airpouch::verify::TOO_FEW_SIGNATURES;
 use serde::Serialize;
 
 use super::settings;
@@ -280,8 +281,8 @@ fn whole_to_settle(batch: BatchId, standing: Option<&str>) -> (&'static str, &'s
             "the numbers before it are missing",
             "it is delivered once they are here or given up; each gap has its command here".to_owned(),
         ),
-        Some("too-few-signatures") => (
-            "too-few-signatures",
+        Some(TOO_FEW_SIGNATURES) => (
+            TOO_FEW_SIGNATURES,
             "it has fewer signatures than trust.toml needs",
             "have the other key sign it (docs/operations.md), then: airpouch import MEDIUM, with its .sig file"
                 .to_owned(),

@@ -103,9 +103,33 @@ fn one_signer_signs_twice_for_a_need_of_two() {
     verify(&world).exits(3).says("is signed by 1 of the 2 different keys");
     import(&world).exits(3).says("is signed by 1 of the 2 different keys");
     // Nor do the files that the importer kept of it count as two, or the medium once more.
-    import(&world).exits(0);
-    super::go_on(&world, &[]).exits(0);
+    import(&world).exits(3).says("is signed by 1 of the 2 different keys");
+    super::go_on(&world, &[]).exits(3).says("is signed by 1 of the 2 different keys");
     assert!(delivered(&world).is_empty());
+}
+
+#[test]
+fn batch_that_waits_for_a_second_signature_is_reported_until_it_comes() {
+    let world = two_are_needed();
+    let batch = three().signed_by(&[SEED, [8; 32]]).build();
+    let other = batch.files.iter().filter(|(n, _)| n.ends_with(".sig")).nth(1).unwrap().0.clone();
+    bring(&world, &[&batch.clone().without(&other)]).exits(3).says("is signed by 1 of the 2 different keys");
+    super::empty(&world.medium());
+    for _ in 0..2 {
+        let report = super::go_on(&world, &["--json"]).exits(3).json();
+        let findings = report["report"]["findings"].as_array().unwrap();
+        let codes: Vec<_> = findings.iter().map(|f| f["code"].as_str().unwrap()).collect();
+        assert_eq!(codes, ["too-few-signatures"], "{report}");
+        super::go_on(&world, &["--quiet"]).exits(3).says("have the other key sign it");
+        world.run(["status", "--site", "importer"]).exits(0).says("it has fewer signatures than trust.toml needs");
+    }
+    // The signature alone is not enough of a medium: it comes with the manifest that it is of.
+    let mut second = batch.clone();
+    second.files.retain(|(name, _)| name.ends_with(".manifest") || *name == other);
+    bring(&world, &[&second]).exits(0);
+    assert_eq!(delivered(&world), all_of(&[&batch]));
+    super::go_on(&world, &[]).exits(0).says_nothing_of("signed by");
+    world.run(["status", "--site", "importer"]).exits(0).says_nothing_of("fewer signatures");
 }
 
 #[test]
