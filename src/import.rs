@@ -384,7 +384,15 @@ fn refuse(
         admit::Refusal::Lost { name, fault } => {
             take::put_away_damaged(site, row, &name, &fault)?;
             ledger.set_state(row.id, State::Incomplete, None)?;
-            report.findings.push(part_finding(&row.manifest, &name, &fault));
+            let finding = part_finding(&row.manifest, &name, &fault);
+            report.findings.push(match fault {
+                // It lies here: another medium is of no use before that is settled.
+                PartFault::Unreadable(_) => finding.at(take::folder(site, row.batch_id()).display().to_string()).advise(format!(
+                    "make it readable there (owner, mode, disk), then: airpouch import; or remove it and have the batch sent again: airpouch carry MEDIUM --resend {}:{}",
+                    row.manifest.stream, row.manifest.sequence
+                )),
+                _ => finding,
+            });
         }
         admit::Refusal::Never(finding) => {
             ledger.set_state(row.id, State::Refused, Some(finding.code))?;

@@ -3,10 +3,9 @@
 use super::{ImportOptions, OnGap, take};
 use crate::batch::index::Names;
 use crate::batch::manifest::Manifest;
-use crate::batch::name;
 use crate::digest::Digest;
-use crate::error::Result;
-use crate::lack;
+use crate::error::{Error, Result};
+use crate::lack::{self, Unread};
 use crate::ledger::delivered::IncomingRow;
 use crate::report::{Finding, Weight};
 use crate::shelf::PartFault;
@@ -58,12 +57,11 @@ pub fn open(
     row: &IncomingRow,
 ) -> Result<std::result::Result<Opened, Refusal>> {
     let lost = |name: &str, fault: PartFault| Ok(Err(Refusal::Lost { name: name.to_owned(), fault }));
-    let manifest_name = name::manifest(row.manifest.stream, row.manifest.sequence);
     let shelf = KeptShelf::new(take::folder(site, row.batch_id()));
     let unverified = match shelf.unverified(row.manifest.stream, row.manifest.sequence) {
         Ok(unverified) => unverified,
-        Err(error) if error.lack.is_some() => return Err(error),
-        Err(_) => return lost(&manifest_name, PartFault::Missing),
+        Err(Unread::Lack(lack)) => return Err(Error::lacking("read a manifest", lack).at(shelf.dir())),
+        Err(Unread::Fault((name, fault))) => return lost(&name, fault),
     };
     let signed = match allowed(unverified, lineages, store, options, row) {
         Ok(signed) => signed,

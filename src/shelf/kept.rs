@@ -63,14 +63,18 @@ impl KeptShelf {
     /// # Errors
     /// The directory cannot be read.
     pub fn listed(&self) -> Result<Listed> {
-        let entries = fs::read_dir(&self.dir).map_err(|e| Error::io("read a directory of the site", &self.dir, &e))?;
-        let mut names: Vec<String> = entries
+        let names = self.batch_names();
+        names.map(Listed).map_err(|e| Error::io("read a directory of the site", &self.dir, &e))
+    }
+
+    fn batch_names(&self) -> io::Result<Vec<String>> {
+        let mut names: Vec<String> = fs::read_dir(&self.dir)?
             .flatten()
             .filter_map(|e| e.file_name().into_string().ok())
             .filter(|n| name::parse(n).is_some())
             .collect();
         names.sort_unstable();
-        Ok(Listed(names))
+        Ok(names)
     }
 
     /// Whether a file of this size lies here under this name.
@@ -85,7 +89,8 @@ impl KeptShelf {
     pub fn only_manifest(&self) -> Result<Option<Unverified>> {
         let names = self.names()?;
         let Some(manifest) = names.iter().find(|n| n.ends_with(".manifest")) else { return Ok(None) };
-        self.unverified_named(manifest.trim_end_matches(".manifest")).map(Some)
+        let read = self.unverified_named(manifest.trim_end_matches(".manifest")).map(Some);
+        read.map_err(|(path, cause)| Error::io("read a manifest and its signatures", &path, &cause))
     }
 
     /// How many signatures lie here.
@@ -99,21 +104,28 @@ impl KeptShelf {
     /// A manifest with its signatures, as they lie here.
     ///
     /// # Errors
-    /// The system refused.
-    pub fn unverified(&self, stream: StreamId, sequence: Sequence) -> Result<Unverified> {
-        self.unverified_named(&name::base(stream, sequence))
+    /// The file that cannot be used, and why.
+    pub fn unverified(
+        &self,
+        stream: StreamId,
+        sequence: Sequence,
+    ) -> std::result::Result<Unverified, Unread<(String, PartFault)>> {
+        self.unverified_named(&name::base(stream, sequence)).map_err(|(path, cause)| {
+            let name = path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned();
+            refused(&cause).map_fault(|fault| (name, fault))
+        })
     }
 
-    fn unverified_named(&self, base: &str) -> Result<Unverified> {
+    /// The same by the beginning of its names; a fault is the system's, with the file or directory.
+    fn unverified_named(&self, base: &str) -> std::result::Result<Unverified, (PathBuf, io::Error)> {
         let path = self.dir.join(format!("{base}.manifest"));
-        let bytes = disk::read_bounded(&path, MANIFEST_MAX).map_err(|e| Error::io("read a manifest", &path, &e))?;
+        let bytes = disk::read_bounded(&path, MANIFEST_MAX).map_err(|e| (path, e))?;
         let base = format!("{base}.");
         let mut signatures = Vec::new();
-        for name in
-            self.names()?.into_iter().filter(|n| n.starts_with(&base) && n.ends_with(".sig")).take(SIGNATURES_MAX)
-        {
+        let names = self.batch_names().map_err(|e| (self.dir.clone(), e))?;
+        for name in names.into_iter().filter(|n| n.starts_with(&base) && n.ends_with(".sig")).take(SIGNATURES_MAX) {
             let path = self.dir.join(&name);
-            let read = disk::read_bounded(&path, 64).map_err(|e| Error::io("read a signature", &path, &e))?;
+            let read = disk::read_bounded(&path, 64).map_err(|e| (path, e))?;
             if let Ok(bytes) = <[u8; 64]>::try_from(read.as_slice()) {
                 signatures.push(SignatureFile { name, bytes, named: true });
             }

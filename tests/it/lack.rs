@@ -265,6 +265,36 @@ fn medium_that_is_write_protected_is_an_error_and_never_false() {
 /// A killed run leaves the note of what it was at: the next one tries that in a process of its own, and all of it goes.
 #[test]
 fn run_that_is_killed_while_it_examines_costs_no_envelope_and_no_order() {
+#[test]
+fn file_of_the_inbox_that_cannot_be_read_is_named_with_the_systems_reason_and_not_called_missing() {
+    let world = World::new();
+    world.made("1.json");
+    world.send(&[]).exits(0);
+    // It is taken and admitted, and cannot be delivered yet.
+    world.import(&["--to", "dir:nowhere/out"]).exits(1);
+    let folder = fs::read_dir(world.path("importer/inbox")).unwrap().next().unwrap().unwrap().path();
+    let inbox = folder.strip_prefix(world.dir.path()).unwrap().to_str().unwrap().to_owned();
+    let mapped = format!("{APPLICANT}={APPLICANT}");
+    let words = ["import", "--to", "dir:out", "--trust", "trust", "--site", "importer", "--applicant", &mapped];
+    for end in [".manifest", ".sig", ".index.zst"] {
+        let file = named(&world, &inbox, end);
+        let run = failing(&world, &file, "inject=read,pread64:error=EIO", &words).exits(3);
+        run.says(&format!("{} cannot be read: input/output error", file.file_name().unwrap().to_str().unwrap()))
+            .says("make it readable there")
+            .says_nothing_of("missing")
+            .says_nothing_of("FALSE");
+        assert_eq!(delivered(&world), 0, "{end}");
+    }
+    // One that is gone is missing.
+    let file = named(&world, &inbox, ".manifest");
+    let bytes = fs::read(&file).unwrap();
+    fs::remove_file(&file).unwrap();
+    world.import_inbox(&[]).exits(3).says("is missing");
+    fs::write(&file, bytes).unwrap();
+    world.import_inbox(&[]).exits(0);
+    assert_eq!(delivered(&world), 1);
+}
+
     let world = World::new();
     let names = ["a.json", "b.json", "c.json"];
     names.iter().for_each(|name| drop(world.made(name)));
