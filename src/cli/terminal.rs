@@ -4,9 +4,12 @@ use std::fmt;
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
 use std::sync::Mutex;
+use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use airpouch::error::{Error, Result, Stop};
+use airpouch::lack;
 use airpouch::report::call::Call;
 use airpouch::report::{BatchLine, DeliveredBatch, Event, ExitStatus, Finding, Observer, Weight};
 use airpouch::site::Role;
@@ -30,6 +33,41 @@ fn left(state: &ProgressState, out: &mut dyn fmt::Write) {
     let _ = write!(out, "{words}");
 }
 
+/// A bar, and the thread that draws it anew while nothing else happens.
+struct Bar {
+    bar: ProgressBar,
+    ticker: Option<(Sender<()>, JoinHandle<()>)>,
+}
+
+impl Bar {
+    /// How often the bar is drawn while nothing else happens.
+    const TICK: Duration = Duration::from_millis(200);
+
+    /// Draws a bar. Where no thread is to be had it is drawn only when something happens: indicatif's own thread would
+    /// panic.
+    fn shown(bar: ProgressBar) -> Self {
+        bar.tick();
+        let (sender, ended) = channel();
+        let ticking = bar.clone();
+        let tick = move || {
+            while let Err(RecvTimeoutError::Timeout) = ended.recv_timeout(Self::TICK) {
+                ticking.tick();
+            }
+        };
+        let ticker = lack::spawn("bar", tick).ok().map(|thread| (sender, thread));
+        Self { bar, ticker }
+    }
+
+    fn end(self) {
+        if let Some((sender, thread)) = self.ticker {
+            drop(sender);
+            // It draws nothing once this line is taken away.
+            let _ = thread.join();
+        }
+        self.bar.finish_and_clear();
+    }
+}
+
 /// Where words go.
 pub struct Talk {
     json: bool,
@@ -37,7 +75,7 @@ pub struct Talk {
     quiet: bool,
     terminal: bool,
     colour: bool,
-    bar: Mutex<Option<ProgressBar>>,
+    bar: Mutex<Option<Bar>>,
     /// How this run was called, for the commands in advice.
     call: Mutex<Call>,
     /// Warnings about keys and settings, for the JSON document.
@@ -227,8 +265,8 @@ impl Talk {
             bar.set_style(style.with_key("left", left));
         }
         bar.set_message(stage.to_owned());
-        bar.enable_steady_tick(Duration::from_millis(200));
-        *self.bar.lock().expect("no thread panics with it") = Some(bar);
+        self.end();
+        *self.bar.lock().expect("no thread panics with it") = Some(Bar::shown(bar));
     }
 
     fn three_lines(&self, word: &str, colour: &str, what: &str, place: Option<&str>, advice: Option<&str>) {
@@ -316,15 +354,15 @@ impl Observer for Talk {
 
     fn advance(&self, bytes: u64) {
         if self.terminal
-            && let Some(bar) = self.bar.lock().expect("no thread panics with it").as_ref()
+            && let Some(shown) = self.bar.lock().expect("no thread panics with it").as_ref()
         {
-            bar.inc(bytes);
+            shown.bar.inc(bytes);
         }
     }
 
     fn end(&self) {
         if let Some(bar) = self.bar.lock().expect("no thread panics with it").take() {
-            bar.finish_and_clear();
+            bar.end();
         }
     }
 

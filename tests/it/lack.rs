@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::path::PathBuf;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use crate::support::{APPLICANT, Run, World, envelope, files, finish, noise};
 
@@ -174,6 +174,29 @@ fn verify_carry_and_import_do_the_whole_work_in_one_thread_where_no_other_is_to_
     assert_eq!(delivered(&world), 3);
 }
 
+/// A bar on a terminal draws itself anew in a thread of its own, where there is one.
+#[test]
+fn terminal_where_no_thread_is_to_be_had_shows_its_bar_and_the_whole_work_is_done() {
+    let world = World::new();
+    world.put("1.json", &noise("1", 100_000));
+    world.send(&[]).exits(0);
+    let mapped = format!("{APPLICANT}={APPLICANT}");
+    let verify = "verify medium --trust trust";
+    let carry = "carry medium --site exporter";
+    let import = format!("import medium --to dir:out --trust trust --site importer --applicant {mapped}");
+    for (words, says) in [(verify, "holds: batch 1"), (carry, "SAFE TO REMOVE"), (&import, "delivered 1 envelope")] {
+        let mut shell = Command::new("script");
+        let strace = "strace -f -qq -o strace.out -e signal=none -e inject=clone3,clone:error=EAGAIN";
+        let command = format!("{strace} {} {words}", env!("CARGO_BIN_EXE_airpouch"));
+        shell.args(["-qec", &command, "/dev/null"]).env("TERM", "xterm").current_dir(world.dir.path());
+        let run = finish(shell.stdin(Stdio::null())).exits(0).says(says).says_nothing_of("panicked");
+        assert!(run.said().contains("0%"), "no bar was drawn: {run:#?}");
+        let trace = fs::read_to_string(world.path("strace.out")).unwrap();
+        assert!(trace.contains("INJECTED"), "no thread was asked for: {run:#?}");
+    }
+    assert_eq!(delivered(&world), 1);
+}
+
 #[test]
 fn pack_without_a_thread_names_the_limit_and_the_next_run_packs() {
     let world = World::new();
@@ -243,29 +266,6 @@ fn file_of_the_medium_that_cannot_be_read_is_named_with_the_systems_reason() {
 }
 
 #[test]
-fn medium_that_is_write_protected_is_an_error_and_never_false() {
-    let world = World::new();
-    world.made("1.json");
-    world.send(&[]).exits(0);
-    fs::create_dir(world.path("stick")).unwrap();
-    let volume = named(&world, "medium", ".v0001.tar.zst");
-    let partial = world.path("stick").join(format!("{}.partial", volume.file_name().unwrap().to_str().unwrap()));
-    let stick = world.path("stick");
-    let words = ["carry", stick.to_str().unwrap(), "--site", "exporter"];
-    let run = failing(&world, &partial, "inject=write:error=EROFS", &words).exits(3);
-    run.says("batch 1 did not go again").says("read-only file system").says_nothing_of("FALSE");
-    world.made("2.json");
-    world.pack(&[]).exits(0);
-    let volume = named(&world, "exporter/outbox", "-00000002.v0001.tar.zst");
-    let partial = world.path("stick").join(format!("{}.partial", volume.file_name().unwrap().to_str().unwrap()));
-    failing(&world, &partial, "inject=write:error=EROFS", &words).exits(1).says("read-only file system");
-    world.carry(&[]).exits(0).says("new: batch 2");
-}
-
-/// A killed run leaves the note of what it was at: the next one tries that in a process of its own, and all of it goes.
-#[test]
-fn run_that_is_killed_while_it_examines_costs_no_envelope_and_no_order() {
-#[test]
 fn file_of_the_inbox_that_cannot_be_read_is_named_with_the_systems_reason_and_not_called_missing() {
     let world = World::new();
     world.made("1.json");
@@ -295,6 +295,29 @@ fn file_of_the_inbox_that_cannot_be_read_is_named_with_the_systems_reason_and_no
     assert_eq!(delivered(&world), 1);
 }
 
+#[test]
+fn medium_that_is_write_protected_is_an_error_and_never_false() {
+    let world = World::new();
+    world.made("1.json");
+    world.send(&[]).exits(0);
+    fs::create_dir(world.path("stick")).unwrap();
+    let volume = named(&world, "medium", ".v0001.tar.zst");
+    let partial = world.path("stick").join(format!("{}.partial", volume.file_name().unwrap().to_str().unwrap()));
+    let stick = world.path("stick");
+    let words = ["carry", stick.to_str().unwrap(), "--site", "exporter"];
+    let run = failing(&world, &partial, "inject=write:error=EROFS", &words).exits(3);
+    run.says("batch 1 did not go again").says("read-only file system").says_nothing_of("FALSE");
+    world.made("2.json");
+    world.pack(&[]).exits(0);
+    let volume = named(&world, "exporter/outbox", "-00000002.v0001.tar.zst");
+    let partial = world.path("stick").join(format!("{}.partial", volume.file_name().unwrap().to_str().unwrap()));
+    failing(&world, &partial, "inject=write:error=EROFS", &words).exits(1).says("read-only file system");
+    world.carry(&[]).exits(0).says("new: batch 2");
+}
+
+/// A killed run leaves the note of what it was at: the next one tries that in a process of its own, and all of it goes.
+#[test]
+fn run_that_is_killed_while_it_examines_costs_no_envelope_and_no_order() {
     let world = World::new();
     let names = ["a.json", "b.json", "c.json"];
     names.iter().for_each(|name| drop(world.made(name)));
