@@ -4,6 +4,8 @@
 //! anywhere repeats that group at most, with the same message ids. Works are opened only now: a message that waits in
 //! a spool must not rest on one that may be cleared meanwhile.
 
+mod gone;
+
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::error::{Error, Result};
@@ -18,23 +20,34 @@ use crate::sink::spooled::{Listing, Memory, Spooled};
 use crate::sink::{Destination, Reach, Unfit};
 use crate::text::{count, harmless};
 
+/// How to drain.
+pub struct DrainOptions {
+    /// Where to send.
+    pub to: Destination,
+    /// How that is reached.
+    pub reach: Reach,
+    /// Whether what went with works that earlier drains found to be gone was delivered again, or may stay lost.
+    pub accept_gone: bool,
+}
+
 /// Moves a spool on. The report holds what was done, also if the run stops.
 ///
 /// # Errors
 /// The spool or the destination is not there; the system refused.
 pub fn drain(
     path: &std::path::Path,
-    to: &Destination,
-    reach: &Reach,
+    options: &DrainOptions,
     observer: &dyn Observer,
     report: &mut DrainReport,
 ) -> Result<()> {
+    let DrainOptions { to, reach, accept_gone } = options;
     if to.path().is_some() {
         return Err(Error::usage(format!("a spool is not drained to {to}"))
             .advise("name a broker or a platform: --to amqps://HOST or opencti+https://HOST"));
     }
     let spool = Spooled::open(path)?;
-    let memory = memory_of(&spool, to, report)?;
+    let mut memory = memory_of(&spool, to, report)?;
+    gone::begin(&spool, &mut memory, *accept_gone, report)?;
     let mut listing = spool.list()?;
     for (id, error) in std::mem::take(&mut listing.passed_over) {
         let finding = Finding::new(Weight::Incomplete, "spool-directory", error.what).at(error.place.unwrap_or(id));
@@ -103,7 +116,7 @@ fn memory_of(spool: &Spooled, to: &Destination, report: &mut DrainReport) -> Res
         let finding = Finding::new(Weight::Warning, "works-left", harmless(&what));
         report.findings.push(finding.advise("clear them there by hand, if nothing waits in their queues any more"));
     }
-    Ok(Memory { destination, ..Memory::default() })
+    Ok(Memory { destination, gone: memory.gone, ..Memory::default() })
 }
 
 struct Draining<'a> {
@@ -220,12 +233,12 @@ impl Draining<'_> {
         let (Unfit::Hold { code, what, .. } | Unfit::Quarantine { code, what, .. }) = unfit else { return };
         let advice = match code {
             "connector-exists" => {
-                "if it is the same feed, run this drain once with --take-over; else give it another id ([connectors] in airpouch.toml), then `airpouch import --redeliver`"
+                "if it is the same feed: `airpouch drain --take-over`, once; else give it another id ([connectors] in airpouch.toml), then `airpouch import --redeliver`"
             }
             "connector-unknown" => {
-                "give airpouch's user the right to look (MODULES), then run this drain again; or, if nobody there has that id, run it once with --take-over"
+                "give airpouch's user the right to look (MODULES), then `airpouch drain`; or, if nobody there has that id: `airpouch drain --take-over`, once"
             }
-            _ => "fix what the platform complains about, then run this drain again; the messages stay in the spool",
+            _ => "fix what the platform complains about, then `airpouch drain`; the messages stay in the spool",
         };
         let finding = Finding::new(Weight::Incomplete, code, what).at(harmless(id)).advise(advice);
         self.report.findings.push(finding);
@@ -386,7 +399,7 @@ impl Draining<'_> {
                     self.doubtful.insert(connector.to_owned());
                     return Ok(());
                 }
-                Some(Told::Gone) => self.drop_gone(connector),
+                Some(Told::Gone) => self.drop_gone(connector)?,
             }
         }
         Err(cleared())
@@ -408,7 +421,7 @@ impl Draining<'_> {
                     self.doubtful.insert(connector.to_owned());
                     return Ok(Some(work));
                 }
-                Some(false) => self.drop_gone(connector),
+                Some(false) => self.drop_gone(connector)?,
             }
         }
         let Some(platform) = self.gate.platform() else { return Ok(None) };
@@ -419,20 +432,19 @@ impl Draining<'_> {
         Ok(Some(work))
     }
 
-    /// A work was found to be gone: it is not ours any more, and what rests on it is said.
-    fn drop_gone(&mut self, connector: &str) {
-        self.report_gone(connector);
-        self.resting.remove(connector);
+    /// A work was found to be gone: it is not ours any more, and what rests on it is reported.
+    fn drop_gone(&mut self, connector: &str) -> Result<()> {
         self.memory.works.remove(connector);
+        let noted = self.note_gone(connector);
+        self.resting.remove(connector);
+        noted
     }
 
     /// Messages that left the spool and rest on a work that is gone: workers pass over them.
-    fn report_gone(&mut self, connector: &str) {
-        if self.resting.get(connector).is_some_and(|messages| *messages > 0) {
-            let what = "a work was cleared on the platform after its messages were sent; workers pass over those that still wait";
-            let advice = "their batches bring them again: airpouch import --redeliver to the spool, then drain";
-            let finding = Finding::new(Weight::Incomplete, "work-gone", what).at(harmless(connector));
-            self.report.findings.push(finding.advise(advice));
+    fn note_gone(&mut self, connector: &str) -> Result<()> {
+        match self.resting.get(connector).is_some_and(|messages| *messages > 0) {
+            true => gone::note(&self.spool, &mut self.memory, connector, self.report),
+            false => Ok(()),
         }
     }
 
@@ -453,7 +465,7 @@ impl Draining<'_> {
                 None => drop(unknown.insert(connector.clone())),
             }
         }
-        gone.iter().for_each(|connector| self.drop_gone(connector));
+        gone.iter().try_for_each(|connector| self.drop_gone(connector))?;
         Ok((gone, unknown))
     }
 
@@ -557,7 +569,7 @@ impl Draining<'_> {
         for (connector, work) in closed {
             let Some(platform) = self.gate.platform() else { break };
             if platform.is_alive(&work)? == Ok(false) {
-                self.report_gone(&connector);
+                self.note_gone(&connector)?;
             }
         }
         Ok(())

@@ -145,6 +145,10 @@ pub const SHOWN_MAX: usize = 10_000;
 /// Works of a destination that are gone and not settled: whoever clears more of them settles them by batch all the same.
 pub const GONE_WORKS_MAX: usize = 10_000;
 
+/// Connectors of which a drain remembers that a work was cleared. What it remembers is one file of [`SETTINGS_FILE_MAX`],
+/// in which each takes some 300 bytes; a spool has some hundreds of connectors.
+pub const DRAIN_GONE_MAX: usize = 1_000;
+
 /// An envelope that is taken apart before its turn, beside others. Taken apart, one takes up to five times its size; of
 /// larger ones only the one whose turn it is may.
 pub const EXAMINED_AHEAD_MAX: usize = 8 << 20;

@@ -10,7 +10,8 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
 /// What was asked of one run, and is not to be asked of the next one.
-const ORDERS: [&str; 17] = [
+const ORDERS: [&str; 18] = [
+    "accept_gone",
     "accept_ledger",
     "again",
     "bundles",
@@ -72,11 +73,30 @@ pub fn call(command: &Command, matches: &ArgMatches) -> Call {
             && (here.is_none() || side.is_none() || here == side)
         {
             let given = other_command.get_arguments().filter(|arg| own.get_arguments().any(|o| is_same(o, arg)));
-            let words: Vec<String> = given.flat_map(|arg| words(&name, arg, typed)).collect();
+            let words: Vec<String> = match (name.as_str(), other) {
+                ("drain", "import") => into_spool(given, typed),
+                ("drain", "drain") => {
+                    let words = given.flat_map(|arg| words(&name, arg, typed));
+                    words.chain(spool_of(typed).map(|spool| shell_word(&spool))).collect()
+                }
+                _ => given.flat_map(|arg| words(&name, arg, typed)).collect(),
+            };
             options.insert(other.to_owned(), words.join(" "));
         }
     }
     Call::new(options)
+}
+
+/// The import that fills the spool of a drain: where the drain sends is not where that delivers.
+fn into_spool<'a>(given: impl Iterator<Item = &'a Arg>, typed: &ArgMatches) -> Vec<String> {
+    let of_site = given.filter(|arg| arg.get_id() == "site").flat_map(|arg| words("drain", arg, typed));
+    let to = spool_of(typed).into_iter().flat_map(|spool| ["--to".to_owned(), shell_word(&format!("spool:{spool}"))]);
+    of_site.chain(to).collect()
+}
+
+/// The spool of a drain, as it was typed.
+fn spool_of(typed: &ArgMatches) -> Option<String> {
+    typed.get_raw("spool")?.next().map(|spool| spool.to_string_lossy().into_owned())
 }
 
 fn find<'a>(command: &'a Command, path: &str) -> Option<&'a Command> {

@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use airpouch::drain::drain;
+use airpouch::drain::{DrainOptions, drain};
 use airpouch::error::Result;
 use airpouch::report::{DrainReport, ExitStatus, fold, status_of};
 use airpouch::sink::Destination;
@@ -27,6 +27,9 @@ pub struct Args {
     /// The importer's site, for its airpouch.toml
     #[arg(long, value_name = "DIR", env = "AIRPOUCH_SITE")]
     site: Option<PathBuf>,
+    /// Stop reporting works that were cleared on the platform: their envelopes were delivered again, or may stay lost
+    #[arg(long)]
+    accept_gone: bool,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
@@ -37,8 +40,10 @@ pub struct Args {
 pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let set = settings::load(&settings::site(args.site.as_deref())?)?;
     let (to, reach) = (Destination::parse(&args.to)?, args.reach.reach(&set, talk)?);
+    let options = DrainOptions { to, reach, accept_gone: args.accept_gone };
     let mut report = DrainReport::default();
-    let ended = drain(&args.spool, &to, &reach, talk, &mut report);
+    let ended = drain(&args.spool, &options, talk, &mut report);
+    let to = &options.to;
     fold(&mut report.findings);
     for drained in &report.drained {
         let messages = count(drained.messages, "message");

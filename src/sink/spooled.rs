@@ -41,6 +41,18 @@ pub struct Memory {
     /// of them arrived.
     #[serde(default)]
     pub sending: usize,
+    /// Works that were cleared after their messages had left the spool, until a person says that this is settled.
+    #[serde(default)]
+    pub gone: Vec<Gone>,
+}
+
+/// A work that was cleared after messages were sent under it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Gone {
+    /// Where it was.
+    pub destination: String,
+    /// Whose messages they were.
+    pub connector: String,
 }
 
 /// The connectors that have messages waiting, and the messages' numbers in the order of delivery over all connectors.

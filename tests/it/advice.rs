@@ -1,6 +1,7 @@
 //! What a run says while it works and what it advises: at once, true, and fit to be pasted.
 
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -55,6 +56,43 @@ fn command_in_advice_works_as_it_is_pasted() {
         "{advice}"
     );
     assert!(!advice.contains("--redeliver") && !advice.contains("--json"), "{advice}");
+}
+
+/// A work that was cleared after its messages had left the spool: as the drain leaves it that found it.
+#[test]
+fn cleared_work_of_a_drain_is_reported_with_commands_that_work_until_it_is_accepted() {
+    let world = sent(&["a.json"]);
+    fs::create_dir(world.path("my importer")).unwrap();
+    let settings =
+        format!("trust = \"../trust\"\nto = \"dir:elsewhere\"\n[applicants]\n\"{APPLICANT}\" = \"{HERE}\"\n");
+    fs::write(world.path("my importer/airpouch.toml"), settings).unwrap();
+    world.run(["import", "medium", "--to", "spool:my spool", "--site", "my importer"]).exits(0);
+    let queue = world.path("my spool/43509aab-0310-5f8d-9395-81f36f6d064a");
+    let drained = || {
+        let messages = files(&queue).into_iter().filter(|(name, _)| name != "connector.json");
+        let paths: Vec<_> = messages.map(|(name, _)| queue.join(name)).collect();
+        paths.iter().for_each(|path| fs::remove_file(path).unwrap());
+        paths.len()
+    };
+    assert_eq!(drained(), 1);
+    let to = "amqp://127.0.0.1:1";
+    let gone = json!([{"destination": to, "connector": "43509aab-0310-5f8d-9395-81f36f6d064a"}]);
+    let memory = json!({"destination": to, "works": {}, "registered": [], "gone": gone});
+    fs::write(world.path("my spool/.drain.json"), memory.to_string()).unwrap();
+    fs::set_permissions(world.path("my spool/.drain.json"), fs::Permissions::from_mode(0o600)).unwrap();
+    let drain = ["drain", "my spool", "--to", to, "--site", "my importer"];
+    let run = world.run(drain).exits(3).says("a work was cleared").says("connector 43509aab");
+    assert_eq!(world.run(drain).exits(3), run, "the next one says the same");
+    // Of another destination it is no less true.
+    world.run(["drain", "my spool", "--to", "amqp://127.0.0.1:2"]).exits(3).says(&format!("at {to}"));
+    let import = command_in(&run.said(), "airpouch import");
+    assert_eq!(import, "$A import --site 'my importer' --to 'spool:my spool' --redeliver");
+    sh(&world, &import).exits(0);
+    assert_eq!(drained(), 1, "the spool is filled again");
+    let accept = command_in(&run.said(), "airpouch drain");
+    assert_eq!(accept, format!("$A drain --to {to} --site 'my importer' 'my spool' --accept-gone"));
+    assert_eq!(sh(&world, &accept).exits(0).said(), "");
+    assert_eq!(world.run(drain).exits(0).said(), "");
 }
 
 #[test]
