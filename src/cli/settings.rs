@@ -436,3 +436,6 @@ fn rfc3339(seconds: i64) -> Option<String> {
     let (month, day) = (u8::from(at.month()), at.day());
     Some(format!("{:04}-{month:02}-{day:02}T{:02}:{:02}:{:02}Z", at.year(), at.hour(), at.minute(), at.second()))
 }
+
+#[cfg(test)]
+mod documented;
