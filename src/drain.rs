@@ -54,6 +54,7 @@ pub fn drain(
         report.findings.push(finding.advise(error.advice.unwrap_or_default()));
     }
     if memory.sending > 0 {
+        spool.make_durable()?;
         let messages = count(memory.sending as u64, "message");
         let what = format!("the last drain was cut off; {messages} may come a second time");
         report.findings.push(Finding::new(Weight::Warning, "delivered-again", what));

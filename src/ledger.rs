@@ -13,6 +13,7 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, OptionalExtension};
 
 use crate::digest::Digest;
+use crate::disk;
 use crate::error::{Error, Result};
 use crate::lack::Lack;
 use crate::limits::STATEMENTS_KEPT;
@@ -40,6 +41,15 @@ pub struct Ledger {
     _lock: Option<Lock>,
 }
 
+/// Makes durable what a run that died has left in the site: its commits, which SQLite takes for committed as soon as it
+/// reads them, and the names of files. What this run does next rests on them. A run that ended well leaves no log.
+fn make_durable(site: &Site) -> Result<()> {
+    match site.ledger_log().exists() {
+        true => disk::sync_file_system(site.root()),
+        false => Ok(()),
+    }
+}
+
 impl Ledger {
     /// Opens the ledger of a site to work with it, makes it if it is new, and holds the site's lock.
     /// The second value is whether the site was made.
@@ -51,6 +61,7 @@ impl Ledger {
         check_is_ours(&path)?;
         let made = site.prepare(role)?;
         let lock = site.lock()?;
+        make_durable(site)?;
         let connection = connect(&path, OpenFlags::default())?;
         let mut ledger = Self { connection, _lock: Some(lock) };
         ledger.set_up(&path, role)?;

@@ -118,6 +118,11 @@ impl Site {
         self.root.join("ledger.db")
     }
 
+    /// SQLite's log beside it: it is there while a run is at work, and after one that died.
+    pub fn ledger_log(&self) -> PathBuf {
+        self.root.join("ledger.db-wal")
+    }
+
     /// Whether a run of airpouch has made it.
     pub fn exists(&self) -> bool {
         self.ledger().exists()
@@ -150,7 +155,13 @@ impl Site {
         for dir in dirs {
             disk::make_private_dir(&dir)?;
         }
-        Ok(made || !self.exists())
+        let is_new = made || !self.exists();
+        if is_new && let Some(above) = self.root.canonicalize().ok().as_deref().and_then(Path::parent) {
+            // A run that died may have made the directories, and not have made them durable.
+            disk::sync_dir(above)?;
+            disk::sync_dir(&self.root)?;
+        }
+        Ok(is_new)
     }
 
     /// Says beforehand whose a file is that this run may not write; a run of somebody else has left it, mostly of root.

@@ -148,11 +148,18 @@ impl Run<'_> {
     fn place(&mut self, load: &Load) -> std::result::Result<u64, NotPlaced> {
         self.observer.begin("writing", load.files.iter().map(|f| f.1).sum());
         let mut written: Vec<&(String, u64)> = Vec::new();
+        let mut is_in_doubt = false;
         let mut all = || -> std::result::Result<(), NotPlaced> {
             for file in &load.files {
                 if self.is_there(load, &file.0)? {
                     self.observer.advance(file.1);
+                    is_in_doubt = true;
                 } else {
+                    // A run that died may have left names that a power cut would take away, and whoever finds the
+                    // manifest, the last of the files, relies on all of them.
+                    if std::mem::take(&mut is_in_doubt) {
+                        disk::sync_dir(self.medium)?;
+                    }
                     self.copy(load, &file.0)?;
                     written.push(file);
                 }

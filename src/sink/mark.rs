@@ -40,6 +40,9 @@ pub fn open(path: &Path, known: Option<&str>, access: Access) -> Result<(OpenDir
     if access == Access::Private {
         keep_private(&dir, is_new || found.is_some())?;
     }
+    if known.is_none() {
+        make_durable(&dir, is_new, found.is_some())?;
+    }
     let mark = match found {
         Some(mark) => mark,
         None => give(&dir, access)?,
@@ -128,10 +131,17 @@ fn make(path: &Path, access: Access) -> Result<bool> {
             return Err(Error::io("make the destination", path, &e).advise(advice));
         }
     }
-    if let Some(parent) = path.parent() {
-        disk::sync_dir(parent)?;
-    }
     Ok(true)
+}
+
+/// Makes the directory's own name durable, and that of its mark: a run that died may have made either.
+fn make_durable(dir: &OpenDir, is_new: bool, is_marked: bool) -> Result<()> {
+    if let Some(parent) = dir.path().parent().filter(|_| !is_marked) {
+        let synced = disk::sync_dir(parent);
+        // Whoever may not look into the parent has not made it there.
+        synced.map(drop).or_else(|error| if is_new { Err(error) } else { Ok(()) })?;
+    }
+    dir.sync().map(drop).map_err(|e| Error::io("sync the destination", dir.path(), &e))
 }
 
 fn give(dir: &OpenDir, access: Access) -> Result<String> {

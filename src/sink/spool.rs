@@ -113,8 +113,12 @@ impl Spool {
         let text =
             visible_json(&serde_json::to_string(&registration(connector)).map_err(io::Error::other)?).into_bytes();
         if self.registered.get(&connector.id) != Some(&text) {
-            if dir.read(REGISTRATION, SETTINGS_FILE_MAX).ok().as_ref() != Some(&text) {
-                dir.write_over_unsynced(REGISTRATION, &text, MODE)?;
+            match dir.read(REGISTRATION, SETTINGS_FILE_MAX) {
+                Ok(there) if there == text => {}
+                // It is synced with the messages, and written again unless the ledger knows of these.
+                Err(e) if e.kind() == io::ErrorKind::NotFound => dir.write_over_unsynced(REGISTRATION, &text, MODE)?,
+                // Messages that were delivered before rest on the one that is there.
+                _ => dir.write_over(REGISTRATION, &text, MODE).and_then(|()| dir.sync().map(drop))?,
             }
             self.registered.insert(connector.id.clone(), text);
         }

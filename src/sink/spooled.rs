@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use super::connectors::{Connectors, is_id, is_of_one};
 use super::mark;
 use super::spool::{REGISTRATION, name, number_of};
-use crate::disk::OpenDir;
+use crate::disk::{self, OpenDir};
 use crate::error::{Error, Result};
 use crate::limits::{ENVELOPE_MAX, SETTINGS_FILE_MAX};
 use crate::opencti::registration::Registration;
@@ -235,6 +235,14 @@ impl Spooled {
         })
     }
 
+    /// Makes durable what a drain that was cut off has taken out: it is not to come back once that is forgotten.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn make_durable(&self) -> Result<()> {
+        disk::sync_all_of(self.root.file()).map_err(|e| Error::io("sync the spool", self.root.path(), &e))
+    }
+
     /// Puts a message aside that the broker does not take, with the reason beside it, and says where.
     ///
     /// # Errors
@@ -266,9 +274,13 @@ impl Spooled {
         match self.root.read_of(self.owner, MEMORY, SETTINGS_FILE_MAX) {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Memory::default()),
             Err(e) => Err(Error::io("read what the last drain left", &path, &e).advise("take that file away")),
-            Ok(bytes) => serde_json::from_slice(&bytes).map_err(|_| {
-                Error::failed("what the last drain left cannot be read").at(&path).advise("take that file away")
-            }),
+            Ok(bytes) => {
+                // A drain that was cut off may have given it its name, and not have made that durable.
+                self.root.sync().map_err(|e| Error::io("sync the spool", self.root.path(), &e))?;
+                serde_json::from_slice(&bytes).map_err(|_| {
+                    Error::failed("what the last drain left cannot be read").at(&path).advise("take that file away")
+                })
+            }
         }
     }
 

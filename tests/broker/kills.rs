@@ -5,7 +5,7 @@
 mod scene;
 #[allow(dead_code, reason = "other tests use the rest of it")]
 #[path = "../it/crash/strace.rs"]
-mod strace;
+pub mod strace;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::Instant;

@@ -11,6 +11,7 @@ mod faults;
 mod feeds;
 mod kills;
 mod liars;
+mod order;
 mod platform;
 mod poison;
 mod rig;

@@ -5,6 +5,7 @@ mod disks;
 mod errors;
 mod journeys;
 mod kills;
+mod laws;
 mod order;
 mod recorded;
 mod scene;

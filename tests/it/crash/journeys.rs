@@ -451,7 +451,7 @@ impl Journey for Import {
 
 /// import, from a medium to a spool from which a broker's side takes all that has its name.
 pub struct Spool {
-    import: Import,
+    pub import: Import,
     /// What every message says, in the order of a run that nothing disturbs.
     expected: Vec<String>,
 }

@@ -31,6 +31,8 @@ pub enum Deed {
     /// All of the file system that this lies on.
     SyncsAll(PathBuf),
     Says(String),
+    /// Something goes over the network.
+    Sends,
 }
 
 /// The beginning of a call, or the end of one that succeeded.
@@ -43,13 +45,13 @@ pub enum Moment {
 /// The calls that are written down. `strace::points_of` holds that no other one changes anything.
 const CALLS: &str = "trace=open,openat,creat,write,writev,pwrite64,pwritev,pwritev2,ftruncate,truncate,fallocate,\
     copy_file_range,sendfile,splice,sync_file_range,utimensat,utime,utimes,futimesat,mkdir,mkdirat,rename,renameat,renameat2,\
-    link,linkat,symlink,symlinkat,unlink,unlinkat,rmdir,fsync,fdatasync,sync,syncfs,msync,mknod,mknodat";
+    link,linkat,symlink,symlinkat,unlink,unlinkat,rmdir,fsync,fdatasync,sync,syncfs,msync,mknod,mknodat,sendto,sendmsg";
 
-/// Runs a command to its end and gives its moments, in their order.
-pub fn moments_of(command: &Command) -> (Run, Vec<Moment>) {
+/// Runs a command to its end and gives its moments, in their order; with more options for strace.
+pub fn moments_of(command: &Command, more: &[&str]) -> (Run, Vec<Moment>) {
     let log = tempfile::NamedTempFile::new().unwrap();
     let options = ["-o", log.path().to_str().unwrap(), "-e", "signal=none", "-s", "4000", "-y", "-e", CALLS];
-    let run = Run::of(&under(command, &options).output().expect("strace is there"));
+    let run = Run::of(&under(command, &[&options, more].concat()).output().expect("strace is there"));
     let at = command.get_current_dir().expect("a command of a world runs in it").canonicalize().unwrap();
     let text = String::from_utf8_lossy(&fs::read(log.path()).unwrap()).into_owned();
     (run, read(&text, &at))
@@ -155,6 +157,8 @@ fn deed(name: &str, words: &[Word], at: &Path) -> Option<Deed> {
             assert!(!flags("O_TMPFILE"), "a file without a name: {words:?}");
             (flags("O_WRONLY") || flags("O_RDWR") || flags("O_CREAT")).then(|| Deed::Opens(path(0)))
         }
+        "sendto" | "sendmsg" => Some(Deed::Sends),
+        "write" | "writev" if matches!(words.first(), Some(Word::Open(to)) if is_socket(to)) => Some(Deed::Sends),
         "write" if matches!(words.first(), Some(Word::Open(to)) if is_talk(to)) => match &words[1] {
             Word::Text(text) => Some(Deed::Says(text.clone())),
             other => panic!("{other:?} was said"),
@@ -172,6 +176,10 @@ fn deed(name: &str, words: &[Word], at: &Path) -> Option<Deed> {
         "syncfs" => Some(Deed::SyncsAll(descriptor(0))),
         other => panic!("{other} is not one of the calls that are judged: {words:?}"),
     }
+}
+
+fn is_socket(to: &Path) -> bool {
+    to.to_string_lossy().starts_with("socket:")
 }
 
 /// Whether it is a pipe or a terminal: somebody reads what is written there.
