@@ -226,7 +226,7 @@ fn threads_are_started_only_where_a_lack_of_them_is_an_error() {
 }
 
 /// Words of the tests that run the program.
-const RUNS: [&str; 12] = [
+const RUNS: [&str; 18] = [
     ".run(",
     ".import(",
     ".import_inbox(",
@@ -239,11 +239,19 @@ const RUNS: [&str; 12] = [
     "go_on(",
     "import_as(",
     "finish(",
+    "sh(&world",
+    "sh(world",
+    "through(",
+    "failing(",
+    "limited(",
+    "alone(",
 ];
 
 /// Statements that judge what a run says and not how it ended.
 fn unjudged(code: &str) -> Vec<&str> {
-    let says = |s: &&str| [".says(", ".says_nothing_of(", ".said()", ".json()"].iter().any(|word| s.contains(word));
+    let says = |s: &&str| {
+        [".says(", ".says_nothing_of(", ".said()", ".json()", ".stdout", ".stderr"].iter().any(|word| s.contains(word))
+    };
     let runs = |s: &&str| RUNS.iter().any(|word| s.contains(word));
     code.split([';', '{', '}']).filter(says).filter(runs).filter(|s| !s.contains("exits")).collect()
 }
@@ -261,4 +269,28 @@ fn a_test_that_reads_what_a_run_says_looks_at_how_it_ended() {
         }
     }
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The only two that wait for a time: `eventually`, which asks again and again until something is so, and the proxy whose
+/// fault it is to be slow.
+const WAITS: [&str; 2] = ["tests/broker/support.rs", "tests/broker/support/proxy.rs"];
+
+/// A statement that judges how long something took.
+fn timed(code: &str) -> Vec<&str> {
+    code.split([';', '{', '}']).filter(|s| s.contains("assert") && s.contains("elapsed()")).collect()
+}
+
+#[test]
+fn no_test_rests_on_time() {
+    assert_eq!(timed("let x = y.elapsed(); assert!(x.elapsed() < z); assert!(true);").len(), 1);
+    for dir in ["tests/it", "tests/broker", "tests/pycti"] {
+        for file in walkdir::WalkDir::new(dir).into_iter().map(|e| e.unwrap().into_path()) {
+            if file.extension().is_none_or(|e| e != "rs") || WAITS.iter().any(|name| file.ends_with(name)) {
+                continue;
+            }
+            let code = only_code(&fs::read_to_string(&file).unwrap());
+            assert!(!code.contains("sleep("), "{} sleeps: wait for an event", file.display());
+            assert_eq!(timed(&code), Vec::<&str>::new(), "{}: say what happens, not how long it takes", file.display());
+        }
+    }
 }

@@ -4,16 +4,14 @@ use std::io::{BufRead, BufReader};
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
-use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::feeds::{Feeds, REPEATS_MAX, Tap, repeats};
 use crate::support::{Broker, Fault, Proxy, Run, eventually, fresh_id};
 
-/// With three seconds of patience, and what a slow machine takes beside.
+/// A run that waits longer than this ends by itself, and says so.
 const PATIENT: [&str; 2] = ["--patience", "3s"];
-const SOON: Duration = Duration::from_secs(10);
 
 /// An import in the background.
 struct Running {
@@ -210,9 +208,7 @@ fn a_broker_that_stays_away_ends_the_run_and_the_next_one_delivers_the_rest() {
     let (running, proxy) = Running::slow(&feeds, &broker, &PATIENT);
     alone.stop();
     proxy.arm(Fault::Nothing);
-    let stopped = Instant::now();
-    let run = running.end().exits(1).says("gave up after 3 s");
-    assert!(stopped.elapsed() < SOON, "{run:#?}");
+    running.end().exits(1).says("gave up after 3 s");
     feeds.import(&broker, &PATIENT).exits(1).says("cannot reach the broker");
     alone.start();
     // Nor is that forgotten by one that is killed before it could say so.
@@ -278,10 +274,7 @@ fn a_wire_that_stalls_ends_the_run_after_its_patience() {
         let feeds = sent(1, 20, 500);
         let (running, proxy) = Running::slow(&feeds, &broker, &PATIENT);
         proxy.arm(fault);
-        let began = Instant::now();
-        let run = running.end().exits(1).says("nothing for 3 s");
-        let took = began.elapsed();
-        assert!(took > Duration::from_secs(2) && took < SOON, "{took:?} {run:#?}");
+        running.end().exits(1).says("nothing for 3 s");
         feeds.import(&broker, &[]).exits(0);
         assert!(all_there(&Tap::open(&broker), &feeds) <= REPEATS_MAX);
     }
@@ -294,10 +287,9 @@ fn an_alarm_is_said_once_and_waited_for_and_ends_the_run_if_it_lasts() {
     let feeds = sent(2, 8, 400);
     let mut alone = broker.alone();
     alone.block();
-    let (run, took) = feeds.timed(&broker, &PATIENT);
+    let run = feeds.import(&broker, &PATIENT);
     let run = run.exits(1).says("it has raised an alarm: low on memory").says("gave up after 3 s");
     assert_eq!(run.said().matches("; waiting, for 3 s at most").count(), 1, "{run:#?}");
-    assert!(took < SOON, "{took:?}");
     let running = Running::start(&feeds, &broker, &["--patience", "30s"]);
     running.hears("it has raised an alarm");
     alone.unblock();
@@ -336,9 +328,8 @@ fn a_queue_that_is_too_long_is_waited_for_until_workers_come() {
     let _shared = broker.shared();
     let feeds = sent(1, 6, 500);
     let limited = ["--queue-limit", "100", "--patience", "3s"];
-    let (run, took) = feeds.timed(&broker, &limited);
+    let run = feeds.import(&broker, &limited);
     run.exits(1).says("2,000 messages wait in push_").says("more than 100").says("gave up after 3 s");
-    assert!(took < SOON, "{took:?}");
     let tap = Tap::open(&broker);
     let running = Running::start(&feeds, &broker, &["--queue-limit", "100", "--patience", "20s"]);
     running.hears("more than 100");
@@ -380,13 +371,13 @@ impl Drop for User {
     }
 }
 
-/// It ends at once, with what, where and what to do, and without a secret.
+/// It ends without waiting, with what, where and what to do, and without a secret.
 #[track_caller]
 fn is_refused(feeds: &Feeds, broker: &Broker, more: &[&str], words: &[&str]) {
-    let (run, took) = feeds.timed(broker, &[more, &PATIENT].concat());
+    let run = feeds.import(broker, &[more, &PATIENT].concat());
     let run = run.exits(1).says_nothing_of(User::PASSWORD).says_nothing_of("wrong-password");
     let run = words.iter().fold(run, |run, word| run.says(word));
-    assert!(took < SOON, "{took:?}");
+    let run = run.says_nothing_of("waiting, for").says_nothing_of("gave up after");
     let about = run.stderr.lines().skip_while(|line| !line.starts_with("error: ")).count();
     assert!((2..=3).contains(&about), "{run:#?}");
 }
@@ -470,9 +461,8 @@ fn a_full_queue_is_trouble_and_not_the_messages_fault() {
     for room in [0, 1] {
         let feeds = sent(1, 3, 1);
         full_queue(&broker, &feeds, room);
-        let (run, took) = feeds.timed(&broker, &PATIENT);
+        let run = feeds.import(&broker, &PATIENT);
         run.exits(1).says("nack").says("may be full").says("gave up after 3 s").says_nothing_of("quarantine");
-        assert!(took < SOON, "{took:?}");
         let tap = Tap::open(&broker);
         let mut got = tap.take(&feeds.queue(0));
         tap.delete(&feeds.queue(0));

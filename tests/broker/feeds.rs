@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 use airpouch::digest::Digest;
 use lapin::options::{BasicGetOptions, QueueDeleteOptions};
@@ -80,12 +79,6 @@ impl Feeds {
 
     pub fn import(&self, broker: &Broker, more: &[&str]) -> Run {
         finish(&mut self.command(broker, more))
-    }
-
-    /// The same, and how long it took.
-    pub fn timed(&self, broker: &Broker, more: &[&str]) -> (Run, Duration) {
-        let began = Instant::now();
-        (self.import(broker, more), began.elapsed())
     }
 
     /// What is to lie in the queues of each connector, in order: the ids by our own count, the bodies by what `spool:`

@@ -523,6 +523,9 @@ class Handler(BaseHTTPRequestHandler):
     def do_POST(self):
         platform = self.server.platform
         if time.monotonic() < platform.faults.down_until:
+            with platform.lock:
+                platform.done = []
+                platform.record(["down"], {}, None, [])
             return self.reset()
         if self.path != platform.args.base_path + "/graphql":
             return self.page(404, "Not found")

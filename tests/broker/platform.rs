@@ -4,7 +4,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
 use std::process::{Child, Command, Stdio};
-use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -377,9 +376,10 @@ fn a_platform_that_goes_away_does_not_hold_a_run_for_each_work_that_is_open() {
     let _shared = broker.shared();
     let scene = Scene::new(1, 40, 1);
     let platform = Platform::start(&["--version", NEWEST, "--fault", "down=600:workEdit.toProcessed:2"]);
-    let began = std::time::Instant::now();
     scene.import(&platform, &["--works", "envelope", "--patience", "2s"]).exits(1).says("nothing is lost");
-    assert!(began.elapsed() < Duration::from_secs(30), "{:?}", began.elapsed());
+    // 40 works are open: it does not ask about each of them, let alone several times.
+    let asked = platform.operations().iter().filter(|o| o.operation == "down").count();
+    assert!((1..40).contains(&asked), "asked {asked} times");
 }
 
 #[test]
@@ -392,12 +392,9 @@ fn a_platform_that_does_not_answer_is_told_of_while_it_is_waited_for() {
         scene.import(&platform, &[]).exits(0).says("the platform has not answered yet; waiting, for 45 s at most");
     assert_eq!(run.said().matches("not answered yet").count(), 1, "{run:#?}");
     let platform = Platform::start(&["--version", NEWEST, "--fault", "slow=30:about:1"]);
-    let began = std::time::Instant::now();
-    scene
-        .again(&platform, &["--redeliver", "--same-destination", "--patience", "1s"])
-        .exits(1)
-        .says("not answered yet");
-    assert!(began.elapsed() < Duration::from_secs(20), "{:?}", began.elapsed());
+    // Had it waited for the answer, it would have gone on.
+    let hasty = ["--redeliver", "--same-destination", "--patience", "1s"];
+    scene.again(&platform, &hasty).exits(1).says("not answered yet");
 }
 
 #[test]
@@ -470,7 +467,7 @@ fn works_that_are_cleared_after_a_run_was_cut_off_are_said() {
 }
 
 #[test]
-fn what_is_no_platform_at_that_address_is_said_soon() {
+fn address_without_a_platform_ends_the_run_without_a_wait() {
     let Some(broker) = Broker::there() else { return };
     let scene = Scene::new(1, 1, 1);
     let token = scene.world.path("token");
@@ -480,10 +477,8 @@ fn what_is_no_platform_at_that_address_is_said_soon() {
         format!("opencti+https://127.0.0.1:{}", platform.port()),
         format!("opencti+http://127.0.0.1:{}", broker.port()),
     ] {
-        let began = std::time::Instant::now();
         let run = scene.world.import(&["--to", &to, "--token-file", token.to_str().unwrap()]);
-        run.exits(1).says("is that its address? opencti+https:// where it speaks TLS");
-        assert!(began.elapsed() < Duration::from_secs(15), "{to}: {:?}", began.elapsed());
+        run.exits(1).says("is that its address? opencti+https:// where it speaks TLS").says_nothing_of("waiting, for");
     }
 }
 

@@ -144,10 +144,9 @@ fn a_poison_alone_before_a_broker_that_takes_nothing_ends_the_run_after_its_pati
     let arguments = ["--argument", "x-max-length=0", "--argument", "x-overflow=\"reject-publish\""];
     broker.declare(&full, &[&["--exchange", &exchange, "--kind", "fanout"][..], &arguments].concat());
     alone.limit(20_000);
-    let (run, took) = feeds.timed(&broker, &["--queue-prefix", &prefix, "--patience", "3s"]);
+    let run = feeds.import(&broker, &["--queue-prefix", &prefix, "--patience", "3s"]);
     let run = run.exits(1).says("takes nothing").says("gave up after 3 s");
     assert_eq!(run.said().matches("; waiting, for 3 s at most").count(), 1, "{run:#?}");
-    assert!(took < std::time::Duration::from_secs(12), "{took:?}");
 }
 
 #[test]

@@ -748,7 +748,7 @@ fn only_what_was_delivered_leaves_the_inbox_and_it_is_still_known() {
     take_away(&world, 2, "second");
     send(&world, &["3.json"]);
     world.import(&["--on-gap", "hold", "--keep", "0s"]).exits(3);
-    let left = sh(&world, "ls importer/inbox").stdout;
+    let left = sh(&world, "ls importer/inbox").exits(0).stdout;
     assert!(left.lines().count() == 1 && left.contains("-00000003."), "what waits stays: {left}");
     bring_back(&world, "second");
     let told = report(&world, &["--on-gap", "hold", "--keep", "30d"], 0);

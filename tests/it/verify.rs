@@ -48,7 +48,7 @@ fn a_whole_batch_is_named_with_what_is_in_it_and_who_signed() {
 fn it_needs_no_home_no_site_and_writes_nothing() {
     let world = World::new();
     sent(&world, &["a.json"]);
-    let times = |world: &World| sh(world, "find . -printf '%p %T@ %s\\n' | sort").stdout;
+    let times = |world: &World| sh(world, "find . -printf '%p %T@ %s\\n' | sort").exits(0).stdout;
     let before = times(&world);
     let mut command = Command::new(env!("CARGO_BIN_EXE_airpouch"));
     command.args(["verify", "medium", "--trust", "trust"]).env_clear().current_dir(world.dir.path());

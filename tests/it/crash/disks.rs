@@ -43,14 +43,10 @@ impl Mounted {
 
 impl Drop for Mounted {
     fn drop(&mut self) {
-        // A child that another test has just forked may have our descriptors until it is its own program.
-        let gone = (0..100).any(|_| {
-            let done = Command::new("umount").arg(&self.0).output().is_ok_and(|o| o.status.success());
-            if !done {
-                std::thread::sleep(std::time::Duration::from_millis(20));
-            }
-            done
-        });
+        // A child that another test has just forked may have our descriptors until it is its own program: the mount goes
+        // from its place now, and for good once they are closed.
+        let unmounted = Command::new("umount").arg("--lazy").arg(&self.0).output();
+        let gone = unmounted.is_ok_and(|output| output.status.success());
         assert!(gone || std::thread::panicking(), "{} cannot be unmounted", self.0.display());
     }
 }
