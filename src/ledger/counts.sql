@@ -21,3 +21,6 @@ CREATE INDEX carried_batch ON carried (stream, sequence, proof);
 -- Which batches are kept in the inbox is read from this index alone.
 DROP INDEX batch_kept;
 CREATE INDEX batch_kept ON batch (done_at, stream, sequence, sha256) WHERE state = 'delivered' AND pruned = 0;
+-- Whether all that the streams before it packed counts as packed in this one too, so that the one after it need not look
+-- behind it.
+ALTER TABLE stream ADD COLUMN inherits INTEGER NOT NULL DEFAULT 0;

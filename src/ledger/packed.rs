@@ -7,7 +7,7 @@ mod summary;
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
 
-use rusqlite::{Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::{Ledger, digest_of, lost};
 use crate::batch::manifest::{Manifest, Succeeds};
@@ -76,6 +76,11 @@ pub struct Sight<'a> {
 const STREAMS: &str =
     "SELECT id, uuid, zone, active, succeeds_stream, succeeds_sequence, succeeds_sha256 FROM stream WHERE ";
 
+/// What one stream packed, or has from those before it (under the number 0), counts as packed in another one too.
+const INHERIT: &str = "INSERT OR IGNORE INTO packed_envelope SELECT ?2, e.sha256, 0 FROM packed_envelope e
+     LEFT JOIN packed_batch b ON b.stream = e.stream AND b.sequence = e.sequence
+     WHERE e.stream = ?1 AND (e.sequence = 0 OR b.state = 'packed')";
+
 impl Ledger {
     /// All streams, oldest first.
     ///
@@ -123,20 +128,44 @@ impl Ledger {
     pub fn begin_stream(&mut self, stream: StreamId, zone: &str, succeeds: Option<Succeeds>) -> Result<StreamRow> {
         let mut work = || -> rusqlite::Result<()> {
             let change = self.connection.transaction()?;
-            change.execute("UPDATE stream SET active = 0 WHERE zone = ?1", [zone])?;
-            change.execute(
-                "INSERT INTO stream (uuid, zone, active, succeeds_stream, succeeds_sequence, succeeds_sha256) VALUES (?1, ?2, 1, ?3, ?4, ?5)",
-                params![
-                    stream.to_string(),
-                    zone,
-                    succeeds.map(|s| s.stream.to_string()),
-                    succeeds.map(|s| s.sequence.get() as i64),
-                    succeeds.map(|s| s.sha256.as_bytes().to_vec()),
-                ],
-            )?;
+            insert_stream(&change, stream, zone, succeeds)?;
             change.commit()
         };
         work().map_err(|e| lost(&e))?;
+        self.begun(zone)
+    }
+
+    /// Begins the stream that goes on from another one. What that one and those before it packed counts as packed in it.
+    /// Streams are looked at back to the first one in which all that was before it counts already: else each of many
+    /// renewals would read what all of them had.
+    ///
+    /// # Errors
+    /// SQLite refused; then nothing has begun.
+    pub fn begin_successor(
+        &mut self,
+        stream: StreamId,
+        old: &StreamRow,
+        succeeds: Option<Succeeds>,
+    ) -> Result<StreamRow> {
+        let lineage = self.lineage(old)?;
+        let mut work = || -> rusqlite::Result<()> {
+            let change = self.connection.transaction()?;
+            let new = insert_stream(&change, stream, &old.zone, succeeds)?;
+            for before in &lineage {
+                change.prepare_cached(INHERIT)?.execute(params![before.id, new])?;
+                let sql = "SELECT inherits FROM stream WHERE id = ?1";
+                if change.prepare_cached(sql)?.query_row([before.id], |r| r.get(0))? {
+                    break;
+                }
+            }
+            change.execute("UPDATE stream SET inherits = 1 WHERE id = ?1", [new])?;
+            change.commit()
+        };
+        work().map_err(|e| lost(&e))?;
+        self.begun(&old.zone)
+    }
+
+    fn begun(&self, zone: &str) -> Result<StreamRow> {
         self.active_stream(zone)?.ok_or_else(|| Error::failed("the new stream is not in the ledger"))
     }
 
@@ -297,20 +326,12 @@ impl Ledger {
             for key in signers {
                 change.execute("INSERT OR IGNORE INTO signer VALUES (?1)", [key.bytes()])?;
             }
+            // A stream that went on from this one before does not know what has come to it now.
+            let sql = "UPDATE stream SET inherits = 0 WHERE zone = (SELECT zone FROM stream WHERE id = ?1)";
+            change.execute(sql, [stream.id])?;
             change.commit()
         };
         work().map_err(|e| lost(&e))
-    }
-
-    /// What the old stream packed counts as packed in the new one too.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub fn inherit_envelopes(&mut self, from: &StreamRow, to: &StreamRow) -> Result<()> {
-        let sql = "INSERT OR IGNORE INTO packed_envelope SELECT ?2, e.sha256, 0 FROM packed_envelope e
-                   LEFT JOIN packed_batch b ON b.stream = e.stream AND b.sequence = e.sequence
-                   WHERE e.stream = ?1 AND (e.sequence = 0 OR b.state = 'packed')";
-        self.connection.execute(sql, params![from.id, to.id]).map(|_| ()).map_err(|e| lost(&e))
     }
 
     /// Remembers files that were read for nothing new, and forgets those that are gone.
@@ -379,6 +400,27 @@ impl Ledger {
         let rows = query.query_map([], |r| Ok((crate::text::harmless_bytes(&r.get::<_, Vec<u8>>(0)?), r.get(1)?)));
         rows.and_then(Iterator::collect).map_err(|e| lost(&e))
     }
+}
+
+/// Begins a stream for a zone; one that was active is so no longer. Gives the ledger's number for it.
+fn insert_stream(
+    change: &Connection,
+    stream: StreamId,
+    zone: &str,
+    succeeds: Option<Succeeds>,
+) -> rusqlite::Result<i64> {
+    change.execute("UPDATE stream SET active = 0 WHERE zone = ?1", [zone])?;
+    change.execute(
+        "INSERT INTO stream (uuid, zone, active, succeeds_stream, succeeds_sequence, succeeds_sha256) VALUES (?1, ?2, 1, ?3, ?4, ?5)",
+        params![
+            stream.to_string(),
+            zone,
+            succeeds.map(|s| s.stream.to_string()),
+            succeeds.map(|s| s.sequence.get() as i64),
+            succeeds.map(|s| s.sha256.as_bytes().to_vec()),
+        ],
+    )?;
+    Ok(change.last_insert_rowid())
 }
 
 fn stream_row(r: &Row<'_>) -> rusqlite::Result<StreamRow> {

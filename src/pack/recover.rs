@@ -218,11 +218,7 @@ pub fn renew(
     let given_up = give_up_lost(ledger, outbox, old, at)?;
     // What is sealed and was never signed goes nowhere any more; its content is packed again.
     let succeeds = ledger.last_packed(old)?;
-    let new = ledger.begin_stream(StreamId::from_random(disk::random()?), zone, succeeds)?;
-    // An old stream that was only just taken in has inherited nothing itself.
-    for before in ledger.lineage(old)? {
-        ledger.inherit_envelopes(&before, &new)?;
-    }
+    let new = ledger.begin_successor(StreamId::from_random(disk::random()?), old, succeeds)?;
     Ok(Renewal { stream: new.stream, zone: zone.to_owned(), succeeds, taken_in, given_up })
 }
 

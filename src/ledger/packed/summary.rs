@@ -265,4 +265,68 @@ mod tests {
         assert!(few.0 > 0 && few.1 == 1, "{few:?}");
         assert_eq!(few, many);
     }
+
+    /// A stream with one packed batch of the envelopes of these names, and what goes on from it.
+    fn packed(ledger: &mut Ledger, stream: &StreamRow, names: &[&str]) -> Succeeds {
+        let last = ledger.last_sequence(stream).unwrap();
+        let batch = manifest(stream.stream, last.map_or(1, |last| last.get() + 1), &[("a", "A", names.len() as u64)]);
+        let envelopes: Vec<Digest> = names.iter().map(|n| Digest::of(n.as_bytes())).collect();
+        ledger.seal(stream, &batch, &envelopes, "src".as_ref(), &[]).unwrap();
+        ledger.mark_packed(stream, batch.sequence, &[]).unwrap();
+        ledger.last_packed(stream).unwrap().unwrap()
+    }
+
+    fn renewed(ledger: &mut Ledger, number: u8, old: &StreamRow, succeeds: Succeeds) -> StreamRow {
+        ledger.begin_successor(StreamId::from_random([number; 16]), old, Some(succeeds)).unwrap()
+    }
+
+    fn count_as_packed(ledger: &Ledger, stream: &StreamRow, names: &[&str]) -> usize {
+        ledger.packed_of(stream, names.iter().map(|n| Digest::of(n.as_bytes()))).unwrap().len()
+    }
+
+    #[test]
+    fn each_of_many_renewals_inherits_from_the_stream_before_alone() {
+        let (_dir, site) = site();
+        let (mut ledger, _) = Ledger::open(&site, Role::Exporter).unwrap();
+        let mut stream = ledger.begin_stream(StreamId::from_random([1; 16]), "default", None).unwrap();
+        let names = ["one", "two", "three", "four", "five"];
+        for (n, name) in names.iter().enumerate() {
+            let last = packed(&mut ledger, &stream, &[name]);
+            stream = renewed(&mut ledger, n as u8 + 2, &stream, last);
+        }
+        assert_eq!(count_as_packed(&ledger, &stream, &names), 5);
+        // Behind the first stream there is none; each later one reads one.
+        assert_eq!(work(&ledger, super::super::INHERIT).1, 5);
+    }
+
+    #[test]
+    fn batch_taken_into_an_older_stream_counts_as_packed_after_the_next_renewal() {
+        let (_dir, site) = site();
+        let (mut ledger, _) = Ledger::open(&site, Role::Exporter).unwrap();
+        let old = ledger.begin_stream(StreamId::from_random([1; 16]), "default", None).unwrap();
+        let last = packed(&mut ledger, &old, &["one"]);
+        let stream = renewed(&mut ledger, 2, &old, last);
+        let late = manifest(old.stream, 2, &[("a", "A", 1)]);
+        ledger.take_in(&old, &late.encode(), &late, &[Digest::of(b"late")], &[]).unwrap();
+        let last = packed(&mut ledger, &stream, &["two"]);
+        let stream = renewed(&mut ledger, 3, &stream, last);
+        assert_eq!(count_as_packed(&ledger, &stream, &["one", "late", "two"]), 3);
+    }
+
+    #[test]
+    fn batch_given_up_after_renewals_is_not_inherited_again() {
+        let (_dir, site) = site();
+        let (mut ledger, _) = Ledger::open(&site, Role::Exporter).unwrap();
+        let first = ledger.begin_stream(StreamId::from_random([1; 16]), "default", None).unwrap();
+        let last = packed(&mut ledger, &first, &["lost"]);
+        let second = renewed(&mut ledger, 2, &first, last);
+        let last = packed(&mut ledger, &second, &["two"]);
+        let third = renewed(&mut ledger, 3, &second, last);
+        let envelopes = ledger.envelopes_of(&first, Sequence::FIRST).unwrap();
+        ledger.give_up_batch(&first, &third, Sequence::FIRST, &envelopes, "2026-11-28T07:00:00Z").unwrap();
+        let last = packed(&mut ledger, &third, &["three"]);
+        let fourth = renewed(&mut ledger, 4, &third, last);
+        assert_eq!(count_as_packed(&ledger, &fourth, &["two", "three"]), 2);
+        assert_eq!(count_as_packed(&ledger, &fourth, &["lost"]), 0);
+    }
 }
