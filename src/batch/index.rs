@@ -118,6 +118,9 @@ pub struct Mtime {
 const FIRST_SECOND: i64 = -62_135_596_800;
 const LAST_SECOND: i64 = 253_402_300_799;
 
+/// How a time is written; each 0 stands for a digit.
+const TIME_SHAPE: &[u8; 30] = b"0000-00-00T00:00:00.000000000Z";
+
 impl Mtime {
     /// From seconds and nanoseconds since 1970; outside the years 1 to 9999 the nearest.
     pub fn new(seconds: i64, nanos: u32) -> Self {
@@ -136,7 +139,7 @@ impl Mtime {
     /// Reads what [`fmt::Display`] writes, and nothing else.
     pub fn parse(text: &str) -> Option<Self> {
         let bytes = text.as_bytes();
-        let shape = b"0000-00-00T00:00:00.000000000Z";
+        let shape = TIME_SHAPE;
         let fits = bytes.len() == shape.len()
             && bytes.iter().zip(shape).all(|(b, s)| if *s == b'0' { b.is_ascii_digit() } else { b == s });
         if !fits {
@@ -154,17 +157,23 @@ impl Mtime {
 impl fmt::Display for Mtime {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let at = OffsetDateTime::from_unix_timestamp(self.seconds).map_err(|_| fmt::Error)?;
-        write!(
-            f,
-            "{:04}-{:02}-{:02}T{:02}:{:02}:{:02}.{:09}Z",
-            at.year(),
-            u8::from(at.month()),
-            at.day(),
-            at.hour(),
-            at.minute(),
-            at.second(),
-            self.nanos
-        )
+        let mut text = *TIME_SHAPE;
+        put_digits(&mut text[..4], at.year().unsigned_abs());
+        put_digits(&mut text[5..7], u8::from(at.month()).into());
+        put_digits(&mut text[8..10], at.day().into());
+        put_digits(&mut text[11..13], at.hour().into());
+        put_digits(&mut text[14..16], at.minute().into());
+        put_digits(&mut text[17..19], at.second().into());
+        put_digits(&mut text[20..29], self.nanos);
+        f.write_str(std::str::from_utf8(&text).map_err(|_| fmt::Error)?)
+    }
+}
+
+/// Fills the place with the last digits of a number.
+fn put_digits(place: &mut [u8], mut number: u32) {
+    for digit in place.iter_mut().rev() {
+        *digit = b'0' + (number % 10) as u8;
+        number /= 10;
     }
 }
 
