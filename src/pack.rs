@@ -16,6 +16,7 @@ mod recover;
 use std::collections::HashSet;
 use std::path::Path;
 
+use crate::batch::index::Mtime;
 use crate::batch::manifest::Manifest;
 use crate::batch::volume::Compressors;
 use crate::digest::Digest;
@@ -204,10 +205,14 @@ fn sort_out(
             }
         }
     }
-    fresh.sort_by(|a, b| {
-        (a.stamp.mtime(), a.name.as_bytes(), &a.path).cmp(&(b.stamp.mtime(), b.name.as_bytes(), &b.path))
-    });
-    Ok(Sorted { fresh, gone: seen.into_keys().collect(), passed_over })
+    Ok(Sorted { fresh: in_delivery_order(fresh), gone: seen.into_keys().collect(), passed_over })
+}
+
+/// By time and name. The times are taken once a file: to divide 128 bits takes longer than to compare.
+fn in_delivery_order(files: Vec<SourceFile>) -> Vec<SourceFile> {
+    let mut timed: Vec<(Mtime, SourceFile)> = files.into_iter().map(|file| (file.stamp.mtime(), file)).collect();
+    timed.sort_by(|(at, a), (bt, b)| (at, a.name.as_bytes(), &a.path).cmp(&(bt, b.name.as_bytes(), &b.path)));
+    timed.into_iter().map(|(_, file)| file).collect()
 }
 
 struct Run<'a, 'f> {

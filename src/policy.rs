@@ -200,9 +200,9 @@ impl Policy {
 
     fn judge_connector(&self, envelope: &Envelope, objections: &mut Vec<Objection>) {
         let connector = &envelope.connector;
-        let name = text::harmless(&connector.name);
+        let name = || text::harmless(&connector.name);
         if !self.connector_types.contains(&connector.kind) {
-            let what = format!("the connector {name} is of the type {}", text::harmless(&connector.kind));
+            let what = format!("the connector {} is of the type {}", name(), text::harmless(&connector.kind));
             objections.push(objection("connector-type", what, "/connector/type"));
         }
         let Some(listed) = &self.connectors else {
@@ -211,11 +211,11 @@ impl Policy {
         match listed.get(&connector.id) {
             Some(Admission::Pass) => {}
             Some(Admission::Pause) => {
-                let what = format!("the connector {name} ({}) is paused", connector.id);
+                let what = format!("the connector {} ({}) is paused", name(), connector.id);
                 objections.push(objection("connector-paused", what, "/connector/id"));
             }
             None => {
-                let what = format!("the connector {name} ({}) is not listed", connector.id);
+                let what = format!("the connector {} ({}) is not listed", name(), connector.id);
                 objections.push(objection("connector-not-listed", what, "/connector/id"));
             }
         }

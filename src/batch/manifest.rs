@@ -153,7 +153,16 @@ impl ConnectorEntry {
 
     /// Whether this is the entry of that connector.
     pub fn is_of(&self, connector: &Connector) -> bool {
-        Self { envelopes: 0, ..self.clone() } == Self::of(connector)
+        let scope = match (&self.scope, &connector.scope) {
+            (None, Scope::None) => true,
+            (Some(ScopeEntry::Text(here)), Scope::Text(text)) => here == text,
+            (Some(ScopeEntry::List(here)), Scope::List(list)) => here == list,
+            _ => false,
+        };
+        // Asked twice for each envelope: nothing is copied for it.
+        scope
+            && (&self.id, &self.name, &self.kind) == (&connector.id, &connector.name, &connector.kind)
+            && (self.auto, self.validate_before_import) == (connector.auto, connector.validate_before_import)
     }
 }
 

@@ -21,8 +21,11 @@ pub enum Seen {
     TooMany,
 }
 
+/// Keys for which there is room from the start: those of a small envelope, so that growing does not take longer than
+/// looking.
+const USUAL: usize = 32;
+
 /// The keys of all objects that are open, the innermost last.
-#[derive(Default)]
 pub struct Keys<'a> {
     /// Keys of objects that have few, with a hash beside each.
     hashes: Vec<u64>,
@@ -39,6 +42,13 @@ struct Object<'a> {
     many: Option<HashSet<Cow<'a, [u8]>>>,
     /// Its keys are no longer looked at.
     is_full: bool,
+}
+
+impl Default for Keys<'_> {
+    fn default() -> Self {
+        let (hashes, names) = (Vec::with_capacity(USUAL), Vec::with_capacity(USUAL));
+        Self { hashes, names, objects: Vec::with_capacity(4), in_sets: 0 }
+    }
 }
 
 impl<'a> Keys<'a> {

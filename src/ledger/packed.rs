@@ -442,7 +442,7 @@ fn remember(change: &rusqlite::Connection, source: &Path, sights: &[Sight<'_>]) 
     let mut insert =
         change.prepare_cached("INSERT OR REPLACE INTO seen_file VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)")?;
     let mut sorted: Vec<&Sight<'_>> = sights.iter().collect();
-    sorted.sort_unstable_by(|a, b| a.file.path.cmp(&b.file.path));
+    sorted.sort_unstable_by_key(|sight| sight.file.path.as_os_str().as_encoded_bytes());
     for sight in sorted {
         let stamp = sight.file.stamp;
         insert.execute(params![
@@ -453,7 +453,7 @@ fn remember(change: &rusqlite::Connection, source: &Path, sights: &[Sight<'_>]) 
             stamp.size as i64,
             stamp.mtime.to_string(),
             stamp.ctime.to_string(),
-            sight.content.as_ref().ok().map(|d| d.as_bytes().to_vec()),
+            sight.content.as_ref().ok().map(|d| d.as_bytes()),
             sight.content.as_ref().err(),
         ])?;
     }

@@ -122,9 +122,10 @@ impl Assembly {
     /// The outbox has no room, or the system refused.
     pub fn finish(mut self, stream: &StreamRow, before: &[BatchRow]) -> Result<(Manifest, Vec<Digest>)> {
         self.close_volume()?;
+        // While the last volume is on its way to the disk.
+        let packed = self.index.pack(&self.compressors);
         self.collect()?;
-        let (packed, unpacked) =
-            self.index.pack(&self.compressors).map_err(|lack| Error::lacking("compress the index", lack))?;
+        let (packed, unpacked) = packed.map_err(|lack| Error::lacking("compress the index", lack))?;
         if packed.len() as u64 > INDEX_PACKED_MAX {
             return Err(Error::failed("the index is larger than the format allows")
                 .advise("pack smaller batches, with --max-batch"));

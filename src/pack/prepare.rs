@@ -60,6 +60,7 @@ impl Prepared {
 }
 
 /// Files that follow each other, as they were read.
+#[derive(Default)]
 pub struct Group<'a> {
     /// Each file, and what it is.
     pub files: Vec<(&'a SourceFile, Prepared)>,
@@ -84,7 +85,7 @@ pub fn prepare_all<'a, E>(
     let work = |at: usize| read_group(root, groups[at], spare.take());
     ahead::in_order(&weights, limits, work, |_, group| {
         let handled = each(&group);
-        spare.keep(group.bytes);
+        spare.keep(group);
         handled
     })
 }
@@ -111,10 +112,14 @@ fn weight(file: &SourceFile) -> u64 {
     if file.stamp.size > ENVELOPE_MAX { 0 } else { file.stamp.size }
 }
 
-fn read_group<'a>(root: &Path, files: &'a [SourceFile], mut bytes: Vec<u8>) -> Group<'a> {
+/// Reads files into a group that was handed over before. What is left of those is freed here, where as much is allocated
+/// again, and not by the thread that takes the groups: the two would wait for each other's memory.
+fn read_group<'a>(root: &Path, files: &'a [SourceFile], mut group: Group<'a>) -> Group<'a> {
+    let Group { files: prepared, bytes } = &mut group;
+    prepared.clear();
     bytes.clear();
-    let files = files.iter().map(|file| (file, prepare(root, file, &mut bytes))).collect();
-    Group { files, bytes }
+    prepared.extend(files.iter().map(|file| (file, prepare(root, file, bytes))));
+    group
 }
 
 /// Reads one file behind the bytes that are there; what is no envelope leaves none.
@@ -144,21 +149,21 @@ fn prepare(root: &Path, file: &SourceFile, bytes: &mut Vec<u8>) -> Prepared {
     prepared
 }
 
-/// Buffers of groups that were handed over, to be used again: fresh memory costs a page fault for each 4 KiB.
+/// Groups that were handed over, to be used again: fresh memory costs a page fault for each 4 KiB.
 #[derive(Default)]
-struct Spare(Mutex<Vec<Vec<u8>>>);
+struct Spare<'a>(Mutex<Vec<Group<'a>>>);
 
-impl Spare {
-    fn take(&self) -> Vec<u8> {
+impl<'a> Spare<'a> {
+    fn take(&self) -> Group<'a> {
         self.0.lock().ok().and_then(|mut spare| spare.pop()).unwrap_or_default()
     }
 
-    fn keep(&self, buffer: Vec<u8>) {
+    fn keep(&self, group: Group<'a>) {
         if let Ok(mut spare) = self.0.lock()
-            && buffer.capacity() as u64 <= 2 * GROUP_BYTES
+            && group.bytes.capacity() as u64 <= 2 * GROUP_BYTES
             && spare.len() < AHEAD_GROUPS
         {
-            spare.push(buffer);
+            spare.push(group);
         }
     }
 }
