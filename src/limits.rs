@@ -115,9 +115,16 @@ pub const SETTINGS_FILE_MAX: u64 = 1 << 20;
 /// inbox alone, packed, so that one stream does not fill the disk for all others.
 pub const SET_ASIDE_QUOTA: u64 = BATCH_BYTES_MAX;
 
+/// Envelopes set aside between two commits.
+pub const ASIDE_GROUP: usize = 1_000;
+
 /// Files placed between two commits: envelopes by the sink `dir:`, messages by `spool:`, where one envelope more may go
-/// beyond it.
-pub const PLACING_GROUP: usize = 1_000;
+/// beyond it. Each commit waits for the disk several times, and writes each page of the ledger that it touched, which are
+/// as many as digests: of 100,000 small envelopes in groups of 1,000 the whole table is written a hundred times.
+pub const PLACING_GROUP: usize = 10_000;
+
+/// Bytes of such a group: so much waits for the disk at its end, and is placed only then.
+pub const PLACING_GROUP_BYTES: usize = 64 << 20;
 
 /// Bytes of a frame to and from a broker: RabbitMQ's own default. lapin sets 64 of them aside, so that a broker that names
 /// no limit (`frame_max = 0`) would ask for 256 GiB.

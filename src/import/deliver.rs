@@ -22,7 +22,7 @@ use crate::examining::{Apart, EXAMINE_APART, Examining};
 use crate::lack;
 use crate::ledger::Ledger;
 use crate::ledger::delivered::{Aside, AsideRow, Group, IncomingRow, KnownBefore, State};
-use crate::limits::{BATCH_ENVELOPES_MAX, DEATHS_MAX, PLACING_GROUP};
+use crate::limits::{ASIDE_GROUP, BATCH_ENVELOPES_MAX, DEATHS_MAX};
 use crate::pack::batch_line;
 use crate::policy::Objection;
 use crate::report::{DeliveredBatch, Event, Finding, ImportReport, Observer, Outcome, PassedOver, Weight};
@@ -557,7 +557,7 @@ impl<'a> Delivering<'a> {
     }
 
     fn commit_if_full(&mut self) -> Result<()> {
-        if self.sink.is_full() || self.group.aside.len() + self.group.empty.len() >= PLACING_GROUP {
+        if self.sink.is_full() || self.group.aside.len() + self.group.empty.len() >= ASIDE_GROUP {
             self.commit(false)?;
         }
         Ok(())

@@ -11,6 +11,7 @@
 mod staging;
 mod times;
 
+use std::collections::HashSet;
 use std::fs::{File, FileTimes, Metadata};
 use std::io::{self, Write};
 use std::os::unix::fs::MetadataExt;
@@ -25,7 +26,7 @@ use super::{Deferred, Deliverable, Delivery, Examiner, OpenWork, Placing, Prepar
 use crate::batch::name::partial;
 use crate::disk::{self, FileId, OpenDir};
 use crate::error::{Error, Result};
-use crate::limits::{ENVELOPE_MAX, PLACING_GROUP};
+use crate::limits::{ENVELOPE_MAX, PLACING_GROUP, PLACING_GROUP_BYTES};
 use crate::report::Finding;
 use crate::text::harmless_bytes;
 
@@ -39,6 +40,8 @@ pub struct Directory {
     mark: String,
     staging: Staging,
     group: Vec<Staged>,
+    /// Bytes of the group.
+    bytes: usize,
     times: Times,
     writers: Writers<Written>,
     flusher: Flusher,
@@ -74,6 +77,7 @@ impl Directory {
             mark,
             staging: Staging::find(&root)?,
             group: Vec::new(),
+            bytes: 0,
             times: Times::new(last_mtime, now),
             writers: Writers::new(threads),
             flusher: Flusher::new(&root, threads)?,
@@ -83,7 +87,8 @@ impl Directory {
 
     /// Removes partial files of ours that the ledger does not know: a crash came before they were noted.
     fn sweep(&self, known: &[Placing]) -> Result<()> {
-        let is_known = |name: &str| known.iter().any(|p| p.name == name);
+        let known: HashSet<&str> = known.iter().map(|p| p.name.as_str()).collect();
+        let is_known = |name: &str| known.contains(name);
         self.staging.sweep(is_known)?;
         for entry in self.root.entries().map_err(|e| self.unreadable(&e))? {
             let entry = entry.map_err(|e| self.unreadable(&e))?;
@@ -222,6 +227,7 @@ impl Sink for Directory {
         let mtime = self.times.next(origin.mtime.map(|mtime| mtime.seconds()));
         let placing = Placing::of(&origin, format!("{name}.json"), mtime, applicant);
         let size = bytes.len();
+        self.bytes += size;
         self.flusher.written(size);
         let (dir, at, keeps_ids) = (self.staging.current(&self.root)?, self.group.len(), self.staging.keeps_ids());
         self.group.push(Staged { placing: placing.clone(), id: None });
@@ -230,7 +236,7 @@ impl Sink for Directory {
     }
 
     fn is_full(&self) -> bool {
-        self.group.len() >= PLACING_GROUP
+        self.group.len() >= PLACING_GROUP || self.bytes >= PLACING_GROUP_BYTES
     }
 
     fn prepare(&mut self, _note: &mut dyn FnMut(OpenWork) -> Result<()>) -> Result<Prepared> {
@@ -254,6 +260,7 @@ impl Sink for Directory {
             return Ok(());
         }
         let dir = self.staging.current(&self.root)?;
+        self.bytes = 0;
         let mut placed = Vec::with_capacity(self.group.len());
         for Staged { placing, id } in std::mem::take(&mut self.group) {
             if self.place(&dir, &placing.name, id)? {

@@ -22,7 +22,7 @@ use crate::batch::name::partial;
 use crate::disk::OpenDir;
 use crate::envelope::Connector;
 use crate::error::{Error, Result, reason};
-use crate::limits::{PLACING_GROUP, SETTINGS_FILE_MAX};
+use crate::limits::{PLACING_GROUP, PLACING_GROUP_BYTES, SETTINGS_FILE_MAX};
 use crate::opencti::message::{Addressee, Messages, spare_bundle_id};
 use crate::text::{harmless_bytes, visible_json};
 
@@ -39,7 +39,9 @@ pub struct Spool {
     root: OpenDir,
     mark: String,
     group: Vec<Placing>,
+    /// Messages of the group, and their bytes.
     files: usize,
+    bytes: usize,
     /// The last number that was given out.
     last: i64,
     connectors: Connectors,
@@ -72,6 +74,7 @@ impl Spool {
             mark,
             group: Vec::new(),
             files: 0,
+            bytes: 0,
             last,
             connectors: Connectors::default(),
             registered: BTreeMap::new(),
@@ -86,7 +89,8 @@ impl Spool {
     /// Looks through the spool once: what a crash left and the ledger does not know goes, and no number that is there
     /// is given out again, also if the ledger is new.
     fn sweep(&mut self, known: &[Placing]) -> Result<()> {
-        let known: Vec<(String, RangeInclusive<i64>)> = known.iter().filter_map(|p| numbers_of(&p.name)).collect();
+        let mut known: Vec<(String, RangeInclusive<i64>)> = known.iter().filter_map(|p| numbers_of(&p.name)).collect();
+        known.sort_unstable_by_key(|(_, numbers)| *numbers.start());
         let fault = |e: &io::Error| Error::io("read the spool", self.root.path(), e);
         let mut last = self.last;
         for connector in self.root.entries().map_err(|e| fault(&e))? {
@@ -95,7 +99,11 @@ impl Spool {
             if !id.is_dir || !is_id(&id.name) {
                 continue;
             }
-            let is_known = |number: i64| known.iter().any(|(of, numbers)| *of == id.name && numbers.contains(&number));
+            // No number is given out twice, so at most one of them has it.
+            let is_known = |number: i64| {
+                let at = known.partition_point(|(_, numbers)| *numbers.end() < number);
+                known.get(at).is_some_and(|(of, numbers)| *of == id.name && numbers.contains(&number))
+            };
             match self.connectors.get(&self.root, &id.name).and_then(|dir| sweep_one(&dir, is_known)) {
                 Ok(highest) => last = last.max(highest),
                 // It is looked at again if something is to be written there.
@@ -258,6 +266,7 @@ impl Sink for Spool {
             })?,
         };
         self.files += count;
+        self.bytes += bytes.len() * 2;
         self.flusher.written(bytes.len() * 2);
         let at = self.group.len();
         self.group.push(placing);
@@ -268,7 +277,7 @@ impl Sink for Spool {
     }
 
     fn is_full(&self) -> bool {
-        self.files >= PLACING_GROUP
+        self.files >= PLACING_GROUP || self.bytes >= PLACING_GROUP_BYTES
     }
 
     fn prepare(&mut self, _note: &mut dyn FnMut(OpenWork) -> Result<()>) -> Result<Prepared> {
@@ -284,7 +293,7 @@ impl Sink for Spool {
 
     fn settle(&mut self, _all: bool, delivery: &mut Delivery) -> Result<()> {
         delivery.deferred.append(&mut self.deferred);
-        self.files = 0;
+        (self.files, self.bytes) = (0, 0);
         if self.group.is_empty() {
             return Ok(());
         }

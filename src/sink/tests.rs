@@ -183,6 +183,24 @@ mod directory {
     }
 
     #[test]
+    fn group_is_full_by_bytes_long_before_it_is_by_number() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut sink = open(dir.path());
+        let large = |ordinal| {
+            let mut large = deliverable(ordinal, "feed", Examiner::Whole);
+            large.bytes.resize(crate::limits::PLACING_GROUP_BYTES / 2, b' ');
+            large
+        };
+        sink.stage(large(1)).unwrap();
+        assert!(!sink.is_full());
+        sink.stage(large(2)).unwrap();
+        assert!(sink.is_full());
+        prepare(&mut sink);
+        assert_eq!(ordinals(&settle(&mut sink).placed), [1, 2]);
+        assert!(!sink.is_full(), "the next group begins with none");
+    }
+
+    #[test]
     fn crash_before_the_names_is_finished_by_the_next_run() {
         let dir = tempfile::tempdir().unwrap();
         let mut sink = open(dir.path());
@@ -305,6 +323,26 @@ mod spool {
         assert!(error.what.contains("give a message its name") && delivery.placed.is_empty(), "{error}");
         // After a crash nobody can tell, and it had its name most likely.
         assert_eq!(ordinals(&open(dir.path()).recover(noted).unwrap().placed), [1]);
+    }
+
+    #[test]
+    fn crash_before_the_names_leaves_no_message_of_a_group_that_was_noted_and_none_that_was_not() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut sink = open(dir.path());
+        let examiner = sink.examiner();
+        for (ordinal, id) in [(1, "a"), (2, "b"), (3, "a"), (4, "b")] {
+            sink.stage(deliverable(ordinal, id, examiner)).unwrap();
+        }
+        let mut noted = prepare(&mut sink);
+        // As if the fourth had been written by a later group, of which the crash came before it was noted.
+        noted.truncate(3);
+        drop(sink);
+        let delivery = open(dir.path()).recover(noted).unwrap();
+        assert_eq!(ordinals(&delivery.placed), [1, 2, 3]);
+        let spool = dir.path().join("spool");
+        let left = |id: &str| names(&spool.join(id));
+        assert_eq!(left("a"), ["000000000001.json", "000000000003.json", "connector.json"]);
+        assert_eq!(left("b"), ["000000000002.json", "connector.json"]);
     }
 
     #[test]
