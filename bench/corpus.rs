@@ -3,6 +3,9 @@
 //! `cargo run --release --example corpus -- DIR FILES`: sizes are log-normal, 2 to 200 KiB, some 45 KiB on average;
 //! seven feeds; half of the envelopes hold indicators with made-up values, half hold reports and relationships whose
 //! texts repeat as those of real feeds do. One envelope in sixty is sent again under a new bundle id.
+//!
+//! `cargo run --release --example corpus -- DIR FILES events`: each envelope holds one object, some 1.2 KB, as OpenCTI's
+//! stream connector writes one for each event of another platform.
 
 #![allow(clippy::disallowed_methods, reason = "tests and benchmarks open what they have made themselves")]
 
@@ -128,39 +131,87 @@ fn knowledge(random: &mut Random, words: &[&str], size: usize) -> String {
     out
 }
 
+/// Where an envelope comes from, and when it was written.
+struct Provenance<'a> {
+    connector: String,
+    name: &'a str,
+    applicant: String,
+    when: u64,
+}
+
+/// One envelope of a feed that sends bundles of many objects.
+fn bundle(number: u64, words: &[&str]) -> (String, Provenance<'static>) {
+    let mut random = Random(0x1234_5678_9abc_def1 ^ (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let feed = random.below(FEEDS.len() as u64) as usize;
+    let again = random.below(60) == 0;
+    let size = random.size();
+    let mut content = if again { Random(feed as u64 + 77) } else { Random(random.next() | 1) };
+    let objects = if feed.is_multiple_of(2) {
+        indicators(&mut content, words, size)
+    } else {
+        knowledge(&mut content, words, size)
+    };
+    let bundle = format!(
+        r#"{{"type": "bundle", "id": "bundle--{}", "objects": [{}]}}"#,
+        random.uuid(),
+        objects.trim_end_matches(", ")
+    );
+    let provenance = Provenance {
+        connector: format!("43509aab-0310-5f8d-9395-81f36f6d{feed:04}"),
+        name: FEEDS[feed],
+        applicant: format!("7c9e6679-7425-40de-944b-e07fc1f9{feed:04}"),
+        when: 1_790_000_000 + number * 37,
+    };
+    (bundle, provenance)
+}
+
+/// One envelope of the stream connector: one object, with what the platform adds to each.
+fn event(number: u64, words: &[&str]) -> (String, Provenance<'static>) {
+    let mut random = Random(0x0fed_cba9_8765_4321 ^ (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+    let (id, time, updated) = (random.uuid(), random.time(), random.time());
+    let value = format!("{}-{}.example", words[random.below(words.len() as u64) as usize], random.hex(8));
+    let bundle = format!(
+        r#"{{"type": "bundle", "id": "bundle--{}", "spec_version": "2.1", "objects": [{{"id": "indicator--{id}", "spec_version": "2.1", "type": "indicator", "extensions": {{"extension-definition--ea279b3e-5c71-4632-ac08-831c66a786ba": {{"extension_type": "property-extension", "id": "{}", "type": "Indicator", "created_at": "{time}", "updated_at": "{updated}", "is_inferred": false, "creator_ids": ["{}"], "score": {}}}}}, "created": "{time}", "modified": "{updated}", "revoked": false, "confidence": {}, "object_marking_refs": ["marking-definition--613f2e26-407d-48c7-9eca-b8e91df99dc9"], "name": "{value}", "pattern": "[domain-name:value = '{value}']", "pattern_type": "stix", "valid_from": "{time}"}}]}}"#,
+        random.uuid(),
+        random.uuid(),
+        random.uuid(),
+        random.below(100),
+        random.below(100),
+    );
+    let provenance = Provenance {
+        connector: "9d1c9f4e-2a37-4c0d-8a55-6b0e5b9a0001".to_owned(),
+        name: "Stream",
+        applicant: format!("7c9e6679-7425-40de-944b-e07fc1f9{:04}", random.below(20)),
+        when: 1_790_000_000 + number,
+    };
+    (bundle, provenance)
+}
+
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    let (Some(dir), Some(files)) = (arguments.next(), arguments.next().and_then(|n| n.parse::<u64>().ok())) else {
-        eprintln!("corpus DIR FILES");
-        std::process::exit(2);
+    let (dir, files, kind) = (arguments.next(), arguments.next().and_then(|n| n.parse::<u64>().ok()), arguments.next());
+    let make = match kind.as_deref() {
+        None => bundle,
+        Some("events") => event,
+        Some(_) => usage(),
     };
+    let (Some(dir), Some(files)) = (dir, files) else { usage() };
     let words: Vec<&str> = WORDS.split_whitespace().collect();
     fs::create_dir_all(&dir).expect("the directory can be made");
     for number in 0..files {
-        let mut random = Random(0x1234_5678_9abc_def1 ^ (number + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15));
-        let feed = random.below(FEEDS.len() as u64) as usize;
-        let again = random.below(60) == 0;
-        let size = random.size();
-        let mut content = if again { Random(feed as u64 + 77) } else { Random(random.next() | 1) };
-        let objects = if feed.is_multiple_of(2) {
-            indicators(&mut content, &words, size)
-        } else {
-            knowledge(&mut content, &words, size)
-        };
-        let name = FEEDS[feed];
+        let (bundle, Provenance { connector, name, applicant, when }) = make(number, &words);
         let envelope = format!(
-            r#"{{"bundle_type": "DIRECTORY_BUNDLE", "applicant_id": "7c9e6679-7425-40de-944b-e07fc1f9{feed:04}", "connector": {{"id": "43509aab-0310-5f8d-9395-81f36f6d{feed:04}", "name": "{name}", "type": "EXTERNAL_IMPORT", "scope": "indicator,report", "auto": false, "validate_before_import": false}}, "entities_types": null, "bundle": {{"type": "bundle", "id": "bundle--{}", "objects": [{}]}}, "update": false}}"#,
-            random.uuid(),
-            objects.trim_end_matches(", ")
+            r#"{{"bundle_type": "DIRECTORY_BUNDLE", "applicant_id": "{applicant}", "connector": {{"id": "{connector}", "name": "{name}", "type": "EXTERNAL_IMPORT", "scope": "indicator,report", "auto": false, "validate_before_import": false}}, "entities_types": null, "bundle": {bundle}, "update": false}}"#,
         );
-        let when = 1_790_000_000 + number * 37;
-        let path = Path::new(&dir).join(format!(
-            "{}-{when}.{:07}.json",
-            name.to_lowercase().replace(' ', "_"),
-            random.below(10_000_000)
-        ));
+        let file = format!("{}-{when}.{:07}.json", name.to_lowercase().replace(' ', "_"), number % 10_000_000);
+        let path = Path::new(&dir).join(file);
         let mut file = fs::File::create(&path).expect("a file can be made");
         file.write_all(envelope.as_bytes()).expect("a file can be written");
         file.set_modified(UNIX_EPOCH + Duration::from_secs(when)).expect("its time can be set");
     }
+}
+
+fn usage() -> ! {
+    eprintln!("corpus DIR FILES [events]");
+    std::process::exit(2)
 }
