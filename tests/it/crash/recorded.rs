@@ -70,7 +70,8 @@ pub fn read(text: &str, at: &Path) -> Vec<Moment> {
             }
             continue;
         }
-        let Some((name, arguments)) = rest.split_once('(') else { continue };
+        // strace has no name for the call of a thread that was killed as it was looked at: it did nothing.
+        let Some((name, arguments)) = rest.split_once('(').filter(|(name, _)| *name != "???") else { continue };
         let Some(deed) = deed(name, &words(arguments), at) else { continue };
         moments.push(Moment::Begins(number, deed));
         if rest.ends_with("<unfinished ...>") {
