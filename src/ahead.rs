@@ -14,7 +14,7 @@ use crate::lack;
 pub struct Limits {
     /// Threads; with one the caller does the work itself.
     pub threads: usize,
-    /// Weight of the items that are in work or done and not taken, all threads together. An item that weighs more is
+    /// Severity of the items that are in work or done and not taken, all threads together. An item that weighs more is
     /// worked on alone.
     pub weight: u64,
     /// Number of these items.
@@ -68,7 +68,7 @@ struct Queue<'a, R> {
 struct State<R> {
     next_to_start: usize,
     next_to_take: usize,
-    /// Weight of what was started and not taken.
+    /// Severity of what was started and not taken.
     weight: u64,
     done: BTreeMap<usize, R>,
     /// Whether somebody waits for room.

@@ -49,7 +49,7 @@ pub enum NotAsNamed {
     #[error("is longer than the manifest says")]
     Long,
     /// As many bytes, with another digest.
-    #[error("has another digest than the manifest says")]
+    #[error("does not match its digest in the signed manifest")]
     Other {
         /// The digest that it has.
         found: Digest,

@@ -11,12 +11,13 @@ use std::path::Path;
 use std::time::Instant;
 
 use crate::batch::name;
+use crate::code::Code;
 use crate::disk::{self, Mount};
 use crate::error::{Error, Result};
 use crate::ledger::Ledger;
 use crate::ledger::packed::{CarryRow, StreamRow};
 use crate::pack::refuse_older_ledger;
-use crate::report::{CarryReport, Finding, Observer, Proof, Weight};
+use crate::report::{CarryReport, Finding, Observer, Proof};
 use crate::shelf::kept::KeptShelf;
 use crate::site::Site;
 use crate::stream::Asked;
@@ -53,7 +54,7 @@ pub struct CarryOptions {
 ///
 /// # Errors
 /// The medium is not there, not mounted, is or touches the site, has room for nothing, or something else lies under a
-/// final name; what was written does not read back; the system or SQLite refused.
+/// final name; read-back failed; the system or SQLite refused.
 pub fn carry(
     site: &Site,
     ledger: &mut Ledger,
@@ -86,12 +87,8 @@ pub fn carry(
     run.read_back(&TrustStore::of_keys(&signers))?;
     if !promised {
         run.report.findings.push(
-            Finding::new(
-                Weight::Warning,
-                "no-directory-sync",
-                "this medium cannot promise that file names are durable",
-            )
-            .advise("unmount it before you pull it out"),
+            Finding::new(Code::NoDirectorySync, "this medium cannot promise that file names are durable")
+                .advise("unmount it before you pull it out"),
         );
     }
     run.record(ledger, millis)

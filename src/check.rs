@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use crate::code::{Code, Severity};
 use crate::envelope::{Connector, Scope};
 use crate::error::{Error, Result};
 use crate::import::applicants::Applicants;
@@ -11,7 +12,7 @@ use crate::import::is_known_destination;
 use crate::ledger::Ledger;
 use crate::opencti::api::Registered;
 use crate::opencti::broker::{BrokerAddress, Topology, push_exchange};
-use crate::report::{CheckReport, Fact, Finding, Observer, Weight};
+use crate::report::{CheckReport, Fact, Finding, Observer};
 use crate::sink::platform::Platform;
 use crate::sink::queues::gate::{collision, login};
 use crate::sink::rabbitmq::Broker;
@@ -63,7 +64,7 @@ pub fn check(
             fact(
                 report,
                 "worker",
-                "cannot be seen from here: its token needs BYPASS, or all goes in the worker's own name".to_owned(),
+                "not checked. Its user needs BYPASS, otherwise everything is created as that user".to_owned(),
             );
         }
     }
@@ -105,7 +106,7 @@ fn other_destination(ledger: Option<&Ledger>, to: &Destination) -> Result<Option
     }
     let known = Destination::shown(&known.kind, &known.address);
     let what = format!("this site delivers to {known}; import would stop before it delivers to {to}");
-    Ok(Some(Finding::new(Weight::Incomplete, "other-destination", what).advise(
+    Ok(Some(Finding::new(Code::OtherDestination, what).advise(
         "another platform: `airpouch import --new-destination`; the same one elsewhere: `airpouch import --same-destination`",
     )))
 }
@@ -143,10 +144,10 @@ fn introduce(platform: &Platform<'_>, options: &CheckOptions, report: &mut Check
     for (capability, what_for) in me.lacks(version.knows_drafts()) {
         let what = format!("the token's user lacks {capability}, {what_for}");
         let stops = capability == "KNOWLEDGE_KNASKIMPORT" && options.reach.work_per != WorkPer::None;
-        let (weight, or) =
-            if stops { (Weight::Incomplete, "; or import with --works none") } else { (Weight::Warning, "") };
+        let (severity, or) =
+            if stops { (Severity::Incomplete, "; or import with --works none") } else { (Severity::Warning, "") };
         let advice = format!("put that user into the group Connectors, or give it the role Connector{or}");
-        report.findings.push(Finding::new(weight, "capability", what).advise(advice));
+        report.findings.push(Finding::new(Code::Capability, what).weighing(severity).advise(advice));
     }
 }
 
@@ -163,7 +164,11 @@ fn connectors(
         (Some(ledger), Some(row)) => ledger.registered(row.id)?,
         _ => BTreeSet::new(),
     };
-    fact(report, "connectors", format!("{} came here so far", count(came.connectors.len() as u64, "connector")));
+    let imported = match came.connectors.len() as u64 {
+        0 => "none imported so far".to_owned(),
+        number => format!("{} imported so far", count(number, "connector")),
+    };
+    fact(report, "connectors", imported);
     let is_taken_over = |id: &String| match &options.reach.take_over {
         TakeOver::Nothing => false,
         TakeOver::Shown => true,
@@ -172,8 +177,8 @@ fn connectors(
     let asked = |connector: &&Connector| !is_taken_over(&connector.id) && !ours.contains(&connector.id);
     for connector in came.connectors.iter().filter(asked) {
         if let Some(Unfit::Hold { code, what, .. }) = collision(platform, &registration(connector))? {
-            let finding = Finding::new(Weight::Incomplete, code, what).at(connector.id.clone());
-            let advice = if code == "connector-exists" { CONNECTOR_EXISTS } else { CONNECTOR_UNKNOWN };
+            let finding = Finding::new(code, what).at(connector.id.clone());
+            let advice = if code == Code::ConnectorExists { CONNECTOR_EXISTS } else { CONNECTOR_UNKNOWN };
             report.findings.push(finding.advise(advice));
         }
     }
@@ -208,17 +213,17 @@ fn broker<'a>(
 ) -> Result<Broker<'a>> {
     let broker = Broker::connect(login(&options.reach, address, told)?, options.reach.patience, observer)?;
     let user = address.user.as_deref().unwrap_or("guest");
-    fact(report, "broker", format!("{address} lets {} in", harmless(user)));
+    fact(report, "broker", format!("login to {address} as {} works", harmless(user)));
     Ok(broker)
 }
 
 fn exchange(broker: &mut Broker<'_>, exchange: &str, report: &mut CheckReport) -> Result<()> {
     match broker.takes(exchange)? {
-        true => fact(report, "exchange", format!("{exchange} takes messages")),
+        true => fact(report, "exchange", format!("{exchange} is writable")),
         false => {
             let what = format!("the broker has no exchange {exchange}, so no OpenCTI uses it yet");
             let advice = "is that the platform's broker, virtual host and --queue-prefix?";
-            report.findings.push(Finding::new(Weight::Warning, "no-exchange", what).advise(advice));
+            report.findings.push(Finding::new(Code::NoExchange, what).advise(advice));
         }
     }
     Ok(())
@@ -234,7 +239,7 @@ fn queues(broker: &mut Broker<'_>, came: &Came, options: &CheckOptions, report: 
                 fact(report, "queue", format!("{queue}: {} wait", count(u64::from(waiting), "message")));
             }
             Err(words) => {
-                let finding = Finding::new(Weight::Incomplete, "queue-refused", words).at(queue);
+                let finding = Finding::new(Code::QueueRefused, words).at(queue);
                 report.findings.push(finding.advise("look at the permissions of the broker's user"));
             }
             Ok(None) => {
@@ -242,7 +247,7 @@ fn queues(broker: &mut Broker<'_>, came: &Came, options: &CheckOptions, report: 
                     "there is no queue {queue}; it will be made, and workers read only those of registered connectors"
                 );
                 let advice = "register the connector there, or deliver through the platform: opencti+https://HOST";
-                report.findings.push(Finding::new(Weight::Warning, "no-queue", what).advise(advice));
+                report.findings.push(Finding::new(Code::NoQueue, what).advise(advice));
             }
         }
     }
@@ -252,8 +257,8 @@ fn queues(broker: &mut Broker<'_>, came: &Came, options: &CheckOptions, report: 
 fn applicants(came: &Came, options: &CheckOptions, report: &mut CheckReport) {
     for (id, envelopes) in &came.unmapped {
         let who = id.as_deref().map_or_else(|| "no applicant at all".to_owned(), harmless);
-        let what = format!("{who} is mapped to nobody here ({} named it)", count(*envelopes, "envelope"));
-        let finding = Finding::new(Weight::Incomplete, "applicant", what);
+        let what = format!("{who} is not mapped ({} named it)", count(*envelopes, "envelope"));
+        let finding = Finding::new(Code::Applicant, what);
         report.findings.push(finding.advise("airpouch applicants lists the lines for airpouch.toml"));
     }
     let users: Vec<String> = options.applicants.users().iter().map(ToString::to_string).collect();

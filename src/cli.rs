@@ -79,7 +79,7 @@ pub fn run() -> ExitStatus {
     let mut command = without_empty_variables(Cli::command());
     let matches = command.get_matches_mut();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
-    let talk = Talk::new(cli.verb.json(), cli.verb.quiet(), called::call(&command, &matches));
+    let talk = Talk::new(cli.verb.json(), cli.verb.quiet(), cli.verb.all(), called::call(&command, &matches));
     let status = cli.verb.run(&talk).unwrap_or_else(|error| {
         talk.error(&error);
         status_of_error(&error)
@@ -117,6 +117,16 @@ impl Verb {
         match self {
             Self::Pack(a) => a.quiet,
             Self::Import(a) => a.quiet,
+            _ => false,
+        }
+    }
+
+    /// Whether each finding is printed.
+    fn all(&self) -> bool {
+        match self {
+            Self::Pack(a) => a.all,
+            Self::Verify(a) => a.all,
+            Self::Import(a) => a.all,
             _ => false,
         }
     }

@@ -8,10 +8,11 @@ mod gone;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::code::Code;
 use crate::error::{Error, Result};
 use crate::opencti::message::with_work;
 use crate::opencti::registration::Registration;
-use crate::report::{DrainReport, Drained, Finding, Observer, Weight};
+use crate::report::{DrainReport, Drained, Finding, Observer};
 use crate::sink::platform::{Asked, Platform, Told};
 use crate::sink::queues::gate::Gate;
 use crate::sink::queues::{CLEARED_MAX, GROUP_BYTES, GROUP_MESSAGES, cleared};
@@ -50,14 +51,14 @@ pub fn drain(
     gone::begin(&spool, &mut memory, *accept_gone, report)?;
     let mut listing = spool.list()?;
     for (id, error) in std::mem::take(&mut listing.passed_over) {
-        let finding = Finding::new(Weight::Incomplete, "spool-directory", error.what).at(error.place.unwrap_or(id));
+        let finding = Finding::new(Code::SpoolDirectory, error.what).at(error.place.unwrap_or(id));
         report.findings.push(finding.advise(error.advice.unwrap_or_default()));
     }
     if memory.sending > 0 {
         spool.make_durable()?;
         let messages = count(memory.sending as u64, "message");
         let what = format!("the last drain was cut off; {messages} may come a second time");
-        report.findings.push(Finding::new(Weight::Warning, "delivered-again", what));
+        report.findings.push(Finding::new(Code::DeliveredAgain, what));
     }
     if listing.messages.is_empty() && memory.works.is_empty() {
         return said(&spool, memory, 0);
@@ -114,7 +115,7 @@ fn memory_of(spool: &Spooled, to: &Destination, report: &mut DrainReport) -> Res
         let works: Vec<&str> = memory.works.values().map(String::as_str).collect();
         let what =
             format!("a drain to {} was cut off, and left works open there: {}", memory.destination, works.join(", "));
-        let finding = Finding::new(Weight::Warning, "works-left", harmless(&what));
+        let finding = Finding::new(Code::WorksLeft, harmless(&what));
         report.findings.push(finding.advise("clear them there by hand, if nothing waits in their queues any more"));
     }
     Ok(Memory { destination, gone: memory.gone, ..Memory::default() })
@@ -233,15 +234,15 @@ impl Draining<'_> {
     fn keep(&mut self, id: &str, unfit: Unfit) {
         let (Unfit::Hold { code, what, .. } | Unfit::Quarantine { code, what, .. }) = unfit else { return };
         let advice = match code {
-            "connector-exists" => {
+            Code::ConnectorExists => {
                 "if it is the same feed: `airpouch drain --take-over`, once; else give it another id ([connectors] in airpouch.toml), then `airpouch import --redeliver`"
             }
-            "connector-unknown" => {
+            Code::ConnectorUnknown => {
                 "give airpouch's user the right to look (MODULES), then `airpouch drain`; or, if nobody there has that id: `airpouch drain --take-over`, once"
             }
             _ => "fix what the platform complains about, then `airpouch drain`; the messages stay in the spool",
         };
-        let finding = Finding::new(Weight::Incomplete, code, what).at(harmless(id)).advise(advice);
+        let finding = Finding::new(code, what).at(harmless(id)).advise(advice);
         self.report.findings.push(finding);
     }
 
@@ -251,8 +252,8 @@ impl Draining<'_> {
         left.iter().for_each(|(_, id)| *sums.entry(id).or_default() += 1);
         for (id, messages) in sums {
             if let Some(obstacle) = self.gate.blocked.obstacle(id) {
-                let what = format!("{} not sent yet: {}", count(messages, "message"), obstacle.what);
-                let finding = Finding::new(Weight::Incomplete, obstacle.code, what).at(harmless(id));
+                let what = format!("{}: {}", count(messages, "message"), obstacle.what);
+                let finding = Finding::new(obstacle.code, what).at(harmless(id));
                 self.report.findings.push(finding.advise(obstacle.advice));
             }
         }
@@ -309,7 +310,7 @@ impl Draining<'_> {
                 Ok(None) => {}
                 Err(error) => {
                     unread += 1;
-                    let finding = Finding::new(Weight::Incomplete, "unreadable-message", error.what);
+                    let finding = Finding::new(Code::UnreadableMessage, error.what);
                     let finding = finding.at(error.place.unwrap_or_default());
                     self.report.findings.push(finding.advise(error.advice.unwrap_or_default()));
                 }
@@ -507,14 +508,14 @@ impl Draining<'_> {
     /// Puts a message aside that the broker does not take.
     fn put_aside(&mut self, connector: &str, number: i64, words: &str) {
         let what = format!("the broker does not take a message: {words}");
-        let finding = Finding::new(Weight::Incomplete, "message-refused", what);
+        let finding = Finding::new(Code::MessageRefused, what);
         self.report.findings.push(match self.spool.put_aside(connector, number, words) {
             Ok(place) => finding.at(harmless(&place.to_string_lossy())).advise(
                 "it lies in refused/, with the reason; raise max_message_size of the broker, move it back, and drain again",
             ),
             Err(error) => finding
                 .at(error.place.unwrap_or_default())
-                .advise(format!("it stays where it is, and is sent again: {}", error.what)),
+                .advise(format!("it is left in place and sent again: {}", error.what)),
         });
         self.report.refused += 1;
     }
@@ -559,7 +560,7 @@ impl Draining<'_> {
             let in_error = failed.is_some() || in_doubt;
             if let Err(words) = platform.close(&work, &message, in_error)? {
                 let what = format!("a work stays open on the platform: {words}");
-                let finding = Finding::new(Weight::Incomplete, "work-open", what).at(harmless(&work));
+                let finding = Finding::new(Code::WorkOpen, what).at(harmless(&work));
                 self.report.findings.push(finding.advise("its messages came through; close it there by hand"));
             }
             self.memory.works.remove(&connector);

@@ -14,7 +14,7 @@ use crate::json::{Event, JsonError, Scanner, Text};
 use crate::limits;
 
 pub use acts::{Act, Acts};
-pub use contents::{Code, Contents, EmbeddedFile, Finding, Noticed};
+pub use contents::{Contents, EmbeddedFile, Noticed, Remark};
 pub use refusal::NotAnEnvelope;
 
 /// A valid envelope, as pycti's `_create_message_bundle` makes them: who wrote it, for whom, and what it holds.

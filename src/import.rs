@@ -22,6 +22,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::batch::manifest::Succeeds;
+use crate::code::Code;
 use crate::digest::Digest;
 use crate::disk;
 use crate::envelope::Connector;
@@ -31,7 +32,7 @@ use crate::ledger::Ledger;
 use crate::ledger::delivered::{Admitted, DestinationRow, IncomingRow, State};
 use crate::policy::Policy;
 use crate::report::call::Call;
-use crate::report::{DeliveredBatch, Finding, Head, ImportReport, Observer, Weight, head_code};
+use crate::report::{DeliveredBatch, Finding, Head, ImportReport, Observer, head_code};
 use crate::shelf::PartFault;
 use crate::shelf::kept::KeptShelf;
 use crate::sink::directory::Directory;
@@ -44,7 +45,7 @@ use crate::site::{Site, refuse_below};
 use crate::stream::{Lineages, Missing, Numbers, Size, StreamId, is_settled};
 use crate::text::{count, size};
 use crate::trust::TrustStore;
-use crate::verify::{TOO_FEW_SIGNATURES, part_finding};
+use crate::verify::part_finding;
 
 use applicants::Applicants;
 use continuity::Continuity;
@@ -372,13 +373,13 @@ fn refuse(
 ) -> Result<()> {
     match refusal {
         admit::Refusal::NotNow(finding) => {
-            let is_new = row.standing.as_deref() != Some(finding.code);
+            let is_new = row.standing.as_deref() != Some(finding.code.word());
             if is_new {
-                ledger.set_state(row.id, State::Whole, Some(finding.code))?;
+                ledger.set_state(row.id, State::Whole, Some(finding.code.word()))?;
             }
             // A signature that has not come is missing, as a number is: that is said at every run until it comes.
-            if is_new || finding.code == TOO_FEW_SIGNATURES {
-                report.findings.push(finding);
+            if is_new || finding.code == Code::TooFewSignatures {
+                report.findings.push(*finding);
             }
         }
         admit::Refusal::Lost { name, fault } => {
@@ -388,15 +389,15 @@ fn refuse(
             report.findings.push(match fault {
                 // It lies here: another medium is of no use before that is settled.
                 PartFault::Unreadable(_) => finding.at(take::folder(site, row.batch_id()).display().to_string()).advise(format!(
-                    "make it readable there (owner, mode, disk), then: airpouch import; or remove it and have the batch sent again: airpouch carry MEDIUM --resend {}:{}",
+                    "make it readable there (owner, mode, disk), then: airpouch import; or remove it and ask the exporter to resend it: airpouch carry MEDIUM --resend {}:{}",
                     row.manifest.stream, row.manifest.sequence
                 )),
                 _ => finding,
             });
         }
         admit::Refusal::Never(finding) => {
-            ledger.set_state(row.id, State::Refused, Some(finding.code))?;
-            report.findings.push(finding);
+            ledger.set_state(row.id, State::Refused, Some(finding.code.word()))?;
+            report.findings.push(*finding);
         }
     }
     Ok(())
@@ -496,7 +497,7 @@ fn deliver_all(
     let unsettled = ledger.forget_unsettled(destination.id)?;
     if unsettled > 0 {
         let what = format!("the last run was cut off; {} may come a second time", count(unsettled, "envelope"));
-        report.findings.push(Finding::new(Weight::Warning, "delivered-again", what));
+        report.findings.push(Finding::new(Code::DeliveredAgain, what));
     }
     let mut delivering = Delivering::new(site, ledger, sink.as_mut(), destination.id, options, report)?;
     let delivered = deliver_each(&mut delivering, observer);
@@ -598,19 +599,20 @@ pub fn missing_findings(missing: &[(StreamId, Missing, bool)]) -> Vec<Finding> {
 fn missing_of(stream: StreamId, missing: Vec<(&Missing, bool)>) -> Vec<Finding> {
     let all: Numbers = missing.iter().map(|(m, _)| m.numbers.clone()).collect();
     let (before, gaps): (Vec<_>, Vec<_>) = missing.into_iter().partition(|(_, begins)| *begins);
-    let finding = |code: &'static str, missing: &[(&Missing, bool)]| {
+    let finding = |code: Code, missing: &[(&Missing, bool)]| {
         let (numbers, how_much) = numbers_and_size(missing);
         let words = numbers.words();
         let what = match code {
-            "gap" => format!("gap: {words} missing{how_much}"),
-            _ => format!("this stream begins at {} here; {words} unknown{how_much}", numbers.last()? + 1),
+            Code::Gap if numbers.only().is_some() => format!("{words} has not arrived{how_much}"),
+            Code::Gap => format!("{words} have not arrived{how_much}"),
+            _ => format!("the first batch received is {}; {words} never arrived{how_much}", numbers.last()? + 1),
         };
-        Some(Finding::new(Weight::Incomplete, code, what).at(format!("stream {stream}")).advise(format!(
+        Some(Finding::new(code, what).of_batches(stream, &numbers).advise(format!(
             "at the exporter: airpouch carry MEDIUM --resend {stream}:{all}; or accept the loss here: airpouch stream accept {stream} {numbers} --reason TEXT"
         )))
     };
-    let gaps = if gaps.is_empty() { None } else { finding("gap", &gaps) };
-    finding("unknown-start", &before).into_iter().chain(gaps).collect()
+    let gaps = if gaps.is_empty() { None } else { finding(Code::Gap, &gaps) };
+    finding(Code::UnknownStart, &before).into_iter().chain(gaps).collect()
 }
 
 /// The numbers of gaps and the size of all of them, as far as signed counters tell it.
@@ -621,7 +623,7 @@ fn numbers_and_size(missing: &[(&Missing, bool)]) -> (Numbers, String) {
     let how_much = match sum.filter(|_| !known.is_empty()) {
         Some(sum) => {
             let at_least = if known.len() < missing.len() { "at least " } else { "" };
-            format!(", {at_least}{}, {}", count(sum.envelopes, "envelope"), size(sum.bytes))
+            format!(" ({at_least}{}, {})", count(sum.envelopes, "envelope"), size(sum.bytes))
         }
         None => String::new(),
     };

@@ -76,7 +76,7 @@ impl Ledger {
     pub fn look(site: &Site) -> Result<Self> {
         let path = site.ledger();
         if !path.exists() {
-            return Err(Error::failed("there is no site here: no ledger")
+            return Err(Error::failed("no airpouch site here (no ledger)")
                 .at(site.root())
                 .advise("name it with --site DIR"));
         }

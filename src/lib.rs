@@ -20,6 +20,7 @@ pub mod digest;
 pub mod limits;
 pub mod lack;
 pub mod text;
+pub mod code;
 pub mod json;
 pub mod opencti;
 pub mod envelope;

@@ -19,6 +19,7 @@ use std::path::Path;
 use crate::batch::index::Mtime;
 use crate::batch::manifest::Manifest;
 use crate::batch::volume::Compressors;
+use crate::code::{Code, Severity};
 use crate::digest::Digest;
 use crate::disk;
 use crate::error::{Error, Result};
@@ -27,7 +28,7 @@ use crate::ledger::Ledger;
 use crate::ledger::packed::{Seen, Sight, StreamRow};
 use crate::limits::{BATCH_BYTES_MAX, VOLUME_UNPACKED_MAX};
 use crate::policy::{Objection, Policy, Verdict};
-use crate::report::{BatchLine, Event, Finding, Observer, PackReport, Weight};
+use crate::report::{BatchLine, Event, Finding, Observer, PackReport};
 use crate::shelf::kept::KeptShelf;
 use crate::site::{Site, refuse_same};
 use crate::source::{self, Listing, SourceFile};
@@ -172,9 +173,11 @@ fn sort_out(
     report.gone = listing.gone;
     for (path, why) in listing.unreadable {
         let place = text::harmless_bytes(path.as_os_str().as_encoded_bytes());
-        report
-            .findings
-            .push(Finding::new(Weight::Warning, "unreadable", format!("cannot be looked into: {why}")).at(place));
+        report.findings.push(
+            Finding::new(Code::Unreadable, format!("cannot be looked into: {why}"))
+                .weighing(Severity::Warning)
+                .at(place),
+        );
     }
     let mut fresh = Vec::new();
     for file in listing.files {
@@ -198,8 +201,8 @@ fn sort_out(
             Some((stamp, Seen::Refused)) if stamp == file.stamp => report.refused_before += 1,
             _ => {
                 let place = text::harmless_bytes(file.path.as_os_str().as_encoded_bytes());
-                let what = format!("{why}, and passed over");
-                let finding = Finding::new(Weight::Incomplete, "not-a-file", what.clone()).at(place);
+                let what = why.to_string();
+                let finding = Finding::new(Code::NotAFile, what.clone()).at(place);
                 report.findings.push(finding.advise("put the file itself there, or pack the directory that has it"));
                 passed_over.push((file, what));
             }
@@ -289,21 +292,21 @@ impl<'f> Run<'_, 'f> {
             Prepared::Changing => self.report.changing += 1,
             Prepared::Unreadable(why) => {
                 self.report.refused += 1;
-                self.refuse(file, "unreadable", format!("cannot be read: {why}"));
+                self.refuse(file, Code::Unreadable, format!("cannot be read: {why}"));
             }
             Prepared::NotAnEnvelope { code, why } => {
                 self.report.refused += 1;
                 self.sights.push(Sight { file, content: Err(why.clone()) });
-                self.refuse(file, code, why.clone());
+                self.refuse(file, *code, why.clone());
             }
         }
         Ok(())
     }
 
-    fn refuse(&mut self, file: &SourceFile, code: &'static str, why: String) {
-        let finding = Finding::new(Weight::Incomplete, code, why)
+    fn refuse(&mut self, file: &SourceFile, code: Code, why: String) {
+        let finding = Finding::new(code, why)
             .at(text::harmless_bytes(file.path.as_os_str().as_encoded_bytes()))
-            .advise("it stays where it is; it is looked at again when it changes");
+            .advise("the file is left in place and checked again when it changes");
         self.report.findings.push(finding);
     }
 
@@ -311,12 +314,9 @@ impl<'f> Run<'_, 'f> {
     fn warn_of_commands(&mut self, file: &SourceFile, envelope: &crate::envelope::Envelope, policy: &Policy) {
         let Verdict::Quarantine(objections) = policy.judge(envelope) else { return };
         if let Some(objection) = Objection::of_all(objections) {
-            let finding = Finding::new(
-                Weight::Warning,
-                objection.code,
-                format!("packed, but the other side will quarantine it: {}", objection.what),
-            );
-            self.report.findings.push(finding.at(text::harmless(&file.name)).severe(objection.severity));
+            let what = format!("packed, but the other side will quarantine it: {}", objection.what);
+            let finding = Finding::new(objection.code, what).weighing(Severity::Warning);
+            self.report.findings.push(finding.at(text::harmless(&file.name)).ranked(objection.rank));
         }
     }
 

@@ -5,7 +5,8 @@ use std::ops::Bound;
 
 use serde::{Deserialize, Deserializer};
 
-use crate::envelope::{Code, Contents, EmbeddedFile, Envelope, Noticed};
+use crate::code::Code;
+use crate::envelope::{Contents, EmbeddedFile, Envelope, Noticed};
 pub use crate::opencti::Tlp;
 use crate::text;
 
@@ -84,36 +85,33 @@ pub enum Verdict {
 /// One reason not to let an envelope cross.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Objection {
-    /// The word for it: that of a [`Code`], or `connector-type`, `connector-not-listed`, `connector-paused`, `tlp`,
-    /// `marking`, `file-too-large`, `file-type`, `nested-file`, `sharing`, `vocabulary`.
-    pub code: &'static str,
+    /// What kind it is.
+    pub code: Code,
     /// What it is, in words that are safe to print.
     pub what: String,
     /// A JSON pointer from the envelope's root.
     pub place: String,
     /// Among objections of one code: the highest is the worst.
-    pub severity: u32,
+    pub rank: u32,
 }
 
 impl Objection {
     /// An objection that is no worse than others of its code.
-    pub fn new(code: &'static str, what: impl Into<String>, place: impl Into<String>) -> Self {
-        Self { code, what: what.into(), place: place.into(), severity: 0 }
+    pub fn new(code: Code, what: impl Into<String>, place: impl Into<String>) -> Self {
+        Self { code, what: what.into(), place: place.into(), rank: 0 }
     }
 
     /// Whether only a person can lift it: it is about what the envelope is, and not about the site's settings.
     pub fn is_for_a_person(&self) -> bool {
-        [Code::Command, Code::InternalType, Code::DuplicateKey, Code::TooMany, Code::TooLong]
-            .iter()
-            .any(|code| code.word() == self.code)
+        matches!(self.code, Code::Command | Code::InternalType | Code::DuplicateKey | Code::TooMany | Code::TooLong)
     }
 
     /// All objections in one, for a person who decides on it: each operation and each internal type, and of any other
     /// code the first and how many more there are. The code and the place are those of the first.
     pub fn of_all(objections: Vec<Self>) -> Option<Self> {
-        let acts = [Code::Command.word(), Code::InternalType.word()];
+        let acts = [Code::Command, Code::InternalType];
         let mut parts: Vec<(String, u64)> = Vec::new();
-        let mut codes: Vec<&str> = Vec::new();
+        let mut codes: Vec<Code> = Vec::new();
         for objection in &objections {
             match codes.iter().rposition(|code| *code == objection.code) {
                 Some(at) if !acts.contains(&objection.code) => parts[at].1 += 1,
@@ -173,20 +171,19 @@ impl Policy {
         let contents = &envelope.contents;
         // The worst comes first: who releases an envelope must not be shown a lesser reason than there is.
         let acts = contents.acts.worst_first().into_iter();
-        let mut objections: Vec<Objection> = acts
-            .map(|act| Objection { severity: act.severity(), ..objection(act.code.word(), act.in_words(), &act.place) })
-            .collect();
+        let mut objections: Vec<Objection> =
+            acts.map(|act| Objection { rank: act.rank(), ..objection(act.code, act.in_words(), &act.place) }).collect();
         let mut findings: Vec<_> = contents.findings.iter().filter(|f| f.code != Code::Unsplittable).collect();
         findings.sort_by_key(|finding| finding.code);
-        objections.extend(findings.iter().map(|f| objection(f.code.word(), f.what.clone(), &f.place)));
+        objections.extend(findings.iter().map(|f| objection(f.code, f.what.clone(), &f.place)));
         let quarantine = !objections.is_empty();
         self.judge_connector(envelope, &mut objections);
         self.judge_tlp(contents, &mut objections);
         self.judge_other_markings(contents, &mut objections);
         for (stance, code, noticed) in [
-            (self.sharing, "sharing", &contents.sharing),
-            (self.vocabularies, "vocabulary", &contents.vocabularies),
-            (self.nested_files, "nested-file", &contents.nested_files),
+            (self.sharing, Code::Sharing, &contents.sharing),
+            (self.vocabularies, Code::Vocabulary, &contents.vocabularies),
+            (self.nested_files, Code::NestedFile, &contents.nested_files),
         ] {
             judge_noticed(stance, code, noticed, &mut objections);
         }
@@ -203,7 +200,7 @@ impl Policy {
         let name = || text::harmless(&connector.name);
         if !self.connector_types.contains(&connector.kind) {
             let what = format!("the connector {} is of the type {}", name(), text::harmless(&connector.kind));
-            objections.push(objection("connector-type", what, "/connector/type"));
+            objections.push(objection(Code::ConnectorType, what, "/connector/type"));
         }
         let Some(listed) = &self.connectors else {
             return;
@@ -212,11 +209,11 @@ impl Policy {
             Some(Admission::Pass) => {}
             Some(Admission::Pause) => {
                 let what = format!("the connector {} ({}) is paused", name(), connector.id);
-                objections.push(objection("connector-paused", what, "/connector/id"));
+                objections.push(objection(Code::ConnectorPaused, what, "/connector/id"));
             }
             None => {
                 let what = format!("the connector {} ({}) is not listed", name(), connector.id);
-                objections.push(objection("connector-not-listed", what, "/connector/id"));
+                objections.push(objection(Code::ConnectorNotListed, what, "/connector/id"));
             }
         }
     }
@@ -225,7 +222,7 @@ impl Policy {
     fn judge_tlp(&self, contents: &Contents, objections: &mut Vec<Objection>) {
         let Some(max) = self.max_tlp else { return };
         let mut add = |tlp: Tlp, what| {
-            objections.push(Objection { severity: tlp as u32, ..objection("tlp", what, "/bundle/objects") });
+            objections.push(Objection { rank: tlp as u32, ..objection(Code::Tlp, what, "/bundle/objects") });
         };
         for (tlp, (count, marking)) in contents.tlp.range((Bound::Excluded(max), Bound::Unbounded)).rev() {
             add(*tlp, format!("{}, by {}", marked(*count, *tlp), text::harmless(marking)));
@@ -257,10 +254,10 @@ impl Policy {
             let bear = if *count == 1 { "bears" } else { "bear" };
             let marked = format!("{} {bear}", text::count(*count, "object"));
             let what = match marking.as_str() {
-                "*" => format!("{marked} markings that are too many or too long to name"),
+                "*" => format!("{marked} markings that are too many or too long to list"),
                 _ => format!("{marked} the marking {}, which is no level of the TLP", text::harmless(marking)),
             };
-            objections.push(objection("marking", what, "/bundle/objects"));
+            objections.push(objection(Code::Marking, what, "/bundle/objects"));
         }
     }
 
@@ -268,7 +265,7 @@ impl Policy {
         for file in contents.files.iter().filter(|file| file.bytes > self.max_file) {
             let (size, max) = (text::size(file.bytes), text::size(self.max_file));
             let what = format!("an embedded file of {size}, where {max} may pass");
-            objections.push(objection("file-too-large", what, &file.place));
+            objections.push(objection(Code::FileTooLarge, what, &file.place));
         }
         for (mime, count) in &contents.file_types {
             let mime = if mime == "?" { "application/octet-stream" } else { mime };
@@ -278,7 +275,7 @@ impl Policy {
             let of_type = |file: &&EmbeddedFile| file.mime.as_deref().unwrap_or("application/octet-stream") == mime;
             let place = contents.files.iter().find(of_type).map_or("/bundle/objects", |file| &file.place);
             let what = format!("{} of the type {}", text::count(*count, "embedded file"), text::harmless(mime));
-            objections.push(objection("file-type", what, place));
+            objections.push(objection(Code::FileType, what, place));
         }
     }
 
@@ -320,7 +317,7 @@ fn marked(count: u64, tlp: Tlp) -> String {
     format!("{} {are} marked TLP:{}", text::count(count, "object"), tlp.word().to_uppercase())
 }
 
-fn judge_noticed(stance: Stance, code: &'static str, noticed: &Noticed, objections: &mut Vec<Objection>) {
+fn judge_noticed(stance: Stance, code: Code, noticed: &Noticed, objections: &mut Vec<Objection>) {
     if stance == Stance::Pass || noticed.count == 0 {
         return;
     }
@@ -331,7 +328,7 @@ fn judge_noticed(stance: Stance, code: &'static str, noticed: &Noticed, objectio
     objections.push(objection(code, what, &noticed.place));
 }
 
-fn objection(code: &'static str, what: String, place: &str) -> Objection {
+fn objection(code: Code, what: String, place: &str) -> Objection {
     Objection::new(code, what, place)
 }
 

@@ -1,11 +1,11 @@
 //! What a run found and did. One report a verb; what is printed, the JSON and the exit status all come from it.
 
 pub mod call;
-
-use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet};
+mod finding;
 
 use serde::Serialize;
+
+pub use finding::{Finding, NamedConnector, NamedEnvelope, Summary, each, fold, status_of, summaries};
 
 use crate::digest::Digest;
 use crate::stream::{Size, StreamId};
@@ -22,7 +22,7 @@ pub enum ExitStatus {
     /// 3: something new was refused or held, or something is missing.
     Incomplete,
     /// 4: a signature or digest does not hold, or no trusted key signed.
-    False,
+    Invalid,
     /// 5: another run holds the lock.
     Locked,
 }
@@ -35,101 +35,10 @@ impl ExitStatus {
             Self::Failed => 1,
             Self::Usage => 2,
             Self::Incomplete => 3,
-            Self::False => 4,
+            Self::Invalid => 4,
             Self::Locked => 5,
         }
     }
-}
-
-/// How much a finding weighs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Weight {
-    /// Worth a line.
-    Note,
-    /// Worth a look; changes no exit status.
-    Warning,
-    /// Something is missing, or was newly refused or held: exit status 3.
-    Incomplete,
-    /// Something that should hold does not: exit status 4.
-    False,
-}
-
-/// Something about one input. The run goes on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// How much it weighs.
-    pub weight: Weight,
-    /// One word for programs, such as `gap` or `not-an-envelope`.
-    pub code: &'static str,
-    /// What happened.
-    pub what: String,
-    /// Where.
-    #[serde(rename = "where")]
-    pub place: Option<String>,
-    /// What to do.
-    #[serde(rename = "do")]
-    pub advice: Option<String>,
-    /// Among findings of one code: the highest is the worst, and is told whatever is left out.
-    #[serde(skip)]
-    pub severity: u32,
-}
-
-impl Finding {
-    /// A finding without a place and without advice.
-    pub fn new(weight: Weight, code: &'static str, what: impl Into<String>) -> Self {
-        Self { weight, code, what: what.into(), place: None, advice: None, severity: 0 }
-    }
-
-    /// Says where.
-    pub fn at(mut self, place: impl Into<String>) -> Self {
-        self.place = Some(place.into());
-        self
-    }
-
-    /// Says how bad it is among those of its code.
-    pub fn severe(mut self, severity: u32) -> Self {
-        self.severity = severity;
-        self
-    }
-
-    /// Says what to do.
-    pub fn advise(mut self, advice: impl Into<String>) -> Self {
-        self.advice = Some(advice.into());
-        self
-    }
-}
-
-/// The exit status that findings ask for: the worst.
-pub fn status_of(findings: &[Finding]) -> ExitStatus {
-    match findings.iter().map(|f| f.weight).max() {
-        Some(Weight::False) => ExitStatus::False,
-        Some(Weight::Incomplete) => ExitStatus::Incomplete,
-        Some(Weight::Warning | Weight::Note) | None => ExitStatus::Done,
-    }
-}
-
-/// Findings of one code that are told one by one; strangers must not fill a screen.
-const TOLD_MAX: usize = 20;
-
-/// Keeps the worst findings of each code in their order, the first of those that are alike, and one that counts the rest.
-pub fn fold(findings: &mut Vec<Finding>) {
-    let mut by_code: BTreeMap<&'static str, Vec<usize>> = BTreeMap::new();
-    for (at, finding) in findings.iter().enumerate() {
-        by_code.entry(finding.code).or_default().push(at);
-    }
-    let mut left_out = BTreeSet::new();
-    let mut counts = Vec::new();
-    for (code, mut places) in by_code.into_iter().filter(|(_, places)| places.len() > TOLD_MAX) {
-        places.sort_by_key(|at| Reverse(findings[*at].severity));
-        let weight = places.iter().map(|at| findings[*at].weight).max().unwrap_or(Weight::Note);
-        let rest = crate::text::grouped((places.len() - TOLD_MAX) as u64);
-        counts.push(Finding::new(weight, code, format!("and {rest} more of the kind {code}")));
-        left_out.extend(places.into_iter().skip(TOLD_MAX));
-    }
-    let mut at = 0..;
-    findings.retain(|_| at.next().is_none_or(|at| !left_out.contains(&at)));
-    findings.extend(counts);
 }
 
 /// A batch as reports name it.
@@ -309,7 +218,7 @@ pub struct ImportReport {
     pub quarantined_in_all: u64,
     /// Batches that had come before.
     pub replayed: u64,
-    /// Applicants mapped to nobody, with envelopes held for them.
+    /// Applicants that are not mapped, with envelopes held for them.
     pub unmapped: Vec<(Option<String>, u64)>,
     /// The newest batch of each stream of which something was delivered in this run, with its code.
     pub heads: Vec<Head>,
@@ -359,6 +268,9 @@ pub struct Fact {
     pub is: String,
 }
 
+/// Envelopes with passed over objects that are named.
+const NAMED_MAX: usize = 20;
+
 impl ImportReport {
     /// Counts an envelope of which objects were passed over.
     pub fn pass_over(&mut self, passed_over: PassedOver) {
@@ -367,7 +279,7 @@ impl ImportReport {
         }
         self.incompatible += passed_over.objects;
         self.incompatible_envelopes += 1;
-        if self.incompatible_in.len() < TOLD_MAX {
+        if self.incompatible_in.len() < NAMED_MAX {
             self.incompatible_in.push(passed_over);
         }
     }
@@ -507,22 +419,4 @@ impl Observer for Silent {
     fn say(&self, _: &str) {}
     fn event(&self, _: &Event<'_>) {}
     fn begin_messages(&self, _: &str, _: u64) {}
-}
-
-#[cfg(test)]
-mod folded_findings {
-    use super::*;
-
-    #[test]
-    fn keep_the_worst_of_a_code_wherever_it_stands() {
-        let mut findings: Vec<Finding> = (0..500)
-            .map(|n| Finding::new(Weight::Incomplete, "command", format!("{n}")).severe(u32::from(n == 400) * 7))
-            .collect();
-        findings.push(Finding::new(Weight::Incomplete, "tlp", "other"));
-        fold(&mut findings);
-        let told: Vec<&str> = findings.iter().map(|f| f.what.as_str()).collect();
-        assert_eq!(told.len(), TOLD_MAX + 2);
-        assert_eq!(told[..3], ["0", "1", "2"]);
-        assert_eq!(told[18..], ["18", "400", "other", "and 480 more of the kind command"]);
-    }
 }

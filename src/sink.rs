@@ -23,8 +23,9 @@ use std::fmt;
 use std::str::FromStr;
 
 use crate::batch::index::Mtime;
+use crate::code::Code;
 use crate::digest::Digest;
-use crate::envelope::{Code, Connector, Envelope, Scope};
+use crate::envelope::{Connector, Envelope, Scope};
 use crate::error::Result;
 use crate::opencti::message::{Addressee, Messages};
 use crate::opencti::registration::{CONNECTOR_TYPES, NAME_MIN, Registration, scope_of_text};
@@ -132,7 +133,7 @@ pub struct Refused {
     /// Its bytes.
     pub bytes: Vec<u8>,
     /// One word for programs.
-    pub code: &'static str,
+    pub code: Code,
     /// What is the matter.
     pub what: String,
     /// Where, as a JSON pointer.
@@ -147,7 +148,7 @@ pub struct Deferred {
     /// What was noted of it, or would have been.
     pub placing: Placing,
     /// One word for programs.
-    pub code: &'static str,
+    pub code: Code,
     /// What is the matter, without the envelope's name: it is reported once for all envelopes of a connector.
     pub what: String,
     /// What to do.
@@ -162,7 +163,7 @@ pub enum Unfit {
     /// Not as things stand.
     Hold {
         /// One word for programs.
-        code: &'static str,
+        code: Code,
         /// What is the matter.
         what: String,
         /// Where, as a JSON pointer.
@@ -171,7 +172,7 @@ pub enum Unfit {
     /// It would break what reads this sink.
     Quarantine {
         /// One word for programs.
-        code: &'static str,
+        code: Code,
         /// What is the matter.
         what: String,
         /// Where, as a JSON pointer.
@@ -254,11 +255,7 @@ fn whole(envelope: &Envelope) -> std::result::Result<(), Unfit> {
         return Err(Unfit::Empty);
     }
     if let Some(found) = contents.findings.iter().find(|f| f.code == Code::Unsplittable) {
-        return Err(Unfit::Quarantine {
-            code: found.code.word(),
-            what: found.what.clone(),
-            place: found.place.clone(),
-        });
+        return Err(Unfit::Quarantine { code: found.code, what: found.what.clone(), place: found.place.clone() });
     }
     known_to_pycti(&envelope.connector)?;
     long_enough(&envelope.connector)?;
@@ -280,7 +277,7 @@ fn split(
     if envelope.connector.validate_before_import == Some(true) && !drafts {
         let what = "its connector wants each import validated by a person, which takes a draft on the platform";
         return Err(Unfit::Hold {
-            code: "validate-before-import",
+            code: Code::ValidateBeforeImport,
             what: what.to_owned(),
             place: "/connector/validate_before_import".into(),
         });
@@ -288,7 +285,7 @@ fn split(
     // It was read as an envelope, so it is text.
     let text = std::str::from_utf8(bytes).unwrap_or_default();
     let messages = Messages::of(text).map_err(|fault| Unfit::Quarantine {
-        code: Code::Unsplittable.word(),
+        code: Code::Unsplittable,
         what: fault.what,
         place: fault.place,
     })?;
@@ -317,7 +314,7 @@ fn small_enough(text: &str, messages: &Messages, max: u64) -> std::result::Resul
             let what =
                 format!("the message for {id} would have {}; the broker takes {} at most", size(bytes), size(max));
             let place = format!("/bundle/objects/{object}");
-            return Err(Unfit::Quarantine { code: "message-too-large", what, place });
+            return Err(Unfit::Quarantine { code: Code::MessageTooLarge, what, place });
         }
     }
     Ok(())
@@ -330,14 +327,14 @@ fn known_to_pycti(connector: &Connector) -> std::result::Result<(), Unfit> {
         return Ok(());
     }
     let what = format!("the stock connector knows no connector of type {}, and would stop at it", harmless(kind));
-    Err(Unfit::Hold { code: "unknown-connector-type", what, place: "/connector/type".into() })
+    Err(Unfit::Hold { code: Code::UnknownConnectorType, what, place: "/connector/type".into() })
 }
 
 /// A name that any platform registers.
 fn long_enough(connector: &Connector) -> std::result::Result<(), Unfit> {
     if connector.name.trim().chars().count() < NAME_MIN {
         let what = "the platform registers no connector whose name is shorter than two characters".to_owned();
-        return Err(Unfit::Hold { code: "connector-name", what, place: "/connector/name".into() });
+        return Err(Unfit::Hold { code: Code::ConnectorName, what, place: "/connector/name".into() });
     }
     Ok(())
 }

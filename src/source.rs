@@ -136,12 +136,12 @@ fn why_passed_over(entry: &walkdir::DirEntry, recursive: bool) -> Option<&'stati
     if kind.is_symlink() {
         let leads_to_directory = || std::fs::metadata(entry.path()).is_ok_and(|metadata| metadata.is_dir());
         return match is_named {
-            true => Some("is a link"),
-            false if recursive && leads_to_directory() => Some("is a linked directory"),
+            true => Some("it is a link"),
+            false if recursive && leads_to_directory() => Some("it is a linked directory"),
             false => None,
         };
     }
-    (is_named && !kind.is_dir()).then_some("is no regular file")
+    (is_named && !kind.is_dir()).then_some("it is not a regular file")
 }
 
 /// What reading one file gave.

@@ -173,18 +173,18 @@ pub fn parse_size(text: &str) -> Result<u64, String> {
         "mb" => 1_000_000,
         "gb" => 1_000_000_000,
         "tb" => 1_000_000_000_000,
-        _ => return Err(format!("{text:?} is no size; write for example 256MiB")),
+        _ => return Err(format!("invalid size {text:?}; write for example 256MiB")),
     };
     number
         .parse::<u64>()
         .ok()
         .and_then(|n| n.checked_mul(factor))
-        .ok_or_else(|| format!("{text:?} is no size; write for example 256MiB"))
+        .ok_or_else(|| format!("invalid size {text:?}; write for example 256MiB"))
 }
 
 /// Reads a duration in seconds as people write it: `90s`, `15m`, `24h`, `30d`, `2w`.
 pub fn parse_duration(text: &str) -> Result<u64, String> {
-    let wrong = || format!("{text:?} is no duration; write for example 15m, 24h or 30d");
+    let wrong = || format!("invalid duration {text:?}; write for example 15m, 24h or 30d");
     let trimmed = text.trim();
     let digits = trimmed.len() - trimmed.trim_start_matches(|c: char| c.is_ascii_digit()).len();
     let (number, unit) = trimmed.split_at(digits);

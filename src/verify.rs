@@ -10,12 +10,13 @@ use uuid::Uuid;
 
 use crate::batch::index::Index;
 use crate::batch::manifest::Manifest;
+use crate::code::{Code, Severity};
 use crate::envelope::Envelope;
 use crate::error::Result;
 use crate::lack;
 use crate::pack::batch_line;
 use crate::policy::{Objection, Policy, Verdict};
-use crate::report::{Finding, Observer, VerifiedBatch, VerifyReport, Weight, fold, head_code};
+use crate::report::{Finding, Observer, VerifiedBatch, VerifyReport, fold, head_code};
 use crate::shelf::PartFault;
 use crate::shelf::check::check_batch;
 use crate::shelf::medium::{Medium, Sighting};
@@ -101,13 +102,13 @@ pub fn authenticate_all(
     }
     // A copy of a manifest that lies apart from its signatures is no other batch.
     refused.retain(|(sha256, _)| !known.contains(sha256));
-    findings.extend(refused.into_iter().map(|(_, finding)| finding));
+    findings.extend(refused.into_iter().map(|(_, finding)| *finding));
     for (place, why) in medium.unread_manifests() {
-        let finding = Finding::new(Weight::Incomplete, "unreadable", format!("this manifest cannot be read: {why}"));
+        let finding = Finding::new(Code::Unreadable, format!("this manifest cannot be read: {why}"));
         findings.push(
             finding
                 .at(place)
-                .advise("bring the medium again, or have the batch sent again: airpouch carry MEDIUM --resend N"),
+                .advise("bring the medium again, or ask the exporter to resend it: airpouch carry MEDIUM --resend N"),
         );
     }
     fold(findings);
@@ -117,7 +118,7 @@ pub fn authenticate_all(
 
 /// The finding about a medium without any batch.
 pub fn no_batch() -> Finding {
-    Finding::new(Weight::Incomplete, "no-batch", "there is no batch on this medium")
+    Finding::new(Code::NoBatch, "there is no batch on this medium")
         .advise("check that it is the right one, and that it is mounted")
 }
 
@@ -164,45 +165,44 @@ fn verify_one(
     Ok(())
 }
 
-/// What the policy says of one envelope, all in one.
-fn judge(policy: &Policy, bytes: &[u8]) -> Option<Objection> {
-    let would_be = |kind: &str, objections| {
-        let all = Objection::of_all(objections)?;
-        Some(Objection { what: format!("would be {kind}: {}", all.what), ..all })
-    };
-    match Envelope::parse(bytes) {
-        Err(fault) => Some(Objection::new(fault.code(), fault.to_string(), "")),
+/// An envelope's position, what the policy would do with it, and why.
+type Judged = (usize, (&'static str, Objection));
+
+/// What the policy would do with one envelope, and why, all in one.
+fn judge(policy: &Policy, bytes: &[u8]) -> Option<(&'static str, Objection)> {
+    let (label, objections) = match Envelope::parse(bytes) {
+        Err(fault) => ("would be quarantined", vec![Objection::new(fault.code(), fault.to_string(), "")]),
         Ok(envelope) => match policy.judge(&envelope) {
-            Verdict::Pass => None,
-            Verdict::Hold(objections) => would_be("held", objections),
-            Verdict::Quarantine(objections) => would_be("quarantined", objections),
+            Verdict::Pass => return None,
+            Verdict::Hold(objections) => ("would be held", objections),
+            Verdict::Quarantine(objections) => ("would be quarantined", objections),
         },
-    }
+    };
+    Some((label, Objection::of_all(objections)?))
 }
 
-fn policy_findings(objections: &[(usize, Objection)], index: &Index, signed: &Signed<Manifest>) -> Vec<Finding> {
-    let finding = |(ordinal, objection): &(usize, Objection)| {
+fn policy_findings(judged: &[Judged], index: &Index, signed: &Signed<Manifest>) -> Vec<Finding> {
+    let finding = |(ordinal, (label, objection)): &Judged| {
         let name = index.lines.get(ordinal - 1).map_or_else(String::new, |l| harmless(&l.name));
-        Finding::new(Weight::Incomplete, objection.code, objection.what.clone())
-            .severe(objection.severity)
-            .at(format!("envelope {ordinal} of batch {} ({name})", signed.sequence))
+        Finding::new(objection.code, objection.what.clone())
+            .labelled(label)
+            .ranked(objection.rank)
+            .of_batch(signed.stream, signed.sequence.get())
+            .of_envelope(*ordinal, name)
     };
-    objections.iter().map(finding).collect()
+    judged.iter().map(finding).collect()
 }
 
 /// What a scan of the medium itself has to say.
 pub fn scan_findings(medium: &Medium) -> Vec<Finding> {
     let unreadable = medium.unreadable.iter().map(|(place, why)| {
-        Finding::new(Weight::Warning, "unreadable", format!("this of the medium cannot be read: {why}"))
+        Finding::new(Code::Unreadable, format!("this of the medium cannot be read: {why}"))
+            .weighing(Severity::Warning)
             .at(place.clone())
     });
     let too_many = medium.too_many.then(|| {
-        Finding::new(
-            Weight::Incomplete,
-            "too-many-names",
-            "there are more than 100,000 names on this medium; the rest was not looked at",
-        )
-        .advise("move what is not airpouch's away")
+        Finding::new(Code::TooManyNames, "there are more than 100,000 names on this medium; the rest was not looked at")
+            .advise("move what is not airpouch's away")
     });
     unreadable.chain(too_many).collect()
 }
@@ -211,18 +211,13 @@ pub fn scan_findings(medium: &Medium) -> Vec<Finding> {
 ///
 /// # Errors
 /// The finding to report.
-pub fn authenticate(sighting: &Sighting, store: &TrustStore) -> std::result::Result<Signed<Manifest>, Finding> {
+pub fn authenticate(sighting: &Sighting, store: &TrustStore) -> std::result::Result<Signed<Manifest>, Box<Finding>> {
     let place = sighting.place.clone();
     let unverified = sighting.unverified.clone();
-    let authentic: Authentic = store.authenticate(unverified).map_err(|e| not_authentic(sighting, &e))?;
+    let authentic: Authentic = store.authenticate(unverified).map_err(|e| Box::new(not_authentic(sighting, &e)))?;
     authentic.into_signed(Manifest::parse).map_err(|lie| {
-        Finding::new(
-            Weight::False,
-            "lying-manifest",
-            format!("a trusted key signed a manifest that cannot be true: {lie}"),
-        )
-        .at(place)
-        .advise("ask the exporter's side how it was made; nothing of it was opened")
+        let finding = Finding::new(Code::InvalidManifest, format!("the signed manifest is wrong: {lie}")).at(place);
+        Box::new(finding.advise("ask the exporter how it was made; nothing of it was opened"))
     })
 }
 
@@ -230,44 +225,36 @@ fn not_authentic(sighting: &Sighting, fault: &NotAuthentic) -> Finding {
     let place = sighting.place.clone();
     match fault {
         _ if sighting.was_cut() => {
-            Finding::new(Weight::Incomplete, "cut-manifest", "this manifest does not end: it was cut off on its way")
+            Finding::new(Code::CutManifest, "this manifest does not end: it was cut off on its way")
                 .at(place)
-                .advise("bring the medium again, or have the batch sent again: airpouch carry MEDIUM --resend N")
+                .advise("bring the medium again, or ask the exporter to resend it: airpouch carry MEDIUM --resend N")
         }
-        _ if sighting.short_signature => {
-            Finding::new(Weight::Incomplete, "cut-signature", "the signature of this manifest is cut off")
-                .at(place)
-                .advise("bring the medium again")
-        }
+        _ if sighting.short_signature => Finding::new(Code::CutSignature, "the signature of this manifest is cut off")
+            .at(place)
+            .advise("bring the medium again"),
         NotAuthentic::NoSignature | NotAuthentic::Unknown { .. } if sighting.unread_signature.is_some() => {
             let (name, why) = sighting.unread_signature.clone().unwrap_or_default();
-            Finding::new(Weight::Incomplete, "unreadable", format!("the signature {name} cannot be read: {why}"))
+            Finding::new(Code::Unreadable, format!("the signature {name} cannot be read: {why}"))
                 .at(place)
-                .advise("bring the medium again, or have the batch sent again: airpouch carry MEDIUM --resend N")
+                .advise("bring the medium again, or ask the exporter to resend it: airpouch carry MEDIUM --resend N")
         }
-        NotAuthentic::NoSignature if sighting.long_signature => Finding::new(
-            Weight::False,
-            "false-signature",
-            "the signature of this manifest is longer than a signature is",
-        )
-        .at(place)
-        .advise("do not use this medium; keep it for the security officer"),
-        NotAuthentic::NoSignature => {
-            Finding::new(Weight::Incomplete, "no-signature", "no signature of this manifest is here")
+        NotAuthentic::NoSignature if sighting.long_signature => {
+            Finding::new(Code::InvalidSignature, "the signature of this manifest is longer than a signature is")
                 .at(place)
-                .advise("bring the medium again; nothing of it was opened")
+                .advise("do not use this medium; keep it for the security officer")
         }
-        NotAuthentic::False { .. } if sighting.unverified.has_line_end() => Finding::new(
-            Weight::False,
-            "line-ends",
-            "the signature does not hold: line ends were turned, it was transferred as text",
-        )
-        .at(place)
-        .advise("transfer it again as binary"),
-        NotAuthentic::False { .. } => Finding::new(Weight::False, "false-signature", fault.to_string())
+        NotAuthentic::NoSignature => Finding::new(Code::NoSignature, "no signature of this manifest is here")
+            .at(place)
+            .advise("bring the medium again; nothing of it was opened"),
+        NotAuthentic::False { .. } if sighting.unverified.has_line_end() => {
+            Finding::new(Code::LineEnds, "line endings were converted: it was transferred in text mode")
+                .at(place)
+                .advise("transfer it again in binary mode")
+        }
+        NotAuthentic::False { .. } => Finding::new(Code::InvalidSignature, fault.to_string())
             .at(place)
             .advise("do not use this medium; keep it for the security officer"),
-        NotAuthentic::Unknown { .. } => Finding::new(Weight::False, "unknown-key", fault.to_string()).at(place).advise(
+        NotAuthentic::Unknown { .. } => Finding::new(Code::UnknownKey, fault.to_string()).at(place).advise(
             "if the exporter has a new key, put its public key into the trust store; the batch was left where it is",
         ),
     }
@@ -277,11 +264,7 @@ fn not_authentic(sighting: &Sighting, fault: &NotAuthentic) -> Finding {
 pub fn zone_finding(manifest: &Manifest, zone: Option<&str>, place: &str) -> Option<Finding> {
     let here = zone.filter(|z| *z != manifest.zone)?;
     let what = format!("batch {} is meant for zone {}; this is zone {here}", manifest.sequence, manifest.zone);
-    Some(
-        Finding::new(Weight::Incomplete, "wrong-zone", what)
-            .at(place)
-            .advise("take it to its own zone; here it was left as it is"),
-    )
+    Some(Finding::new(Code::WrongZone, what).at(place).advise("take it to its own zone; here it was left as it is"))
 }
 
 /// The batches on a medium that are meant for other zones, a finding for each zone. Beside batches for this zone that is
@@ -301,7 +284,7 @@ pub fn zone_findings(signed: &[(Sighting, Signed<Manifest>)], zone: Option<&str>
             finding.what = format!("{number} are meant for zone {}; this is zone {here}", first.zone);
         }
         if ours {
-            finding.weight = Weight::Note;
+            finding = finding.weighing(Severity::Note);
         }
         Some(finding)
     };
@@ -322,14 +305,11 @@ pub fn made_finding(manifest: &Manifest, now: i64, place: &str) -> Option<Findin
     };
     let what = format!("batch {} says that it was made {how}: {}", manifest.sequence, manifest.created);
     Some(
-        Finding::new(Weight::Note, "made-date", what)
+        Finding::new(Code::MadeDate, what)
             .at(place)
             .advise("compare the clocks of both sides; order and freshness do not depend on them"),
     )
 }
-
-/// Of a batch that fewer keys signed than trust.toml needs.
-pub const TOO_FEW_SIGNATURES: &str = "too-few-signatures";
 
 /// What trust.toml has against these signers for this batch; `streams` are its own and those that it succeeds.
 pub fn allowed_finding(
@@ -341,11 +321,9 @@ pub fn allowed_finding(
     let refused = store.allows(signed.signers(), streams, &signed.zone, signed.sequence.get()).err()?;
     let batch = format!("batch {} of stream {}", signed.sequence, signed.stream);
     Some(match refused {
-        NotAllowed::TooFew { .. } => {
-            Finding::new(Weight::Incomplete, TOO_FEW_SIGNATURES, format!("{batch}: {refused}"))
-                .at(place)
-                .advise("have the other key sign it, and bring its signature file")
-        }
+        NotAllowed::TooFew { .. } => Finding::new(Code::TooFewSignatures, format!("{batch}: {refused}"))
+            .at(place)
+            .advise("have the other key sign it, and bring its signature file"),
         NotAllowed::Stream if signed.sequence > Sequence::FIRST => not_allowed(&batch, &refused, place).advise(
             "left where it is; add the stream in trust.toml, or bring its batch 1, which says what it goes on from",
         ),
@@ -354,30 +332,28 @@ pub fn allowed_finding(
 }
 
 fn not_allowed(batch: &str, refused: &NotAllowed, place: &str) -> Finding {
-    Finding::new(Weight::False, "not-allowed", format!("{batch}: {refused}")).at(place)
+    Finding::new(Code::NotAllowed, format!("{batch}: {refused}")).at(place)
 }
 
 /// A file of a batch that cannot be used.
 pub fn part_finding(manifest: &Manifest, name: &str, fault: &PartFault) -> Finding {
-    let (weight, code, advice) = match fault {
-        PartFault::Lie(_) => (
-            Weight::False,
-            "lying-batch",
-            "a trusted key signed this; ask the exporter's side how it was made".to_owned(),
-        ),
+    let (code, advice) = match fault {
+        PartFault::Lie(_) => {
+            (Code::InvalidBatch, "a trusted key signed this; ask the exporter how it was made".to_owned())
+        }
         _ if fault.is_false() => (
-            Weight::False,
-            "damaged",
-            format!("have it sent again: airpouch carry MEDIUM --resend {}", manifest.sequence),
+            Code::Damaged,
+            format!("ask the exporter to resend it: airpouch carry MEDIUM --resend {}", manifest.sequence),
         ),
         _ => (
-            Weight::Incomplete,
-            "incomplete",
-            format!("bring the rest, or have it sent again: airpouch carry MEDIUM --resend {}", manifest.sequence),
+            Code::IncompleteBatch,
+            format!(
+                "bring the rest, or ask the exporter to resend it: airpouch carry MEDIUM --resend {}",
+                manifest.sequence
+            ),
         ),
     };
-    let envelopes = count(manifest.totals.envelopes, "envelope");
-    Finding::new(weight, code, format!("{name} {fault}"))
-        .at(format!("batch {}, {envelopes}", manifest.sequence))
-        .advise(advice)
+    let finding =
+        Finding::new(code, format!("{name} {fault}")).of_batch(manifest.stream, manifest.sequence.get()).advise(advice);
+    if matches!(fault, PartFault::Unreadable(_)) { finding.labelled(Code::Unreadable.label()) } else { finding }
 }

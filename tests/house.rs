@@ -6,6 +6,8 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use airpouch::code::{Code, Subject};
+
 /// Rooms of the library in the order of `lib.rs`: a room uses only those above it.
 fn rooms() -> Vec<String> {
     let lib = fs::read_to_string("src/lib.rs").unwrap();
@@ -293,4 +295,120 @@ fn no_test_rests_on_time() {
             assert_eq!(timed(&code), Vec::<&str>::new(), "{}: say what happens, not how long it takes", file.display());
         }
     }
+}
+
+/// The tables of codes in docs/json.md, as the program has them.
+fn tables_of_codes() -> String {
+    let subjects = [
+        (Subject::Medium, "About a batch or a medium"),
+        (Subject::Stream, "About a stream, or what the site keeps of it"),
+        (Subject::Destination, "About the broker, the platform, or another destination"),
+        (Subject::Envelope, "About an envelope at import, and in `verify --policy`"),
+        (Subject::File, "About a file at `pack`"),
+        (Subject::Outbox, "About the outbox, and what is carried from it"),
+        (Subject::Waiting, "About what waits, in `status`"),
+    ];
+    let mut out = String::new();
+    for (subject, title) in subjects {
+        out.push_str(&format!("\n{title}:\n\n| code | severity | meaning |\n|---|---|---|\n"));
+        for code in Code::ALL.iter().filter(|code| code.subject() == subject) {
+            out.push_str(&format!("| `{code}` | {} | {} |\n", code.severity().word(), code.meaning()));
+        }
+    }
+    out
+}
+
+#[test]
+fn docs_list_each_code_with_its_severity_and_meaning() {
+    let docs = fs::read_to_string("docs/json.md").unwrap();
+    let begin = docs.find("--test house -->\n").unwrap() + "--test house -->\n".len();
+    let tables = tables_of_codes();
+    if std::env::var_os("AIRPOUCH_WRITE_DOCS").is_some() {
+        fs::write("docs/json.md", format!("{}{tables}", &docs[..begin])).unwrap();
+        return;
+    }
+    assert_eq!(docs[begin..], tables, "run it with AIRPOUCH_WRITE_DOCS=1, and look at the change");
+}
+
+/// The texts of a file of the source, one a line.
+fn texts(text: &str) -> String {
+    let mut out = String::new();
+    let mut rest = text;
+    while let Some(next) = rest.chars().next() {
+        let length = if rest.starts_with("//") {
+            rest.find('\n').unwrap_or(rest.len())
+        } else if rest.starts_with('"') {
+            let length = text_length(rest);
+            out.push_str(&rest[..length]);
+            out.push('\n');
+            length
+        } else {
+            raw_length(rest).or_else(|| letter_length(rest)).unwrap_or(next.len_utf8())
+        };
+        rest = &rest[length..];
+    }
+    out
+}
+
+/// Words that users could not read without a translation, and by what they were replaced.
+const GONE: [(&str, &str); 34] = [
+    ("FALSE:", "INVALID:"),
+    ("incomplete: held", "held:"),
+    ("mapped to nobody", "is not mapped"),
+    ("stands there", "appears"),
+    ("contradicts himself", "the signed manifest is wrong"),
+    ("cannot be true", "the signed manifest is wrong"),
+    ("has another digest than", "does not match its digest in"),
+    ("were turned", "were converted"),
+    ("this is no envelope", "not an envelope"),
+    ("} is no zone", "invalid zone"),
+    ("} is no size", "invalid size"),
+    ("} is no duration", "invalid duration"),
+    ("} is no destination", "invalid destination"),
+    ("} is no stream", "unknown stream"),
+    ("it stays where it is", "the file is left in place"),
+    ("if it may cross all the same", "to let it through"),
+    ("have it sent again", "ask the exporter to resend it"),
+    ("have the batch sent again", "ask the exporter to resend it"),
+    ("what arrives later all the same", "if it arrives later"),
+    ("no longer waiting for", "gave up on"),
+    ("older than what it has issued", "out of date"),
+    ("is no site here", "no airpouch site"),
+    ("made the exporter's site", "created the exporter site"),
+    ("made the importer's site", "created the importer site"),
+    ("does not take the token", "rejected the token"),
+    ("no sign of life", "heartbeat timed out"),
+    (" is spoken there", "the server does not speak"),
+    ("does not read back", "read-back failed"),
+    ("cannot be seen from here", "not checked"),
+    ("lets {} in", "works"),
+    ("takes messages\"", "is writable"),
+    ("for {limit} at most", "up to {limit}"),
+    ("trust folder", "trust store"),
+    ("the sender's", "the exporter's"),
+];
+
+#[test]
+fn words_that_were_replaced_do_not_come_back() {
+    let mut read: Vec<(PathBuf, String)> = Vec::new();
+    for file in walkdir::WalkDir::new("src").into_iter().map(|e| e.unwrap().into_path()) {
+        if file.extension().is_some_and(|e| e == "rs") && !file.ends_with("tests.rs") {
+            let text = texts(&fs::read_to_string(&file).unwrap());
+            read.push((file, text));
+        }
+    }
+    for dir in ["docs", "man", "README.md", "SECURITY.md"] {
+        for file in walkdir::WalkDir::new(dir).into_iter().map(|e| e.unwrap().into_path()).filter(|f| f.is_file()) {
+            let text = fs::read_to_string(&file).unwrap().split_whitespace().collect::<Vec<_>>().join(" ");
+            read.push((file, text));
+        }
+    }
+    assert!(read.len() > 100 && texts("f(\"a\", r\"b\") // \"c\"") == "\"a\"\n", "texts are found");
+    let mut found = Vec::new();
+    for (file, text) in &read {
+        for (gone, better) in GONE.iter().filter(|(gone, _)| text.contains(gone)) {
+            found.push(format!("{}: {gone:?}; say {better:?}", file.display()));
+        }
+    }
+    assert!(found.is_empty(), "{found:#?}");
 }

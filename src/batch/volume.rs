@@ -256,8 +256,8 @@ pub enum VolumeFault {
     /// The header is not the one that follows from the index.
     #[error("the entry of envelope {0} is not the one that its index line asks for")]
     Entry(usize),
-    /// The envelope has another digest than the index says.
-    #[error("envelope {0} has another digest than its index line says")]
+    /// The envelope does not match its digest in the index.
+    #[error("envelope {0} does not match the digest in its index line")]
     Envelope(usize),
     /// Something other than zeros where zeros belong.
     #[error("bytes that are not zero pad envelope {0}")]

@@ -5,12 +5,13 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use super::{Load, Placed, Run};
+use crate::code::{Code, Severity};
 use crate::digest::{Digest, Hasher, digest_all};
 use crate::disk::{self, Partial};
 use crate::error::{Error, Result};
 use crate::lack::Lack;
 use crate::pack::batch_line;
-use crate::report::{Finding, Weight};
+use crate::report::Finding;
 use crate::text;
 
 /// Room left free on a medium, for its file system's own needs.
@@ -65,7 +66,7 @@ impl Run<'_> {
             Some((_, Some(error))) if self.placed.is_empty() => Err(self.refused(error)?),
             Some((_, Some(error))) => {
                 let error = self.refused(error)?;
-                let finding = Finding::new(Weight::Warning, "does-not-fit", error.what);
+                let finding = Finding::new(Code::DoesNotFit, error.what);
                 let finding = finding.at(error.place.unwrap_or_default()).advise(error.advice.unwrap_or_default());
                 self.report.findings.push(finding);
                 Ok(())
@@ -109,11 +110,11 @@ impl Run<'_> {
                 Err(NotPlaced::Stopped(e)) if e.does_not_fit() => break,
                 // A write-protected medium is not false; other bytes under a name of ours are.
                 Err(NotPlaced::Stopped(e)) => {
-                    self.not_repeated(&load, Weight::Incomplete, e);
+                    self.not_repeated(&load, Severity::Incomplete, e);
                     break;
                 }
                 Err(NotPlaced::Differs(e)) => {
-                    self.not_repeated(&load, Weight::False, e);
+                    self.not_repeated(&load, Severity::Invalid, e);
                     break;
                 }
             }
@@ -121,9 +122,9 @@ impl Run<'_> {
         Ok(())
     }
 
-    fn not_repeated(&mut self, load: &Load, weight: Weight, error: Error) {
+    fn not_repeated(&mut self, load: &Load, severity: Severity, error: Error) {
         let what = format!("batch {} did not go again: {}", load.batch.manifest.sequence, error.what);
-        let finding = Finding::new(weight, "not-repeated", what).at(error.place.unwrap_or_default());
+        let finding = Finding::new(Code::NotRepeated, what).weighing(severity).at(error.place.unwrap_or_default());
         self.report.findings.push(finding.advise(error.advice.unwrap_or_default()));
     }
 

@@ -3,11 +3,12 @@
 
 use super::CarryOptions;
 use crate::batch::name;
+use crate::code::Code;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::ledger::Ledger;
 use crate::ledger::packed::{BatchRow, CarriedRow, StreamRow};
-use crate::report::{Finding, Weight};
+use crate::report::Finding;
 use crate::shelf::kept::{KeptShelf, Listed};
 use crate::stream::{Asked, Numbers};
 use crate::trust::PublicKey;
@@ -37,7 +38,7 @@ impl Load {
             true => sequence.to_string(),
             false => format!("{}:{sequence}", self.stream.stream),
         };
-        Finding::new(Weight::Incomplete, "lost-from-outbox", format!("batch {sequence} cannot be carried: {why}"))
+        Finding::new(Code::LostFromOutbox, format!("batch {sequence} cannot be carried: {why}"))
             .advise(format!(
                 "pack what still lies in the source again: airpouch pack --again {number}; or bring the file back from a backup or from a medium that has it"
             ))
@@ -101,8 +102,7 @@ impl Planner<'_> {
             let what = format!("{} will never come: the files were lost at the exporter", never.words());
             let accept = format!("airpouch stream accept {} {never} --reason TEXT", stream.stream);
             self.findings.push(
-                Finding::new(Weight::Warning, "never-comes", what)
-                    .advise(format!("at the importer, to wait no longer: {accept}")),
+                Finding::new(Code::NeverComes, what).advise(format!("at the importer, to wait no longer: {accept}")),
             );
         }
         Ok(there)

@@ -37,7 +37,7 @@ impl Run<'_> {
         let manifest = &load.batch.manifest;
         let shelf = ReadBack::new(self.medium.to_owned());
         let differs = |name: &str, why: &str| {
-            Error::failed(format!("what was written does not read back: {name} {why}"))
+            Error::failed(format!("read-back failed: {name} {why}"))
                 .at(self.medium)
                 .advise("this medium is not to be trusted; carry onto another one, the outbox has everything")
         };

@@ -14,7 +14,7 @@ use airpouch::text::{count, harmless, quoted_toml, visible};
 use super::settings::{self, Settings, parse_mapping};
 use super::terminal::Talk;
 
-/// List applicants of the other side that are mapped to nobody here
+/// List applicants of the other side that are not mapped
 ///
 /// Prints the [applicants] lines to paste into airpouch.toml, with how many envelopes wait for each. With --write the
 /// mappings given by --applicant are put there. They are for all streams; [applicants."STREAM"] and
@@ -41,6 +41,7 @@ pub struct Args {
 
 pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
+    talk.is_in(&site);
     let set = settings::load(&site)?;
     let waiting = waiting(&Ledger::look(&site)?)?;
     if args.write {

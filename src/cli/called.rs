@@ -10,10 +10,11 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
 /// What was asked of one run, and is not to be asked of the next one.
-const ORDERS: [&str; 18] = [
+const ORDERS: [&str; 19] = [
     "accept_gone",
     "accept_ledger",
     "again",
+    "all",
     "bundles",
     "encrypt",
     "heartbeat",

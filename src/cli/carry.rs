@@ -71,13 +71,14 @@ impl CarryArgs {
 
 pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
+    talk.is_in(&site);
     let set = settings::load(&site)?;
     let medium = args.medium.clone().or(set.medium.clone()).ok_or_else(|| {
-        Error::usage("no medium is named").advise("airpouch carry MEDIUM, or `medium = \"DIR\"` in airpouch.toml")
+        Error::usage("no medium given").advise("airpouch carry MEDIUM, or `medium = \"DIR\"` in airpouch.toml")
     })?;
     airpouch::carry::check_medium(&medium, args.carry.require_mount(&set))?;
     if !site.exists() {
-        return Err(Error::failed("there is no site here yet: nothing was ever packed")
+        return Err(Error::failed("no airpouch site here yet: nothing was packed")
             .at(site.root())
             .advise("name it with --site DIR, or pack first"));
     }

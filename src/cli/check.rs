@@ -12,7 +12,7 @@ use super::{reach, settings};
 /// Look at a destination before anything is delivered there
 ///
 /// Asks the platform for its version, the token's user and what it may, for connectors that exist there already, and the
-/// broker whether it lets us in and takes messages; says which applicants are mapped to nobody. It changes nothing there.
+/// broker whether it lets us in and takes messages; says which applicants are not mapped. It changes nothing there.
 #[derive(clap::Args, Debug)]
 #[command(
     args_override_self = true,
@@ -40,6 +40,7 @@ pub struct Args {
 
 pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
+    talk.is_in(&site);
     let set = settings::load(&site)?;
     read_settings(&set, &site, talk)?;
     let options = CheckOptions {

@@ -38,7 +38,9 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
-    let set = settings::load(&settings::site(args.site.as_deref())?)?;
+    let site = settings::site(args.site.as_deref())?;
+    talk.is_in(&site);
+    let set = settings::load(&site)?;
     let (to, reach) = (Destination::parse(&args.to)?, args.reach.reach(&set, talk)?);
     let options = DrainOptions { to, reach, accept_gone: args.accept_gone };
     let mut report = DrainReport::default();

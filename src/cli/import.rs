@@ -88,6 +88,9 @@ pub struct Args {
     /// Trust keys that are published with airpouch's sources; for tests only
     #[arg(long, env = "AIRPOUCH_TEST_KEYS", value_parser = BoolishValueParser::new())]
     test_keys: bool,
+    /// Print each finding, and not one line for those of one kind and connector
+    #[arg(long)]
+    pub all: bool,
     /// Say only what a person has to look at: for cron, which sends a mail for each word
     #[arg(short, long)]
     pub quiet: bool,
@@ -100,6 +103,7 @@ pub struct Args {
 
 pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
+    talk.is_in(&site);
     let set = settings::load(&site)?;
     let options = options(args, &set, &site, settings::destination(args.to.as_ref(), &set)?, talk)?;
     let trust = args.trust.clone().or(set.trust.clone()).unwrap_or_else(|| site.trust());
@@ -114,7 +118,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     }
     let (mut ledger, made) = Ledger::open(&site, Role::Importer)?;
     if made {
-        talk.note(&format!("made the importer's site {}", site.root().display()));
+        talk.note(&format!("created the importer site {}", site.root().display()));
     }
     let mut report = ImportReport::default();
     let ended = import(&site, &mut ledger, args.medium.as_deref(), &store, &options, talk, &mut report);
@@ -164,7 +168,7 @@ fn on_gap(named: Option<&str>, set: &Settings) -> Result<OnGap> {
     match named.or(set.on_gap.as_deref()) {
         None | Some("deliver") => Ok(OnGap::Deliver),
         Some("hold") => Ok(OnGap::Hold),
-        Some(other) => Err(Error::usage(format!("{:?} is no rule for a gap", harmless(other)))
+        Some(other) => Err(Error::usage(format!("invalid rule for gaps {:?}", harmless(other)))
             .advise("on_gap is \"deliver\" or \"hold\"")),
     }
 }
@@ -224,10 +228,10 @@ fn say(report: &ImportReport, options: &ImportOptions, talk: &Talk) {
     let news =
         total.delivered + total.held + total.quarantined + total.empty > 0 || !report.delivered_batches.is_empty();
     if news {
-        let before = if report.released > 0 {
-            format!(" ({} of them held or quarantined before)", report.released)
-        } else {
-            String::new()
+        let before = match report.released {
+            0 => String::new(),
+            all if all == total.delivered => ", all of them held before,".to_owned(),
+            some => format!(", {} of them held before,", grouped(some)),
         };
         let messages =
             if report.messages > 0 { format!(" in {}", count(report.messages, "message")) } else { String::new() };
@@ -235,7 +239,9 @@ fn say(report: &ImportReport, options: &ImportOptions, talk: &Talk) {
         talk.result(&format!("delivered {envelopes}{before}{messages} to {}", options.to));
         if report.incompatible > 0 {
             let objects = count(report.incompatible, "incompatible object");
-            talk.result(&format!("passed over {objects}, as OpenCTI's client does; these commands say why:"));
+            talk.result(&format!(
+                "skipped {objects} that OpenCTI's client does not import either; these commands say why:"
+            ));
             say_passed_over(report, talk);
         }
         for head in &report.heads {
@@ -246,7 +252,7 @@ fn say(report: &ImportReport, options: &ImportOptions, talk: &Talk) {
     }
     talk.findings(&report.findings);
     if total.held > 0 && !report.unmapped.is_empty() {
-        talk.note("applicants of the other side that are mapped to nobody; put their ids here into airpouch.toml:");
+        talk.note("applicants of the other side that are not mapped; add their user ids here to airpouch.toml:");
         for line in applicants::lines_to_paste(&report.unmapped, options.applicants.is_narrowed()) {
             talk.note(&line);
         }

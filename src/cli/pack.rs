@@ -75,6 +75,9 @@ pub struct Args {
     test_keys: bool,
     #[command(flatten)]
     carry: CarryArgs,
+    /// Print each finding, and not one line for those of one kind and connector
+    #[arg(long)]
+    pub all: bool,
     /// Say only what a person has to look at: for cron, which sends a mail for each word
     #[arg(short, long)]
     pub quiet: bool,
@@ -85,13 +88,14 @@ pub struct Args {
 
 pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
+    talk.is_in(&site);
     let set = settings::load(&site)?;
     let source = args.source.clone().or(set.source.clone());
     if source.is_none() && !args.again.is_empty() {
         return give_up(args, &site, &set, talk);
     }
     let source = source.ok_or_else(|| {
-        Error::usage("no source is named").advise("airpouch pack SOURCE, or `source = \"DIR\"` in airpouch.toml")
+        Error::usage("no source given").advise("airpouch pack SOURCE, or `source = \"DIR\"` in airpouch.toml")
     })?;
     let medium = args.medium.clone();
     let threads = settings::threads(args.threads, &set)?;
@@ -103,7 +107,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let keys = private_keys(args, &set, talk)?;
     let (mut ledger, made) = Ledger::open(&site, Role::Exporter)?;
     if made {
-        talk.note(&format!("made the exporter's site {}", site.root().display()));
+        talk.note(&format!("created the exporter site {}", site.root().display()));
     }
     let zone = settings::exporter_zone(args.zone.as_deref(), &set, &ledger, args.new_zone)?;
     let options = PackOptions {
@@ -131,7 +135,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
 /// Gives up lost batches; what still lies in their source goes with the next pack, which knows where that is.
 fn give_up(args: &Args, site: &Site, set: &Settings, talk: &Talk) -> Result<ExitStatus> {
     if !site.exists() {
-        return Err(Error::failed("there is no site here").at(site.root()).advise("name it with --site DIR"));
+        return Err(Error::failed("no airpouch site here").at(site.root()).advise("name it with --site DIR"));
     }
     let (mut ledger, _) = Ledger::open(site, Role::Exporter)?;
     let zone = settings::exporter_zone(args.zone.as_deref(), set, &ledger, false)?;
@@ -162,7 +166,7 @@ fn private_keys(args: &Args, set: &Settings, talk: &Talk) -> Result<Vec<PrivateK
         (named, _) => named.to_vec(),
     };
     if paths.is_empty() {
-        return Err(Error::usage("no key is named to sign with")
+        return Err(Error::usage("no key given to sign with")
             .advise("--key FILE, or `key = \"FILE\"` in airpouch.toml; make one with: airpouch keygen --out NAME"));
     }
     let passphrase = args.passphrase_file.as_ref().or(set.passphrase_file.as_ref());

@@ -70,6 +70,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
 
 fn list(args: &Common, talk: &Talk) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
+    talk.is_in(&site);
     let ledger = Ledger::look(&site)?;
     let (mut any, mut rows) = (false, Vec::new());
     ledger.each_aside(|row| {
@@ -85,7 +86,7 @@ fn list(args: &Common, talk: &Talk) -> Result<ExitStatus> {
         if !row.copied {
             talk.result("         kept in the inbox alone");
         }
-        talk.result(&format!("         {}", talk.complete(&advice(&row.code, row.sha256, &row.connector))));
+        talk.result(&format!("         {}", talk.complete(&advice(row.code, row.sha256, &row.connector))));
         Ok(())
     })?;
     if !any {
@@ -100,7 +101,7 @@ fn as_json(row: &AsideRow) -> serde_json::Value {
         "sha256": row.sha256, "kind": row.kind, "code": row.code, "what": row.what, "where": row.place,
         "batch": {"stream": row.stream, "sequence": row.sequence, "ordinal": row.ordinal},
         "connector": {"id": row.connector, "name": row.connector_name}, "applicant": row.applicant, "name": row.name, "copied": row.copied,
-        "do": advice(&row.code, row.sha256, &row.connector),
+        "do": advice(row.code, row.sha256, &row.connector),
     })
 }
 
@@ -112,13 +113,13 @@ fn to_release<'a>(rows: &'a [AsideRow], named: &str) -> Result<&'a AsideRow> {
         (Some(row), None) => row,
         (None, _) => {
             return Err(Error::usage(format!(
-                "{:?} is the beginning of no digest that is set aside",
+                "{:?} does not begin the digest of any envelope that is set aside",
                 harmless(&named)
             ))
             .advise("see the list: airpouch quarantine list"));
         }
         (Some(_), Some(_)) => {
-            return Err(Error::usage(format!("{:?} is the beginning of several digests", harmless(&named)))
+            return Err(Error::usage(format!("{:?} begins several digests", harmless(&named)))
                 .advise("give more digits of it; see the list: airpouch quarantine list"));
         }
     };
@@ -127,12 +128,13 @@ fn to_release<'a>(rows: &'a [AsideRow], named: &str) -> Result<&'a AsideRow> {
         "released" => Err(Error::usage(format!("{} was released already", row.sha256.short()))
             .advise("deliver it, or see what still speaks against it: airpouch import")),
         _ => Err(Error::usage(format!("{} is held, not quarantined: {}", row.sha256.short(), row.what))
-            .advise(advice(&row.code, row.sha256, &row.connector))),
+            .advise(advice(row.code, row.sha256, &row.connector))),
     }
 }
 
 fn release(args: &Release, talk: &Talk) -> Result<ExitStatus> {
     let site = settings::site(args.common.site.as_deref())?;
+    talk.is_in(&site);
     if args.reason.trim().is_empty() {
         return Err(Error::usage("a release needs a reason; the ledger keeps it").advise("--reason TEXT"));
     }
@@ -142,7 +144,7 @@ fn release(args: &Release, talk: &Talk) -> Result<ExitStatus> {
         );
     }
     if !site.exists() {
-        return Err(Error::failed("there is no site here").at(site.root()).advise("name it with --site DIR"));
+        return Err(Error::failed("no airpouch site here").at(site.root()).advise("name it with --site DIR"));
     }
     let (ledger, _) = Ledger::open(&site, Role::Importer)?;
     let rows = ledger.aside_by_beginning(&args.sha256.to_ascii_lowercase())?;

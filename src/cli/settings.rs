@@ -298,7 +298,7 @@ pub fn connectors(settings: &Settings) -> Result<BTreeMap<String, String>> {
         (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
     };
     match settings.connectors.values().find(|id| !is_id(id)) {
-        Some(id) => Err(Error::usage(format!("{:?} is no id of a connector", harmless(id)))
+        Some(id) => Err(Error::usage(format!("invalid connector id {:?}", harmless(id)))
             .advise("[connectors] in airpouch.toml gives \"ID THERE\" = \"ID HERE\", such as a new UUID")),
         None => Ok(settings.connectors.clone()),
     }
@@ -310,7 +310,7 @@ pub fn applicants(named: &[String], unmapped: Option<&str>, settings: &Settings,
         None | Some("hold") => None,
         Some(rule) => {
             let id = rule.strip_prefix("default=").ok_or_else(|| {
-                Error::usage(format!("{:?} is no rule for unmapped applicants", harmless(rule)))
+                Error::usage(format!("invalid rule for unmapped applicants {:?}", harmless(rule)))
                     .advise("--unmapped hold, or --unmapped default=ID")
             })?;
             Some(UserId::parse(id).map_err(not_a_user)?)
@@ -343,7 +343,7 @@ fn not_a_user(fault: impl fmt::Display) -> Error {
 /// `FROM=TO`, or OpenCTI's `FROM:TO,FROM:TO`.
 pub fn parse_mapping(text: &str) -> Result<Vec<(String, UserId)>> {
     let wrong =
-        || Error::usage(format!("{:?} maps no applicant", harmless(text))).advise("write FROM=TO, or FROM:TO,FROM:TO");
+        || Error::usage(format!("invalid mapping {:?}", harmless(text))).advise("write FROM=TO, or FROM:TO,FROM:TO");
     let mut pairs = Vec::new();
     for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
         let (from, to) = part.split_once('=').or_else(|| part.split_once(':')).ok_or_else(wrong)?;
@@ -359,7 +359,7 @@ pub fn parse_mapping(text: &str) -> Result<Vec<(String, UserId)>> {
 /// The destination: named, else set.
 pub fn destination(named: Option<&String>, settings: &Settings) -> Result<Destination> {
     let to = named.or(settings.to.as_ref()).ok_or_else(|| {
-        Error::usage("no destination is named")
+        Error::usage("no destination given")
             .advise("--to opencti+https://HOST, amqps://HOST, spool:PATH or dir:PATH; or `to = \"…\"` in airpouch.toml")
     })?;
     Destination::parse(to)
@@ -377,7 +377,7 @@ pub fn check_zone(zone: &str) -> Result<()> {
     if is_zone(zone) {
         return Ok(());
     }
-    Err(Error::usage(format!("{:?} is no zone", harmless(zone))).advise("a zone has 1 to 64 of a-z, 0-9 and -"))
+    Err(Error::usage(format!("invalid zone {:?}", harmless(zone))).advise("a zone has 1 to 64 of a-z, 0-9 and -"))
 }
 
 /// The zone of a site that has streams already: its only one, unless one is named. One that has no stream there is
@@ -408,7 +408,7 @@ pub fn exporter_zone(
 /// Processors to use: as named, else all.
 pub fn threads(named: Option<usize>, settings: &Settings) -> Result<usize> {
     match named.or(settings.threads) {
-        Some(0) => Err(Error::usage("--threads 0 does nothing").advise("give 1 or more")),
+        Some(0) => Err(Error::usage("invalid value 0 for --threads").advise("give 1 or more")),
         Some(n) => Ok(n.min(256)),
         None => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
     }

@@ -77,7 +77,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
             .map_err(|e| Error::io("read the envelope", &args.file, &e))?,
     };
     let envelope = Envelope::parse(&bytes).map_err(|fault| {
-        Error::failed(format!("this is no envelope: it {fault}"))
+        Error::failed(format!("not an envelope: {fault}"))
             .at(&args.file)
             .advise("name a file that a connector wrote with send_to_directory")
     })?;
@@ -85,7 +85,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let messages = Messages::of(text).map_err(|fault| {
         Error::failed(format!("this envelope cannot be taken apart: {}", fault.what))
             .at_place(&format!("{} {}", args.file.display(), fault.place))
-            .advise("mend it at the feed: OpenCTI's own client would stop at it, or spoil it")
+            .advise("fix it at the exporter's connector: OpenCTI's own client would stop at it, or corrupt it")
     })?;
     let sha256 = Digest::of(&bytes);
     if args.bundles {
@@ -167,7 +167,7 @@ fn say(shown: &Shown, talk: &Talk) {
         talk.result(&format!("{sequence:>7}   {:>7}   {}", message.x_opencti_seq, message.id));
     }
     if !shown.incompatible.is_empty() {
-        talk.result(&format!("passed over: {}", count(shown.incompatible.len() as u64, "incompatible object")));
+        talk.result(&format!("skipped: {}", count(shown.incompatible.len() as u64, "incompatible object")));
     }
     for object in &shown.incompatible {
         talk.result(&format!("  {} (object {}): {}", object.id, object.object, object.why));

@@ -1,18 +1,18 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use airpouch::code::{Code, Severity};
 use airpouch::error::Result;
 use airpouch::import::{all_missing, gone_findings, missing_findings};
 use airpouch::ledger::Ledger;
 use airpouch::ledger::delivered::{BatchId, Standing, State};
 use airpouch::ledger::packed::{PackedConnector, StreamRow};
 use airpouch::pack::never_comes;
-use airpouch::report::{ExitStatus, Finding, Proof, Weight, head_code};
+use airpouch::report::{ExitStatus, Finding, Proof, head_code};
 use airpouch::sink::Destination;
 use airpouch::site::Role;
 use airpouch::stream::Numbers;
 use airpouch::text::{count, grouped, harmless, size};
-use airpouch::verify::TOO_FEW_SIGNATURES;
 use serde::Serialize;
 
 use super::settings;
@@ -69,6 +69,7 @@ struct Connector {
 
 pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
+    talk.is_in(&site);
     let ledger = Ledger::look(&site)?;
     let role = ledger.role()?;
     talk.is_at(role);
@@ -107,20 +108,17 @@ fn exporter(ledger: &Ledger, status: &mut Status) -> Result<()> {
         }
         // What a stream that was given up had sealed goes nowhere any more; its content was packed again.
         if row.active && stream.batches.contains_key("sealed, not signed") {
-            let sealed = Finding::new(
-                Weight::Incomplete,
-                "sealed",
-                "a batch is sealed and not signed: the run that made it ended early",
-            );
-            status.to_settle.push(sealed.at(format!("stream {}", row.stream)).advise("run it again: airpouch pack"));
+            let sealed =
+                Finding::new(Code::Sealed, "a batch is sealed and not signed: the run that made it ended early");
+            status.to_settle.push(sealed.of_stream(row.stream).advise("run it again: airpouch pack"));
         }
         let not_carried: Numbers = not_carried.into_iter().collect();
         if !not_carried.is_empty() {
             let verb = if not_carried.only().is_some() { "is" } else { "are" };
             let what = format!("{} {verb} not carried yet", not_carried.words());
             status.to_settle.push(
-                Finding::new(Weight::Note, "not-carried", what)
-                    .at(format!("stream {}", row.stream))
+                Finding::new(Code::NotCarried, what)
+                    .of_batches(row.stream, &not_carried)
                     .advise("airpouch carry MEDIUM"),
             );
         }
@@ -130,8 +128,8 @@ fn exporter(ledger: &Ledger, status: &mut Status) -> Result<()> {
     if !status.refused_files.is_empty() {
         let what = format!("{} in the source that cannot be packed", count(status.refused_files.len() as u64, "file"));
         status.to_settle.push(
-            Finding::new(Weight::Note, "refused", what)
-                .advise("mend or remove them there; airpouch status --json lists each with its reason"),
+            Finding::new(Code::Refused, what)
+                .advise("fix or remove them there; airpouch status --json lists each with its reason"),
         );
     }
     Ok(())
@@ -166,10 +164,9 @@ fn never_comes_finding(ledger: &Ledger, stream: &StreamRow, lost: &Numbers) -> R
         within = within.with(&loss.within);
     }
     let accept = format!("airpouch stream accept {} {lost} --reason \"lost at the exporter\"", stream.stream);
-    let finding = Finding::new(Weight::Note, "never-comes", never_comes(lost, envelopes, again, &within));
-    Ok(Some(
-        finding.at(format!("stream {}", stream.stream)).advise(format!("at the importer, if it still waits: {accept}")),
-    ))
+    let what = never_comes(lost, envelopes, again, &within);
+    let finding = Finding::new(Code::NeverComes, what).weighing(Severity::Note);
+    Ok(Some(finding.of_batches(stream.stream, lost).advise(format!("at the importer, if it still waits: {accept}"))))
 }
 
 fn importer(ledger: &Ledger, status: &mut Status) -> Result<()> {
@@ -219,7 +216,7 @@ fn word(state: State, standing: Option<&str>) -> &'static str {
         (State::Refused, _) => "refused",
         (State::Whole, Some("fork")) => "held: fork",
         (State::Whole, Some("unlinked")) => "held: unlinked",
-        (State::Whole, Some("waiting")) => "held: numbers before it are missing",
+        (State::Whole, Some("waiting")) => "held: batches before it are missing",
         (State::Whole, _) => "taken, not delivered",
     }
 }
@@ -234,13 +231,13 @@ fn aside_to_settle(ledger: &Ledger, status: &mut Status) -> Result<()> {
         } += count.number;
     }
     for (number, code, what, advice) in [
-        (applicant, "applicant", "waiting for an applicant that is not mapped", "airpouch applicants"),
-        (held, "held", "held", "airpouch quarantine list, which says for each what lets it go"),
-        (quarantined, "quarantined", "quarantined", "airpouch quarantine list"),
+        (applicant, Code::Applicant, "waiting for an applicant that is not mapped", "airpouch applicants"),
+        (held, Code::Held, "held", "airpouch quarantine list, which says for each what lets it go"),
+        (quarantined, Code::Quarantined, "quarantined", "airpouch quarantine list"),
     ] {
         if number > 0 {
             let what = format!("{} {what}", count(number, "envelope"));
-            status.to_settle.push(Finding::new(Weight::Note, code, what).advise(advice));
+            status.to_settle.push(Finding::new(code, what).weighing(Severity::Note).advise(advice));
         }
     }
     Ok(())
@@ -250,64 +247,63 @@ fn batch_to_settle(of: &Standing) -> Finding {
     let BatchId { sequence, sha256, .. } = of.batch;
     let (code, what, advice) = match (of.state, of.standing.as_deref()) {
         (State::Incomplete, _) => (
-            "incomplete",
+            Code::IncompleteBatch,
             "parts of it are missing",
             format!("at the exporter: airpouch carry MEDIUM --resend {sequence}"),
         ),
         (State::Admitted | State::Delivered, _) => {
-            ("being-delivered", "it is not delivered to its end", "airpouch import".to_owned())
+            (Code::BeingDelivered, "it is not delivered to its end", "airpouch import".to_owned())
         }
         (State::Refused, _) => {
-            ("refused", "its signer contradicts himself", "ask the exporter's side how it was made".to_owned())
+            (Code::Refused, "the signed manifest is wrong", "ask the exporter how it was made".to_owned())
         }
         (State::Whole, standing) => whole_to_settle(of.batch, standing),
     };
-    Finding::new(Weight::Note, code, format!("batch {sequence} ({}): {what}", sha256.short())).advise(advice)
+    let what = format!("batch {sequence} ({}): {what}", sha256.short());
+    Finding::new(code, what).weighing(Severity::Note).of_batch(of.batch.stream, sequence.get()).advise(advice)
 }
 
 /// What settles a batch that is whole and was not admitted: another import does nothing for most of them.
-fn whole_to_settle(batch: BatchId, standing: Option<&str>) -> (&'static str, &'static str, String) {
+fn whole_to_settle(batch: BatchId, standing: Option<&str>) -> (Code, &'static str, String) {
     let BatchId { stream, sequence, sha256, .. } = batch;
     match standing {
         Some("fork" | "unlinked") => (
-            "fork",
-            "it does not fit to what was admitted",
-            format!(
-                "ask the exporter's side; to take it: airpouch stream accept {stream} {sequence} {sha256} --reason TEXT"
-            ),
+            Code::Fork,
+            "it does not fit what was delivered before",
+            format!("ask the exporter; to take it: airpouch stream accept {stream} {sequence} {sha256} --reason TEXT"),
         ),
         Some("waiting") => (
-            "waiting",
-            "the numbers before it are missing",
+            Code::Waiting,
+            "the batches before it are missing",
             "it is delivered once they are here or given up; each gap has its command here".to_owned(),
         ),
-        Some(TOO_FEW_SIGNATURES) => (
-            TOO_FEW_SIGNATURES,
+        Some("too-few-signatures") => (
+            Code::TooFewSignatures,
             "it has fewer signatures than trust.toml needs",
             "have the other key sign it (docs/operations.md), then: airpouch import MEDIUM, with its .sig file"
                 .to_owned(),
         ),
         Some("not-allowed") => (
-            "not-allowed",
+            Code::NotAllowed,
             "trust.toml does not let its key sign it",
             "if that is meant, say so in trust.toml, then: airpouch import".to_owned(),
         ),
         Some("no-longer-trusted") => (
-            "no-longer-trusted",
+            Code::NoLongerTrusted,
             "the key that signed it is not trusted any more",
             "put its public key back into the trust store, then: airpouch import; or leave it".to_owned(),
         ),
         Some("wrong-zone") => (
-            "wrong-zone",
+            Code::WrongZone,
             "it is meant for another zone",
             "if this site is that zone, set zone in airpouch.toml, then: airpouch import".to_owned(),
         ),
         Some("changed-in-inbox") => (
-            "changed-in-inbox",
+            Code::ChangedInInbox,
             "its manifest in the inbox was changed",
             format!("at the exporter: airpouch carry MEDIUM --resend {stream}:{sequence}"),
         ),
-        _ => ("waiting", "it waits in the inbox", "airpouch import".to_owned()),
+        _ => (Code::Waiting, "it waits in the inbox", "airpouch import".to_owned()),
     }
 }
 
@@ -352,8 +348,8 @@ fn say(status: &Status, talk: &Talk) {
         talk.result("to settle:");
     }
     for finding in &status.to_settle {
-        let place = finding.place.as_ref().map_or_else(String::new, |p| format!(" ({p})"));
-        talk.result(&format!("  {}{place}", finding.what));
+        let of = finding.stream.map_or_else(String::new, |stream| format!(" (stream {stream})"));
+        talk.result(&format!("  {}{of}", finding.what));
         if let Some(advice) = &finding.advice {
             talk.result(&format!("      {}", talk.complete(advice)));
         }

@@ -91,6 +91,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
 
 fn run_renew(args: &Renew, talk: &Talk) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
+    talk.is_in(&site);
     let set = settings::load(&site)?;
     let keys: Vec<_> = match &args.trust {
         Some(dir) => keys::trust_store(dir, true, talk)?.keys().map(|(key, _)| key.clone()).collect(),
@@ -98,7 +99,7 @@ fn run_renew(args: &Renew, talk: &Talk) -> Result<ExitStatus> {
     };
     // With public keys at hand a lost site is made again around what was copied into its outbox.
     if !site.exists() && (args.trust.is_none() || !site.outbox().is_dir()) {
-        return Err(Error::failed("there is no site here").at(site.root()).advise("name it with --site DIR"));
+        return Err(Error::failed("no airpouch site here").at(site.root()).advise("name it with --site DIR"));
     }
     if let Some(medium) = &args.medium {
         site.refuse_inside("the medium", medium)?;
@@ -145,7 +146,7 @@ fn run_renew(args: &Renew, talk: &Talk) -> Result<ExitStatus> {
 
 fn accept(args: &Accept, talk: &Talk) -> Result<ExitStatus> {
     let stream = StreamId::parse(&args.stream).ok_or_else(|| {
-        Error::usage(format!("{:?} is no stream", harmless(&args.stream))).advise("airpouch status shows its UUID")
+        Error::usage(format!("unknown stream {:?}", harmless(&args.stream))).advise("airpouch status shows its UUID")
     })?;
     let numbers: Numbers = args.numbers.parse().map_err(|e: NotNumbers| {
         Error::usage(format!("{:?} is {e}", harmless(&args.numbers)))
@@ -155,8 +156,9 @@ fn accept(args: &Accept, talk: &Talk) -> Result<ExitStatus> {
         return Err(Error::usage("this needs a reason; the ledger keeps it").advise("--reason TEXT"));
     }
     let site = settings::site(args.site.as_deref())?;
+    talk.is_in(&site);
     if !site.exists() {
-        return Err(Error::failed("there is no site here").at(site.root()).advise("name it with --site DIR"));
+        return Err(Error::failed("no airpouch site here").at(site.root()).advise("name it with --site DIR"));
     }
     let (mut ledger, _) = Ledger::open(&site, Role::Importer)?;
     if args.sha256.is_none() && accept_gone(&ledger, stream, &numbers)? {
@@ -180,7 +182,7 @@ fn accept(args: &Accept, talk: &Talk) -> Result<ExitStatus> {
         None => {
             ledger.settle_gap(stream, &numbers, &args.reason, &at)?;
             talk.result(&format!(
-                "gave up on {} of stream {stream}; what arrives later all the same is delivered and marked late",
+                "gave up on {} of stream {stream}; if it arrives later it is delivered and marked late",
                 numbers.words()
             ));
         }

@@ -8,15 +8,19 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use airpouch::code::Severity;
+use airpouch::disk;
 use airpouch::error::{Error, Result, Stop};
 use airpouch::lack;
 use airpouch::report::call::Call;
-use airpouch::report::{BatchLine, DeliveredBatch, Event, ExitStatus, Finding, Observer, Weight};
-use airpouch::site::Role;
+use airpouch::report::{BatchLine, DeliveredBatch, Event, ExitStatus, Finding, Observer, each, summaries};
+use airpouch::site::{Role, Site};
 use airpouch::text::{count, duration, grouped, size, visible, visible_json};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::Serialize;
 use serde_json::{Value, json};
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
 
 use super::called::is_of_side;
 
@@ -73,11 +77,16 @@ pub struct Talk {
     json: bool,
     /// Only what a person has to look at is said.
     quiet: bool,
+    /// Findings of one kind are printed one by one.
+    all: bool,
     terminal: bool,
     colour: bool,
     bar: Mutex<Option<Bar>>,
     /// How this run was called, for the commands in advice.
     call: Mutex<Call>,
+    begun: i64,
+    /// The site in which this run works.
+    site: Mutex<Option<String>>,
     /// Warnings about keys and settings, for the JSON document.
     warnings: Mutex<Vec<Value>>,
     /// A result that could not be written, other than to a reader that went away.
@@ -86,20 +95,28 @@ pub struct Talk {
 
 impl Talk {
     /// Looks at the terminal once.
-    pub fn new(json: bool, quiet: bool, call: Call) -> Self {
+    pub fn new(json: bool, quiet: bool, all: bool, call: Call) -> Self {
         let terminal = io::stderr().is_terminal() && !json && !quiet;
         let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
             || std::env::var_os("TERM").is_some_and(|t| t == "dumb");
         Self {
             json,
             quiet,
+            all,
             terminal,
             colour: terminal && !plain,
             bar: Mutex::new(None),
             call: Mutex::new(call),
+            begun: disk::now().0,
+            site: Mutex::default(),
             warnings: Mutex::default(),
             unsaid: Mutex::default(),
         }
+    }
+
+    /// From here on the run works in this site.
+    pub fn is_in(&self, site: &Site) {
+        *self.site.lock().expect("no thread panics with it") = Some(site.root().display().to_string());
     }
 
     /// A text of ours for another program, as it is.
@@ -170,6 +187,10 @@ impl Talk {
 
     fn document(&self, mut document: Value) {
         self.complete_all(&mut document);
+        document["version"] = env!("CARGO_PKG_VERSION").into();
+        document["site"] = self.site.lock().expect("no thread panics with it").clone().into();
+        document["begun"] = utc(self.begun).into();
+        document["ended"] = utc(disk::now().0).into();
         document["warnings"] = std::mem::take(&mut *self.warnings.lock().expect("no thread panics with it")).into();
         self.print(&visible_json(&document.to_string()));
     }
@@ -203,16 +224,17 @@ impl Talk {
         }
     }
 
-    /// The findings of a run, each in three lines at most.
+    /// The findings of a run, in three lines at most for each kind; with --all each finding.
     pub fn findings(&self, findings: &[Finding]) {
-        for finding in findings.iter().filter(|f| !self.quiet || f.weight > Weight::Note) {
-            let (word, colour) = match finding.weight {
-                Weight::Note => ("note", "36"),
-                Weight::Warning => ("warning", "33"),
-                Weight::Incomplete => ("incomplete", "33"),
-                Weight::False => ("FALSE", "31"),
+        let summaries = if self.all { each(findings) } else { summaries(findings) };
+        for summary in summaries.iter().filter(|s| !self.quiet || s.severity > Severity::Note) {
+            let colour = match summary.severity {
+                Severity::Note => "36",
+                Severity::Warning | Severity::Incomplete => "33",
+                Severity::Invalid => "31",
             };
-            self.three_lines(word, colour, &finding.what, finding.place.as_deref(), finding.advice.as_deref());
+            let (place, advice) = (summary.place.as_deref(), summary.advice.as_deref());
+            self.three_lines(summary.label, colour, &summary.what, place, advice);
         }
     }
 
@@ -282,6 +304,12 @@ impl Talk {
             self.line(&format!("  {}", self.complete(advice)));
         }
     }
+}
+
+/// A time of the clock in UTC with whole seconds, as RFC 3339 writes it.
+fn utc(second: i64) -> String {
+    let at = OffsetDateTime::from_unix_timestamp(second).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    at.format(&Rfc3339).unwrap_or_default()
 }
 
 /// The line of an event.

@@ -1,9 +1,10 @@
 //! Works that were cleared on the platform after their messages had left the spool: remembered beside the spool, and
 //! reported by every drain until a person says that they are settled.
 
+use crate::code::Code;
 use crate::error::Result;
 use crate::limits::DRAIN_GONE_MAX;
-use crate::report::{DrainReport, Finding, Weight};
+use crate::report::{DrainReport, Finding};
 use crate::sink::spooled::{Gone, Memory, Spooled};
 use crate::text::harmless;
 
@@ -42,7 +43,7 @@ fn finding(gone: &Gone) -> Finding {
     let what =
         "a work was cleared on the platform after its messages were sent; workers pass over those that still wait";
     let place = format!("connector {} at {}", harmless(&gone.connector), harmless(&gone.destination));
-    Finding::new(Weight::Incomplete, "work-gone", what).at(place).advise(
+    Finding::new(Code::WorkGone, what).at(place).advise(
         "fill the spool again from the inbox: `airpouch import --redeliver`, then `airpouch drain --accept-gone`; or accept the loss with the second command alone",
     )
 }

@@ -2,7 +2,7 @@
 //! where first. A person decides on this list, so the envelope must not choose what stands on it: the worst comes first,
 //! and nothing that is known can be pushed off it.
 
-use super::contents::Code;
+use crate::code::Code;
 
 /// Operations that pycti does not know, kept by name. Its worker refuses them; a newer one may not.
 const UNKNOWN_MAX: usize = 32;
@@ -59,13 +59,13 @@ pub struct Act {
     pub count: u64,
     /// The first of them in words, with the object's place and id; safe to print.
     pub what: String,
-    /// A JSON pointer to the first, as in [`super::Finding::place`].
+    /// A JSON pointer to the first, as in [`super::Remark::place`].
     pub place: String,
 }
 
 impl Act {
-    /// Where it ranks: the lowest is the worst.
-    fn rank(&self) -> (Code, usize) {
+    /// Where it stands among all acts: the lowest is the worst.
+    fn order(&self) -> (Code, usize) {
         let at = |list: &[&str], name: &str| list.iter().position(|known| *known == name);
         let rank = match self.code {
             Code::Command => at(OPERATIONS, &self.name).or_else(|| at(OPERATIONS, UNKNOWN)),
@@ -75,8 +75,8 @@ impl Act {
     }
 
     /// How bad it is among acts of its code: the highest is the worst.
-    pub fn severity(&self) -> u32 {
-        u32::try_from(OPERATIONS.len() - self.rank().1.min(OPERATIONS.len())).unwrap_or(0)
+    pub fn rank(&self) -> u32 {
+        u32::try_from(OPERATIONS.len() - self.order().1.min(OPERATIONS.len())).unwrap_or(0)
     }
 
     /// The first in words, and how many more there are.
@@ -101,7 +101,7 @@ impl Acts {
     /// The acts, the worst sort first.
     pub fn worst_first(&self) -> Vec<&Act> {
         let mut sorts: Vec<&Act> = self.sorts.iter().collect();
-        sorts.sort_by_key(|act| act.rank());
+        sorts.sort_by_key(|act| act.order());
         sorts
     }
 

@@ -4,10 +4,11 @@
 mod files;
 mod notes;
 
-use super::contents::{Code, Contents, count};
+use super::contents::{Contents, count};
 use super::item::{End, Item};
 use super::meaning::Meaning;
 use super::{NotAnEnvelope, Refusal, named};
+use crate::code::Code;
 use crate::json::keys::{Keys, Seen};
 use crate::json::{Event, Scanner, Text};
 use crate::limits;

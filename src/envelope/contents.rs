@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::acts::Acts;
+use crate::code::Code;
 use crate::limits;
 use crate::opencti::Tlp;
 
@@ -36,7 +37,7 @@ pub struct Contents {
     /// Embedded files that are bundles or feeds themselves, and that the platform may import as such.
     pub nested_files: Noticed,
     /// What else is remarkable, at most 32 for each code, so that no code can hide another; in their order.
-    pub findings: Vec<Finding>,
+    pub findings: Vec<Remark>,
     /// Further findings that are only counted.
     pub more_findings: u64,
     /// Embedded files, the 32 largest.
@@ -58,13 +59,13 @@ pub struct Noticed {
     pub count: u64,
     /// The first in words; safe to print.
     pub what: String,
-    /// A JSON pointer to the first, as in [`Finding::place`].
+    /// A JSON pointer to the first, as in [`Remark::place`].
     pub place: String,
 }
 
 /// Something in a bundle that a person or a sink must know.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Finding {
+pub struct Remark {
     /// The sort.
     pub code: Code,
     /// What it is, in words, with the object's place and id; safe to print.
@@ -73,42 +74,11 @@ pub struct Finding {
     pub place: String,
 }
 
-/// The sorts of findings.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Code {
-    /// A platform operation: what pycti's `import_item` would execute instead of importing.
-    Command,
-    /// An object that administrates the platform ([`crate::opencti::is_internal`]).
-    InternalType,
-    /// A key that stands twice in one object: two readers, two meanings.
-    DuplicateKey,
-    /// More objects or keys than [`limits`] allows.
-    TooMany,
-    /// A longer key, id, type or marking than [`limits`] allows.
-    TooLong,
-    /// What makes pycti's splitter raise, and the stock connector die, or what it would silently spoil.
-    Unsplittable,
-}
-
-impl Code {
-    /// The word for reports and reasons.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Command => "command",
-            Self::InternalType => "internal-type",
-            Self::DuplicateKey => "duplicate-key",
-            Self::TooMany => "too-many",
-            Self::TooLong => "too-long",
-            Self::Unsplittable => "unsplittable",
-        }
-    }
-}
-
 /// A file inside a bundle: base64 in the `data` of an element of `x_opencti_files` or `files`, or an
 /// artifact's `payload_bin`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct EmbeddedFile {
-    /// A JSON pointer to the base64, as in [`Finding::place`].
+    /// A JSON pointer to the base64, as in [`Remark::place`].
     pub place: String,
     /// Its size decoded; never less than what pycti's `b64decode` would make of it.
     pub bytes: u64,

@@ -1,6 +1,6 @@
 //! The few facts of one STIX object that decide whether pycti's splitter takes it.
 
-use super::contents::Code;
+use crate::code::Code;
 use crate::json::Text;
 use crate::limits;
 use crate::opencti::{self, Tlp};

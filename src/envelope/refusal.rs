@@ -1,5 +1,6 @@
 //! Why some bytes are no envelope, for the person who looks for them.
 
+use crate::code::Code;
 use crate::json::{Fault, JsonError};
 use crate::limits;
 use crate::text;
@@ -21,7 +22,7 @@ pub enum NotAnEnvelope {
         size: u64,
     },
     /// A UTF-8 byte order mark before the JSON (RFC 8259, section 8.1).
-    #[error("begins with a byte order mark (BOM), which is not JSON")]
+    #[error("it begins with a byte order mark (BOM), which is not JSON")]
     ByteOrderMark,
     /// UTF-16, with or without its mark.
     #[error("UTF-16 where UTF-8 belongs")]
@@ -33,7 +34,7 @@ pub enum NotAnEnvelope {
         offset: usize,
     },
     /// It ends before its JSON does: perhaps it is still being written.
-    #[error("cut off: it ends in the middle, at line {line}, column {column}")]
+    #[error("the file is cut off at line {line}, column {column}")]
     CutOff {
         /// The last line, from 1.
         line: usize,
@@ -65,7 +66,7 @@ pub enum NotAnEnvelope {
         found: &'static str,
     },
     /// One of the envelope's own fields stands there twice, so that two readers would read two things.
-    #[error("duplicate key: {field} stands there twice")]
+    #[error("duplicate key: {field} appears twice")]
     DuplicateKey {
         /// The field: `applicant_id`, `connector.name`.
         field: String,
@@ -107,25 +108,25 @@ pub enum NotAnEnvelope {
 }
 
 impl NotAnEnvelope {
-    /// One word for each reason, for reports.
-    pub fn code(&self) -> &'static str {
+    /// Its code.
+    pub fn code(&self) -> Code {
         match self {
-            Self::Empty => "empty",
-            Self::Zeros => "zeros",
-            Self::TooLarge { .. } => "too-large",
-            Self::ByteOrderMark => "byte-order-mark",
-            Self::Utf16 => "utf-16",
-            Self::NotUtf8 { .. } => "not-utf-8",
-            Self::CutOff { .. } => "cut-off",
-            Self::NotJson { .. } => "not-json",
-            Self::TooDeep { .. } => "too-deep",
-            Self::NotAnObject { .. } => "not-an-object",
-            Self::DuplicateKey { .. } => "duplicate-key",
-            Self::Missing { .. } => "missing-field",
-            Self::WrongType { .. } => "wrong-type",
-            Self::TooLong { .. } => "too-long",
-            Self::ConnectorId { .. } => "connector-id",
-            Self::BundleType { .. } => "bundle-type",
+            Self::Empty => Code::Empty,
+            Self::Zeros => Code::Zeros,
+            Self::TooLarge { .. } => Code::TooLarge,
+            Self::ByteOrderMark => Code::ByteOrderMark,
+            Self::Utf16 => Code::Utf16,
+            Self::NotUtf8 { .. } => Code::NotUtf8,
+            Self::CutOff { .. } => Code::CutOff,
+            Self::NotJson { .. } => Code::NotJson,
+            Self::TooDeep { .. } => Code::TooDeep,
+            Self::NotAnObject { .. } => Code::NotAnObject,
+            Self::DuplicateKey { .. } => Code::DuplicateKey,
+            Self::Missing { .. } => Code::MissingField,
+            Self::WrongType { .. } => Code::WrongType,
+            Self::TooLong { .. } => Code::TooLong,
+            Self::ConnectorId { .. } => Code::ConnectorId,
+            Self::BundleType { .. } => Code::BundleType,
         }
     }
 

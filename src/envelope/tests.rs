@@ -3,6 +3,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::code::Code;
 
 const HEAD: &str = r#"{"bundle_type": "DIRECTORY_BUNDLE", "applicant_id": "f4e7f174-f31b-5af9-afc3-f69071e18d39", "connector": {"id": "2d1b0a3c-6f0e", "name": "URLhaus", "type": "EXTERNAL_IMPORT", "scope": "url,indicator", "auto": false, "validate_before_import": null}, "entities_types": null, "bundle": "#;
 
@@ -96,7 +97,7 @@ mod a_file_that_is_no_envelope {
 
     fn code(bytes: &[u8]) -> (&'static str, String) {
         let reason = Envelope::parse(bytes).unwrap_err();
-        (reason.code(), reason.to_string())
+        (reason.code().word(), reason.to_string())
     }
 
     #[test]
@@ -152,11 +153,11 @@ mod a_file_that_is_no_envelope {
             ("URLhaus", "\\ud83d", "wrong-type", "connector.name"),
         ] {
             let reason = refusal(&whole.replacen(from, to, 1));
-            assert_eq!(reason.code(), code, "{reason}");
+            assert_eq!(reason.code().word(), code, "{reason}");
             assert!(reason.to_string().contains(field), "{reason}");
         }
         let long = refusal(&whole.replace("URLhaus", &"x".repeat(2_000)));
-        assert_eq!(long.code(), "too-long");
+        assert_eq!(long.code(), Code::TooLong);
         let scope = vec!["\"type\""; limits::PARTY_TEXT_MAX / 5 + 1].join(",");
         let long = refusal(&whole.replace("\"url,indicator\"", &format!("[{scope}]")));
         assert_eq!(long, NotAnEnvelope::TooLong { field: "connector.scope" });
@@ -693,7 +694,7 @@ mod bytes_that_a_stick_changed {
         fn that_are_missing_at_the_end_are_missed(at in any::<prop::sample::Index>()) {
             let whole = rich();
             let at = at.index(whole.len() - 1) + 1;
-            prop_assert_eq!(Envelope::parse(&whole.as_bytes()[..at]).unwrap_err().code(), "cut-off");
+            prop_assert_eq!(Envelope::parse(&whole.as_bytes()[..at]).unwrap_err().code(), Code::CutOff);
         }
     }
 }

@@ -3,11 +3,12 @@
 use super::{ImportOptions, OnGap, take};
 use crate::batch::index::Names;
 use crate::batch::manifest::Manifest;
+use crate::code::Code;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::lack::{self, Unread};
 use crate::ledger::delivered::IncomingRow;
-use crate::report::{Finding, Weight};
+use crate::report::Finding;
 use crate::shelf::PartFault;
 use crate::shelf::check::read_index;
 use crate::shelf::kept::KeptShelf;
@@ -21,7 +22,7 @@ use crate::verify::{allowed_finding, part_finding, zone_finding};
 #[derive(Debug)]
 pub enum Refusal {
     /// Not with the keys of today.
-    NotNow(Finding),
+    NotNow(Box<Finding>),
     /// A file of it is gone from the inbox, or is not what it was.
     Lost {
         /// The file's name.
@@ -30,7 +31,7 @@ pub enum Refusal {
         fault: PartFault,
     },
     /// Its signer contradicts himself.
-    Never(Finding),
+    Never(Box<Finding>),
 }
 
 /// A batch that may be admitted, and who vouches for it.
@@ -72,7 +73,9 @@ pub fn open(
     }
     match lack::apart(read_index(&shelf, &signed, Names::Drop))? {
         Ok(_) => Ok(Ok(opened(&signed, lineages, store))),
-        Err(fault @ PartFault::Lie(_)) => Ok(Err(Refusal::Never(part_finding(&signed, &signed.index.name, &fault)))),
+        Err(fault @ PartFault::Lie(_)) => {
+            Ok(Err(Refusal::Never(part_finding(&signed, &signed.index.name, &fault).into())))
+        }
         Err(fault) => lost(&signed.index.name, fault),
     }
 }
@@ -98,19 +101,20 @@ fn allowed(
     options: &ImportOptions,
     row: &IncomingRow,
 ) -> std::result::Result<Signed<Manifest>, Refusal> {
-    let not_now =
-        |code: &'static str, what: String| Refusal::NotNow(Finding::new(Weight::False, code, what).at(place_of(row)));
-    let authentic = store.authenticate(unverified).map_err(|e| not_now("no-longer-trusted", e.to_string()))?;
-    let signed = authentic.into_signed(Manifest::parse).map_err(|e| not_now("changed-in-inbox", e.to_string()))?;
+    let not_now = |code: Code, what: String| {
+        Refusal::NotNow(Finding::new(code, what).of_batch(row.manifest.stream, row.manifest.sequence.get()).into())
+    };
+    let authentic = store.authenticate(unverified).map_err(|e| not_now(Code::NoLongerTrusted, e.to_string()))?;
+    let signed = authentic.into_signed(Manifest::parse).map_err(|e| not_now(Code::ChangedInInbox, e.to_string()))?;
     if signed.sha256() != row.sha256 {
-        return Err(not_now("changed-in-inbox", "the manifest in the inbox is not the one that was taken".into()));
+        return Err(not_now(Code::ChangedInInbox, "the manifest in the inbox is not the one that was taken".into()));
     }
     if let Some(finding) = zone_finding(&signed, Some(&options.zone), &place_of(row)) {
-        return Err(Refusal::NotNow(finding));
+        return Err(Refusal::NotNow(finding.into()));
     }
     let streams = lineages.of(signed.stream, signed.succeeds.map(|s| s.stream));
     match allowed_finding(&signed, &streams, store, &place_of(row)) {
-        Some(finding) => Err(Refusal::NotNow(finding)),
+        Some(finding) => Err(Refusal::NotNow(finding.into())),
         None => Ok(signed),
     }
 }
@@ -134,7 +138,7 @@ pub enum Admission {
 /// Why a batch is kept and not delivered.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Kept {
-    /// It waits for the numbers before it.
+    /// It waits for the batches before it.
     Waiting,
     /// Another history under one number.
     Fork {
@@ -162,24 +166,37 @@ impl Kept {
     /// What is said of it, once.
     pub fn finding(&self, manifest: &Manifest, sha256: Digest) -> Finding {
         let (stream, sequence) = (manifest.stream, manifest.sequence);
-        let place = format!("stream {stream}");
         let what = format!(
             "batch {sequence}, {}, {}",
             count(manifest.totals.envelopes, "envelope"),
             size(manifest.totals.bytes)
         );
         match self {
-            Self::Waiting => Finding::new(Weight::Incomplete, "waiting", format!("{what}: held in the inbox until the numbers before it come"))
-                .at(place)
-                .advise("the medium may leave"),
-            Self::Fork { at, known, other } => {
-                Finding::new(Weight::False, "fork", format!("fork: {what}: number {at} is {} here and {} there; held, not delivered", known.short(), other.short()))
-                    .at(place)
-                    .advise(format!("ask the exporter's side; to take it too: airpouch stream accept {stream} {sequence} {sha256} --reason TEXT"))
+            Self::Waiting => {
+                Finding::new(Code::Waiting, format!("{what}: waits in the inbox for the batches before it"))
+                    .of_batch(stream, sequence.get())
+                    .advise("the medium may leave")
             }
-            Self::Unlinked => Finding::new(Weight::Incomplete, "unlinked", format!("{what}: no batch that was admitted names its digest; kept, not delivered"))
-                .at(place)
-                .advise(format!("ask the exporter's side; to take it: airpouch stream accept {stream} {sequence} {sha256} --reason TEXT")),
+            Self::Fork { at, known, other } => Finding::new(
+                Code::Fork,
+                format!(
+                    "fork: {what}: number {at} is {} here and {} there; held, not delivered",
+                    known.short(),
+                    other.short()
+                ),
+            )
+            .of_batch(stream, sequence.get())
+            .advise(format!(
+                "ask the exporter; to take it too: airpouch stream accept {stream} {sequence} {sha256} --reason TEXT"
+            )),
+            Self::Unlinked => Finding::new(
+                Code::Unlinked,
+                format!("{what}: no delivered batch names its digest; kept, not delivered"),
+            )
+            .of_batch(stream, sequence.get())
+            .advise(format!(
+                "ask the exporter; to take it: airpouch stream accept {stream} {sequence} {sha256} --reason TEXT"
+            )),
         }
     }
 }

@@ -7,9 +7,10 @@
 
 use std::cmp::Ordering;
 
+use crate::code::Code;
 use crate::error::{Error, Result};
 use crate::ledger::Ledger;
-use crate::report::{Finding, Weight};
+use crate::report::Finding;
 use crate::site::{Site, Turn};
 
 /// Counts the turns of one run.
@@ -46,7 +47,7 @@ impl Continuity {
         let mut run = Self { begun: false };
         run.begin(site, ledger, at)?;
         let what = format!("went on with a ledger that is not the one this site worked with last: {what}");
-        let finding = Finding::new(Weight::Warning, "ledger-accepted", what)
+        let finding = Finding::new(Code::LedgerAccepted, what)
             .advise("what lay in the inbox and was not known there is delivered again; what was set aside before lies in held/ and quarantine/");
         Ok((run, Some(finding)))
     }

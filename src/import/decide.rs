@@ -1,7 +1,7 @@
 //! decide: what becomes of one envelope. A function of the envelope, of what is known of it, and of the rules.
 
 use super::applicants::{Applicants, CameBy, Disagreement};
-use super::owners::OTHER_STREAM;
+use crate::code::Code;
 use crate::envelope::{self, Envelope, NotAnEnvelope};
 use crate::policy::{Objection, Policy, Verdict};
 use crate::sink::{Examined, Examiner, Unfit};
@@ -135,15 +135,15 @@ fn in_whose_name(bytes: &[u8], envelope: &Envelope, examined: Examined, rules: R
                 "two keys signed its batch, and the applicant {id} is mapped to {} for key {} and to {} for key {}",
                 one.1, one.0, other.1, other.0
             );
-            return Decision::Hold(Objection::new(TWO_USERS, what, "/applicant_id"));
+            return Decision::Hold(Objection::new(Code::ApplicantOfTwoKeys, what, "/applicant_id"));
         }
     };
     match (&envelope.applicant, user) {
         (Some(id), None) => Decision::Hold(unmapped(&match rules.applicants.knows(Some(id)) {
             true => format!("the applicant {} is mapped for other streams or keys only; {}", harmless(id), came(rules)),
-            false => format!("the applicant {} is mapped to nobody here", harmless(id)),
+            false => format!("applicant {} is not mapped", harmless(id)),
         })),
-        (None, None) => Decision::Hold(unmapped("the envelope names no applicant, and no default is given for such")),
+        (None, None) => Decision::Hold(unmapped("the envelope names no applicant, and there is no default for those")),
         (_, Some(to)) if here => Decision::Deliver { examined, instead: None, applicant: Some(to.to_string()) },
         (Some(id), Some(_)) => Decision::Deliver { examined, instead: None, applicant: Some(id.clone()) },
         (None, Some(to)) => {
@@ -154,22 +154,16 @@ fn in_whose_name(bytes: &[u8], envelope: &Envelope, examined: Examined, rules: R
     }
 }
 
-/// Of an envelope in whose examination a run has died, and a process of its own after it.
-pub const STOPPED_A_RUN: &str = "stopped-a-run";
-
-/// Of one of which runs die although a process of its own comes through.
-pub const STOPS_RUNS: &str = "stops-runs";
-
 /// What is said of an envelope that is held since a run died of it; `how` the process of its own ended.
 pub fn stopped_a_run(how: &str) -> Objection {
     let what = format!("a run died while it examined this envelope, and so did a process of its own: {how}");
-    Objection::new(STOPPED_A_RUN, what, "")
+    Objection::new(Code::StoppedARun, what, "")
 }
 
 /// What is said of an envelope of which that many runs died.
 pub fn stops_runs(deaths: u32) -> Objection {
     let what = format!("{deaths} runs died while they examined this envelope; a process of its own does not");
-    Objection::new(STOPS_RUNS, what, "")
+    Objection::new(Code::StopsRuns, what, "")
 }
 
 /// By which stream and which keys an envelope came, for those who narrow a mapping.
@@ -181,11 +175,8 @@ fn came(rules: Rules<'_>) -> String {
     format!("this one came by {}", all.join(", "))
 }
 
-/// Of an envelope whose signers' mappings name different users.
-const TWO_USERS: &str = "applicant-of-two-keys";
-
 fn unmapped(what: &str) -> Objection {
-    Objection::new("applicant", what, "/applicant_id")
+    Objection::new(Code::Applicant, what, "/applicant_id")
 }
 
 /// What a person can do about a connector whose id the platform has under another name.
@@ -195,63 +186,63 @@ pub const CONNECTOR_EXISTS: &str = "if it is the same feed: `airpouch import --t
 pub const CONNECTOR_UNKNOWN: &str = "give airpouch's user the right to look (MODULES), then `airpouch import`; or, if nobody there has that id: `airpouch import --take-over`, once";
 
 /// What a person can do about an objection to an envelope of a connector, with the command.
-pub fn advice(code: &str, sha256: crate::digest::Digest, connector: &str) -> String {
+pub fn advice(code: Code, sha256: crate::digest::Digest, connector: &str) -> String {
     match code {
-        "applicant" => {
-            "run `airpouch applicants`, put its lines into airpouch.toml, then `airpouch import` (no medium needed)".into()
+        Code::Applicant => {
+            "run `airpouch applicants`, add its lines to airpouch.toml, then `airpouch import` (no medium needed)".into()
         }
-        TWO_USERS => {
+        Code::ApplicantOfTwoKeys => {
             "map it for its stream in airpouch.toml, or to one user for both keys; then `airpouch import` (no medium needed)".into()
         }
-        "connector-type" => {
+        Code::ConnectorType => {
             "allow its type in policy.toml (connector_types), if it may cross, then `airpouch import` (no medium needed)".into()
         }
-        "unknown-connector-type" => {
+        Code::UnknownConnectorType => {
             "deliver through the platform (opencti+https://), by a site of its own: it says itself which types it knows"
                 .into()
         }
-        "connector-not-listed" | "connector-paused" => {
+        Code::ConnectorNotListed | Code::ConnectorPaused => {
             "let it pass in policy.toml ([connectors]), then `airpouch import` (no medium needed)".into()
         }
-        "tlp" => "raise max_tlp in policy.toml, if it may cross, then `airpouch import` (no medium needed)".into(),
-        STOPPED_A_RUN => {
+        Code::Tlp => "raise max_tlp in policy.toml, if it may cross, then `airpouch import` (no medium needed)".into(),
+        Code::StoppedARun => {
             "each import tries it again in a process of its own; give the machine more memory, or fix the envelope at the exporter".into()
         }
-        "marking" => {
+        Code::Marking => {
             "let it pass in policy.toml (other_markings), if it may cross, then `airpouch import` (no medium needed)".into()
         }
-        "sharing" | "vocabulary" | "nested-file" => {
+        Code::Sharing | Code::Vocabulary | Code::NestedFile => {
             let key = match code {
-                "sharing" => "sharing",
-                "vocabulary" => "vocabularies",
+                Code::Sharing => "sharing",
+                Code::Vocabulary => "vocabularies",
                 _ => "nested_files",
             };
             format!("set {key} = \"pass\" in policy.toml, if such may cross, then `airpouch import` (no medium needed)")
         }
-        "file-too-large" | "file-type" => {
+        Code::FileTooLarge | Code::FileType => {
             "allow it in policy.toml, if it may cross, then `airpouch import` (no medium needed)".into()
         }
-        "connector-name" => "give the connector a longer name at the feed; the platform would refuse this one".into(),
-        "validate-before-import" => {
+        Code::ConnectorName => "give the connector a longer name at the exporter; the platform would reject this one".into(),
+        Code::ValidateBeforeImport => {
             "deliver through a platform of 6.4 or newer (opencti+https://), with works; or have the connector write without it"
                 .into()
         }
-        "connector-exists" => CONNECTOR_EXISTS.into(),
-        "connector-unknown" => CONNECTOR_UNKNOWN.into(),
-        OTHER_STREAM => format!(
+        Code::ConnectorExists => CONNECTOR_EXISTS.into(),
+        Code::ConnectorUnknown => CONNECTOR_UNKNOWN.into(),
+        Code::ConnectorOfAnotherStream => format!(
             "if it is the same feed: `airpouch import --take-over={}`, once; if not, ask the exporter of that stream why",
             harmless(connector)
         ),
-        "not-registered" => "fix what the platform complains about, or the connector at the exporter; then `airpouch import` (no medium needed)".into(),
-        "message-too-large" | "message-refused" => format!(
+        Code::NotRegistered => "fix what the platform complains about, or the connector at the exporter; then `airpouch import` (no medium needed)".into(),
+        Code::MessageTooLarge | Code::MessageRefused => format!(
             "raise max_message_size of the broker (and --max-message-size), then: airpouch quarantine release {} --reason TEXT",
             sha256.short()
         ),
-        "empty" | "zeros" | "too-large" | "byte-order-mark" | "utf-16" | "not-utf-8" | "cut-off" | "not-json"
-        | "too-deep" | "not-an-object" | "missing-field" | "wrong-type" | "connector-id" | "bundle-type" => {
-            "no destination can take it; ask the exporter's side how it came to be packed".into()
+        Code::Empty | Code::Zeros | Code::TooLarge | Code::ByteOrderMark | Code::Utf16 | Code::NotUtf8 | Code::CutOff | Code::NotJson
+        | Code::TooDeep | Code::NotAnObject | Code::MissingField | Code::WrongType | Code::ConnectorId | Code::BundleType => {
+            "no destination can take it; ask the exporter how it came to be packed".into()
         }
-        "unsplittable" => "mend it at the feed: OpenCTI's own client would stop at it, or spoil it".into(),
-        _ => format!("if it may cross all the same: airpouch quarantine release {} --reason TEXT", sha256.short()),
+        Code::Unsplittable => "fix it at the exporter's connector: OpenCTI's own client would stop at it, or corrupt it".into(),
+        _ => format!("to let it through: airpouch quarantine release {} --reason TEXT", sha256.short()),
     }
 }

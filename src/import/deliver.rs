@@ -14,6 +14,7 @@ use super::owners::Owners;
 use super::unpack::{Ahead, Read, UnpackedEnvelope, unpack};
 use super::{ImportOptions, take};
 use crate::batch::index::{Index, Names};
+use crate::code::Code;
 use crate::digest::Digest;
 use crate::disk;
 use crate::envelope::{Envelope, NotAnEnvelope};
@@ -25,7 +26,7 @@ use crate::ledger::delivered::{Aside, AsideRow, Group, IncomingRow, KnownBefore,
 use crate::limits::{ASIDE_GROUP, BATCH_ENVELOPES_MAX, DEATHS_MAX};
 use crate::pack::batch_line;
 use crate::policy::Objection;
-use crate::report::{DeliveredBatch, Event, Finding, ImportReport, Observer, Outcome, PassedOver, Weight};
+use crate::report::{DeliveredBatch, Event, Finding, ImportReport, Observer, Outcome, PassedOver};
 use crate::set_aside::{self, BatchPlace, ConnectorName, Kind, Reason};
 use crate::shelf::PartFault;
 use crate::shelf::check::{envelopes_at, read_index};
@@ -99,7 +100,7 @@ pub struct Delivering<'a> {
     /// Which streams may deliver under which connector's id.
     owners: Owners,
     /// What the sink cannot take at the moment, by connector and reason: how many, and what is reported of them.
-    deferred: BTreeMap<(String, &'static str), (u64, Finding)>,
+    deferred: BTreeMap<(String, Code), (u64, Finding)>,
     /// Whether something of the batch in work was among it.
     has_deferred: bool,
     /// Whether all that is left goes to the sink once more.
@@ -258,7 +259,7 @@ impl<'a> Delivering<'a> {
             connector: row.connector.clone(),
             connector_name: row.connector_name.clone(),
         };
-        let is_known_for_it = [decide::STOPPED_A_RUN, decide::STOPS_RUNS].contains(&row.code.as_str());
+        let is_known_for_it = [Code::StoppedARun, Code::StopsRuns].contains(&row.code);
         let suspected = self.suspect(row.sha256, &bytes, is_known_for_it);
         let _note = self.examining.note(&[row.sha256]);
         self.examining.settle([row.sha256].into_iter());
@@ -272,7 +273,7 @@ impl<'a> Delivering<'a> {
         let envelope = parsed.as_ref();
         match decision {
             // Runs died of it again since it was released: a person decides anew.
-            Decision::Quarantine(objection) if objection.code == decide::STOPS_RUNS && known == Known::Released => {
+            Decision::Quarantine(objection) if objection.code == Code::StopsRuns && known == Known::Released => {
                 self.put_aside(Kind::Quarantined, &origin, &bytes, None, objection, copied).map(drop)
             }
             decision @ (Decision::Deliver { .. } | Decision::Empty(_)) => {
@@ -283,8 +284,15 @@ impl<'a> Delivering<'a> {
             // Released, but the site's settings hold it, or the sink cannot take it: it stays, and is said.
             Decision::Hold(objection) | Decision::Quarantine(objection) if known == Known::Released => {
                 let what = format!("released, and still not delivered: {}", objection.what);
-                let finding = Finding::new(Weight::Incomplete, objection.code, what).at(harmless(&row.name));
-                self.report.findings.push(finding.advise(decide::advice(objection.code, row.sha256, &row.connector)));
+                let finding = Finding::new(objection.code, what)
+                    .of_batch(row.stream, row.sequence)
+                    .of_envelope(row.ordinal, harmless(&row.name))
+                    .of_connector(harmless(&row.connector), harmless(&row.connector_name));
+                self.report.findings.push(finding.labelled("held").advise(decide::advice(
+                    objection.code,
+                    row.sha256,
+                    &row.connector,
+                )));
                 Ok(())
             }
             Decision::Quarantine(objection) => {
@@ -310,7 +318,7 @@ impl<'a> Delivering<'a> {
             self.ledger.forget_aside(row.sha256)?;
             return self.ledger.set_state(batch.id, State::Admitted, None);
         }
-        let lost = Finding::new(Weight::Incomplete, "lost-from-site", cause.what).at(cause.place.unwrap_or_default());
+        let lost = Finding::new(Code::LostFromSite, cause.what).at(cause.place.unwrap_or_default());
         self.report.findings.push(lost.advise(format!(
             "at the exporter: airpouch carry MEDIUM --resend {}:{}; then here: airpouch import MEDIUM --redeliver",
             row.stream, row.sequence
@@ -396,7 +404,7 @@ impl<'a> Delivering<'a> {
     /// A batch of which a file is gone waits for it; one whose signer contradicts himself is refused from here on.
     fn spoiled(&mut self, row: &IncomingRow, name: &str, fault: &PartFault) -> Result<()> {
         match fault {
-            PartFault::Lie(_) => self.ledger.set_state(row.id, State::Refused, Some("lying-batch"))?,
+            PartFault::Lie(_) => self.ledger.set_state(row.id, State::Refused, Some(Code::InvalidBatch.word()))?,
             // The disk may answer better in the next run.
             PartFault::Unreadable(_) => {}
             PartFault::Missing | PartFault::NotAsNamed(_) => {
@@ -581,7 +589,7 @@ impl<'a> Delivering<'a> {
         copied: Option<Kind>,
     ) -> Result<bool> {
         let reason = Reason {
-            code: objection.code.to_owned(),
+            code: objection.code.word().to_owned(),
             what: objection.what,
             place: objection.place,
             advice: self.options.call.complete(&decide::advice(objection.code, origin.sha256, &origin.connector)),
@@ -590,9 +598,15 @@ impl<'a> Delivering<'a> {
             name: origin.name.clone(),
             sha256: origin.sha256,
         };
-        let finding = Finding::new(Weight::Incomplete, objection.code, format!("{}: {}", kind.word(), reason.what));
-        let place = format!("{} (envelope {} of batch {})", harmless(&origin.name), origin.ordinal, origin.sequence);
-        self.report.findings.push(finding.at(place).advise(reason.advice.clone()).severe(objection.severity));
+        let finding = Finding::new(objection.code, reason.what.clone()).labelled(kind.word());
+        self.report.findings.push(
+            finding
+                .of_batch(origin.stream, origin.sequence)
+                .of_envelope(origin.ordinal, harmless(&origin.name))
+                .of_connector(harmless(&origin.connector), harmless(&origin.connector_name))
+                .advise(reason.advice.clone())
+                .ranked(objection.rank),
+        );
         self.in_run.insert(origin.sha256);
         let written = match copied {
             Some(there) if there == kind => set_aside::put_reason(self.site, kind, &reason),
@@ -725,7 +739,7 @@ impl<'a> Delivering<'a> {
         self.in_run.remove(&placing.sha256);
         self.has_deferred = true;
         self.report.outcome.deferred += 1;
-        let finding = Finding::new(Weight::Incomplete, code, what).advise(advice);
+        let finding = Finding::new(code, what).advise(advice);
         self.deferred.entry((staged.connector, code)).or_insert((0, finding)).0 += 1;
     }
 
@@ -733,7 +747,7 @@ impl<'a> Delivering<'a> {
     fn report_deferred(&mut self) {
         for ((connector, _), (number, mut finding)) in std::mem::take(&mut self.deferred) {
             let envelopes = count(number, "envelope");
-            finding.what = format!("{envelopes} of {} not delivered yet: {}", harmless(&connector), finding.what);
+            finding.what = format!("{envelopes} of {}: {}", harmless(&connector), finding.what);
             self.report.findings.push(finding);
         }
     }
@@ -743,7 +757,7 @@ impl<'a> Delivering<'a> {
         for ((stream, sequence), (number, why)) in std::mem::take(&mut self.uncopied) {
             let envelopes = count(number, "envelope");
             let what = format!("{envelopes} of batch {sequence} could not be copied to held/ or quarantine/: {why}");
-            let finding = Finding::new(Weight::Warning, "kept-in-inbox", what).at(format!("stream {stream}"));
+            let finding = Finding::new(Code::KeptInInbox, what).of_batch(stream, sequence);
             self.report.findings.push(finding.advise(
                 "nothing is lost: they are kept in inbox/, which airpouch does not clear of them; make room, or raise set_aside_quota",
             ));

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use crate::code::Code;
 use crate::envelope::Connector;
 use crate::error::Result;
 use crate::ledger::Ledger;
@@ -10,9 +11,6 @@ use crate::policy::Objection;
 use crate::sink::TakeOver;
 use crate::stream::{Lineages, StreamId};
 use crate::text::harmless;
-
-/// Held for a connector that came by another stream first.
-pub const OTHER_STREAM: &str = "connector-of-another-stream";
 
 /// What a run knows of streams and connectors.
 #[derive(Debug, Default)]
@@ -55,7 +53,7 @@ impl Owners {
         let (id, name) = (harmless(&connector.id), harmless(&connector.name));
         let what =
             format!("connector {id} ({name}) of stream {stream} belongs to stream {other}, {came}, under another key");
-        Ok(Some(Objection::new(OTHER_STREAM, what, "/connector/id")))
+        Ok(Some(Objection::new(Code::ConnectorOfAnotherStream, what, "/connector/id")))
     }
 }
 
@@ -73,7 +71,7 @@ fn claim(
         TakeOver::Shown => true,
         TakeOver::These(ids) => ids.contains(there) || ids.contains(here),
     };
-    if is_said && ledger.is_aside_for(OTHER_STREAM, there, stream)? {
+    if is_said && ledger.is_aside_for(Code::ConnectorOfAnotherStream, there, stream)? {
         ledger.let_use(there, stream)?;
         ledger.let_use(here, stream)?;
         return Ok(Claim::Free);

@@ -10,6 +10,7 @@ use super::ImportOptions;
 use super::continuity::Continuity;
 use crate::batch::manifest::{Manifest, Part};
 use crate::batch::{Checked, name};
+use crate::code::{Code, Severity};
 use crate::digest::Digest;
 use crate::disk;
 use crate::error::{Error, Result};
@@ -17,7 +18,7 @@ use crate::lack::{self, Lack};
 use crate::ledger::Ledger;
 use crate::ledger::delivered::{BatchId, IncomingRow, Standing, State};
 use crate::pack::batch_line;
-use crate::report::{Event, Finding, ImportReport, Observer, Weight};
+use crate::report::{Event, Finding, ImportReport, Observer};
 use crate::shelf::kept::KeptShelf;
 use crate::shelf::medium::{Medium, MediumShelf, Sighting};
 use crate::shelf::{PartFault, Shelf};
@@ -134,7 +135,9 @@ pub fn take(
         }
         let streams = lineages.of(signed.stream, signed.succeeds.map(|s| s.stream));
         // With too few signatures so far it is taken all the same: another medium may bring the others.
-        if let Some(finding) = allowed_finding(signed, &streams, store, place).filter(|f| f.weight == Weight::False) {
+        if let Some(finding) =
+            allowed_finding(signed, &streams, store, place).filter(|f| f.severity == Severity::Invalid)
+        {
             report.findings.push(finding);
             continue;
         }
@@ -162,7 +165,7 @@ fn waiting(ledger: &Ledger, seen: &BTreeSet<Digest>) -> Result<u64> {
 
 /// Whether a finding about a medium says that it, or another one, is still needed.
 fn keeps_the_medium(finding: &Finding) -> bool {
-    finding.weight >= Weight::Incomplete && finding.code != "wrong-zone"
+    finding.severity >= Severity::Incomplete && finding.code != Code::WrongZone
 }
 
 /// Which stream goes on from which. What was admitted says so; a medium only of streams that are new here, in a
@@ -175,7 +178,7 @@ fn lineages(ledger: &Ledger, store: &TrustStore, signed: &[(Sighting, Signed<Man
             continue;
         }
         let streams = [stream.uuid(), before.uuid()];
-        if allowed_finding(first, &streams, store, "").is_none_or(|f| f.weight != Weight::False) {
+        if allowed_finding(first, &streams, store, "").is_none_or(|f| f.severity != Severity::Invalid) {
             lineages.add(stream, before);
         }
     }
@@ -356,5 +359,5 @@ fn not_taken(signed: &Signed<Manifest>, need: u64, unfit: Lack) -> Finding {
             lack.advice().to_owned(),
         ),
     };
-    Finding::new(Weight::Incomplete, "not-taken", what).advise(format!("do not erase this medium; {advice}"))
+    Finding::new(Code::NotTaken, what).advise(format!("do not erase this medium; {advice}"))
 }

@@ -16,7 +16,7 @@ use crate::shelf::kept::KeptShelf;
 use crate::shelf::{PartFault, Shelf};
 use crate::sink::{Examined, Examiner, Unfit};
 
-/// Weight of what waits in one volume's queue; a heavier group waits alone.
+/// Severity of what waits in one volume's queue; a heavier group waits alone.
 const WAITING_BYTES: usize = 16 << 20;
 
 /// Envelopes that are handed over at once, and their weight: waking the deliverer for each small one takes longer than

@@ -277,7 +277,7 @@ fn of_errors(question: &Question, errors: &[Value]) -> NoAnswer {
     let name = question.name;
     match code.as_str() {
         "AUTH_REQUIRED" | "AUTH_FAILURE" | "OTP_REQUIRED" | "PASSWORD_CHANGE_REQUIRED" => NoAnswer::never(
-            format!("the platform does not take the token: {words} ({code})"),
+            format!("the platform rejected the token: {words} ({code})"),
             "give the token of airpouch's user: --token-file FILE; it stands on that user's page in OpenCTI",
         ),
         "FORBIDDEN_ACCESS" => NoAnswer::Forbidden {

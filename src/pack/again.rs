@@ -10,13 +10,14 @@ use super::recover::sign_and_place;
 use crate::batch::index::Names;
 use crate::batch::manifest::Part;
 use crate::batch::name;
+use crate::code::Code;
 use crate::digest::Digest;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::lack;
 use crate::ledger::Ledger;
 use crate::ledger::packed::{BatchRow, StreamRow};
-use crate::report::{Finding, LostBatch, PackReport, Weight};
+use crate::report::{Finding, LostBatch, PackReport};
 use crate::shelf::Shelf;
 use crate::shelf::check::read_index;
 use crate::shelf::kept::KeptShelf;
@@ -96,7 +97,7 @@ impl Again<'_> {
                 "if its signature is lost, sign it again: airpouch pack SOURCE --key FILE --again {}",
                 line.sequence
             );
-            report.findings.push(Finding::new(Weight::Note, "not-lost", what).advise(sign));
+            report.findings.push(Finding::new(Code::NotLost, what).advise(sign));
             return Ok(());
         }
         self.clear_damaged(batch)?;
@@ -178,7 +179,7 @@ pub(super) fn tell_losses(
                 let what = format!("{} of batch {sequence} {verb} no longer in the source", count(gone, "envelope"));
                 let names = if loss.gone.is_empty() { String::new() } else { format!(": {}", loss.gone.join(", ")) };
                 report.findings.push(
-                    Finding::new(Weight::Incomplete, "lost-envelopes", format!("{what}{names}"))
+                    Finding::new(Code::LostEnvelopes, format!("{what}{names}"))
                         .at(harmless(&source.to_string_lossy()))
                         .advise("bring the files back into the source from a backup; the next pack takes them"),
                 );

@@ -5,6 +5,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use crate::ahead::{self, Limits};
+use crate::code::Code;
 use crate::digest::Digest;
 use crate::envelope::Envelope;
 use crate::lack::Lack;
@@ -35,7 +36,7 @@ pub enum Prepared {
     /// Something else, for good until it changes.
     NotAnEnvelope {
         /// One word for programs.
-        code: &'static str,
+        code: Code,
         /// The reason.
         why: String,
     },
@@ -135,7 +136,7 @@ fn prepare(root: &Path, file: &SourceFile, bytes: &mut Vec<u8>) -> Prepared {
             Err(fault) => Prepared::NotAnEnvelope { code: fault.code(), why: fault.to_string() },
         },
         Content::TooLarge => Prepared::NotAnEnvelope {
-            code: "too-large",
+            code: Code::TooLarge,
             why: format!("is {}; an envelope may have {}", text::size(file.stamp.size), text::size(ENVELOPE_MAX)),
         },
         Content::Gone => Prepared::Gone,

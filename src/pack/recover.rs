@@ -137,7 +137,7 @@ pub fn refuse_older_ledger(
 
 fn older(place: &str, medium: Option<&Path>) -> Error {
     let on = medium.map_or_else(String::new, |m| format!(" --medium {}", crate::text::harmless(&m.to_string_lossy())));
-    Error::failed("the ledger is older than what it has issued: it does not know a batch that is there")
+    Error::failed("the ledger is out of date: a batch exists that it does not know (restored from a backup?)")
         .at_place(place)
         .advise(format!("if the ledger came from a backup, go on with a new stream: airpouch stream renew{on}"))
 }

@@ -19,7 +19,7 @@ fn tool(members: &str) -> Envelope {
 fn held(policy: &Policy, envelope: &Envelope) -> Vec<(&'static str, String)> {
     match policy.judge(envelope) {
         Verdict::Pass => Vec::new(),
-        Verdict::Hold(objections) => objections.into_iter().map(|o| (o.code, o.what)).collect(),
+        Verdict::Hold(objections) => objections.into_iter().map(|o| (o.code.word(), o.what)).collect(),
         Verdict::Quarantine(objections) => panic!("quarantined: {objections:?}"),
     }
 }
@@ -46,7 +46,7 @@ mod an_operator_who_wrote_no_policy {
         let object = r#"{"type":"tool","id":"tool--1","opencti_operation":"delete"}"#;
         let verdict = Policy::default().judge(&envelope("STREAM", object));
         let Verdict::Quarantine(objections) = verdict else { panic!("{verdict:?}") };
-        let codes: Vec<_> = objections.iter().map(|o| o.code).collect();
+        let codes: Vec<_> = objections.iter().map(|o| o.code.word()).collect();
         assert_eq!(codes, ["command", "connector-type"]);
         assert_eq!(objections[0].place, "/bundle/objects/0/opencti_operation");
         assert_eq!(objections[0].what, "objects[0] tool--1 carries opencti_operation \"delete\"");
@@ -182,7 +182,7 @@ mod an_operator_who_judges_other_markings {
         let many: Vec<String> = (0..300).map(|n| format!("\"{n}\"")).collect();
         let listed = policy(&format!("[{}]", many.join(",")));
         let held = held(&listed, &tool(&format!(r#","object_marking_refs":[{}]"#, many.join(","))));
-        assert_eq!(held[0].1, "44 objects bear markings that are too many or too long to name");
+        assert_eq!(held[0].1, "44 objects bear markings that are too many or too long to list");
     }
 }
 
@@ -232,7 +232,7 @@ mod a_person_who_decides {
             objects[2] user--3 is of the internal type user; \
             objects[4] role--5 is of the internal type role; \
             the connector Feed is of the type STREAM";
-        assert_eq!((all.code, all.what.as_str()), ("command", what));
+        assert_eq!((all.code.word(), all.what.as_str()), ("command", what));
         assert_eq!(all.place, "/bundle/objects/3/opencti_operation");
     }
 }
@@ -246,7 +246,7 @@ mod an_operator_who_limits_files {
     fn holds_larger_ones_and_says_where() {
         let policy = Policy::from_toml("max_file = 7").unwrap();
         let Verdict::Hold(objections) = policy.judge(&tool(FILE)) else { panic!() };
-        assert_eq!(objections[0].code, "file-too-large");
+        assert_eq!(objections[0].code, Code::FileTooLarge);
         assert_eq!(objections[0].place, "/bundle/objects/0/x_opencti_files/0/data");
         assert_eq!(Policy::from_toml("max_file = \"8 B\"").unwrap().judge(&tool(FILE)), Verdict::Pass);
     }

@@ -49,7 +49,7 @@ impl PlatformAddress {
 
     fn parse(text: &str) -> Result<Self> {
         let wrong = |what: &str| {
-            Error::usage(format!("{:?} is no address of a platform: {what}", harmless(text)))
+            Error::usage(format!("invalid address of a platform {:?}: {what}", harmless(text)))
                 .advise("write opencti+https://HOST or opencti+https://HOST/BASE, without /graphql")
         };
         let url = text.strip_prefix("opencti+").unwrap_or(text);
@@ -97,11 +97,11 @@ impl Destination {
                 Ok(if lower == "dir" { Self::Directory(path) } else { Self::Spool(path) })
             }
             "amqp" | "amqps" => BrokerAddress::parse(&whole).map(Self::Broker).map_err(|what| {
-                Error::usage(format!("{:?} is no address of a broker: {what}", harmless(text)))
+                Error::usage(format!("invalid address of a broker {:?}: {what}", harmless(text)))
                     .advise("write amqp://HOST, amqps://USER@HOST:PORT or amqps://HOST/VHOST")
             }),
             "opencti+http" | "opencti+https" => PlatformAddress::parse(&whole).map(Self::Platform),
-            _ => Err(Error::usage(format!("{:?} is no destination", harmless(text)))
+            _ => Err(Error::usage(format!("invalid destination {:?}", harmless(text)))
                 .advise("write dir:PATH, spool:PATH, amqps://HOST or opencti+https://HOST")),
         }
     }

@@ -24,6 +24,7 @@ use super::beside::{Flusher, Writers};
 use super::mark::{self, Access};
 use super::{Deferred, Deliverable, Delivery, Examiner, OpenWork, Placing, Prepared, Sink};
 use crate::batch::name::partial;
+use crate::code::Code;
 use crate::disk::{self, FileId, OpenDir};
 use crate::error::{Error, Result};
 use crate::limits::{ENVELOPE_MAX, PLACING_GROUP, PLACING_GROUP_BYTES};
@@ -299,7 +300,7 @@ fn taken(placing: Placing, root: &OpenDir) -> Deferred {
     let path = harmless_bytes(root.path_of(&placing.name).as_os_str().as_encoded_bytes());
     let what = format!("another file lies under its name in the destination, and is not overwritten: {path}");
     let advice = "the directory must be airpouch's alone; move that file away, then import again".to_owned();
-    Deferred { placing, code: "name-taken", what, advice }
+    Deferred { placing, code: Code::NameTaken, what, advice }
 }
 
 /// `<16 hex>-<8 digits>-<8 digits>.json`, with eight hex digits more where two batches bear one number.

@@ -359,13 +359,12 @@ impl<'a> Platform<'a> {
                 let advice = if is_absent && absent < self.patience {
                     "is it up, and is that its address? opencti+https:// where it speaks TLS, opencti+http:// where not"
                 } else {
-                    "nothing is lost: when the platform answers, run this again; it goes on from here, an import without its medium"
+                    "nothing is lost. When the platform answers, run this again (for import: without the medium)"
                 };
                 return Err(Fault::Stop(self.failed(what, advice)));
             }
             if began.elapsed().saturating_add(wait) > SAY_AFTER && !is_said.swap(true, Ordering::Relaxed) {
-                self.observer
-                    .say(&format!("the platform: {what}; trying again, for {} at most", duration(limit.as_secs())));
+                self.observer.say(&format!("the platform: {what}; retrying for up to {}", duration(limit.as_secs())));
             }
             std::thread::sleep(wait);
             pause = (pause * 2).min(Duration::from_secs(8));
@@ -386,7 +385,7 @@ impl<'a> Platform<'a> {
             let _ = lack::spawn_scoped(scope, move || {
                 let waited = is_answered.recv_timeout(SAY_AFTER);
                 if waited == Err(RecvTimeoutError::Timeout) && !is_said.swap(true, Ordering::Relaxed) {
-                    observer.say(&format!("the platform has not answered yet; waiting, for {limit} at most"));
+                    observer.say(&format!("the platform has not answered yet; waiting up to {limit}"));
                 }
             });
             let answer = self.once(question, left);
@@ -470,7 +469,7 @@ impl<'a> Platform<'a> {
             ),
             Fault::Refused(words) => self.failed(
                 format!("the platform refuses {asked}: {words}"),
-                "its words say why; a platform older or newer than airpouch may ask for other things",
+                "its answer says why; an older or newer platform may expect something else",
             ),
             Fault::WorkGone => {
                 self.failed(format!("the work is gone ({asked})"), "run this again: another one is opened")
@@ -502,7 +501,7 @@ fn agent(address: &PlatformAddress, reach: &Reach) -> Result<ureq::Agent> {
                 .advise("write http://HOST:PORT, and let the proxy know this machine by its address"));
         }
         Some(url) => Some(ureq::Proxy::new(url).map_err(|_| {
-            Error::usage(format!("{:?} is no address of a proxy", harmless(url))).advise("write http://HOST:PORT")
+            Error::usage(format!("invalid address of a proxy {:?}", harmless(url))).advise("write http://HOST:PORT")
         })?),
     };
     let mut tls = TlsConfig::builder();

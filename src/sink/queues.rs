@@ -18,6 +18,7 @@ use super::{
     Deferred, Deliverable, Delivery, Ended, Examined, Examiner, NoteRegistered, Placing, Prepared, Refused, Sink,
     Unfit, registration,
 };
+use crate::code::Code;
 use crate::envelope::Connector;
 use crate::error::{Error, Result};
 use crate::opencti::message::{Addressee, spare_bundle_id};
@@ -410,5 +411,5 @@ fn refusal(flying: Flying) -> Option<Refused> {
         count(messages.count() as u64, "message")
     );
     let place = format!("/bundle/objects/{object}");
-    Some(Refused { placing: flying.placing, origin, bytes, code: "message-refused", what, place })
+    Some(Refused { placing: flying.placing, origin, bytes, code: Code::MessageRefused, what, place })
 }

@@ -19,6 +19,7 @@ use super::connectors::{Connectors, is_id, is_of_one};
 use super::mark::{self, Access};
 use super::{Deferred, Deliverable, Delivery, Examined, Examiner, OpenWork, Placing, Prepared, Sink, registration};
 use crate::batch::name::partial;
+use crate::code::Code;
 use crate::disk::OpenDir;
 use crate::envelope::Connector;
 use crate::error::{Error, Result, reason};
@@ -368,7 +369,7 @@ fn deferred(root: &OpenDir, id: &str, placing: Placing, why: &str) -> Deferred {
     let path = harmless_bytes(root.path_of(id).as_os_str().as_encoded_bytes());
     let what = format!("its directory in the spool cannot be used ({why}): {path}");
     let advice = "the spool must be airpouch's alone; move that away, or give it to the user who runs airpouch; then import again";
-    Deferred { placing, code: "spool-directory", what, advice: advice.to_owned() }
+    Deferred { placing, code: Code::SpoolDirectory, what, advice: advice.to_owned() }
 }
 
 pub(super) fn name(number: i64) -> String {

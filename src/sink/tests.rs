@@ -67,7 +67,7 @@ fn ordinals(placed: &[Placing]) -> Vec<usize> {
 }
 
 fn deferred(delivery: &Delivery) -> Vec<(usize, &str)> {
-    delivery.deferred.iter().map(|d| (d.placing.ordinal, d.code)).collect()
+    delivery.deferred.iter().map(|d| (d.placing.ordinal, d.code.word())).collect()
 }
 
 /// The names in a directory but the mark.

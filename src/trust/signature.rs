@@ -177,7 +177,7 @@ impl fmt::Display for NotAuthentic {
                 f.write_str("has no signature file here: incomplete, bring the .sig file that was packed with it")
             }
             Self::Unknown { ids } => {
-                f.write_str("is signed by no trusted key")?;
+                f.write_str("signed only by unknown keys")?;
                 // A stranger can name any number of keys.
                 const TOLD: usize = 3;
                 for (i, id) in ids.iter().take(TOLD).enumerate() {
@@ -191,7 +191,7 @@ impl fmt::Display for NotAuthentic {
             }
             Self::False { name, id } => write!(
                 f,
-                "is false: {} is no signature of key {} over it; it was changed after it was signed",
+                "{} (key {}) does not match the manifest: one of them was changed",
                 harmless(name),
                 harmless(id)
             ),

@@ -241,7 +241,7 @@ impl NotAllowed {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TrustError {
     /// No key in it may sign anything.
-    #[error("the trust folder holds no usable public key: put the sender's .pub.pem file there{}", reasons(.why))]
+    #[error("the trust store has no usable public key: put the exporter's .pub.pem file there{}", reasons(.why))]
     NoKey {
         /// What was wrong with what is there, a sentence each.
         why: Vec<String>,
@@ -255,7 +255,7 @@ pub enum TrustError {
         what: String,
     },
     /// A file that is listed is not there.
-    #[error("trust.toml lists {}, which is not in the trust folder: put the file there, or take the entry out", harmless(.file))]
+    #[error("trust.toml lists {}, which is not in the trust store: put the file there, or take the entry out", harmless(.file))]
     Missing {
         /// The name in `trust.toml`.
         file: String,
@@ -289,7 +289,7 @@ pub enum TrustError {
         file: String,
     },
     /// A zone's name has a form that no zone has.
-    #[error("trust.toml, {}: {} is no zone; zones are 1 to 64 of a-z, 0-9 and -", harmless(.file), quoted(.zone))]
+    #[error("trust.toml, {}: {} is not a valid zone; zones are 1 to 64 of a-z, 0-9 and -", harmless(.file), quoted(.zone))]
     Zone {
         /// The entry's file.
         file: String,
@@ -297,7 +297,7 @@ pub enum TrustError {
         zone: String,
     },
     /// A stream's id has a form that no stream has.
-    #[error("trust.toml, {}: {} is no stream; write its id in lower case, as airpouch status prints it", harmless(.file), quoted(.stream))]
+    #[error("trust.toml, {}: {} is not a valid stream; write its id in lower case, as airpouch status prints it", harmless(.file), quoted(.stream))]
     Stream {
         /// The entry's file.
         file: String,
@@ -388,7 +388,7 @@ impl Folder {
                 Err(problem) => {
                     if problem == KeyError::IsPrivate && !(test_keys && is_test_key(&text)) {
                         let name = harmless(&file);
-                        warnings.push(format!("{name} in the trust folder {problem}"));
+                        warnings.push(format!("{name} in the trust store {problem}"));
                     }
                     let file = file.clone();
                     Err(TrustError::Unreadable { file, problem })
@@ -406,7 +406,7 @@ impl Folder {
             let name = harmless(file);
             match key {
                 Ok(_) if !is_named_as_a_key(file) => {
-                    self.warnings.push(format!("{name} holds a public key and is passed over: name it {name}.pem"));
+                    self.warnings.push(format!("{name} holds a public key and is ignored: name it {name}.pem"));
                 }
                 Ok(key) => match keys.get(key) {
                     Some(first) => {
@@ -423,7 +423,7 @@ impl Folder {
                 }
                 // Private keys were warned about when they were read.
                 Err(TrustError::Unreadable { problem, .. }) if *problem != KeyError::IsPrivate => {
-                    self.warnings.push(format!("{name} is passed over: it {problem}"));
+                    self.warnings.push(format!("{name} is ignored: it {problem}"));
                 }
                 Err(_) => {}
             }
@@ -646,8 +646,8 @@ mod tests {
         let store = TrustStore::from_files(files.clone(), None, false).unwrap();
         let warnings = store.warnings().join("\n");
         assert_eq!(store.warnings().len(), 2, "{warnings}");
-        assert!(warnings.contains("a.key.pem in the trust folder is a private key"));
-        assert!(warnings.contains("notes\\u{1b}.pem is passed over"), "{warnings}");
+        assert!(warnings.contains("a.key.pem in the trust store is a private key"));
+        assert!(warnings.contains("notes\\u{1b}.pem is ignored"), "{warnings}");
         let toml = "[[key]]\nfile = \"a.pub.pem\"\n";
         let store = TrustStore::from_files(files, Some(toml), false).unwrap();
         assert_eq!(store.warnings().len(), 1);
@@ -679,7 +679,7 @@ mod tests {
         trusted.sort_unstable();
         assert_eq!(trusted, ["a.PEM", "b.pub", "c.der"]);
         let warnings = store.warnings().join("\n");
-        assert!(warnings.contains("d.txt holds a public key and is passed over: name it d.txt.pem"), "{warnings}");
+        assert!(warnings.contains("d.txt holds a public key and is ignored: name it d.txt.pem"), "{warnings}");
         assert!(warnings.contains("e.pem.old") && warnings.contains("form of OpenSSH"), "{warnings}");
         assert!(!warnings.contains("README"), "{warnings}");
         // Whoever lists a file by its name means it.
@@ -786,14 +786,14 @@ mod tests {
             ("need = 1\n\n[[key\n".to_owned(), "line 3:"),
             (entry("until = 3"), "a.pem: until is the last number of one stream"),
             (entry(&two), "exactly one stream"),
-            (entry("zones = [\"Restricted\"]"), "\"Restricted\" is no zone"),
-            (entry("zones = [\"\"]"), "\"\" is no zone"),
+            (entry("zones = [\"Restricted\"]"), "\"Restricted\" is not a valid zone"),
+            (entry("zones = [\"\"]"), "\"\" is not a valid zone"),
             (entry("zones = []"), "zones is empty"),
             (entry("streams = []"), "streams is empty"),
-            (entry("streams = [\"c1d0a7e2\"]"), "\"c1d0a7e2\" is no stream"),
+            (entry("streams = [\"c1d0a7e2\"]"), "\"c1d0a7e2\" is not a valid stream"),
             (entry(&format!("streams = [\"{}\"]", A.to_uppercase())), "lower case"),
-            (entry(&format!("streams = [\"{}\"]", A.replace('-', ""))), "is no stream"),
-            ("[[key]]\nfile = \"b.pem\"\n".to_owned(), "b.pem, which is not in the trust folder"),
+            (entry(&format!("streams = [\"{}\"]", A.replace('-', ""))), "is not a valid stream"),
+            ("[[key]]\nfile = \"b.pem\"\n".to_owned(), "b.pem, which is not in the trust store"),
             (format!("need = 0\n{}", entry("")), "need = 0, with 1 usable"),
             (format!("need = 2\n{}", entry("")), "need = 2, with 1 usable"),
             (entry("") + &entry(""), "one key twice, as a.pem and a.pem"),

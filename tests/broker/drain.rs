@@ -265,7 +265,7 @@ fn full_queue_stops_its_connector_in_a_drain_and_not_the_others() {
     let bound = ["--exchange", "amqp.worker.exchange", "--routing-key", &key, "--argument", "x-max-length=0"];
     broker.declare(&queue, &[&bound[..], &["--argument", "x-overflow=\"reject-publish\""]].concat());
     let run = drain(&world, &broker.url(None), &["--patience", "2s"]).exits(3).says("drained 6 messages");
-    run.says("6 messages not sent yet").says("(nack): the queue may be full").says("6 messages stay in the spool");
+    run.says("not delivered: 6 messages: ").says("(nack): the queue may be full").says("6 messages stay in the spool");
     assert_eq!(broker.take(&push_queue(&ids[1])).len(), 6);
     broker.delete(&queue);
     drain(&world, &broker.url(None), &[]).exits(0).says("drained 6 messages");

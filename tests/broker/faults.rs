@@ -289,7 +289,7 @@ fn an_alarm_is_said_once_and_waited_for_and_ends_the_run_if_it_lasts() {
     alone.block();
     let run = feeds.import(&broker, &PATIENT);
     let run = run.exits(1).says("it has raised an alarm: low on memory").says("gave up after 3 s");
-    assert_eq!(run.said().matches("; waiting, for 3 s at most").count(), 1, "{run:#?}");
+    assert_eq!(run.said().matches("; waiting up to 3 s").count(), 1, "{run:#?}");
     let running = Running::start(&feeds, &broker, &["--patience", "30s"]);
     running.hears("it has raised an alarm");
     alone.unblock();
@@ -329,10 +329,10 @@ fn a_queue_that_is_too_long_is_waited_for_until_workers_come() {
     let feeds = sent(1, 6, 500);
     let limited = ["--queue-limit", "100", "--patience", "3s"];
     let run = feeds.import(&broker, &limited);
-    run.exits(1).says("2,000 messages wait in push_").says("more than 100").says("gave up after 3 s");
+    run.exits(1).says("holds 2,000 messages (limit 100)").says("gave up after 3 s");
     let tap = Tap::open(&broker);
     let running = Running::start(&feeds, &broker, &["--queue-limit", "100", "--patience", "20s"]);
-    running.hears("more than 100");
+    running.hears("(limit 100)");
     assert!((2_000..3_500).contains(&tap.count(&feeds.queue(0))), "it waits");
     let mut got = tap.take(&feeds.queue(0));
     running.end().exits(0);
@@ -503,7 +503,7 @@ fn full_queue_stops_its_connector_and_not_the_others() {
     let feeds = sent(5, 2, 3);
     full_queue(&broker, &feeds, 0);
     let run = feeds.import(&broker, &PATIENT).exits(3).says("delivered 8 envelopes");
-    run.says("2 envelopes of Example Feed not delivered yet").says("(nack): the queue may be full");
+    run.says("not delivered: 2 envelopes of Example Feed").says("(nack): the queue may be full");
     let tap = Tap::open(&broker);
     for (feed, wanted) in feeds.wanted().iter().enumerate().skip(1) {
         assert_eq!(repeats(&tap.take(&feeds.queue(feed)), wanted), 0);
@@ -527,7 +527,7 @@ fn long_queue_stops_its_connector_and_not_the_others() {
     beside.import(&broker, &[]).exits(0);
     let limited = ["--queue-limit", "100", "--patience", "3s"];
     let run = feeds.import(&broker, &limited).exits(3);
-    run.says("200 messages wait in push_").says("not delivered yet").says("the other connectors go on");
+    run.says("holds 200 messages").says("not delivered: ").says("the other connectors go on");
     let tap = Tap::open(&broker);
     let wanted = feeds.wanted();
     let mut other = tap.take(&feeds.queue(1));
@@ -549,7 +549,7 @@ fn queue_that_this_user_may_not_make_stops_its_connector_and_not_the_others() {
     let user = User::new(&broker, [&configure, ".*", ".*"]);
     let with = ["--amqp-user", &user.name, "--amqp-password-file", &password];
     let run = feeds.import(&broker, &[&with[..], &PATIENT].concat()).exits(3).says("delivered 2 envelopes");
-    run.says("ACCESS_REFUSED").says("2 envelopes of Example Feed not delivered yet").says("permission");
+    run.says("ACCESS_REFUSED").says("not delivered: 2 envelopes of Example Feed").says("permission");
     assert_eq!(repeats(&Tap::open(&broker).take(&feeds.queue(1)), &feeds.wanted()[1]), 0);
     feeds.import(&broker, &[]).exits(0).says("delivered 2 envelopes");
     assert_eq!(repeats(&Tap::open(&broker).take(&feeds.queue(0)), &feeds.wanted()[0]), 0);

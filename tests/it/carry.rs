@@ -235,12 +235,12 @@ fn an_empty_mount_point_is_refused_when_asked() {
 #[test]
 fn a_medium_that_is_not_there_is_never_made() {
     let world = World::new();
-    world.carry(&[]).exits(1).says("nothing was ever packed");
+    world.carry(&[]).exits(1).says("nothing was packed");
     pack(&world, [1]);
     world.run(["carry", "absent", "--site", "exporter"]).exits(1).says("absent").says("mount it");
     assert!(!world.path("absent").exists());
     world.run(["carry", "keys/site-a.key.pem", "--site", "exporter"]).exits(1).says("no directory");
-    world.run(["carry", "--site", "exporter"]).exits(2).says("no medium is named");
+    world.run(["carry", "--site", "exporter"]).exits(2).says("no medium given");
 }
 
 #[test]
@@ -328,7 +328,7 @@ fn a_batch_that_lost_a_file_in_the_outbox_is_named_and_the_others_go() {
     sh(&world, "rm exporter/outbox/*-00000002.v0001.tar.zst").exits(0);
     let run = world.carry(&[]).exits(3).says("batch 2 cannot be carried").says("v0001.tar.zst");
     run.says("new: batches 1 and 3").says("SAFE TO REMOVE");
-    world.import(&[]).exits(3).says("gap: batch 2 missing, 1 envelope");
+    world.import(&[]).exits(3).says("batch 2 has not arrived (1 envelope");
 }
 
 #[test]

@@ -165,7 +165,7 @@ fn public(letters: &[char]) -> Vec<(String, Vec<u8>)> {
 type Fault = (&'static str, &'static str, &'static str);
 
 fn lie(layer: &'static str, says: &'static str) -> Fault {
-    (layer, if layer == "manifest" { "lying-manifest" } else { "lying-batch" }, says)
+    (layer, if layer == "manifest" { "invalid-manifest" } else { "invalid-batch" }, says)
 }
 
 /// All cases.
@@ -291,7 +291,7 @@ fn judge(case: &Case) -> Vec<String> {
 fn findings(stdout: &str) -> Vec<Value> {
     let run: Value = serde_json::from_str(stdout).unwrap_or(Value::Null);
     let all = run["report"]["findings"].as_array().cloned().unwrap_or_default();
-    all.into_iter().filter(|f| matches!(f["weight"].as_str(), Some("incomplete" | "false"))).collect()
+    all.into_iter().filter(|f| matches!(f["severity"].as_str(), Some("incomplete" | "invalid"))).collect()
 }
 
 fn codes(findings: &[Value]) -> String {
@@ -308,12 +308,12 @@ fn layer_of(finding: &Value) -> &'static str {
     let what = shown(&finding["what"]);
     match finding["code"].as_str().unwrap_or_default() {
         "no-batch" | "cut-manifest" => "medium",
-        "no-signature" | "cut-signature" | "false-signature" | "line-ends" | "unknown-key" => "signature",
+        "no-signature" | "cut-signature" | "invalid-signature" | "line-ends" | "unknown-key" => "signature",
         "not-allowed" | "too-few-signatures" | "wrong-zone" => "trust",
-        "lying-manifest" => "manifest",
+        "invalid-manifest" => "manifest",
         "incomplete" | "damaged" => "digest",
-        "lying-batch" if what.split(' ').next().is_some_and(|name| name.ends_with(".index.zst")) => "index",
-        "lying-batch" => "volume",
+        "invalid-batch" if what.split(' ').next().is_some_and(|name| name.ends_with(".index.zst")) => "index",
+        "invalid-batch" => "volume",
         "unknown-start" | "gap" | "fork" | "unlinked" => "stream",
         _ => "envelope",
     }

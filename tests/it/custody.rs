@@ -43,7 +43,7 @@ fn held_envelope_beyond_the_quota_is_delivered_from_the_inbox() {
     fs::remove_dir_all(world.medium()).unwrap();
     import_unmapped(&world, &["--keep", "0s"]).exits(0);
     assert!(!inbox_is_empty(&world), "the only copy was cleared away");
-    world.import_inbox(&["--keep", "0s"]).exits(0).says("delivered 1 envelope (1 of them held");
+    world.import_inbox(&["--keep", "0s"]).exits(0).says("delivered 1 envelope, all of them held before,");
     assert_eq!(delivered(&world), [envelope("a.json")]);
     assert!(inbox_is_empty(&world), "it is not needed any more");
 }
@@ -207,11 +207,11 @@ fn renewed_stream_waits_for_a_gap_inside_the_old_one() {
         world.send(&["--no-overlap"]).exits(0);
     }
     sh(&world, "mv medium/*-00000002.* aside/");
-    world.import(&[]).exits(3).says("gap: batch 2 missing");
+    world.import(&[]).exits(3).says("batch 2 has not arrived");
     world.run(["stream", "renew", "--site", "exporter"]).exits(0);
     world.made("4.json");
     world.send(&["--no-overlap"]).exits(0);
-    world.import(&["--on-gap", "hold"]).exits(3).says("held in the inbox");
+    world.import(&["--on-gap", "hold"]).exits(3).says("waits in the inbox");
     assert_eq!(delivered(&world), ["1.json", "3.json"].map(envelope));
     sh(&world, "mv aside/* medium/");
     world.import(&["--on-gap", "hold"]).exits(0);

@@ -72,7 +72,7 @@ fn one_name_that_is_taken_keeps_back_one_envelope_until_it_is_free() {
     fs::create_dir_all(&taken).unwrap();
     let run = import(&world, "dir:out", &["medium"])
         .exits(3)
-        .says("1 envelope of Example Feed not delivered yet")
+        .says("not delivered: 1 envelope of Example Feed")
         .says("batch 1, 3 envelopes: 2 delivered, 1 not delivered yet");
     run.says("another file lies under its name in the destination").says("move that file away");
     assert_eq!(world.delivered().len(), 2);
@@ -112,7 +112,7 @@ fn one_connectors_directory_keeps_back_that_connector_alone() {
     fs::create_dir(world.path("spool")).unwrap();
     fs::set_permissions(world.path("spool"), fs::Permissions::from_mode(0o700)).unwrap();
     fs::write(world.path("spool/odd"), "").unwrap();
-    let run = import(&world, "spool:spool", &["medium"]).exits(3).says("1 envelope of odd not delivered yet");
+    let run = import(&world, "spool:spool", &["medium"]).exits(3).says("not delivered: 1 envelope of odd");
     run.says("something else than a directory lies in its place").says("move that away");
     assert!(world.path("spool/even").is_dir());
     fs::remove_file(world.path("spool/odd")).unwrap();

@@ -49,16 +49,6 @@ fn each_kind_of_bad_file_has_its_own_reason() {
 }
 
 #[test]
-fn strangers_cannot_fill_the_screen() {
-    let world = World::new();
-    for n in 0..30 {
-        world.put(&format!("{n}.json"), b"{}");
-    }
-    let run = world.pack(&[]).exits(3).says("and 10 more of the kind");
-    assert!(run.stderr.lines().count() < 70, "{run:#?}");
-}
-
-#[test]
 fn the_same_content_goes_once_whatever_its_name() {
     let world = World::new();
     let bytes = fs::read(world.made("a.json")).unwrap();
@@ -155,7 +145,7 @@ fn silence_can_be_told_from_loss() {
     fs::remove_file(world.on_medium("-00000002.manifest")).unwrap();
     world.made("a.json");
     world.send(&["--no-overlap"]).exits(0);
-    world.import(&[]).exits(3).says("gap: batch 2 missing, 0 envelopes");
+    world.import(&[]).exits(3).says("batch 2 has not arrived (0 envelopes");
 }
 
 #[test]
@@ -192,7 +182,7 @@ fn several_zones_in_one_site_are_named() {
     world.pack(&[]).exits(2).says("several zones").says("--zone");
     world.carry(&["--zone", "blue"]).exits(0);
     assert!(manifests(&world.medium()).iter().all(|m| m["zone"] == "blue"));
-    world.pack(&["--zone", "Red!"]).exits(2).says("is no zone");
+    world.pack(&["--zone", "Red!"]).exits(2).says("invalid zone");
 }
 
 #[test]
@@ -209,7 +199,11 @@ fn an_older_ledger_is_seen_and_a_new_stream_leads_out() {
     fs::remove_dir_all(world.path("exporter")).unwrap();
     copy("backup", "exporter");
     world.made("3.json");
-    world.send(&[]).exits(1).says("the ledger is older").says("airpouch stream renew --site exporter --medium medium");
+    world
+        .send(&[])
+        .exits(1)
+        .says("the ledger is out of date")
+        .says("airpouch stream renew --site exporter --medium medium");
     world
         .run(["stream", "renew", "--medium", "medium", "--site", "exporter"])
         .exits(0)
@@ -238,7 +232,7 @@ fn a_lost_ledger_deletes_nothing_of_the_outbox() {
     world
         .run(["pack", "src", "--key", "keys/site-b.key.pem", "--site", "exporter"])
         .exits(1)
-        .says("the ledger is older");
+        .says("the ledger is out of date");
     assert_eq!(files(&world.path("exporter/outbox")), before);
 }
 
@@ -329,7 +323,7 @@ fn a_lost_site_is_made_again_from_its_last_stick() {
     world.made("1.json");
     world.send(&[]).exits(0);
     fs::remove_dir_all(world.path("exporter")).unwrap();
-    world.run(["stream", "renew", "--trust", "trust", "--site", "exporter"]).exits(1).says("there is no site here");
+    world.run(["stream", "renew", "--trust", "trust", "--site", "exporter"]).exits(1).says("no airpouch site here");
     fs::create_dir_all(world.path("exporter/outbox")).unwrap();
     for (name, bytes) in files(&world.medium()) {
         fs::write(world.path("exporter/outbox").join(name), bytes).unwrap();

@@ -33,7 +33,7 @@ fn who_is_mapped_to_nobody_waits_until_somebody_says_who_it_is() {
     run.says("\"bob@example.org\" is not the id of a user").says("a UUID");
     let here = format!("{APPLICANT}=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10");
     world.run(["applicants", "--write", "--applicant", &here, "--site", "importer"]).exits(0);
-    import_as(&world, &[]).exits(0).says("delivered 1 envelope (1 of them held");
+    import_as(&world, &[]).exits(0).says("delivered 1 envelope, all of them held before,");
     assert_eq!(bytes(&world), [envelope("a.json")], "dir: never changes an applicant");
     assert!(files(&world.path("importer/held")).is_empty());
     world.run(["applicants", "--site", "importer"]).exits(0).says("DIODE_IMPORT_APPLICANT_MAPPINGS=");
@@ -60,7 +60,7 @@ fn a_second_reason_takes_the_place_of_the_first_one() {
     import_as(&world, &["medium"]).exits(3).says("INTERNAL_ENRICHMENT");
     fs::write(world.path("importer/policy.toml"), "connector_types = [\"EXTERNAL_IMPORT\", \"INTERNAL_ENRICHMENT\"]\n")
         .unwrap();
-    import_as(&world, &[]).exits(3).says("is mapped to nobody");
+    import_as(&world, &[]).exits(3).says("is not mapped");
     world.run(["applicants", "--site", "importer"]).exits(0).says(APPLICANT);
     world.import_inbox(&[]).exits(0);
     assert_eq!(world.delivered().len(), 1);
@@ -181,8 +181,8 @@ fn those_who_hold_are_told_of_the_gap_at_every_run() {
     }
     world.made("3.json");
     world.send(&["--no-overlap"]).exits(0);
-    world.import(&["--on-gap", "hold"]).exits(3).says("gap: batch 2 missing, 1 envelope").says("held in the inbox");
-    world.import_inbox(&["--on-gap", "hold"]).exits(3).says("gap: batch 2 missing");
+    world.import(&["--on-gap", "hold"]).exits(3).says("batch 2 has not arrived (1 envelope").says("waits in the inbox");
+    world.import_inbox(&["--on-gap", "hold"]).exits(3).says("batch 2 has not arrived");
     assert_eq!(world.delivered().len(), 1);
     for (name, bytes) in files(&world.path("aside")) {
         fs::write(world.medium().join(name), bytes).unwrap();
@@ -254,7 +254,7 @@ fn one_screen_says_what_waits_and_how_to_settle_it() {
     let status = world.run(["status", "--site", "importer"]).exits(0);
     status.says("1 incomplete").says("airpouch carry MEDIUM --resend 1");
     world.run(["status", "--site", "exporter"]).exits(0).says("1 carried").says("Example Feed");
-    world.run(["status", "--site", "nowhere"]).exits(1).says("there is no site here");
+    world.run(["status", "--site", "nowhere"]).exits(1).says("no airpouch site here");
 }
 
 #[test]

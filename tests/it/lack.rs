@@ -97,7 +97,7 @@ fn memory_that_runs_out_settles_nothing_and_accuses_nobody() {
     for kib in (40_000..=400_000).step_by(40_000) {
         for words in [&["verify", "medium", "--trust", "trust"][..], &IMPORT] {
             let run = limited(&world, &format!("ulimit -v {kib}"), words);
-            let run = run.says_nothing_of("FALSE").says_nothing_of("ask the exporter").says_nothing_of("panicked");
+            let run = run.says_nothing_of("INVALID").says_nothing_of("ask the exporter").says_nothing_of("panicked");
             if run.status == Some(1) {
                 run.says("there is not enough memory");
                 felt += 1;
@@ -228,11 +228,11 @@ fn limit_on_open_files_stops_every_verb_with_its_name() {
             let run = limited(&world, &limit, words);
             assert!(!run.stderr.contains("panicked"), "{run:#?}");
             if run.status == Some(1) {
-                run.says_nothing_of("FALSE").says("too many files are open");
+                run.says_nothing_of("INVALID").says("too many files are open");
                 felt += 1;
             } else {
                 assert!(run.status == Some(0) || run.status == Some(3), "{run:#?}");
-                run.says_nothing_of("FALSE").says_nothing_of("incomplete: airpouch-");
+                run.says_nothing_of("INVALID").says_nothing_of("incomplete: airpouch-");
             }
         }
     }
@@ -257,10 +257,10 @@ fn file_of_the_medium_that_cannot_be_read_is_named_with_the_systems_reason() {
             let inject = format!("inject=read:error={errno}");
             let run = failing(&world, &file, &inject, &["verify", "medium", "--trust", "trust"]).exits(3);
             let name = file.file_name().unwrap().to_str().unwrap();
-            run.says(name).says("cannot be read").says(reason).says("holds: batch 2").says_nothing_of("FALSE");
+            run.says(name).says("cannot be read").says(reason).says("holds: batch 2").says_nothing_of("INVALID");
             let site = format!("site-{errno}{end}");
             let words = [&IMPORT[..7], &[site.as_str(), "--applicant", &mapped]].concat();
-            failing(&world, &file, &inject, &words).exits(3).says(reason).says_nothing_of("FALSE");
+            failing(&world, &file, &inject, &words).exits(3).says(reason).says_nothing_of("INVALID");
         }
     }
 }
@@ -282,7 +282,7 @@ fn file_of_the_inbox_that_cannot_be_read_is_named_with_the_systems_reason_and_no
         run.says(&format!("{} cannot be read: input/output error", file.file_name().unwrap().to_str().unwrap()))
             .says("make it readable there")
             .says_nothing_of("missing")
-            .says_nothing_of("FALSE");
+            .says_nothing_of("INVALID");
         assert_eq!(delivered(&world), 0, "{end}");
     }
     // One that is gone is missing.
@@ -306,7 +306,7 @@ fn medium_that_is_write_protected_is_an_error_and_never_false() {
     let stick = world.path("stick");
     let words = ["carry", stick.to_str().unwrap(), "--site", "exporter"];
     let run = failing(&world, &partial, "inject=write:error=EROFS", &words).exits(3);
-    run.says("batch 1 did not go again").says("read-only file system").says_nothing_of("FALSE");
+    run.says("batch 1 did not go again").says("read-only file system").says_nothing_of("INVALID");
     world.made("2.json");
     world.pack(&[]).exits(0);
     let volume = named(&world, "exporter/outbox", "-00000002.v0001.tar.zst");

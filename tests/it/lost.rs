@@ -57,7 +57,7 @@ fn lost_batch_is_packed_again_under_a_new_number() {
     world
         .import(&[])
         .exits(3)
-        .says("this stream begins at 2 here; batch 1 unknown, 2 envelopes")
+        .says("the first batch received is 2; batch 1 never arrived (2 envelopes")
         .says(&accept.replace("accept ", "accept --site importer "));
     assert_eq!(delivered(&world), [envelope("3.json"), envelope("1.json")]);
     world.run(["stream", "accept", &stream, "1", "--reason", "lost at the exporter", "--site", "importer"]).exits(0);
@@ -77,7 +77,7 @@ fn lost_batch_given_up_without_a_source_goes_with_the_next_pack() {
     let lost = &report["report"]["pack"]["lost"][0];
     assert_eq!((&lost["sequence"], &lost["packed_again"], &lost["within"]), (&1.into(), &1.into(), &"2".into()));
     world.carry(&[]).exits(0).says("new: batch 2 (");
-    world.import(&[]).exits(3).says("batch 1 unknown");
+    world.import(&[]).exits(3).says("batch 1 never arrived");
     assert_eq!(delivered(&world), [envelope("1.json")]);
 }
 
@@ -101,7 +101,7 @@ fn several_lost_batches_are_given_up_by_one_command() {
     for wrong in ["7", "1-7", "99999999"] {
         world.pack(&["--again", wrong]).exits(2).says("never sealed");
     }
-    world.import(&[]).exits(3).says("batch 1 unknown").says("gap: batches 3 to 4 missing");
+    world.import(&[]).exits(3).says("batch 1 never arrived").says("batches 3 to 4 have not arrived");
     assert_eq!(delivered(&world), [2, 5, 1, 3, 4].map(|n| envelope(&format!("{n}.json"))));
 }
 
@@ -191,7 +191,7 @@ fn renewed_stream_packs_what_the_outbox_has_lost_before_it_left() {
     world.run(renew).exits(0).says("batch 2 of stream").says("will never come").says("goes on from batch 3");
     world.pack(&[]).exits(0).says("packed batch 1 for zone default: 1 envelope").says("packed again in batch 1");
     world.carry(&[]).exits(0).says_nothing_of("cannot be carried");
-    world.import(&[]).exits(3).says("gap: batch 2 missing");
+    world.import(&[]).exits(3).says("batch 2 has not arrived");
     assert_eq!(delivered(&world), [1, 3, 2].map(|n| envelope(&format!("{n}.json"))));
 }
 
@@ -207,6 +207,6 @@ fn lost_batch_of_the_stream_before_is_packed_again_in_the_new_one() {
     world.carry(&[]).exits(3).says(&advice);
     world.pack(&["--again", &format!("{old}:1")]).exits(0).says("packed batch 1").says("packed again in batch 1");
     world.carry(&[]).exits(0).says("new: batch 1 (");
-    world.import(&[]).exits(3).says("gap: batch 1 missing");
+    world.import(&[]).exits(3).says("batch 1 has not arrived");
     assert_eq!(delivered(&world), [envelope("1.json")]);
 }

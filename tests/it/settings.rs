@@ -139,7 +139,7 @@ fn mapping_of_a_stream_applies_to_the_one_that_succeeds_it() {
     import(&world, &[], &[]).exits(0).says("delivered 2 envelopes");
     assert_eq!(names_in_spool(&world), [HERE, HERE]);
     let check = ["check", "--to", "spool:spool", "--site", "importer"];
-    world.run(check).exits(0).says(HERE).says_nothing_of("mapped to nobody");
+    world.run(check).exits(0).says(HERE).says_nothing_of("is not mapped");
 }
 
 /// The fingerprint of a key of the trust store, as keygen shows it.
@@ -176,7 +176,7 @@ fn mapping_of_one_key_does_not_apply_to_batches_of_another() {
     let (_, message) = messages.into_iter().find(|(name, _)| name != "connector.json").unwrap();
     assert_eq!(serde_json::from_slice::<Value>(&message).unwrap()["applicant_id"], OTHER);
     let check = ["check", "--to", "spool:spool", "--site", "importer"];
-    world.run(check).exits(0).says(HERE).says(OTHER).says_nothing_of("mapped to nobody");
+    world.run(check).exits(0).says(HERE).says(OTHER).says_nothing_of("is not mapped");
 }
 
 #[test]
@@ -358,7 +358,7 @@ fn variable_that_is_empty_is_as_one_that_is_not_set() {
     // Also where nothing but the variable would name it.
     let mut command = world.command();
     command.args(["import", "medium", "--trust", "trust", "--site", "importer"]).env("AIRPOUCH_TO", "");
-    finish(&mut command).exits(2).says("no destination is named");
+    finish(&mut command).exits(2).says("no destination given");
 }
 
 #[test]
@@ -387,7 +387,7 @@ fn medium_for_several_zones_is_done_in_each_of_them() {
         let again = import("--json").exits(0).json();
         let findings = again["report"]["findings"].as_array().unwrap();
         assert_eq!(findings.len(), 1, "one for each other zone: {again}");
-        assert_eq!((&findings[0]["code"], &findings[0]["weight"]), (&"wrong-zone".into(), &"note".into()));
+        assert_eq!((&findings[0]["code"], &findings[0]["severity"]), (&"wrong-zone".into(), &"note".into()));
         world.verify(&["--zone", zone]).exits(0).says("holds: batch 1");
     }
     world.verify(&["--zone", "green"]).exits(3).says("2 batches are meant for zone blue").says("this is zone green");

@@ -222,7 +222,7 @@ fn an_operator_sees_what_would_become_of_an_envelope() {
     let envelope = r#"{"bundle_type":"DIRECTORY_BUNDLE","applicant_id":null,"connector":{"id":"feed","name":"Feed","type":"EXTERNAL_IMPORT","scope":"tool, report","auto":false},"bundle":{"id":"bundle--1","objects":[{"type":"report","id":"report--1","object_refs":["tool--1"]},{"type":"tool","id":"tool--1"},{"type":"x-foo","id":"x-foo--1"},{"type":"sighting","id":"sighting--1"}]}}"#;
     fs::write(world.path("e.json"), envelope).unwrap();
     let run = world.run(["split", "e.json"]).exits(0);
-    let run = run.says("connector feed (Feed), 2 messages").says("tool--1").says("passed over: 2 incompatible objects");
+    let run = run.says("connector feed (Feed), 2 messages").says("tool--1").says("skipped: 2 incompatible objects");
     run.says("x-foo--1 (object 2): its id is of a type that the platform does not know")
         .says("sighting--1 (object 3): its sighting_of_ref is missing or null");
     let report = world.run(["split", "e.json", "--json"]).exits(0).json()["report"].clone();
@@ -236,5 +236,5 @@ fn an_operator_sees_what_would_become_of_an_envelope() {
     fs::write(world.path("bad.json"), envelope.replace("[\"tool--1\"]", "[7]")).unwrap();
     world.run(["split", "bad.json"]).exits(1).says("a number in object_refs").says("/bundle/objects/0/object_refs/0");
     fs::write(world.path("none.json"), "{}").unwrap();
-    world.run(["split", "none.json"]).exits(1).says("this is no envelope");
+    world.run(["split", "none.json"]).exits(1).says("not an envelope");
 }

@@ -155,7 +155,7 @@ fn a_slip_in_the_settings_names_file_and_line() {
         assert_eq!(world.pack(&["--json"]).exits(2).json()["exit"], 2);
     }
     fs::write(world.path("exporter/airpouch.toml"), "zone = \"NO\"\n").unwrap();
-    world.pack(&[]).exits(2).says("is no zone");
+    world.pack(&[]).exits(2).says("invalid zone");
     fs::write(world.path("importer/airpouch.toml"), "on_gap = \"wait\"\n").unwrap();
     world.import(&[]).exits(2).says("on_gap");
     fs::write(world.path("importer/airpouch.toml"), b"to = \"\xff\"\n").unwrap();
@@ -253,7 +253,7 @@ fn on_a_terminal_a_word_is_coloured_unless_no_color_is_set() {
     let world = World::new();
     let at_terminal = |before: &str| {
         let line = format!("{before} script -qec \"$A status --site nowhere\" /dev/null </dev/null");
-        sh(&world, &format!("export TERM=xterm; {line}")).exits(1).says("there is no site here").said()
+        sh(&world, &format!("export TERM=xterm; {line}")).exits(1).says("no airpouch site here").said()
     };
     assert!(at_terminal("").contains("\x1b[31merror\x1b[0m"));
     assert!(!at_terminal("NO_COLOR=1").contains("\x1b["));
@@ -304,15 +304,17 @@ fn a_reader_that_goes_away_is_no_accident() {
 }
 
 #[test]
-fn thirty_bad_files_are_told_by_twenty_and_a_number() {
+fn bad_files_of_one_kind_are_one_line_and_each_is_shown_with_all() {
     let world = World::new();
     for n in 0..30 {
         world.put(&format!("{n:02}.json"), b"{}");
     }
     world.put("cut.json", &envelope("x")[..50]);
-    let run = world.pack(&[]).exits(3).says("and 10 more of the kind missing-field").says("cut.json");
-    assert_eq!(run.stderr.matches("incomplete: the field").count(), 20);
-    assert_eq!(run.stderr.matches("stays where it is").count(), 21);
+    let all = world.pack(&["--all", "--site", "another"]).exits(3);
+    assert_eq!(all.stderr.matches("not packed: the field bundle_type is missing\n").count(), 30, "{all:#?}");
+    let run = world.pack(&[]).exits(3).says("not packed: 30 files: the field bundle_type is missing\n");
+    let run = run.says("at 00.json, 01.json, 02.json and 27 more\n").says("cut.json");
+    assert_eq!(run.stderr.matches("left in place").count(), 2, "{run:#?}");
     let report = world.run(["status", "--site", "exporter", "--json"]).exits(0).json()["report"].clone();
     assert_eq!(report["refused_files"].as_array().unwrap().len(), 31, "status knows all of them");
 }

@@ -64,9 +64,9 @@ fn another_zones_batch_is_named_and_nothing_is_held_against_it() {
     world.verify(&[]).exits(0).says("for zone red");
     world.verify(&["--zone", "red"]).exits(0);
     let run = world.verify(&["--zone", "blue"]).exits(3);
-    run.says("batch 1 is meant for zone red; this is zone blue").says_nothing_of("holds").says_nothing_of("FALSE");
+    run.says("batch 1 is meant for zone red; this is zone blue").says_nothing_of("holds").says_nothing_of("INVALID");
     assert_eq!(codes(&world.verify(&["--zone", "blue", "--json"]).exits(3).json()["report"]), ["wrong-zone"]);
-    world.verify(&["--zone", "No Zone"]).exits(2).says("is no zone");
+    world.verify(&["--zone", "No Zone"]).exits(2).says("invalid zone");
 }
 
 #[test]
@@ -86,13 +86,13 @@ fn a_policy_says_beforehand_what_it_would_do() {
     fs::write(world.path("amber.toml"), "max_tlp = \"amber\"\n").unwrap();
     fs::write(world.path("none.toml"), "").unwrap();
     world.verify(&[]).exits(0).says_nothing_of("would be");
-    let run = world.verify(&["--policy", "none.toml"]).exits(3).says("would be quarantined").says("(delete.json)");
+    let run = world.verify(&["--policy", "none.toml"]).exits(3).says("would be quarantined").says("at delete.json");
     run.says_nothing_of("would be held").says("holds: batch 1");
     let run = world
         .verify(&["--policy", "amber.toml"])
         .exits(3)
         .says("would be held: 1 object is marked TLP:RED")
-        .says("(red.json)");
+        .says("at red.json");
     run.says_nothing_of("green.json");
     let report = world.verify(&["--policy", "amber.toml", "--json"]).exits(3).json()["report"].clone();
     assert_eq!(codes(&report), ["tlp", "command"]);
@@ -178,7 +178,7 @@ fn where_two_must_sign_one_alone_is_incomplete() {
     sent(&world, &["a.json"]);
     let report = world.verify(&["--json"]).exits(3).json()["report"].clone();
     assert_eq!((codes(&report), &report["whole"]), (vec!["too-few-signatures".into()], &json!([])));
-    world.verify(&[]).exits(3).says("is signed by 1 of the 2").says_nothing_of("FALSE");
+    world.verify(&[]).exits(3).says("is signed by 1 of the 2").says_nothing_of("INVALID");
     // The other officer signs the manifest by hand, and lays the signature beside it.
     let id = PrivateKey::from_seed([9; 32]).public().id();
     let sign = format!(

@@ -4,9 +4,10 @@ use std::borrow::Cow;
 use std::fmt::Write as _;
 
 use super::super::acts::UPSERT;
-use super::super::contents::{Code, Contents, Finding, NAMED_MAX, Noticed, count};
+use super::super::contents::{Contents, NAMED_MAX, Noticed, Remark, count};
 use super::super::named;
 use super::{Meaning, Pass, Role, Seen};
+use crate::code::Code;
 use crate::json::{Event, Text};
 use crate::limits;
 use crate::opencti::python;
@@ -60,7 +61,7 @@ impl<'a> Pass<'a> {
     }
 
     fn add(&mut self, code: Code, what: String, place: String) {
-        self.out.findings.push(Finding { code, what, place });
+        self.out.findings.push(Remark { code, what, place });
     }
 
     /// Puts the object's name before what was found in it.

@@ -8,6 +8,7 @@ use std::time::Duration;
 use super::*;
 use crate::batch::manifest::{Format, IndexEntry, Manifest, Totals};
 use crate::batch::name;
+use crate::code::Code;
 use crate::examining::Program;
 use crate::import::applicants::{Applicants, UserId};
 use crate::import::{OnGap, OtherDestination};
@@ -64,7 +65,7 @@ impl Sink for Scripted {
 
     fn settle(&mut self, _: bool, delivery: &mut Delivery) -> Result<()> {
         for (Deliverable { origin, bytes, .. }, placing) in self.group.drain(..) {
-            let (code, what, place) = ("taken", "the name is taken".to_owned(), String::new());
+            let (code, what, place) = (Code::NameTaken, "the name is taken".to_owned(), String::new());
             match self.answer {
                 Answer::Place => delivery.placed.push(placing),
                 Answer::Refuse => delivery.refused.push(Refused { placing, origin, bytes, code, what, place }),
@@ -105,7 +106,7 @@ impl Scene {
         let to = Destination::parse("dir:out").unwrap();
         let destination = ledger.begin_destination(&to, "mark", false, "2026-11-25T02:05:00Z").unwrap().id;
         let reason = Reason {
-            code: "command".into(),
+            code: Code::Command.word().into(),
             what: "an operation".into(),
             place: String::new(),
             advice: String::new(),
@@ -243,7 +244,7 @@ fn released_envelope_that_is_deferred_stays_released_and_is_reported() {
     let report = scene.retry(Answer::Defer);
     assert_eq!((report.outcome.delivered, report.outcome.deferred, report.released), (0, 1, 0));
     let told: Vec<_> = report.findings.iter().map(|f| f.what.as_str()).collect();
-    assert_eq!(told, ["1 envelope of Feed not delivered yet: the name is taken"]);
+    assert_eq!(told, ["1 envelope of Feed: the name is taken"]);
     assert!(scene.lies_in(Kind::Quarantined));
     assert_eq!(scene.kind().as_deref(), Some("released"));
     assert_eq!(scene.ledger.unsettled(scene.destination).unwrap(), 0, "nothing of it is on its way");
@@ -257,7 +258,7 @@ fn a_run_dies(scene: &Scene) {
 }
 
 fn codes(report: &ImportReport) -> Vec<&str> {
-    report.findings.iter().map(|finding| finding.code).collect()
+    report.findings.iter().map(|finding| finding.code.word()).collect()
 }
 
 #[test]

@@ -8,6 +8,7 @@ use rusqlite::{OptionalExtension, Row, params};
 use super::super::{Ledger, digest_of, lost};
 use super::batches::stream_of;
 use crate::batch::index::Mtime;
+use crate::code::Code;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::set_aside::{Kind, Reason};
@@ -21,7 +22,7 @@ pub struct AsideRow {
     /// `held`, `quarantined`, or `released` by a person and to be delivered.
     pub kind: String,
     /// One word for programs.
-    pub code: String,
+    pub code: Code,
     /// What is the matter.
     pub what: String,
     /// Where in the envelope.
@@ -72,7 +73,7 @@ pub struct Aside {
 pub struct AsideCount {
     /// `held`, `quarantined` or `released`.
     pub kind: String,
-    /// Whether it waits for an applicant that is mapped to nobody.
+    /// Whether it waits for an applicant that is not mapped.
     pub for_applicant: bool,
     /// How many.
     pub number: u64,
@@ -216,7 +217,7 @@ impl Ledger {
         rows.and_then(Iterator::collect).map_err(|e| lost(&e))
     }
 
-    /// The applicants that are mapped to nobody, with the envelopes that wait for each.
+    /// The applicants that are not mapped, with the envelopes that wait for each.
     ///
     /// # Errors
     /// SQLite refused.
@@ -259,11 +260,16 @@ impl Ledger {
     }
 }
 
+fn code_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Code> {
+    let word: String = row.get(column)?;
+    Code::parse(&word).ok_or(rusqlite::Error::InvalidColumnName(word))
+}
+
 fn aside(r: &Row<'_>) -> rusqlite::Result<AsideRow> {
     Ok(AsideRow {
         sha256: digest_of(r, 0)?,
         kind: r.get(1)?,
-        code: r.get(2)?,
+        code: code_of(r, 2)?,
         what: r.get(3)?,
         place: r.get(4)?,
         batch: r.get(5)?,

@@ -4,6 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::super::{Ledger, lost};
 use super::batches::stream_of;
+use crate::code::Code;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::stream::{Lineages, StreamId};
@@ -153,10 +154,10 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite refused.
-    pub fn is_aside_for(&self, code: &str, connector: &str, stream: StreamId) -> Result<bool> {
+    pub fn is_aside_for(&self, code: Code, connector: &str, stream: StreamId) -> Result<bool> {
         let sql = "SELECT 1 FROM set_aside a JOIN batch b ON b.id = a.batch WHERE a.code = ?1 AND a.connector = ?2 AND b.stream = ?3";
         let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
-        query.exists([code, connector, &stream.to_string()]).map_err(|e| lost(&e))
+        query.exists([code.word(), connector, &stream.to_string()]).map_err(|e| lost(&e))
     }
 
     /// The streams that have a connector, the one by which it came first before all others.

@@ -1,6 +1,7 @@
 //! Which time of modification each file gets: later than the one before, and now, if the clock can be believed.
 
-use crate::report::{Finding, Weight};
+use crate::code::Code;
+use crate::report::Finding;
 
 /// The connector compares times as doubles, which are 238 ns apart in this century.
 pub const STEP_NANOS: i64 = 1_000;
@@ -36,7 +37,7 @@ impl Times {
             let what =
                 format!("the last file was given the time {}: the clock was wrong; times go on from now", shown(kept));
             let advice = "if the connector has read a file of that time it skips new files: reset its state in OpenCTI";
-            times.findings.push(Finding::new(Weight::Warning, "clock", what).advise(advice));
+            times.findings.push(Finding::new(Code::Clock, what).advise(advice));
         }
         times
     }
@@ -54,7 +55,7 @@ impl Times {
                 "the clock says {}, years after everything that is known here; it is not used for the files' times",
                 shown(self.now)
             );
-            self.findings.push(Finding::new(Weight::Warning, "clock", what).advise("set the clock of this machine"));
+            self.findings.push(Finding::new(Code::Clock, what).advise("set the clock of this machine"));
         }
         let base = if is_believed { self.now } else { self.written };
         self.last = (self.last + STEP_NANOS).max(base);

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
+use crate::code::Code;
 use crate::error::Error;
 use crate::text::duration;
 
@@ -23,7 +24,7 @@ pub enum Until {
 #[derive(Debug, Clone)]
 pub struct Obstacle {
     /// One word for programs.
-    pub code: &'static str,
+    pub code: Code,
     /// What is the matter.
     pub what: String,
     /// What to do.
@@ -116,7 +117,7 @@ mod tests {
     use super::*;
 
     fn obstacle(until: Until) -> Obstacle {
-        Obstacle { code: "queue-full", what: "9 messages wait".into(), advice: "start workers", until }
+        Obstacle { code: Code::QueueFull, what: "9 messages wait".into(), advice: "start workers", until }
     }
 
     #[test]

@@ -11,10 +11,11 @@ use super::super::rabbitmq::{Broker, LANES, Login, Outcome};
 use super::super::{NoteRegistered, Unfit};
 use super::blocked::{Blocked, Obstacle, Until};
 use super::room::queue_refused;
+use crate::code::Code;
 use crate::error::{Error, Result};
 use crate::opencti::broker::{BrokerAddress, Route, Topology};
 use crate::opencti::registration::Registration;
-use crate::report::{Finding, Observer, Weight};
+use crate::report::{Finding, Observer};
 use crate::text::harmless;
 
 /// Who sets up queues.
@@ -82,7 +83,7 @@ impl<'a> Gate<'a> {
         let mut gate = Self { ours, shown, ..Self::new(Door::Platform(Box::new(platform)), reach, observer) };
         if !left_out.is_empty() {
             let what = format!("the platform is {version}; left out: {}", left_out.join("; "));
-            gate.findings.push(Finding::new(Weight::Note, "older-platform", what));
+            gate.findings.push(Finding::new(Code::OlderPlatform, what));
         }
         gate
     }
@@ -212,7 +213,7 @@ impl<'a> Gate<'a> {
             Ok(false) => {
                 let what = format!("the broker had no exchange {}, so no OpenCTI uses it yet", topology.push.exchange);
                 let advice = "it was made; is that the platform's broker, virtual host and --queue-prefix?";
-                self.findings.push(Finding::new(Weight::Warning, "no-exchange", what).advise(advice));
+                self.findings.push(Finding::new(Code::NoExchange, what).advise(advice));
             }
             Err(words) => {
                 self.blocked.add(&wanted.id, queue_refused(words));
@@ -231,7 +232,7 @@ impl<'a> Gate<'a> {
             Ok(registered) => registered,
             Err(Unregistered::Failed(words)) if !self.others_pass() => {
                 let obstacle = Obstacle {
-                    code: "not-registered",
+                    code: Code::NotRegistered,
                     what: format!("the platform fails when {} is registered: {words}", harmless(&wanted.name)),
                     advice: "is its broker up? its log says more; if it is this connector alone, pause it in policy.toml",
                     until: Until::Others,
@@ -243,11 +244,11 @@ impl<'a> Gate<'a> {
                 if !self.ours.contains(&wanted.id) {
                     note(&wanted.id, &wanted.name, false)?;
                 }
-                return Ok(Known::Unfit(hold("not-registered", not_registered(&wanted.name, &words), "/connector")));
+                return Ok(Known::Unfit(hold(Code::NotRegistered, not_registered(&wanted.name, &words), "/connector")));
             }
             // It may be there all the same.
             Err(Unregistered::Failed(words)) => {
-                return Ok(Known::Unfit(hold("not-registered", not_registered(&wanted.name, &words), "/connector")));
+                return Ok(Known::Unfit(hold(Code::NotRegistered, not_registered(&wanted.name, &words), "/connector")));
             }
         };
         if self.broker.is_none() {
@@ -270,7 +271,7 @@ impl<'a> Gate<'a> {
         let mut any = false;
         for (id, known) in &mut self.connectors {
             if let Known::Fails(words) = known {
-                *known = Known::Unfit(hold("not-registered", std::mem::take(words), "/connector"));
+                *known = Known::Unfit(hold(Code::NotRegistered, std::mem::take(words), "/connector"));
                 self.blocked.release(id);
                 any = true;
             }
@@ -293,7 +294,7 @@ fn not_registered(name: &str, words: &str) -> String {
     format!("the platform does not register {}: {words}", harmless(name))
 }
 
-fn hold(code: &'static str, what: String, place: &str) -> Unfit {
+fn hold(code: Code, what: String, place: &str) -> Unfit {
     Unfit::Hold { code, what, place: place.to_owned() }
 }
 
@@ -309,7 +310,7 @@ pub fn collision(platform: &Platform<'_>, wanted: &Registration) -> Result<Optio
         Ok(None) => return Ok(None),
         Err(words) => {
             let what = format!("the platform does not say whether it has {name} already: {words}");
-            return Ok(Some(hold("connector-unknown", what, "/connector/id")));
+            return Ok(Some(hold(Code::ConnectorUnknown, what, "/connector/id")));
         }
     };
     let what = if there.name != wanted.name {
@@ -322,7 +323,7 @@ pub fn collision(platform: &Platform<'_>, wanted: &Registration) -> Result<Optio
     } else {
         return Ok(None);
     };
-    Ok(Some(hold("connector-exists", what, "/connector/id")))
+    Ok(Some(hold(Code::ConnectorExists, what, "/connector/id")))
 }
 
 /// Who logs in at a broker: what the site says goes over what the platform told, and that over RabbitMQ's own guest.

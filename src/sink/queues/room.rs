@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use super::blocked::{Obstacle, Until};
 use super::gate::Gate;
+use crate::code::Code;
 use crate::error::Result;
 use crate::sink::rabbitmq::NotTaken;
 use crate::text::{count, duration, grouped};
@@ -99,10 +100,10 @@ impl Gate<'_> {
             Ok(Some(waiting)) if waiting <= limit => return Ok(None),
             Ok(Some(waiting)) => {
                 let (messages, limit) = (count(u64::from(waiting), "message"), grouped(u64::from(limit)));
-                let what = format!("{messages} wait in {queue}, more than {limit}");
+                let what = format!("{queue} holds {messages} (limit {limit})");
                 let advice =
                     "are workers running? nothing is lost: run this again later; --queue-limit N sets the limit";
-                (Obstacle { code: "queue-full", what, advice, until: Until::Room }, waiting)
+                (Obstacle { code: Code::QueueFull, what, advice, until: Until::Room }, waiting)
             }
             Ok(None) => (queue_gone(format!("the queue {queue} is gone: it was deleted")), u32::MAX),
             Err(words) => (queue_refused(words), u32::MAX),
@@ -116,7 +117,7 @@ impl Gate<'_> {
         }
         let limit = duration(self.reach.patience.as_secs());
         let then = if is_alone {
-            format!("waiting, for {limit} at most without any progress")
+            format!("waiting up to {limit} for the workers")
         } else {
             "the other connectors go on".to_owned()
         };
@@ -129,7 +130,7 @@ impl Gate<'_> {
         let queue = &route.queue;
         let obstacle = match why {
             NotTaken::Full => Obstacle {
-                code: "queue-full",
+                code: Code::QueueFull,
                 what: format!("the broker does not take messages for {queue} (nack): the queue may be full"),
                 advice: "are workers running? nothing is lost: run this again later",
                 until: Until::Later,
@@ -138,13 +139,13 @@ impl Gate<'_> {
                 queue_gone(format!("messages for {queue} come back: the queue was deleted, or is not bound any more"))
             }
             NotTaken::Closed(words) => Obstacle {
-                code: "exchange-refused",
+                code: Code::ExchangeRefused,
                 what: format!("the broker closed a channel over a message for {queue}: {words}"),
                 advice: "is that exchange there, and may the broker's user write to it?",
                 until: Until::Later,
             },
             NotTaken::Forbidden(words) => Obstacle {
-                code: "exchange-refused",
+                code: Code::ExchangeRefused,
                 what: format!("the broker does not let this user publish: {words}"),
                 advice: "give the broker's user write permission for OpenCTI's exchanges",
                 until: Until::Changed,
@@ -157,7 +158,7 @@ impl Gate<'_> {
     /// The platform has a word against the works of a connector.
     pub fn works_refused(&mut self, connector: &str, words: &str) {
         let obstacle = Obstacle {
-            code: "work-refused",
+            code: Code::WorkRefused,
             what: words.to_owned(),
             advice: "its log says why; nothing is lost. Fix that, then run it again; or import with --works none",
             until: Until::Changed,
@@ -169,13 +170,13 @@ impl Gate<'_> {
 fn queue_gone(what: String) -> Obstacle {
     let advice =
         "run this again: the queue is set up anew; what lay in the old one comes again with import --redeliver";
-    Obstacle { code: "queue-gone", what, advice, until: Until::Later }
+    Obstacle { code: Code::QueueGone, what, advice, until: Until::Later }
 }
 
 /// The broker has a word against a queue.
 pub(super) fn queue_refused(what: String) -> Obstacle {
     Obstacle {
-        code: "queue-refused",
+        code: Code::QueueRefused,
         what,
         advice: "look at the permissions of the broker's user",
         until: Until::Changed,

@@ -8,9 +8,10 @@ use super::super::platform::{Asked, Told};
 use super::super::works::{Subject, Work};
 use super::super::{Deliverable, Ended};
 use super::{CLEARED_MAX, Queues, cleared, messages_in};
+use crate::code::Code;
 use crate::error::Result;
 use crate::opencti::api::ctime;
-use crate::report::{Finding, Weight};
+use crate::report::Finding;
 use crate::text::{count, harmless};
 
 /// How long works are closed, or looked for once more, when one of them could not be told; the rest is told in the next
@@ -237,7 +238,7 @@ impl Queues<'_> {
         };
         if let Err(words) = platform.close(&work.id, &message, in_error)? {
             let what = format!("a work stays open on the platform: {words}");
-            let finding = Finding::new(Weight::Incomplete, "work-open", what).at(harmless(&work.id));
+            let finding = Finding::new(Code::WorkOpen, what).at(harmless(&work.id));
             self.gate.findings.push(finding.advise("its messages came through; close it there by hand"));
         }
         Ok(())
@@ -302,5 +303,5 @@ pub fn gone_finding(work: &str, landed: u64, at_most: bool) -> Finding {
     let what = format!(
         "a work was cleared on the platform after {most}{envelopes} were sent under it; workers pass over what still waits"
     );
-    Finding::new(Weight::Incomplete, "work-gone", what).at(harmless(work))
+    Finding::new(Code::WorkGone, what).at(harmless(work))
 }

@@ -96,7 +96,7 @@ impl Inspector {
     /// How many bytes the frame that is coming lacks, as far as that is known.
     fn missing(&self) -> Result<usize, Fault> {
         if self.partial.first().is_some_and(|kind| ![METHOD, HEADER, BODY, HEARTBEAT].contains(kind)) {
-            return Err("no AMQP is spoken there; is it TLS (amqps://)?".into());
+            return Err("the server does not speak AMQP on this port; is it TLS (amqps://)?".into());
         }
         if self.partial.len() < HEAD {
             return Ok(HEAD - self.partial.len());
@@ -457,7 +457,7 @@ mod tests {
         }
         for answer in [&b"HTTP/1.1 400 Bad Request"[..], b"\x15\x03\x03\0\x02\x02\x28", b"AMQP\0\0\x09\x01"] {
             let said = received(&mut Inspector::default(), answer, 100).unwrap_err();
-            assert!(said.contains("no AMQP is spoken there"), "{said}");
+            assert!(said.contains("does not speak AMQP"), "{said}");
         }
         let said = received(&mut Inspector::default(), &method(BROKER_CHANNELS + 1, 20, 11, &[0; 4]), 100);
         assert!(said.unwrap_err().contains("never opened"));

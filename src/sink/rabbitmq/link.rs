@@ -171,12 +171,12 @@ pub fn words_of(error: &lapin::Error, secrets: &Secrets) -> String {
     harmless(&secrets.out_of(&match error.kind() {
         ErrorKind::ProtocolError(said) => said.get_message().to_string(),
         ErrorKind::IOError(cause) if cause.to_string().contains("InvalidContentType") => {
-            "no TLS is spoken there; is it plain (amqp://)?".to_owned()
+            "the server does not speak TLS on this port; is it plain (amqp://)?".to_owned()
         }
         ErrorKind::IOError(cause) => crate::error::reason(cause),
-        ErrorKind::MissingHeartbeatError => "it gave no sign of life".to_owned(),
+        ErrorKind::MissingHeartbeatError => "heartbeat timed out".to_owned(),
         ErrorKind::InvalidConnectionState(_) => "it was closed".to_owned(),
-        ErrorKind::ParsingError(_) => "no AMQP is spoken there; is it TLS (amqps://)?".to_owned(),
+        ErrorKind::ParsingError(_) => "the server does not speak AMQP on this port; is it TLS (amqps://)?".to_owned(),
         _ => error.to_string(),
     }))
 }
@@ -185,8 +185,8 @@ pub fn words_of(error: &lapin::Error, secrets: &Secrets) -> String {
 pub fn connecting(error: &lapin::Error, secrets: &Secrets) -> String {
     let words = words_of(error, secrets);
     match code_of(error) {
-        Some((403, _)) => format!("the broker does not let this user in: {words}"),
-        Some((530, _)) => format!("the broker does not let this user into the virtual host: {words}"),
+        Some((403, _)) => format!("the broker rejected the login: {words}"),
+        Some((530, _)) => format!("the broker does not let this user use the virtual host: {words}"),
         _ if words.contains("certificate") => format!("the broker's certificate is not trusted: {words}"),
         _ => format!("cannot reach the broker: {words}"),
     }

@@ -420,7 +420,7 @@ impl Service {
     /// Notes trouble, and says it once.
     fn trouble(&mut self, what: &str, lane: Option<usize>) {
         if self.trouble.is_none() {
-            let line = format!("{what}; waiting, for {} at most", duration(self.patience.as_secs()));
+            let line = format!("{what}; waiting up to {}", duration(self.patience.as_secs()));
             self.say(&line);
             self.trouble = Some(Trouble { since: Instant::now(), what: what.to_owned(), lane, is_alarm: false });
         }
@@ -499,7 +499,7 @@ impl Service {
             match asked {
                 Ok(found) => return Ok(Ok(found)),
                 Err(error) if code_of(&error).is_some_and(|(_, of_channel)| of_channel) => {
-                    return Ok(Err(format!("the broker says no: {}", self.words(&error))));
+                    return Ok(Err(format!("the broker refused: {}", self.words(&error))));
                 }
                 Err(error) => {
                     self.disconnected(&self.words(&error))?;

@@ -46,7 +46,7 @@ fn heals(world: &World, batch: &Batch, first: Run) {
 fn a_volume_in_the_inbox_is_damaged_and_the_medium_heals_it() {
     let (world, batch) = in_custody();
     spoil(&world, ".v0002.tar.zst");
-    let first = go_on(&world, &[]).exits(4).says("has another digest than the manifest says");
+    let first = go_on(&world, &[]).exits(4).says("does not match its digest in the signed manifest");
     assert_eq!(delivered(&world), batch.envelopes()[..1]);
     heals(&world, &batch, first);
 }
@@ -63,7 +63,7 @@ fn a_volume_in_the_inbox_is_gone_and_the_medium_heals_it() {
 fn an_index_in_the_inbox_is_damaged_and_the_medium_heals_it() {
     let (world, batch) = in_custody();
     spoil(&world, ".index.zst");
-    let first = go_on(&world, &[]).exits(4).says("has another digest than the manifest says");
+    let first = go_on(&world, &[]).exits(4).says("does not match its digest in the signed manifest");
     assert!(delivered(&world).is_empty());
     heals(&world, &batch, first);
 }

@@ -56,10 +56,13 @@ fn old_content_is_brought_in_another_stream() {
 fn a_stick_is_lost_and_found() {
     let (world, sent) = (world(), batches(4));
     bring(&world, &[&sent[0]]).exits(0);
-    bring(&world, &[&sent[3]]).exits(3).says("gap: batches 2 to 3 missing, 2 envelopes").says("airpouch stream accept");
+    bring(&world, &[&sent[3]])
+        .exits(3)
+        .says("batches 2 to 3 have not arrived (2 envelopes")
+        .says("airpouch stream accept");
     assert_eq!(delivered(&world), all_of(&[&sent[0], &sent[3]]));
-    go_on(&world, &[]).exits(3).says("gap: batches 2 to 3 missing");
-    bring(&world, &[&sent[1]]).exits(3).says("gap: batch 3 missing, 1 envelope");
+    go_on(&world, &[]).exits(3).says("batches 2 to 3 have not arrived");
+    bring(&world, &[&sent[1]]).exits(3).says("batch 3 has not arrived (1 envelope");
     bring(&world, &[&sent[2]]).exits(0).says_nothing_of("gap");
     assert_eq!(delivered(&world), all_of(&[&sent[0], &sent[3], &sent[1], &sent[2]]));
     assert_eq!(go_on(&world, &[]).exits(0).said(), "");
@@ -68,9 +71,9 @@ fn a_stick_is_lost_and_found() {
 #[test]
 fn a_lost_stick_is_given_up() {
     let (world, sent) = (world(), batches(4));
-    bring(&world, &[&sent[0], &sent[3]]).exits(3).says("gap: batches 2 to 3 missing");
+    bring(&world, &[&sent[0], &sent[3]]).exits(3).says("batches 2 to 3 have not arrived");
     accept(&world, "2", None).exits(0).says("gave up on batch 2 of stream");
-    go_on(&world, &[]).exits(3).says("gap: batch 3 missing");
+    go_on(&world, &[]).exits(3).says("batch 3 has not arrived");
     accept(&world, "2-3", None).exits(0);
     assert_eq!(go_on(&world, &[]).exits(0).said(), "");
     // If it comes after all, it is delivered late.
@@ -81,7 +84,7 @@ fn a_lost_stick_is_given_up() {
 #[test]
 fn a_late_stick_is_not_the_one_that_was_lost() {
     let (world, (honest, other)) = (world(), forked());
-    bring(&world, &[&honest[0], &honest[2]]).exits(3).says("gap: batch 2 missing");
+    bring(&world, &[&honest[0], &honest[2]]).exits(3).says("batch 2 has not arrived");
     let run = bring(&world, &[&other[0]]).exits(4).says("fork");
     run.says(&honest[1].sha256()[..8]).says(&other[0].sha256()[..8]);
     assert_eq!(delivered(&world), all_of(&[&honest[0], &honest[2]]));
@@ -141,9 +144,8 @@ fn the_operator_takes_the_other_branch_too() {
 #[test]
 fn a_stick_comes_whose_number_nobody_names() {
     let (world, sent) = (world(), batches(40));
-    bring(&world, &[&sent[0], &sent[39]]).exits(3).says("gap: batches 2 to 39 missing, 38 envelopes");
-    let run =
-        bring(&world, &[&sent[2]]).exits(3).says("no batch that was admitted names its digest; kept, not delivered");
+    bring(&world, &[&sent[0], &sent[39]]).exits(3).says("batches 2 to 39 have not arrived (38 envelopes");
+    let run = bring(&world, &[&sent[2]]).exits(3).says("no delivered batch names its digest; kept, not delivered");
     run.says(&format!("airpouch stream accept --site importer {STREAM} 3 {}", sent[2].sha256()));
     assert_eq!(delivered(&world), all_of(&[&sent[0], &sent[39]]));
     // One that names it makes it late.
@@ -164,7 +166,7 @@ fn the_operator_takes_what_nobody_names() {
 #[test]
 fn a_stream_begins_in_the_middle() {
     let (world, sent) = (world(), batches(5));
-    let words = "this stream begins at 5 here; batches 1 to 4 unknown, 4 envelopes";
+    let words = "the first batch received is 5; batches 1 to 4 never arrived (4 envelopes";
     bring(&world, &[&sent[4]]).exits(3).says(words);
     assert_eq!(delivered(&world), all_of(&[&sent[4]]));
     go_on(&world, &[]).exits(3).says(words);
@@ -176,7 +178,7 @@ fn a_stream_begins_in_the_middle() {
 fn those_who_must_hold_behind_a_gap_until_it_is_filled() {
     let (world, sent) = (world(), batches(3));
     bring_with(&world, &[&sent[0]], &HOLD).exits(0);
-    bring_with(&world, &[&sent[2]], &HOLD).exits(3).says("held in the inbox until the numbers before it come");
+    bring_with(&world, &[&sent[2]], &HOLD).exits(3).says("waits in the inbox for the batches before it");
     assert_eq!(delivered(&world), all_of(&[&sent[0]]));
     bring_with(&world, &[&sent[1]], &HOLD).exits(0);
     assert_eq!(delivered(&world), all_of(&[&sent[0], &sent[1], &sent[2]]));
@@ -186,7 +188,7 @@ fn those_who_must_hold_behind_a_gap_until_it_is_filled() {
 fn those_who_hold_behind_a_gap_give_it_up() {
     let (world, sent) = (world(), batches(4));
     bring_with(&world, &[&sent[0]], &HOLD).exits(0);
-    bring_with(&world, &[&sent[3]], &HOLD).exits(3).says("held in the inbox");
+    bring_with(&world, &[&sent[3]], &HOLD).exits(3).says("waits in the inbox");
     accept(&world, "2", None).exits(0);
     go_on(&world, &HOLD).exits(3);
     assert_eq!(delivered(&world), all_of(&[&sent[0]]), "half of the gap is still open");
@@ -201,13 +203,13 @@ fn what_is_held_behind_a_gap_is_missing_something_at_every_run() {
     let (world, sent) = (world(), batches(3));
     bring_with(&world, &[&sent[0]], &HOLD).exits(0);
     bring_with(&world, &[&sent[2]], &HOLD).exits(3);
-    go_on(&world, &HOLD).exits(3).says("gap: batch 2 missing, 1 envelope");
+    go_on(&world, &HOLD).exits(3).says("batch 2 has not arrived (1 envelope");
 }
 
 #[test]
 fn those_who_hold_do_not_begin_in_the_middle() {
     let (world, sent) = (world(), batches(3));
-    bring_with(&world, &[&sent[2]], &HOLD).exits(3).says("held in the inbox");
+    bring_with(&world, &[&sent[2]], &HOLD).exits(3).says("waits in the inbox");
     assert!(delivered(&world).is_empty());
     bring_with(&world, &[&sent[0], &sent[1]], &HOLD).exits(0);
     assert_eq!(delivered(&world), all_of(&[&sent[0], &sent[1], &sent[2]]));
@@ -234,7 +236,7 @@ fn a_signer_counts_backwards() {
     // Number 3 says that less came before it than number 1 held.
     let third = chain.builder(one("3")).manifest(|m| m.set("before/bytes", raw(1))).build();
     bring(&world, &[&first]).exits(0);
-    let run = bring(&world, &[&third]).exits(3).says("gap: batch 2 missing");
+    let run = bring(&world, &[&third]).exits(3).says("batch 2 has not arrived");
     run.says_nothing_of("18446744073709");
 }
 

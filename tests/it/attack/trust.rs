@@ -13,7 +13,7 @@ const WEAK_PEM: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAAQAAAAAAAAAA
 fn a_stranger_signs() {
     let world = world();
     three().signed_by(&[[9; 32]]).build().place(&world.medium());
-    verify(&world).exits(4).says("is signed by no trusted key");
+    verify(&world).exits(4).says("signed only by unknown keys");
     import(&world).exits(4).says("the batch was left where it is");
     assert!(delivered(&world).is_empty());
     assert!(crate::support::files(&world.path("importer/inbox")).is_empty());
@@ -36,8 +36,8 @@ fn somebody_puts_a_weak_key_into_the_trust_folder() {
     import(&world).exits(2).says("weak key");
     // Beside a good key it is warned about, and still signs nothing.
     world.key("site-a", SEED);
-    verify(&world).exits(4).says("weak.pub.pem").says("is signed by no trusted key");
-    import(&world).exits(4).says("is signed by no trusted key");
+    verify(&world).exits(4).says("weak.pub.pem").says("signed only by unknown keys");
+    import(&world).exits(4).says("signed only by unknown keys");
     // Listed in trust.toml it is an error.
     fs::write(world.path("trust/trust.toml"), "[[key]]\nfile = \"weak.pub.pem\"\n").unwrap();
     verify(&world).exits(2).says("weak key");

@@ -39,7 +39,7 @@ fn largest() -> Case {
         })
         .build();
     let (delivered, held) = (batch.envelopes()[1..].to_vec(), "the largest texts that the format allows");
-    let case = Case::told("largest-texts", ("envelope", "applicant", "mapped to nobody"), held, &batch);
+    let case = Case::told("largest-texts", ("envelope", "applicant", "is not mapped"), held, &batch);
     Case { class: "valid", ..case.delivers(&delivered) }
 }
 

@@ -39,7 +39,7 @@ fn on_the_way() -> Vec<Case> {
     let short = ("digest", "incomplete", "is shorter than the manifest says");
     let missing = ("digest", "incomplete", "is missing");
     let long = ("digest", "damaged", "is longer than the manifest says");
-    let other = ("digest", "damaged", "has another digest than the manifest says");
+    let other = ("digest", "damaged", "does not match its digest in the signed manifest");
     let (index, volume) = (".index.zst", ".v0001.tar.zst");
     vec![
         Case::found(
@@ -112,8 +112,8 @@ fn cut(bytes: &mut Vec<u8>) {
 
 fn signatures() -> Vec<Case> {
     let honest = || three(|b| b);
-    let false_one: Fault = (SIGNATURE, "false-signature", "is no signature of key");
-    let turned: Fault = (SIGNATURE, "line-ends", "line ends were turned");
+    let false_one: Fault = (SIGNATURE, "invalid-signature", "does not match the manifest");
+    let turned: Fault = (SIGNATURE, "line-ends", "line endings were converted");
     let cut_off: Fault = (SIGNATURE, "cut-signature", "is cut off");
     let mut chain = Chain::new(STREAM);
     let (first, second) = (chain.next("one"), chain.next("two"));
@@ -181,7 +181,7 @@ fn signatures() -> Vec<Case> {
         ),
         Case::found(
             "signature-of-65-bytes",
-            (SIGNATURE, "false-signature", ""),
+            (SIGNATURE, "invalid-signature", ""),
             "a byte follows the signature: too long is false, not short",
             &honest().damage(".sig", |b| b.push(b'\n')),
         ),
@@ -220,8 +220,8 @@ fn signatures() -> Vec<Case> {
         ),
         Case::found(
             "signature-by-a-stranger",
-            (SIGNATURE, "unknown-key", "is signed by no trusted key"),
-            "a key signed that is not in the trust folder",
+            (SIGNATURE, "unknown-key", "signed only by unknown keys"),
+            "a key signed that is not in the trust store",
             &stranger(),
         ),
         Case::found(
@@ -300,7 +300,7 @@ fn trust() -> Vec<Case> {
         .trusts(&both, &rules("streams = [\"00000000-0000-4000-8000-000000000001\"]")),
         Case::found(
             "key-not-listed",
-            (SIGNATURE, "unknown-key", "is signed by no trusted key"),
+            (SIGNATURE, "unknown-key", "signed only by unknown keys"),
             "with a trust.toml, a key that it does not list signs nothing",
             &honest(),
         )
@@ -932,7 +932,7 @@ fn longer_entries() -> Vec<Case> {
         ),
         faulty(
             "envelope-of-another-digest",
-            "envelope 2 has another digest than its index line says",
+            "envelope 2 does not match the digest in its index line",
             "one bit of an envelope is not what the index's digest is of",
             other,
             1,

@@ -35,7 +35,7 @@ fn batches() -> Vec<Case> {
         })
     });
     let unknown_start = |name, why, number| {
-        let case = Case::told(name, ("stream", "unknown-start", "begins at"), why, &far(number));
+        let case = Case::told(name, ("stream", "unknown-start", "the first batch received is"), why, &far(number));
         Case { class: "valid", ..case }
     };
     vec![
@@ -59,7 +59,7 @@ fn batches() -> Vec<Case> {
         ),
         Case::told(
             "succeeds",
-            ("stream", "gap", "batches 1 to 7 missing"),
+            ("stream", "gap", "batches 1 to 7 have not arrived"),
             "number 1 of a stream that goes on from another one, of which nothing ever came",
             &succeeding,
         ),
@@ -242,7 +242,7 @@ fn trust() -> Vec<Case> {
         .trusts(&['a'], &rules(&format!("streams = [\"{STREAM}\"]\nuntil = 1"))),
         Case::told(
             "key-of-the-stream-before",
-            ("stream", "gap", "batches 1 to 7 missing"),
+            ("stream", "gap", "batches 1 to 7 have not arrived"),
             "a stream inherits the trust of the one that it succeeds",
             &three(|b| {
                 b.with(|b| b.stream = "aaaaaaaa-58a1-4d0b-9a6e-5b1f0c2d7e94".into()).manifest(|m| {

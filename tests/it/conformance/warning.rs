@@ -161,14 +161,14 @@ fn broken() -> Vec<Case> {
         text_of(
             "applicant-twice",
             "duplicate-key",
-            "applicant_id stands there twice",
+            "applicant_id appears twice",
             "two readers, two applicants",
             honest().replacen("{", "{\"applicant_id\": null, ", 1),
         ),
         text_of(
             "connector-id-twice",
             "duplicate-key",
-            "connector.id stands there twice",
+            "connector.id appears twice",
             "two readers, two connectors",
             honest().replacen("\"connector\": {", "\"connector\": {\"id\": \"another\", ", 1),
         ),
@@ -260,7 +260,7 @@ fn held() -> Vec<Case> {
     vec![
         kept_item(
             "applicant-not-mapped",
-            ("applicant", "the applicant a-stranger is mapped to nobody here"),
+            ("applicant", "applicant a-stranger is not mapped"),
             "who that is here has not been said yet",
             stranger,
             |b| {

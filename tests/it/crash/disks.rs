@@ -394,7 +394,7 @@ fn an_importer_whose_site_came_from_a_backup_misses_what_it_forgot_when_the_next
     fs::rename(world.medium(), world.path("first-stick")).unwrap();
     fs::rename(world.path("other"), world.medium()).unwrap();
     world.import(&[]).exits(1).says("it is older").says("--accept-ledger");
-    world.import(&["--accept-ledger"]).exits(3).says("gap: batch 2 missing, 1 envelope");
+    world.import(&["--accept-ledger"]).exits(3).says("batch 2 has not arrived (1 envelope");
     fs::rename(world.medium(), world.path("other")).unwrap();
     fs::rename(world.path("first-stick"), world.medium()).unwrap();
     world.import(&[]).exits(0).says("late");

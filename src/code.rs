@@ -1,0 +1,258 @@
+//! Codes: one word for each kind of finding, how much it weighs, and what it means. docs/json.md is made from this table.
+
+use std::fmt;
+
+use serde::{Serialize, Serializer};
+
+/// How much a finding weighs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Severity {
+    /// Worth a line.
+    Note,
+    /// Worth a look; changes no exit status.
+    Warning,
+    /// Something is missing, or was newly refused or held: exit status 3.
+    Incomplete,
+    /// Something that should hold does not: exit status 4.
+    Invalid,
+}
+
+impl Severity {
+    /// The word in JSON and in docs/json.md.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Note => "note",
+            Self::Warning => "warning",
+            Self::Incomplete => "incomplete",
+            Self::Invalid => "invalid",
+        }
+    }
+}
+
+/// What a code is about: the sections of docs/json.md.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Subject {
+    /// A batch or a medium.
+    Medium,
+    /// A stream, or what the site keeps of it.
+    Stream,
+    /// The broker, the platform, or another destination.
+    Destination,
+    /// An envelope that the importer judges.
+    Envelope,
+    /// A file in the exporter's source.
+    File,
+    /// The outbox, and what is carried from it.
+    Outbox,
+    /// What waits for a person, in `status`.
+    Waiting,
+}
+
+macro_rules! codes {
+    ($($subject:ident { $($name:ident $word:literal $severity:ident $label:literal $meaning:literal,)* })*) => {
+        /// A kind of finding.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum Code {
+            $($(#[doc = $meaning] $name,)*)*
+        }
+
+        impl Code {
+            /// All of them.
+            pub const ALL: &'static [Self] = &[$($(Self::$name,)*)*];
+
+            /// Its word: for programs, in the ledger and in `.reason.json`.
+            pub fn word(self) -> &'static str {
+                match self { $($(Self::$name => $word,)*)* }
+            }
+
+            /// How much it weighs where nothing else is said.
+            pub fn severity(self) -> Severity {
+                match self { $($(Self::$name => Severity::$severity,)*)* }
+            }
+
+            /// The state that is printed in front of such a finding.
+            pub fn label(self) -> &'static str {
+                match self { $($(Self::$name => $label,)*)* }
+            }
+
+            /// What it means, for docs/json.md.
+            pub fn meaning(self) -> &'static str {
+                match self { $($(Self::$name => $meaning,)*)* }
+            }
+
+            /// What it is about.
+            pub fn subject(self) -> Subject {
+                match self { $($(Self::$name => Subject::$subject,)*)* }
+            }
+        }
+    };
+}
+
+codes! {
+    Envelope {
+        // The first six in this order: what a person looks at first.
+        Command "command" Incomplete "quarantined" "an object carries a platform operation (`opencti_operation`)",
+        InternalType "internal-type" Incomplete "quarantined" "an object of a type that administrates the platform",
+        DuplicateKey "duplicate-key" Incomplete "quarantined" "a key stands twice in one object",
+        TooMany "too-many" Incomplete "quarantined" "more objects or keys than can be judged",
+        TooLong "too-long" Incomplete "quarantined" "a key, an id, a type, a marking or a field is too long",
+        Unsplittable "unsplittable" Incomplete "quarantined" "OpenCTI's own client would stop at the bundle, or spoil it",
+        Applicant "applicant" Incomplete "held" "the applicant is not mapped to a user here",
+        ApplicantOfTwoKeys "applicant-of-two-keys" Incomplete "held" "the applicant is mapped to different users for two keys that signed its batch",
+        Tlp "tlp" Incomplete "held" "marked above `max_tlp`",
+        Marking "marking" Incomplete "held" "a marking that is no level of the TLP, where `other_markings` does not let it pass",
+        Sharing "sharing" Incomplete "held" "gives organizations access",
+        Vocabulary "vocabulary" Incomplete "held" "changes the platform's own vocabularies",
+        NestedFile "nested-file" Incomplete "held" "a file inside the bundle is a bundle or a feed itself",
+        FileTooLarge "file-too-large" Incomplete "held" "a file inside the bundle is larger than `max_file`",
+        FileType "file-type" Incomplete "held" "a file inside the bundle is of a type that `mime_types` does not list",
+        ConnectorType "connector-type" Incomplete "held" "`connector_types` does not list the connector's type",
+        ConnectorNotListed "connector-not-listed" Incomplete "held" "`[connectors]` in policy.toml does not list the connector",
+        ConnectorPaused "connector-paused" Incomplete "held" "`[connectors]` in policy.toml pauses the connector",
+        ConnectorName "connector-name" Incomplete "held" "the connector's name is shorter than the platform accepts",
+        UnknownConnectorType "unknown-connector-type" Incomplete "held" "a connector type that the destination does not know",
+        ValidateBeforeImport "validate-before-import" Incomplete "held" "the connector wants each import validated, which takes a draft on the platform",
+        ConnectorOfAnotherStream "connector-of-another-stream" Incomplete "held" "the connector's id came by another stream first, under another key; held for all destinations",
+        StoppedARun "stopped-a-run" Incomplete "held" "a run died while it examined the envelope, and so did a process of its own",
+        StopsRuns "stops-runs" Incomplete "quarantined" "several runs died while they examined the envelope",
+        MessageTooLarge "message-too-large" Incomplete "quarantined" "a message would be larger than `max_message_size`",
+        MessageRefused "message-refused" Incomplete "quarantined" "the broker rejects a message; `drain` puts the message aside in the spool",
+    }
+    Medium {
+        NoBatch "no-batch" Incomplete "missing" "nothing on the medium begins as a manifest",
+        CutManifest "cut-manifest" Incomplete "missing" "the end of the manifest is missing",
+        CutSignature "cut-signature" Incomplete "missing" "a signature of fewer than 64 bytes",
+        NoSignature "no-signature" Incomplete "missing" "no signature file",
+        UnknownKey "unknown-key" Invalid "INVALID" "signatures, none by a trusted key",
+        InvalidSignature "invalid-signature" Invalid "INVALID" "named for a trusted key and does not match: manifest or signature were changed",
+        LineEnds "line-ends" Invalid "INVALID" "the same, since the medium was written as text",
+        InvalidManifest "invalid-manifest" Invalid "INVALID" "a trusted key signed a manifest that breaks the format",
+        WrongZone "wrong-zone" Incomplete "missing" "meant for another zone; a note where the medium has batches for this zone too",
+        MadeDate "made-date" Note "note" "a batch says that it was made in the future, or more than ten years ago",
+        NotAllowed "not-allowed" Invalid "INVALID" "trust.toml does not let this key sign this stream, zone or number",
+        TooFewSignatures "too-few-signatures" Incomplete "missing" "fewer keys have signed than trust.toml needs",
+        IncompleteBatch "incomplete" Incomplete "missing" "an index or volume is missing or too short",
+        Damaged "damaged" Invalid "INVALID" "an index or volume does not match its digest",
+        InvalidBatch "invalid-batch" Invalid "INVALID" "an index or volume that was signed breaks the format",
+        NotTaken "not-taken" Incomplete "not taken" "no room in the inbox: do not erase the medium",
+        Unreadable "unreadable" Incomplete "unreadable" "a file or directory cannot be read; a warning where it may be no input",
+        TooManyNames "too-many-names" Incomplete "unreadable" "more than 100,000 names on the medium",
+    }
+    Stream {
+        Gap "gap" Incomplete "missing" "batches are missing; at every run until they come or are accepted as lost",
+        UnknownStart "unknown-start" Incomplete "missing" "the first batch received is not number 1; likewise",
+        Waiting "waiting" Incomplete "held" "held until the batches before it come (`on_gap = \"hold\"`)",
+        Fork "fork" Invalid "INVALID" "two histories under one number; held",
+        Unlinked "unlinked" Incomplete "held" "no admitted batch names it; kept",
+        NoLongerTrusted "no-longer-trusted" Invalid "INVALID" "taken, and today no trusted key signs it",
+        ChangedInInbox "changed-in-inbox" Invalid "INVALID" "files in the inbox are not those that were taken",
+        LedgerAccepted "ledger-accepted" Warning "warning" "went on with a ledger that is not the one this site worked with last (`--accept-ledger`)",
+        LostFromSite "lost-from-site" Incomplete "missing" "a held or released envelope cannot be read from the site",
+        KeptInInbox "kept-in-inbox" Warning "warning" "held/ or quarantine/ took no copy; the envelopes are kept in the inbox alone",
+        Clock "clock" Warning "warning" "the clock is beyond reason and not used for the files' times in `dir:`, or was so in an earlier run",
+    }
+    Destination {
+        OlderPlatform "older-platform" Note "note" "what an older platform is not sent",
+        ConnectorExists "connector-exists" Incomplete "held" "the platform has this connector id under another name, as another type, or running",
+        ConnectorUnknown "connector-unknown" Incomplete "held" "the platform does not say whether it has this connector id",
+        NotRegistered "not-registered" Incomplete "held" "the platform does not register this connector",
+        NameTaken "name-taken" Incomplete "not delivered" "something else has an envelope's name in `dir:`; the envelope waits",
+        SpoolDirectory "spool-directory" Incomplete "not delivered" "a connector's directory in the spool cannot be used; its envelopes or messages wait",
+        QueueFull "queue-full" Incomplete "not delivered" "a connector's queue takes no more; its envelopes or messages wait",
+        QueueGone "queue-gone" Incomplete "not delivered" "a connector's queue was deleted; its envelopes or messages wait",
+        QueueRefused "queue-refused" Incomplete "not delivered" "the broker does not let airpouch use a connector's queue",
+        ExchangeRefused "exchange-refused" Incomplete "not delivered" "the broker does not let airpouch publish to an exchange",
+        WorkRefused "work-refused" Incomplete "not delivered" "the platform does not open works for a connector",
+        WorkGone "work-gone" Incomplete "missing" "a work was cleared after envelopes were recorded under it; at every run until they are delivered again or accepted as lost",
+        WorkOpen "work-open" Incomplete "not closed" "a work could not be closed on the platform",
+        DeliveredAgain "delivered-again" Warning "warning" "a run was cut off; so many envelopes (of a drain: messages) may come a second time",
+        WorksLeft "works-left" Warning "warning" "a drain to another destination was cut off and left works open there",
+        UnreadableMessage "unreadable-message" Incomplete "not delivered" "a file in the spool is no message of the spool's owner; it stays there",
+        Capability "capability" Incomplete "not ready" "the token's user lacks a right; a warning where an import would not stop",
+        NoExchange "no-exchange" Warning "warning" "the broker does not have the exchange yet (`check`), or did not have it (`import`, `drain`)",
+        NoQueue "no-queue" Warning "warning" "the broker does not have a connector's queue yet (`check`)",
+        OtherDestination "other-destination" Incomplete "not ready" "in `check`: the site delivers to another destination",
+    }
+    File {
+        Empty "empty" Incomplete "not packed" "the file is empty",
+        Zeros "zeros" Incomplete "not packed" "the file holds only zero bytes",
+        TooLarge "too-large" Incomplete "not packed" "the file is larger than an envelope may be",
+        ByteOrderMark "byte-order-mark" Incomplete "not packed" "the file begins with a byte order mark",
+        Utf16 "utf-16" Incomplete "not packed" "the file is UTF-16",
+        NotUtf8 "not-utf-8" Incomplete "not packed" "the file is not UTF-8",
+        CutOff "cut-off" Incomplete "not packed" "the file ends before its JSON does",
+        NotJson "not-json" Incomplete "not packed" "the file is not JSON",
+        TooDeep "too-deep" Incomplete "not packed" "objects and lists are nested too deep",
+        NotAnObject "not-an-object" Incomplete "not packed" "the JSON value is no object",
+        MissingField "missing-field" Incomplete "not packed" "a field of an envelope is missing",
+        WrongType "wrong-type" Incomplete "not packed" "a field of an envelope has another type",
+        ConnectorId "connector-id" Incomplete "not packed" "`connector.id` is not 1 to 128 letters, digits, `_` and `-`",
+        BundleType "bundle-type" Incomplete "not packed" "`bundle_type` is not one that connectors write",
+        NotAFile "not-a-file" Incomplete "not packed" "a link, or no regular file",
+    }
+    Outbox {
+        LostEnvelopes "lost-envelopes" Incomplete "missing" "envelopes of a batch that was given up are no longer in the source",
+        NotLost "not-lost" Note "note" "a batch that was to be given up is whole",
+        NoDirectorySync "no-directory-sync" Warning "warning" "the medium cannot promise that file names are durable: unmount before you pull it out",
+        LostFromOutbox "lost-from-outbox" Incomplete "missing" "a file of a batch is gone from the outbox, or damaged there",
+        NeverComes "never-comes" Warning "warning" "a batch that was given up and will never come",
+        DoesNotFit "does-not-fit" Warning "warning" "the medium refused a further batch although it reports room, such as by a quota",
+        NotRepeated "not-repeated" Incomplete "not carried" "a batch that should go again did not; invalid where other bytes have its name",
+    }
+    Waiting {
+        Sealed "sealed" Incomplete "not signed" "a batch is sealed and not signed",
+        NotCarried "not-carried" Note "note" "batches that no medium has taken yet",
+        Refused "refused" Note "note" "at the exporter files that cannot be packed, at the importer an invalid batch",
+        Held "held" Note "note" "envelopes that are held",
+        Quarantined "quarantined" Note "note" "envelopes that are quarantined",
+        BeingDelivered "being-delivered" Note "note" "a batch is not delivered to its end",
+    }
+}
+
+impl Code {
+    /// The code of a word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.iter().copied().find(|code| code.word() == word)
+    }
+}
+
+impl fmt::Display for Code {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.word())
+    }
+}
+
+impl Serialize for Code {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.word())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashSet;
+
+    use super::*;
+
+    #[test]
+    fn word_names_one_code_and_is_read_back() {
+        let words: HashSet<_> = Code::ALL.iter().map(|code| code.word()).collect();
+        assert_eq!(words.len(), Code::ALL.len());
+        assert!(Code::ALL.iter().all(|code| Code::parse(code.word()) == Some(*code)));
+        assert_eq!(Code::parse("no-such-code"), None);
+    }
+
+    #[test]
+    fn label_says_what_weighs_how_much() {
+        for code in Code::ALL {
+            let label = code.label();
+            match code.severity() {
+                Severity::Note => assert_eq!(label, "note", "{code}"),
+                Severity::Warning => assert_eq!(label, "warning", "{code}"),
+                Severity::Invalid => assert_eq!(label, "INVALID", "{code}"),
+                Severity::Incomplete => assert!(!["note", "warning", "INVALID"].contains(&label), "{code}"),
+            }
+        }
+    }
+}
