@@ -210,11 +210,7 @@ impl Summary {
 }
 
 fn summary_of(alike: &[&Finding], worst: &Finding, many: u64) -> String {
-    let noun = match worst.code.subject() {
-        _ if worst.envelope.is_some() => "envelope",
-        Subject::File => "file",
-        _ => "finding",
-    };
+    let noun = if worst.envelope.is_some() { "envelope" } else { "file" };
     let of = match connectors(alike).as_slice() {
         [] => String::new(),
         names if names.len() > NAMED => {
@@ -253,7 +249,7 @@ pub fn each(findings: &[Finding]) -> Vec<Summary> {
 }
 
 /// Findings as a person reads them, in the order of the first of each kind. Envelopes of one code, state and connector
-/// are one line, those of many connectors too, and so is whatever else has the same code and the same advice.
+/// are one line, those of many connectors too, and so are files of one code. Whatever else there is stands alone.
 pub fn summaries(findings: &[Finding]) -> Vec<Summary> {
     let mut connectors: HashMap<_, HashSet<&str>> = HashMap::new();
     for finding in findings.iter().filter(|f| f.envelope.is_some()) {
@@ -264,9 +260,12 @@ pub fn summaries(findings: &[Finding]) -> Vec<Summary> {
     let mut groups: Vec<Vec<&Finding>> = Vec::new();
     let mut known: HashMap<_, usize> = HashMap::new();
     for finding in findings {
+        if finding.envelope.is_none() && finding.code.subject() != Subject::File {
+            groups.push(vec![finding]);
+            continue;
+        }
         let connector = finding.connector.as_ref().map(|c| &c.id).filter(|_| !has_many(finding));
-        let advice = if finding.envelope.is_some() { None } else { finding.advice.as_ref() };
-        let kind = (finding.code, finding.label, connector, finding.envelope.is_some(), advice);
+        let kind = (finding.code, finding.label, connector, finding.envelope.is_some());
         match known.get(&kind) {
             Some(at) => groups[*at].push(finding),
             None => {
@@ -381,7 +380,7 @@ mod tests {
     }
 
     #[test]
-    fn summaries_of_what_has_the_same_advice_are_one_line() {
+    fn summaries_of_the_files_of_one_code_are_one_line() {
         let files: Vec<Finding> = (0..30)
             .map(|n| Finding::new(Code::NotJson, "not JSON").at(format!("{n}.json")).advise("it is left in place"))
             .collect();
@@ -392,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn summaries_of_what_has_its_own_advice_stand_alone_until_they_fill_the_screen() {
+    fn summaries_of_what_is_no_envelope_and_no_file_stand_alone_until_they_fill_the_screen() {
         let gap = |n: usize| Finding::new(Code::Gap, format!("{n}")).advise(format!("resend {n}"));
         let told = summaries(&(0..25).map(gap).collect::<Vec<_>>());
         assert_eq!(told.len(), LINES + 1);

@@ -844,7 +844,7 @@ fn a_proxy_is_used_only_when_it_is_named() {
     crate::support::finish(command.arg("--token-file").arg(&token)).exits(0).says("delivered 1 envelope");
     let scene = Scene::new(1, 1, 1);
     scene.import(&platform, &["--proxy", "http://127.0.0.1:9"]).exits(1).says("through the proxy http://127.0.0.1:9");
-    scene.import(&platform, &["--proxy", "nonsense://"]).exits(2).says("no address of a proxy");
+    scene.import(&platform, &["--proxy", "nonsense://"]).exits(2).says("invalid address of a proxy");
     let secret = ["--proxy", "http://somebody:hunter2@127.0.0.1:9"];
     scene.import(&platform, &secret).exits(2).says("stands in the address of the proxy").says_nothing_of("hunter2");
 }
