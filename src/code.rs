@@ -128,7 +128,7 @@ codes! {
         InvalidSignature "invalid-signature" Invalid "INVALID" "named for a trusted key and does not match: manifest or signature were changed",
         LineEnds "line-ends" Invalid "INVALID" "the same, since the medium was written as text",
         InvalidManifest "invalid-manifest" Invalid "INVALID" "a trusted key signed a manifest that breaks the format",
-        WrongZone "wrong-zone" Incomplete "missing" "meant for another zone; a note where the medium has batches for this zone too",
+        WrongZone "wrong-zone" Incomplete "not taken" "meant for another zone; a note where the medium has batches for this zone too",
         MadeDate "made-date" Note "note" "a batch says that it was made in the future, or more than ten years ago",
         NotAllowed "not-allowed" Invalid "INVALID" "trust.toml does not let this key sign this stream, zone or number",
         TooFewSignatures "too-few-signatures" Incomplete "missing" "fewer keys have signed than trust.toml needs",

@@ -247,7 +247,8 @@ fn say(report: &ImportReport, options: &ImportOptions, talk: &Talk) {
         for head in &report.heads {
             let (code, sequence) = (&head.code, head.sequence);
             let shown = if head.is_last { " (carry showed the same)" } else { "" };
-            talk.result(&format!("head code {code} of batch {sequence}{shown}"));
+            let of = if report.heads.len() > 1 { format!(" of stream {}", head.stream) } else { String::new() };
+            talk.result(&format!("head code {code} of batch {sequence}{of}{shown}"));
         }
     }
     talk.findings(&report.findings);
