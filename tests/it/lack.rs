@@ -232,7 +232,7 @@ fn limit_on_open_files_stops_every_verb_with_its_name() {
                 felt += 1;
             } else {
                 assert!(run.status == Some(0) || run.status == Some(3), "{run:#?}");
-                run.says_nothing_of("INVALID").says_nothing_of("incomplete: airpouch-");
+                run.says_nothing_of("INVALID").says_nothing_of("missing: airpouch-");
             }
         }
     }
