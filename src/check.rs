@@ -42,6 +42,20 @@ pub fn check(
     observer: &dyn Observer,
     report: &mut CheckReport,
 ) -> Result<()> {
+    let looked = look(ledger, options, observer, report);
+    // Nothing is held here, and nothing is sent: it is what an import would stop at.
+    for finding in report.findings.iter_mut().filter(|f| f.severity == Severity::Incomplete) {
+        finding.label = "not ready";
+    }
+    looked
+}
+
+fn look(
+    ledger: Option<&Ledger>,
+    options: &CheckOptions,
+    observer: &dyn Observer,
+    report: &mut CheckReport,
+) -> Result<()> {
     let came = Came::of(ledger, options)?;
     fact(report, "destination", options.to.to_string());
     report.findings.extend(other_destination(ledger, &options.to)?);
@@ -256,7 +270,8 @@ fn queues(broker: &mut Broker<'_>, came: &Came, options: &CheckOptions, report: 
 
 fn applicants(came: &Came, options: &CheckOptions, report: &mut CheckReport) {
     for (id, envelopes) in &came.unmapped {
-        let who = id.as_deref().map_or_else(|| "no applicant at all".to_owned(), harmless);
+        let who =
+            id.as_deref().map_or_else(|| "no applicant at all".to_owned(), |id| format!("applicant {}", harmless(id)));
         let what = format!("{who} is not mapped ({} named it)", count(*envelopes, "envelope"));
         let finding = Finding::new(Code::Applicant, what);
         report.findings.push(finding.advise("airpouch applicants lists the lines for airpouch.toml"));

@@ -242,7 +242,7 @@ impl Draining<'_> {
             }
             _ => "fix what the platform complains about, then `airpouch drain`; the messages stay in the spool",
         };
-        let finding = Finding::new(code, what).at(harmless(id)).advise(advice);
+        let finding = Finding::new(code, what).labelled("not delivered").at(harmless(id)).advise(advice);
         self.report.findings.push(finding);
     }
 
@@ -508,12 +508,13 @@ impl Draining<'_> {
     /// Puts a message aside that the broker does not take.
     fn put_aside(&mut self, connector: &str, number: i64, words: &str) {
         let what = format!("the broker does not take a message: {words}");
-        let finding = Finding::new(Code::MessageRefused, what);
+        let finding = Finding::new(Code::MessageRefused, what).labelled("put aside");
         self.report.findings.push(match self.spool.put_aside(connector, number, words) {
             Ok(place) => finding.at(harmless(&place.to_string_lossy())).advise(
                 "it lies in refused/, with the reason; raise max_message_size of the broker, move it back, and drain again",
             ),
             Err(error) => finding
+                .labelled("not delivered")
                 .at(error.place.unwrap_or_default())
                 .advise(format!("it is left in place and sent again: {}", error.what)),
         });

@@ -28,7 +28,7 @@ use crate::ledger::Ledger;
 use crate::ledger::packed::{Seen, Sight, StreamRow};
 use crate::limits::{BATCH_BYTES_MAX, VOLUME_UNPACKED_MAX};
 use crate::policy::{Objection, Policy, Verdict};
-use crate::report::{BatchLine, Event, Finding, Observer, PackReport};
+use crate::report::{BatchLine, Event, Finding, NOT_PACKED, Observer, PackReport};
 use crate::shelf::kept::KeptShelf;
 use crate::site::{Site, refuse_same};
 use crate::source::{self, Listing, SourceFile};
@@ -305,6 +305,7 @@ impl<'f> Run<'_, 'f> {
 
     fn refuse(&mut self, file: &SourceFile, code: Code, why: String) {
         let finding = Finding::new(code, why)
+            .labelled(NOT_PACKED)
             .at(text::harmless_bytes(file.path.as_os_str().as_encoded_bytes()))
             .advise("the file is left in place and checked again when it changes");
         self.report.findings.push(finding);

@@ -5,7 +5,7 @@ mod finding;
 
 use serde::Serialize;
 
-pub use finding::{Finding, NamedConnector, NamedEnvelope, Summary, each, fold, status_of, summaries};
+pub use finding::{Finding, NOT_PACKED, NamedConnector, NamedEnvelope, Summary, each, fold, status_of, summaries};
 
 use crate::digest::Digest;
 use crate::stream::{Size, StreamId};

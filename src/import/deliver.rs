@@ -748,7 +748,7 @@ impl<'a> Delivering<'a> {
         for ((connector, _), (number, mut finding)) in std::mem::take(&mut self.deferred) {
             let envelopes = count(number, "envelope");
             finding.what = format!("{envelopes} of {}: {}", harmless(&connector), finding.what);
-            self.report.findings.push(finding.labelled(Code::QueueFull.label()));
+            self.report.findings.push(finding.labelled("not delivered"));
         }
     }
 

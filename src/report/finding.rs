@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use serde::Serialize;
 
 use super::ExitStatus;
-use crate::code::{Code, Severity, Subject};
+use crate::code::{Code, Severity};
 use crate::stream::{Numbers, StreamId};
 use crate::text::{count, grouped};
 
@@ -184,6 +184,9 @@ pub struct Summary {
     pub advice: Option<String>,
 }
 
+/// The label of a file of the source that was not packed.
+pub const NOT_PACKED: &str = "not packed";
+
 /// Names that a summary lists.
 const NAMED: usize = 3;
 
@@ -249,7 +252,7 @@ pub fn each(findings: &[Finding]) -> Vec<Summary> {
 }
 
 /// Findings as a person reads them, in the order of the first of each kind. Envelopes of one code, state and connector
-/// are one line, those of many connectors too, and so are files of one code. Whatever else there is stands alone.
+/// are one line, those of many connectors too, and so are files of one code that were not packed. Whatever else there is stands alone.
 pub fn summaries(findings: &[Finding]) -> Vec<Summary> {
     let mut connectors: HashMap<_, HashSet<&str>> = HashMap::new();
     for finding in findings.iter().filter(|f| f.envelope.is_some()) {
@@ -260,7 +263,7 @@ pub fn summaries(findings: &[Finding]) -> Vec<Summary> {
     let mut groups: Vec<Vec<&Finding>> = Vec::new();
     let mut known: HashMap<_, usize> = HashMap::new();
     for finding in findings {
-        if finding.envelope.is_none() && finding.code.subject() != Subject::File {
+        if finding.envelope.is_none() && finding.label != NOT_PACKED {
             groups.push(vec![finding]);
             continue;
         }
@@ -293,7 +296,12 @@ fn bounded(groups: Vec<Vec<&Finding>>) -> Vec<Summary> {
     }
     told.extend(left_out.into_iter().map(|(code, more)| {
         let what = format!("and {} more of the kind {code}", grouped(more.len() as u64));
-        Summary { what, place: None, advice: Some("all of them: --all, or --json".to_owned()), ..Summary::of(&more) }
+        Summary {
+            what,
+            place: None,
+            advice: Some("the same run with --json names each of them".to_owned()),
+            ..Summary::of(&more)
+        }
     }));
     told
 }

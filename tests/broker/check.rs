@@ -63,7 +63,7 @@ fn what_will_not_work_is_said_before_anything_is_sent() {
     through(&world, &platform, &["--take-over"]).exits(0).says_nothing_of("another name");
     let token = platform.token_file();
     let run = check(&world, &platform.destination(), &["--token-file", token.to_str().unwrap()]).exits(3);
-    run.says("is not mapped").says("airpouch applicants");
+    run.says("not ready: applicant").says("is not mapped").says("airpouch applicants");
 }
 
 #[test]

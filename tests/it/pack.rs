@@ -127,6 +127,17 @@ fn each_kind_of_bad_file_has_its_own_code() {
 }
 
 #[test]
+fn file_with_one_field_twice_is_not_packed_and_not_called_quarantined() {
+    let world = World::new();
+    for name in ["a.json", "b.json"] {
+        let twice = String::from_utf8(envelope(name)).unwrap().replacen('{', "{\"applicant_id\": null, ", 1);
+        world.put(name, twice.as_bytes());
+    }
+    let run = world.pack(&[]).exits(3).says("not packed: 2 files: duplicate key: applicant_id appears twice\n");
+    run.says("at a.json, b.json\n").says_nothing_of("quarantined");
+}
+
+#[test]
 fn a_bad_file_is_told_with_line_and_column() {
     let world = World::new();
     world.put("a.json", b"{\n  \"half\": NaN\n}");
