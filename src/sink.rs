@@ -119,7 +119,7 @@ pub struct Delivery {
 pub enum Prepared {
     /// These are about to get their names; after a crash it can be seen which did.
     Placing(Vec<Placing>),
-    /// So many are about to be sent or were sent and have not landed; nobody could tell after a crash which did.
+    /// This many messages are about to be sent, or were sent and are not confirmed; after a crash nobody could tell which arrived.
     Sending(u64),
 }
 

@@ -22,7 +22,7 @@ use super::terminal::Talk;
 /// Pack new envelopes into sealed, signed batches
 ///
 /// Takes regular files of SOURCE that end in .json, reads each new one once, and packs it into the outbox of the site.
-/// What is no valid envelope stays where it is and is told once. With MEDIUM the batches are carried right after.
+/// A file that is not a valid envelope is left in place and reported once. With MEDIUM the batches are carried right after.
 #[derive(clap::Args, Debug)]
 #[command(
     args_override_self = true,

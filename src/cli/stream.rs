@@ -135,7 +135,7 @@ fn run_renew(args: &Renew, talk: &Talk) -> Result<ExitStatus> {
         None => "goes on from an empty stream".to_owned(),
     };
     talk.result(&format!("new stream {} for zone {}: {from}", done.stream, done.zone));
-    talk.note("the importer takes it without further ado, if the key may sign the old stream");
+    talk.note("the importer accepts it if the key may sign the old stream too");
     talk.json(
         "stream renew",
         ExitStatus::Done,

@@ -40,8 +40,7 @@ pub fn note(spool: &Spooled, memory: &mut Memory, connector: &str, report: &mut 
 }
 
 fn finding(gone: &Gone) -> Finding {
-    let what =
-        "a work was cleared on the platform after its messages were sent; workers pass over those that still wait";
+    let what = "a work was cleared on the platform after its messages were sent; workers skip those that still wait";
     let place = format!("connector {} at {}", harmless(&gone.connector), harmless(&gone.destination));
     Finding::new(Code::WorkGone, what).at(place).advise(
         "fill the spool again from the inbox: `airpouch import --redeliver`, then `airpouch drain --accept-gone`; or accept the loss with the second command alone",

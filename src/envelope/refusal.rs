@@ -65,7 +65,7 @@ pub enum NotAnEnvelope {
         /// What there is.
         found: &'static str,
     },
-    /// One of the envelope's own fields stands there twice, so that two readers would read two things.
+    /// One of the envelope's own fields appears twice, so that two readers could read different values.
     #[error("duplicate key: {field} appears twice")]
     DuplicateKey {
         /// The field: `applicant_id`, `connector.name`.

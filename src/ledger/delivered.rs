@@ -31,7 +31,7 @@ pub struct Group {
     pub empty: Vec<(Digest, i64, usize)>,
     /// Envelopes about to appear in the sink.
     pub placing: Vec<Placing>,
-    /// How many envelopes are about to be sent, or were and have not landed, where the sink cannot tell them apart
+    /// How many envelopes are about to be sent, or were sent and are not confirmed, where the sink cannot tell them apart
     /// after a crash.
     pub on_their_way: Option<u64>,
 }

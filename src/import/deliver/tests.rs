@@ -277,7 +277,7 @@ fn envelope_of_which_a_process_of_its_own_dies_too_is_held_and_tried_again_in_ea
     assert_eq!((report.outcome.delivered, codes(&report)), (0, vec!["stopped-a-run"]));
     assert!(report.findings[0].what.contains("signal 9"), "{}", report.findings[0].what);
     assert_eq!(scene.kind().as_deref(), Some("held"));
-    // Told once, and tried in each run.
+    // Reported once, and tried in each run.
     let report = scene.retry_with(Answer::Place, "kill -6 $$");
     assert_eq!((report.outcome.delivered, codes(&report)), (0, vec![]));
     let report = scene.retry_with(Answer::Place, "exit 0");

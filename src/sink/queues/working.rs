@@ -301,7 +301,7 @@ pub fn gone_finding(work: &str, landed: u64, at_most: bool) -> Finding {
     let envelopes = count(landed, "envelope");
     let most = if at_most { "at most " } else { "" };
     let what = format!(
-        "a work was cleared on the platform after {most}{envelopes} were sent under it; workers pass over what still waits"
+        "a work was cleared on the platform under which {most}{envelopes} had been sent; workers skip what still waits"
     );
     Finding::new(Code::WorkGone, what).at(harmless(work))
 }

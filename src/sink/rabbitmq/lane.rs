@@ -97,7 +97,7 @@ pub struct Suspect {
     pub words: String,
 }
 
-/// So many are refused in a row and none has passed: then it is not the messages.
+/// After this many refusals in a row without a success, the broker is to blame, not the messages.
 const SUSPECTS_MAX: usize = 16;
 
 impl Lane {
