@@ -29,7 +29,7 @@ use crate::envelope::Connector;
 use crate::error::{Error, Result};
 use crate::examining::Program;
 use crate::ledger::Ledger;
-use crate::ledger::delivered::{Admitted, DestinationRow, IncomingRow, State};
+use crate::ledger::delivered::{Admitted, AsideKind, DestinationRow, IncomingRow, State};
 use crate::policy::Policy;
 use crate::report::call::Call;
 use crate::report::{DeliveredBatch, Finding, Head, ImportReport, Observer, head_code};
@@ -300,7 +300,7 @@ fn recheck_admitted(
 /// A batch that may be admitted, as far as its place in the stream is judged by it.
 struct Candidate {
     id: i64,
-    standing: Option<String>,
+    standing: Option<Code>,
     succeeds: Option<Succeeds>,
     signers: Vec<Digest>,
     heir_of: Option<StreamId>,
@@ -344,7 +344,7 @@ fn admit_stream(
             }
             admit::Admission::Keep(kept) => {
                 // What is missing is said at every run, elsewhere; that a batch waits for it, once.
-                if candidate.standing.as_deref() != Some(kept.code()) {
+                if candidate.standing != Some(kept.code()) {
                     ledger.set_state(candidate.id, State::Whole, Some(kept.code()))?;
                     if let Some(row) = ledger.incoming_by_id(candidate.id)? {
                         report.findings.push(kept.finding(&row.manifest, row.sha256));
@@ -373,9 +373,9 @@ fn refuse(
 ) -> Result<()> {
     match refusal {
         admit::Refusal::NotNow(finding) => {
-            let is_new = row.standing.as_deref() != Some(finding.code.word());
+            let is_new = row.standing != Some(finding.code);
             if is_new {
-                ledger.set_state(row.id, State::Whole, Some(finding.code.word()))?;
+                ledger.set_state(row.id, State::Whole, Some(finding.code))?;
             }
             // A signature that has not come is missing, as a number is: that is said at every run until it comes.
             if is_new || finding.code == Code::TooFewSignatures {
@@ -396,7 +396,7 @@ fn refuse(
             });
         }
         admit::Refusal::Never(finding) => {
-            ledger.set_state(row.id, State::Refused, Some(finding.code.word()))?;
+            ledger.set_state(row.id, State::Refused, Some(finding.code))?;
             report.findings.push(*finding);
         }
     }
@@ -632,9 +632,9 @@ fn numbers_and_size(missing: &[(&Missing, bool)]) -> (Numbers, String) {
 
 fn count_aside(ledger: &Ledger, report: &mut ImportReport) -> Result<()> {
     for count in ledger.aside_counts()? {
-        match count.kind.as_str() {
-            "held" => report.held_in_all += count.number,
-            _ => report.quarantined_in_all += count.number,
+        match count.kind {
+            AsideKind::Held => report.held_in_all += count.number,
+            AsideKind::Quarantined | AsideKind::Released => report.quarantined_in_all += count.number,
         }
     }
     report.unmapped = ledger.unmapped_applicants()?;

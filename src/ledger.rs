@@ -5,6 +5,7 @@
 
 pub mod delivered;
 pub mod packed;
+mod words;
 
 use std::path::Path;
 use std::time::Duration;
@@ -18,6 +19,8 @@ use crate::error::{Error, Result};
 use crate::lack::Lack;
 use crate::limits::STATEMENTS_KEPT;
 use crate::site::{Lock, Role, Site, Turn};
+use crate::text::harmless;
+use words::UnknownWord;
 
 /// Marks a SQLite file as an airpouch ledger: "APch".
 const APPLICATION_ID: i32 = 0x4150_6368;
@@ -236,6 +239,12 @@ fn not_ours(path: &Path) -> Error {
 fn said(doing: &str, path: &Path, cause: &rusqlite::Error) -> Error {
     if let Some(lack) = lack_of(path, cause) {
         return Error::lacking(doing, lack).at(path);
+    }
+    if let rusqlite::Error::FromSqlConversionFailure(_, _, inner) = cause
+        && let Some(UnknownWord { of, word }) = inner.downcast_ref()
+    {
+        let what = format!("the ledger says {:?} of {of}, which this airpouch does not know", harmless(word));
+        return Error::failed(what).at(path).advise("use the airpouch that wrote it, or a newer one");
     }
     match cause.sqlite_error_code() {
         Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked) => {

@@ -7,7 +7,7 @@ use crate::code::Code;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::ledger::Ledger;
-use crate::ledger::packed::{BatchRow, CarriedRow, StreamRow};
+use crate::ledger::packed::{BatchRow, CarriedRow, PackedState, StreamRow};
 use crate::report::Finding;
 use crate::shelf::kept::{KeptShelf, Listed};
 use crate::stream::{Asked, Numbers};
@@ -113,7 +113,9 @@ impl Planner<'_> {
         let mut loads = Vec::new();
         for sequence in numbers.iter() {
             // A batch that is only sealed is signed by the next pack.
-            let Some(batch) = self.ledger.batch(stream, sequence)?.filter(|b| b.packed) else { continue };
+            let Some(batch) = self.ledger.batch(stream, sequence)?.filter(|b| b.state == PackedState::Packed) else {
+                continue;
+            };
             let carries = self.ledger.carries_of(stream, batch.manifest.sequence)?;
             let mut load = Load { stream: stream.clone(), batch, carries, files: Vec::new() };
             match self.files(&load)? {

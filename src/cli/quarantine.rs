@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use airpouch::error::{Error, Result};
 use airpouch::import::decide::advice;
 use airpouch::ledger::Ledger;
-use airpouch::ledger::delivered::AsideRow;
+use airpouch::ledger::delivered::{AsideKind, AsideRow};
 use airpouch::report::ExitStatus;
 use airpouch::site::Role;
 use airpouch::text::harmless;
@@ -80,7 +80,7 @@ fn list(args: &Common, talk: &Talk) -> Result<ExitStatus> {
             rows.push(as_json(&row));
         }
         let connector = harmless(&row.connector_name);
-        talk.result(&format!("{} {} {}: {}", row.sha256.short(), row.kind, row.code, row.what));
+        talk.result(&format!("{} {} {}: {}", row.sha256.short(), row.kind.word(), row.code, row.what));
         let (name, ordinal, sequence) = (harmless(&row.name), row.ordinal, row.sequence);
         talk.result(&format!("         {name} of {connector}, envelope {ordinal} of batch {sequence}"));
         if !row.copied {
@@ -98,7 +98,7 @@ fn list(args: &Common, talk: &Talk) -> Result<ExitStatus> {
 
 fn as_json(row: &AsideRow) -> serde_json::Value {
     json!({
-        "sha256": row.sha256, "kind": row.kind, "code": row.code, "what": row.what, "where": row.place,
+        "sha256": row.sha256, "kind": row.kind.word(), "code": row.code, "what": row.what, "where": row.place,
         "batch": {"stream": row.stream, "sequence": row.sequence, "ordinal": row.ordinal},
         "connector": {"id": row.connector, "name": row.connector_name}, "applicant": row.applicant, "name": row.name, "copied": row.copied,
         "do": advice(row.code, row.sha256, &row.connector),
@@ -123,11 +123,11 @@ fn to_release<'a>(rows: &'a [AsideRow], named: &str) -> Result<&'a AsideRow> {
                 .advise("give more digits of it; see the list: airpouch quarantine list"));
         }
     };
-    match row.kind.as_str() {
-        "quarantined" => Ok(row),
-        "released" => Err(Error::usage(format!("{} was released already", row.sha256.short()))
+    match row.kind {
+        AsideKind::Quarantined => Ok(row),
+        AsideKind::Released => Err(Error::usage(format!("{} was released already", row.sha256.short()))
             .advise("deliver it, or see what still speaks against it: airpouch import")),
-        _ => Err(Error::usage(format!("{} is held, not quarantined: {}", row.sha256.short(), row.what))
+        AsideKind::Held => Err(Error::usage(format!("{} is held, not quarantined: {}", row.sha256.short(), row.what))
             .advise(advice(row.code, row.sha256, &row.connector))),
     }
 }

@@ -5,8 +5,8 @@ use airpouch::code::{Code, Severity};
 use airpouch::error::Result;
 use airpouch::import::{all_missing, gone_findings, missing_findings};
 use airpouch::ledger::Ledger;
-use airpouch::ledger::delivered::{BatchId, Standing, State};
-use airpouch::ledger::packed::{PackedConnector, StreamRow};
+use airpouch::ledger::delivered::{AsideKind, BatchId, Standing, State};
+use airpouch::ledger::packed::{PackedConnector, PackedState, StreamRow};
 use airpouch::pack::never_comes;
 use airpouch::report::{ExitStatus, Finding, Proof, head_code};
 use airpouch::sink::Destination;
@@ -100,7 +100,7 @@ fn exporter(ledger: &Ledger, status: &mut Status) -> Result<()> {
             stream.envelopes += batch.size.envelopes;
             stream.bytes += batch.size.bytes;
             let proofs = proofs.get(&sequence).map_or(&[][..], Vec::as_slice);
-            let word = packed_word(batch.packed, lost.contains(sequence), proofs);
+            let word = packed_word(batch.state, lost.contains(sequence), proofs);
             if word == NOT_CARRIED {
                 not_carried.push(sequence);
             }
@@ -138,16 +138,16 @@ fn exporter(ledger: &Ledger, status: &mut Status) -> Result<()> {
 const NOT_CARRIED: &str = "packed, not carried";
 
 /// How far a batch has come on its way to a medium, in words: by the best proof that a carry had.
-fn packed_word(is_packed: bool, is_lost: bool, proofs: &[Proof]) -> &'static str {
+fn packed_word(state: PackedState, is_lost: bool, proofs: &[Proof]) -> &'static str {
     let best = [Proof::Device, Proof::Replug, Proof::Cache, Proof::Sent].into_iter().find(|p| proofs.contains(p));
-    match (is_packed, best) {
+    match (state, best) {
         _ if is_lost => "lost, will never come",
-        (false, _) => "sealed, not signed",
-        (true, None) => NOT_CARRIED,
-        (true, Some(Proof::Device)) => "carried (device)",
-        (true, Some(Proof::Replug)) => "carried (replug)",
-        (true, Some(Proof::Cache)) => "carried (cache)",
-        (true, Some(Proof::Sent)) => "sent",
+        (PackedState::Sealed, _) => "sealed, not signed",
+        (PackedState::Packed, None) => NOT_CARRIED,
+        (PackedState::Packed, Some(Proof::Device)) => "carried (device)",
+        (PackedState::Packed, Some(Proof::Replug)) => "carried (replug)",
+        (PackedState::Packed, Some(Proof::Cache)) => "carried (cache)",
+        (PackedState::Packed, Some(Proof::Sent)) => "sent",
     }
 }
 
@@ -183,7 +183,7 @@ fn importer(ledger: &Ledger, status: &mut Status) -> Result<()> {
             ..Stream::default()
         };
         for (state, standing, number) in summary.batches {
-            *stream.batches.entry(word(state, standing.as_deref())).or_default() += number;
+            *stream.batches.entry(word(state, standing)).or_default() += number;
         }
         for came in ledger.came_connectors(summary.stream)? {
             let connector = Connector { name: came.name, envelopes: came.envelopes, ..Connector::default() };
@@ -208,15 +208,15 @@ fn importer(ledger: &Ledger, status: &mut Status) -> Result<()> {
 }
 
 /// Where a batch stands, in words.
-fn word(state: State, standing: Option<&str>) -> &'static str {
+fn word(state: State, standing: Option<Code>) -> &'static str {
     match (state, standing) {
         (State::Delivered, _) => "delivered",
         (State::Admitted, _) => "being delivered",
         (State::Incomplete, _) => "incomplete",
         (State::Refused, _) => "refused",
-        (State::Whole, Some("fork")) => "held: fork",
-        (State::Whole, Some("unlinked")) => "held: unlinked",
-        (State::Whole, Some("waiting")) => "held: batches before it are missing",
+        (State::Whole, Some(Code::Fork)) => "held: fork",
+        (State::Whole, Some(Code::Unlinked)) => "held: unlinked",
+        (State::Whole, Some(Code::Waiting)) => "held: batches before it are missing",
         (State::Whole, _) => "taken, not delivered",
     }
 }
@@ -224,10 +224,10 @@ fn word(state: State, standing: Option<&str>) -> &'static str {
 fn aside_to_settle(ledger: &Ledger, status: &mut Status) -> Result<()> {
     let (mut applicant, mut held, mut quarantined) = (0, 0, 0);
     for count in ledger.aside_counts()? {
-        *match (count.kind.as_str(), count.for_applicant) {
-            ("held", true) => &mut applicant,
-            ("held", false) => &mut held,
-            _ => &mut quarantined,
+        *match (count.kind, count.for_applicant) {
+            (AsideKind::Held, true) => &mut applicant,
+            (AsideKind::Held, false) => &mut held,
+            (AsideKind::Quarantined | AsideKind::Released, _) => &mut quarantined,
         } += count.number;
     }
     for (number, code, what, advice) in [
@@ -245,7 +245,7 @@ fn aside_to_settle(ledger: &Ledger, status: &mut Status) -> Result<()> {
 
 fn batch_to_settle(of: &Standing) -> Finding {
     let BatchId { sequence, sha256, .. } = of.batch;
-    let (code, what, advice) = match (of.state, of.standing.as_deref()) {
+    let (code, what, advice) = match (of.state, of.standing) {
         (State::Incomplete, _) => (
             Code::IncompleteBatch,
             "parts of it are missing",
@@ -264,41 +264,41 @@ fn batch_to_settle(of: &Standing) -> Finding {
 }
 
 /// What settles a batch that is whole and was not admitted: another import does nothing for most of them.
-fn whole_to_settle(batch: BatchId, standing: Option<&str>) -> (Code, &'static str, String) {
+fn whole_to_settle(batch: BatchId, standing: Option<Code>) -> (Code, &'static str, String) {
     let BatchId { stream, sequence, sha256, .. } = batch;
     match standing {
-        Some("fork" | "unlinked") => (
+        Some(Code::Fork | Code::Unlinked) => (
             Code::Fork,
             "it does not fit what was delivered before",
             format!("ask the exporter; to take it: airpouch stream accept {stream} {sequence} {sha256} --reason TEXT"),
         ),
-        Some("waiting") => (
+        Some(Code::Waiting) => (
             Code::Waiting,
             "the batches before it are missing",
             "it is delivered once they are here or given up; each gap has its command here".to_owned(),
         ),
-        Some("too-few-signatures") => (
+        Some(Code::TooFewSignatures) => (
             Code::TooFewSignatures,
             "it has fewer signatures than trust.toml needs",
             "have the other key sign it (docs/operations.md), then: airpouch import MEDIUM, with its .sig file"
                 .to_owned(),
         ),
-        Some("not-allowed") => (
+        Some(Code::NotAllowed) => (
             Code::NotAllowed,
             "trust.toml does not let its key sign it",
             "if that is meant, say so in trust.toml, then: airpouch import".to_owned(),
         ),
-        Some("no-longer-trusted") => (
+        Some(Code::NoLongerTrusted) => (
             Code::NoLongerTrusted,
             "the key that signed it is not trusted any more",
             "put its public key back into the trust store, then: airpouch import; or leave it".to_owned(),
         ),
-        Some("wrong-zone") => (
+        Some(Code::WrongZone) => (
             Code::WrongZone,
             "it is meant for another zone",
             "if this site is that zone, set zone in airpouch.toml, then: airpouch import".to_owned(),
         ),
-        Some("changed-in-inbox") => (
+        Some(Code::ChangedInInbox) => (
             Code::ChangedInInbox,
             "its manifest in the inbox was changed",
             format!("at the exporter: airpouch carry MEDIUM --resend {stream}:{sequence}"),

@@ -154,12 +154,12 @@ pub enum Kept {
 }
 
 impl Kept {
-    /// One word for the ledger and for programs.
-    pub fn code(&self) -> &'static str {
+    /// For the ledger and for programs.
+    pub fn code(&self) -> Code {
         match self {
-            Self::Waiting => "waiting",
-            Self::Fork { .. } => "fork",
-            Self::Unlinked => "unlinked",
+            Self::Waiting => Code::Waiting,
+            Self::Fork { .. } => Code::Fork,
+            Self::Unlinked => Code::Unlinked,
         }
     }
 
@@ -172,13 +172,11 @@ impl Kept {
             size(manifest.totals.bytes)
         );
         match self {
-            Self::Waiting => {
-                Finding::new(Code::Waiting, format!("{what}: waits in the inbox for the batches before it"))
-                    .of_batch(stream, sequence.get())
-                    .advise("the medium may leave")
-            }
+            Self::Waiting => Finding::new(self.code(), format!("{what}: waits in the inbox for the batches before it"))
+                .of_batch(stream, sequence.get())
+                .advise("the medium may leave"),
             Self::Fork { at, known, other } => Finding::new(
-                Code::Fork,
+                self.code(),
                 format!(
                     "fork: {what}: number {at} is {} here and {} there; held, not delivered",
                     known.short(),
@@ -190,7 +188,7 @@ impl Kept {
                 "ask the exporter; to take it too: airpouch stream accept {stream} {sequence} {sha256} --reason TEXT"
             )),
             Self::Unlinked => Finding::new(
-                Code::Unlinked,
+                self.code(),
                 format!("{what}: no delivered batch names its digest; kept, not delivered"),
             )
             .of_batch(stream, sequence.get())

@@ -22,7 +22,7 @@ use crate::error::{Error, Result};
 use crate::examining::{Apart, EXAMINE_APART, Examining};
 use crate::lack;
 use crate::ledger::Ledger;
-use crate::ledger::delivered::{Aside, AsideRow, Group, IncomingRow, KnownBefore, State};
+use crate::ledger::delivered::{Aside, AsideKind, AsideRow, Group, IncomingRow, KnownBefore, State};
 use crate::limits::{ASIDE_GROUP, BATCH_ENVELOPES_MAX, DEATHS_MAX};
 use crate::pack::batch_line;
 use crate::policy::Objection;
@@ -67,9 +67,9 @@ struct Staged {
 
 /// Where an envelope that waits was set aside, and what is known of it by that.
 fn kind_of(row: &AsideRow) -> (Kind, Known) {
-    match row.kind.as_str() {
-        "held" => (Kind::Held, Known::Held),
-        _ => (Kind::Quarantined, Known::Released),
+    match row.kind {
+        AsideKind::Held => (Kind::Held, Known::Held),
+        AsideKind::Quarantined | AsideKind::Released => (Kind::Quarantined, Known::Released),
     }
 }
 
@@ -288,7 +288,7 @@ impl<'a> Delivering<'a> {
                     .of_batch(row.stream, row.sequence)
                     .of_envelope(row.ordinal, harmless(&row.name))
                     .of_connector(harmless(&row.connector), harmless(&row.connector_name));
-                self.report.findings.push(finding.labelled("held").advise(decide::advice(
+                self.report.findings.push(finding.labelled(AsideKind::Held.word()).advise(decide::advice(
                     objection.code,
                     row.sha256,
                     &row.connector,
@@ -314,7 +314,7 @@ impl<'a> Delivering<'a> {
     /// what a person has released was looked at, and nothing else takes its place.
     fn lost_from_site(&mut self, row: &AsideRow, cause: Error) -> Result<()> {
         let batch = self.ledger.incoming_by_id(row.batch)?.filter(|b| b.state == State::Delivered && !b.pruned);
-        if let Some(batch) = batch.filter(|_| row.kind == "held") {
+        if let Some(batch) = batch.filter(|_| row.kind == AsideKind::Held) {
             self.ledger.forget_aside(row.sha256)?;
             return self.ledger.set_state(batch.id, State::Admitted, None);
         }
@@ -404,7 +404,7 @@ impl<'a> Delivering<'a> {
     /// A batch of which a file is gone waits for it; one whose signer contradicts himself is refused from here on.
     fn spoiled(&mut self, row: &IncomingRow, name: &str, fault: &PartFault) -> Result<()> {
         match fault {
-            PartFault::Lie(_) => self.ledger.set_state(row.id, State::Refused, Some(Code::InvalidBatch.word()))?,
+            PartFault::Lie(_) => self.ledger.set_state(row.id, State::Refused, Some(Code::InvalidBatch))?,
             // The disk may answer better in the next run.
             PartFault::Unreadable(_) => {}
             PartFault::Missing | PartFault::NotAsNamed(_) => {
@@ -503,10 +503,10 @@ impl<'a> Delivering<'a> {
         if self.in_run.contains(&sha256) {
             return Known::InThisRun;
         }
-        match self.before.aside.get(&sha256).map(String::as_str) {
-            Some("held") => Known::Held,
+        match self.before.aside.get(&sha256) {
+            Some(AsideKind::Held) => Known::Held,
             // A released one was tried at the beginning of this run, and is not to be tried again.
-            Some(_) => Known::Quarantined,
+            Some(AsideKind::Quarantined | AsideKind::Released) => Known::Quarantined,
             None if self.before.delivered.contains(&sha256) => Known::Delivered,
             None => Known::New,
         }

@@ -16,7 +16,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::sink::{Delivery, Placing};
 
-pub use aside::{Aside, AsideCount, AsideRow};
+pub use aside::{Aside, AsideCount, AsideKind, AsideRow};
 pub use batches::{BatchId, IncomingRow, Standing, State};
 pub use destinations::DestinationRow;
 pub use owners::{Admitted, Claim};
@@ -49,7 +49,7 @@ pub struct KnownBefore {
     /// The destination has these.
     pub delivered: HashSet<Digest>,
     /// These were set aside, and how.
-    pub aside: HashMap<Digest, String>,
+    pub aside: HashMap<Digest, AsideKind>,
 }
 
 impl Ledger {
@@ -96,7 +96,7 @@ impl Ledger {
                     )?
                     .execute(params![
                         reason.sha256.as_bytes(),
-                        kind.word(),
+                        AsideKind::from(*kind),
                         reason.code,
                         reason.what,
                         reason.place,

@@ -46,8 +46,32 @@ pub struct BatchRow {
     pub bytes: Vec<u8>,
     /// The same, read.
     pub manifest: Manifest,
-    /// Whether it was signed and placed.
-    pub packed: bool,
+    /// How far it has come.
+    pub state: PackedState,
+}
+
+/// How far a batch has come at the exporter.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PackedState {
+    /// Its number is used and its bytes are fixed.
+    Sealed,
+    /// Signed, and in the outbox.
+    Packed,
+}
+
+impl PackedState {
+    /// The word in the ledger.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Sealed => "sealed",
+            Self::Packed => "packed",
+        }
+    }
+
+    /// The state of this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Sealed, Self::Packed].into_iter().find(|s| s.word() == word)
+    }
 }
 
 /// What the ledger knows of a file that has not changed.
@@ -179,17 +203,17 @@ impl Ledger {
     }
 
     fn batches_between(&self, stream: &StreamRow, first: u64, last: u64) -> Result<Vec<BatchRow>> {
-        let sql = "SELECT sha256, manifest, state = 'packed' FROM packed_batch
+        let sql = "SELECT sha256, manifest, state FROM packed_batch
                    WHERE stream = ?1 AND sequence BETWEEN ?2 AND ?3 ORDER BY sequence";
         let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
         let rows = query.query_map(params![stream.id, first as i64, last as i64], |r| {
-            Ok((digest_of(r, 0)?, r.get::<_, Vec<u8>>(1)?, r.get::<_, bool>(2)?))
+            Ok((digest_of(r, 0)?, r.get::<_, Vec<u8>>(1)?, r.get(2)?))
         });
         let rows: Vec<_> = rows.and_then(Iterator::collect).map_err(|e| lost(&e))?;
-        let read = |(sha256, bytes, packed): (Digest, Vec<u8>, bool)| {
+        let read = |(sha256, bytes, state): (Digest, Vec<u8>, PackedState)| {
             let manifest = Manifest::parse(&bytes)
                 .map_err(|e| Error::failed(format!("the ledger holds a manifest that is none: {e}")))?;
-            Ok(BatchRow { sha256, manifest, bytes, packed })
+            Ok(BatchRow { sha256, manifest, bytes, state })
         };
         rows.into_iter().map(read).collect()
     }
@@ -287,7 +311,7 @@ impl Ledger {
         sorted.sort_unstable();
         let mut work = || -> rusqlite::Result<()> {
             let change = self.connection.transaction()?;
-            note_batch(&change, stream, &bytes, manifest, "sealed")?;
+            note_batch(&change, stream, &bytes, manifest, PackedState::Sealed)?;
             {
                 let mut insert = change.prepare_cached("INSERT INTO packed_envelope VALUES (?1, ?2, ?3)")?;
                 for envelope in &sorted {
@@ -316,7 +340,7 @@ impl Ledger {
         let mut work = || -> rusqlite::Result<()> {
             let change = self.connection.transaction()?;
             let sequence = manifest.sequence.get() as i64;
-            note_batch(&change, stream, bytes, manifest, "packed")?;
+            note_batch(&change, stream, bytes, manifest, PackedState::Packed)?;
             for envelope in envelopes {
                 change.execute(
                     "INSERT OR IGNORE INTO packed_envelope VALUES (?1, ?2, ?3)",

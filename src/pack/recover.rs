@@ -12,7 +12,7 @@ use crate::disk;
 use crate::error::{Error, Result};
 use crate::lack;
 use crate::ledger::Ledger;
-use crate::ledger::packed::{BatchRow, StreamRow};
+use crate::ledger::packed::{BatchRow, PackedState, StreamRow};
 use crate::report::BatchLine;
 use crate::shelf::Shelf;
 use crate::shelf::check::read_index;
@@ -26,7 +26,7 @@ pub(super) fn complete_sealed(ledger: &mut Ledger, outbox: &KeptShelf, keys: &[P
     let mut completed = Vec::new();
     for stream in ledger.streams()?.into_iter().filter(|s| s.active) {
         let lost = ledger.lost_numbers(&stream)?;
-        let sealed = |b: &BatchRow| !b.packed && !lost.contains(b.manifest.sequence.get());
+        let sealed = |b: &BatchRow| b.state == PackedState::Sealed && !lost.contains(b.manifest.sequence.get());
         for batch in ledger.last_batches(&stream, 64)?.into_iter().filter(sealed) {
             sign_and_place(ledger, outbox, &stream, &batch.manifest, &batch.bytes, keys)?;
             completed.push(batch_line(&batch.manifest, batch.sha256));
@@ -227,7 +227,9 @@ fn give_up_lost(ledger: &mut Ledger, outbox: &KeptShelf, old: &StreamRow, at: &s
     let mut given_up = Vec::new();
     for stream in ledger.lineage(old)? {
         for sequence in ledger.uncarried(&stream)?.iter() {
-            let Some(batch) = ledger.batch(&stream, sequence)?.filter(|b| b.packed) else { continue };
+            let Some(batch) = ledger.batch(&stream, sequence)?.filter(|b| b.state == PackedState::Packed) else {
+                continue;
+            };
             if batch.manifest.parts().any(|p| !outbox.has(&p)) {
                 let envelopes = ledger.envelopes_of(&stream, batch.manifest.sequence)?;
                 ledger.give_up_batch(&stream, old, batch.manifest.sequence, &envelopes, at)?;

@@ -157,7 +157,7 @@ impl Scene {
         set_aside::get(&self.site, kind, Digest::of(ENVELOPE)).is_ok()
     }
 
-    fn kind(&self) -> Option<String> {
+    fn kind(&self) -> Option<AsideKind> {
         self.ledger.aside_kind(Digest::of(ENVELOPE)).unwrap()
     }
 }
@@ -226,7 +226,7 @@ fn released_envelope_that_the_broker_refuses_stays_in_quarantine() {
     let report = scene.retry(Answer::Refuse);
     assert_eq!((report.outcome.delivered, report.outcome.quarantined), (0, 1));
     assert!(scene.lies_in(Kind::Quarantined), "the only copy is gone");
-    assert_eq!(scene.kind().as_deref(), Some("quarantined"), "a person decides anew");
+    assert_eq!(scene.kind(), Some(AsideKind::Quarantined), "a person decides anew");
 }
 
 #[test]
@@ -234,7 +234,7 @@ fn held_envelope_that_the_broker_refuses_moves_to_the_quarantine() {
     let mut scene = Scene::with_envelope_aside(Kind::Held);
     scene.retry(Answer::Refuse);
     assert!(scene.lies_in(Kind::Quarantined) && !scene.lies_in(Kind::Held));
-    assert_eq!(scene.kind().as_deref(), Some("quarantined"));
+    assert_eq!(scene.kind(), Some(AsideKind::Quarantined));
 }
 
 #[test]
@@ -246,7 +246,7 @@ fn released_envelope_that_is_deferred_stays_released_and_is_reported() {
     let told: Vec<_> = report.findings.iter().map(|f| f.what.as_str()).collect();
     assert_eq!(told, ["1 envelope of Feed: the name is taken"]);
     assert!(scene.lies_in(Kind::Quarantined));
-    assert_eq!(scene.kind().as_deref(), Some("released"));
+    assert_eq!(scene.kind(), Some(AsideKind::Released));
     assert_eq!(scene.ledger.unsettled(scene.destination).unwrap(), 0, "nothing of it is on its way");
     assert_eq!(scene.retry(Answer::Place).outcome.delivered, 1, "the next run tries again");
 }
@@ -276,7 +276,7 @@ fn envelope_of_which_a_process_of_its_own_dies_too_is_held_and_tried_again_in_ea
     let report = scene.retry_with(Answer::Place, "kill -9 $$");
     assert_eq!((report.outcome.delivered, codes(&report)), (0, vec!["stopped-a-run"]));
     assert!(report.findings[0].what.contains("signal 9"), "{}", report.findings[0].what);
-    assert_eq!(scene.kind().as_deref(), Some("held"));
+    assert_eq!(scene.kind(), Some(AsideKind::Held));
     // Reported once, and tried in each run.
     let report = scene.retry_with(Answer::Place, "kill -6 $$");
     assert_eq!((report.outcome.delivered, codes(&report)), (0, vec![]));
@@ -292,7 +292,7 @@ fn envelope_whose_examination_does_not_end_is_held_like_one_of_which_a_process_d
     let report = scene.retry_within(Duration::from_millis(1), Answer::Place, "exec tail -f /dev/null");
     assert_eq!((report.outcome.delivered, codes(&report)), (0, vec!["stopped-a-run"]));
     assert!(report.findings[0].what.contains("did not end within"), "{}", report.findings[0].what);
-    assert_eq!(scene.kind().as_deref(), Some("held"));
+    assert_eq!(scene.kind(), Some(AsideKind::Held));
     let report = scene.retry_with(Answer::Place, "exit 0");
     assert_eq!((report.outcome.delivered, codes(&report)), (1, vec![]));
 }
@@ -303,13 +303,13 @@ fn envelope_of_which_three_runs_died_is_quarantined_without_another_try() {
     (0..3).for_each(|_| a_run_dies(&scene));
     let report = scene.retry_with(Answer::Place, "exit 0");
     assert_eq!((report.outcome.delivered, codes(&report)), (0, vec!["stops-runs"]));
-    assert_eq!(scene.kind().as_deref(), Some("quarantined"));
+    assert_eq!(scene.kind(), Some(AsideKind::Quarantined));
     // A person may say so: it is tried once more, and three deaths later a person decides anew.
     scene.release();
     (0..3).for_each(|_| a_run_dies(&scene));
     let report = scene.retry_with(Answer::Place, "exit 0");
     assert_eq!((report.outcome.delivered, codes(&report)), (0, vec!["stops-runs"]));
-    assert_eq!(scene.kind().as_deref(), Some("quarantined"));
+    assert_eq!(scene.kind(), Some(AsideKind::Quarantined));
     scene.release();
     let report = scene.retry_with(Answer::Place, "exit 0");
     assert_eq!((report.outcome.delivered, codes(&report)), (1, vec![]));

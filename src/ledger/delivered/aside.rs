@@ -14,13 +14,49 @@ use crate::error::Result;
 use crate::set_aside::{Kind, Reason};
 use crate::stream::StreamId;
 
+/// How an envelope is set aside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum AsideKind {
+    /// It goes when the reason is gone.
+    Held,
+    /// It goes when a person releases it.
+    Quarantined,
+    /// A person released it, and it is not delivered yet.
+    Released,
+}
+
+impl AsideKind {
+    /// The word in the ledger and in reports.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Held => Kind::Held.word(),
+            Self::Quarantined => Kind::Quarantined.word(),
+            Self::Released => "released",
+        }
+    }
+
+    /// The kind of this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Held, Self::Quarantined, Self::Released].into_iter().find(|k| k.word() == word)
+    }
+}
+
+impl From<Kind> for AsideKind {
+    fn from(kind: Kind) -> Self {
+        match kind {
+            Kind::Held => Self::Held,
+            Kind::Quarantined => Self::Quarantined,
+        }
+    }
+}
+
 /// An envelope that was set aside.
 #[derive(Debug, Clone)]
 pub struct AsideRow {
     /// Its digest.
     pub sha256: Digest,
-    /// `held`, `quarantined`, or `released` by a person and to be delivered.
-    pub kind: String,
+    /// How.
+    pub kind: AsideKind,
     /// One word for programs.
     pub code: Code,
     /// What is the matter.
@@ -71,8 +107,8 @@ pub struct Aside {
 /// How much is set aside.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AsideCount {
-    /// `held`, `quarantined` or `released`.
-    pub kind: String,
+    /// How.
+    pub kind: AsideKind,
     /// Whether it waits for an applicant that is not mapped.
     pub for_applicant: bool,
     /// How many.
@@ -233,7 +269,7 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite refused.
-    pub fn aside_kind(&self, sha256: Digest) -> Result<Option<String>> {
+    pub fn aside_kind(&self, sha256: Digest) -> Result<Option<AsideKind>> {
         let mut query =
             self.connection.prepare_cached("SELECT kind FROM set_aside WHERE sha256 = ?1").map_err(|e| lost(&e))?;
         query.query_row([sha256.as_bytes()], |r| r.get(0)).optional().map_err(|e| lost(&e))
@@ -260,16 +296,11 @@ impl Ledger {
     }
 }
 
-fn code_of(row: &Row<'_>, column: usize) -> rusqlite::Result<Code> {
-    let word: String = row.get(column)?;
-    Code::parse(&word).ok_or(rusqlite::Error::InvalidColumnName(word))
-}
-
 fn aside(r: &Row<'_>) -> rusqlite::Result<AsideRow> {
     Ok(AsideRow {
         sha256: digest_of(r, 0)?,
         kind: r.get(1)?,
-        code: code_of(r, 2)?,
+        code: r.get(2)?,
         what: r.get(3)?,
         place: r.get(4)?,
         batch: r.get(5)?,

@@ -4,6 +4,7 @@ use rusqlite::{OptionalExtension, Row, params};
 
 use super::super::{Ledger, digest_of, lost};
 use crate::batch::manifest::Manifest;
+use crate::code::Code;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::stream::{Sequence, StreamId};
@@ -19,7 +20,7 @@ pub enum State {
     Admitted,
     /// Done.
     Delivered,
-    /// Its signer contradicts himself.
+    /// Its signed manifest is wrong.
     Refused,
 }
 
@@ -37,9 +38,9 @@ impl State {
         }
     }
 
-    pub(super) fn of(row: &Row<'_>, column: usize) -> rusqlite::Result<Self> {
-        let word: String = row.get(column)?;
-        Self::ALL.into_iter().find(|s| s.word() == word).ok_or(rusqlite::Error::InvalidColumnName(word))
+    /// The state of this word.
+    pub fn parse(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|s| s.word() == word)
     }
 }
 
@@ -55,7 +56,7 @@ pub struct IncomingRow {
     /// How far it has come.
     pub state: State,
     /// Why it is not admitted, as it was last said.
-    pub standing: Option<String>,
+    pub standing: Option<Code>,
     /// Whether later numbers were delivered before it.
     pub late: bool,
     /// Whether its files were removed from the inbox.
@@ -93,7 +94,7 @@ pub struct Standing {
     /// How far it has come.
     pub state: State,
     /// Why it is not admitted, as it was last said.
-    pub standing: Option<String>,
+    pub standing: Option<Code>,
     /// Whether its files were removed from the inbox.
     pub pruned: bool,
 }
@@ -132,7 +133,7 @@ impl Ledger {
         let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
         let read = |r: &Row<'_>| {
             let manifest = Manifest::parse(r.get_ref(2)?.as_blob()?);
-            let (id, sha256, state) = (r.get(0)?, digest_of(r, 1)?, State::of(r, 3)?);
+            let (id, sha256, state) = (r.get(0)?, digest_of(r, 1)?, r.get(3)?);
             let (standing, late, pruned, done_at) = (r.get(4)?, r.get(5)?, r.get(6)?, r.get(7)?);
             Ok(manifest.map(|manifest| IncomingRow { id, sha256, manifest, state, standing, late, pruned, done_at }))
         };
@@ -151,7 +152,7 @@ impl Ledger {
             "SELECT id, stream, sequence, sha256 FROM batch WHERE state = ?1{hint} ORDER BY stream, sequence, id"
         );
         let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map([state.word()], |r| batch_id(r, 0));
+        let rows = query.query_map([state], |r| batch_id(r, 0));
         rows.and_then(Iterator::collect).map_err(|e| lost(&e))
     }
 
@@ -175,7 +176,7 @@ impl Ledger {
     pub fn has_batch_in(&self, state: State) -> Result<bool> {
         let sql = "SELECT 1 FROM batch WHERE state = ?1 AND state <> 'delivered'";
         let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
-        query.exists([state.word()]).map_err(|e| lost(&e))
+        query.exists([state]).map_err(|e| lost(&e))
     }
 
     /// Whether nothing ever came.
@@ -259,7 +260,7 @@ impl Ledger {
             let change = self.connection.transaction()?;
             let (stream, sequence) = (manifest.stream.to_string(), manifest.sequence.get() as i64);
             let update = "UPDATE batch SET state = ?2 WHERE sha256 = ?1";
-            if change.execute(update, params![sha256.as_bytes(), state.word()])? > 0 {
+            if change.execute(update, params![sha256.as_bytes(), state])? > 0 {
                 return change.commit();
             }
             let values = params![
@@ -267,7 +268,7 @@ impl Ledger {
                 sequence,
                 sha256.as_bytes(),
                 bytes,
-                state.word(),
+                state,
                 manifest.zone,
                 manifest.totals.envelopes as i64,
                 manifest.totals.bytes as i64,
@@ -307,9 +308,9 @@ impl Ledger {
     ///
     /// # Errors
     /// SQLite refused.
-    pub fn set_state(&self, id: i64, state: State, standing: Option<&str>) -> Result<()> {
+    pub fn set_state(&self, id: i64, state: State, standing: Option<Code>) -> Result<()> {
         let sql = "UPDATE batch SET state = ?2, standing = ?3 WHERE id = ?1";
-        self.connection.execute(sql, params![id, state.word(), standing]).map(|_| ()).map_err(|e| lost(&e))
+        self.connection.execute(sql, params![id, state, standing]).map(|_| ()).map_err(|e| lost(&e))
     }
 
     /// A batch is done: every envelope of it was delivered or set aside.
@@ -340,7 +341,7 @@ fn batch_id(row: &Row<'_>, at: usize) -> rusqlite::Result<BatchId> {
 }
 
 fn standing(row: &Row<'_>) -> rusqlite::Result<Standing> {
-    Ok(Standing { batch: batch_id(row, 0)?, state: State::of(row, 4)?, standing: row.get(5)?, pruned: row.get(6)? })
+    Ok(Standing { batch: batch_id(row, 0)?, state: row.get(4)?, standing: row.get(5)?, pruned: row.get(6)? })
 }
 
 pub(super) fn stream_of(row: &Row<'_>, column: usize) -> rusqlite::Result<StreamId> {

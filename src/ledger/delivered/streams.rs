@@ -10,6 +10,7 @@ use rusqlite::{OptionalExtension, params};
 use super::super::{Ledger, digest_of, lost};
 use super::batches::{State, stream_of};
 use crate::batch::manifest::Manifest;
+use crate::code::Code;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::limits::HISTORY_LENGTH;
@@ -29,7 +30,7 @@ pub struct StreamSummary {
     /// The digest of the last one that was delivered.
     pub head: Option<Digest>,
     /// How many batches stand where.
-    pub batches: Vec<(State, Option<String>, u64)>,
+    pub batches: Vec<(State, Option<Code>, u64)>,
     /// What all of them hold.
     pub size: Size,
 }
@@ -206,7 +207,7 @@ impl Ledger {
                 let number = |column| row.get::<_, i64>(column).map(|n| n as u64);
                 let (stream, first, last) = (stream_of(row, 0)?, number(4)?, number(5)?);
                 let size = Size { envelopes: number(6)?, bytes: number(7)? };
-                let batches = (State::of(row, 1)?, row.get(2)?, number(3)?);
+                let batches = (row.get(1)?, row.get(2)?, number(3)?);
                 let of = out.entry(stream).or_insert_with(|| StreamSummary {
                     stream,
                     zone: String::new(),

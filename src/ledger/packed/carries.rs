@@ -125,7 +125,7 @@ impl Ledger {
             {
                 let mut insert = change.prepare_cached("INSERT INTO carried VALUES (?1, ?2, ?3, ?4, ?5)")?;
                 for (stream, sequence, is_new, proof) in batches {
-                    insert.execute(params![id, stream.id, sequence.get() as i64, is_new, proof.word()])?;
+                    insert.execute(params![id, stream.id, sequence.get() as i64, is_new, proof])?;
                 }
             }
             change.commit()
@@ -142,9 +142,7 @@ impl Ledger {
                    WHERE d.stream = ?1 AND d.sequence = ?2 ORDER BY d.carry";
         let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
         let rows = query.query_map(params![stream.id, sequence.get() as i64], |r| {
-            let word: String = r.get(2)?;
-            let proof = Proof::parse(&word).ok_or(rusqlite::Error::InvalidColumnName(word))?;
-            Ok(CarriedRow { carry: r.get(0)?, is_new: r.get(1)?, proof, at: r.get(3)?, mark: r.get(4)? })
+            Ok(CarriedRow { carry: r.get(0)?, is_new: r.get(1)?, proof: r.get(2)?, at: r.get(3)?, mark: r.get(4)? })
         });
         rows.and_then(Iterator::collect).map_err(|e| lost(&e))
     }
@@ -156,11 +154,7 @@ impl Ledger {
     pub fn proofs(&self, stream: &StreamRow) -> Result<HashMap<u64, Vec<Proof>>> {
         let sql = "SELECT DISTINCT sequence, proof FROM carried WHERE stream = ?1";
         let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map([stream.id], |r| {
-            let word: String = r.get(1)?;
-            let proof = Proof::parse(&word).ok_or(rusqlite::Error::InvalidColumnName(word))?;
-            Ok((r.get::<_, i64>(0)? as u64, proof))
-        });
+        let rows = query.query_map([stream.id], |r| Ok((r.get::<_, i64>(0)? as u64, r.get(1)?)));
         let mut proofs: HashMap<u64, Vec<Proof>> = HashMap::new();
         for row in rows.map_err(|e| lost(&e))? {
             let (sequence, proof) = row.map_err(|e| lost(&e))?;

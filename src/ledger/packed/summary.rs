@@ -3,7 +3,7 @@
 
 use rusqlite::{Connection, OptionalExtension, params};
 
-use super::StreamRow;
+use super::{PackedState, StreamRow};
 use crate::batch::manifest::{Manifest, Succeeds};
 use crate::digest::Digest;
 use crate::error::Result;
@@ -15,8 +15,8 @@ use crate::stream::{Sequence, Size};
 pub struct PackedBatch {
     /// Its number.
     pub sequence: u64,
-    /// Whether it was signed and placed.
-    pub packed: bool,
+    /// How far it has come.
+    pub state: PackedState,
     /// What it holds.
     pub size: Size,
 }
@@ -38,13 +38,12 @@ impl Ledger {
     /// # Errors
     /// SQLite refused.
     pub fn packed_batches(&self, stream: &StreamRow) -> Result<Vec<PackedBatch>> {
-        let sql =
-            "SELECT sequence, state = 'packed', envelopes, bytes FROM packed_batch WHERE stream = ?1 ORDER BY sequence";
+        let sql = "SELECT sequence, state, envelopes, bytes FROM packed_batch WHERE stream = ?1 ORDER BY sequence";
         let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
         let rows = query.query_map([stream.id], |r| {
             let number = |column| r.get::<_, i64>(column).map(|n| n as u64);
             let size = Size { envelopes: number(2)?, bytes: number(3)? };
-            Ok(PackedBatch { sequence: number(0)?, packed: r.get(1)?, size })
+            Ok(PackedBatch { sequence: number(0)?, state: r.get(1)?, size })
         });
         rows.and_then(Iterator::collect).map_err(|e| lost(&e))
     }
@@ -94,7 +93,7 @@ pub(super) fn note_batch(
     stream: &StreamRow,
     bytes: &[u8],
     manifest: &Manifest,
-    state: &str,
+    state: PackedState,
 ) -> rusqlite::Result<()> {
     let sequence = manifest.sequence.get() as i64;
     let Size { envelopes, bytes: size } = manifest.size();
@@ -173,12 +172,16 @@ mod tests {
     }
 
     fn assert_three(ledger: &Ledger, stream: &StreamRow) {
-        let batch = |sequence, packed, envelopes| PackedBatch {
+        use PackedState::{Packed, Sealed};
+        let batch = |sequence, state, envelopes| PackedBatch {
             sequence,
-            packed,
+            state,
             size: Size { envelopes, bytes: 100 * envelopes },
         };
-        assert_eq!(ledger.packed_batches(stream).unwrap(), [batch(1, true, 3), batch(2, true, 3), batch(5, false, 9)]);
+        assert_eq!(
+            ledger.packed_batches(stream).unwrap(),
+            [batch(1, Packed, 3), batch(2, Packed, 3), batch(5, Sealed, 9)]
+        );
         let connector =
             |id: &str, name: &str, envelopes| PackedConnector { id: id.into(), name: name.into(), envelopes };
         assert_eq!(ledger.packed_connectors(stream).unwrap(), [connector("a", "Newest", 14), connector("b", "B", 1)]);

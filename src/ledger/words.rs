@@ -1,0 +1,90 @@
+//! Words in the ledger's columns: each is a value of an enum. One that this airpouch does not know is an error that names it.
+
+use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
+
+use super::delivered::{AsideKind, State};
+use super::packed::PackedState;
+use crate::code::Code;
+use crate::report::Proof;
+
+/// A word of the ledger that this airpouch does not know.
+#[derive(Debug, thiserror::Error)]
+#[error("{word:?} is unknown of {of}")]
+pub(super) struct UnknownWord {
+    /// Of what it is said.
+    pub(super) of: &'static str,
+    /// The word.
+    pub(super) word: String,
+}
+
+fn read<T>(value: ValueRef<'_>, of: &'static str, parse: impl Fn(&str) -> Option<T>) -> FromSqlResult<T> {
+    let word = value.as_str()?;
+    parse(word).ok_or_else(|| FromSqlError::other(UnknownWord { of, word: word.to_owned() }))
+}
+
+/// What an older airpouch called some codes.
+fn code(word: &str) -> Option<Code> {
+    match word {
+        "lying-manifest" => Some(Code::InvalidManifest),
+        "lying-batch" => Some(Code::InvalidBatch),
+        _ => Code::parse(word),
+    }
+}
+
+macro_rules! words {
+    ($($type:ident is $of:literal by $parse:expr,)*) => {
+        $(
+            impl FromSql for $type {
+                fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+                    read(value, $of, $parse)
+                }
+            }
+
+            impl ToSql for $type {
+                fn to_sql(&self) -> rusqlite::Result<ToSqlOutput<'_>> {
+                    Ok(self.word().into())
+                }
+            }
+        )*
+    };
+}
+
+words! {
+    State is "the state of a batch" by Self::parse,
+    PackedState is "the state of a packed batch" by Self::parse,
+    AsideKind is "an envelope that is set aside" by Self::parse,
+    Proof is "the proof of a carry" by Self::parse,
+    Code is "a batch or an envelope that waits" by code,
+}
+
+#[cfg(test)]
+mod tests {
+    use rusqlite::Connection;
+
+    use super::*;
+    use crate::error::Error;
+    use crate::ledger::lost;
+
+    fn read<T: FromSql>(word: &str) -> Result<T, Error> {
+        let connection = Connection::open_in_memory().unwrap();
+        connection.query_row("SELECT ?1", [word], |r| r.get(0)).map_err(|e| lost(&e))
+    }
+
+    #[test]
+    fn word_that_is_unknown_is_named_with_its_ledger() {
+        assert_eq!(read::<State>("whole").unwrap(), State::Whole);
+        assert_eq!(read::<AsideKind>("released").unwrap(), AsideKind::Released);
+        let error = read::<AsideKind>("let\u{1b}go").unwrap_err();
+        assert_eq!(
+            error.what,
+            "the ledger says \"let\\\\u{1b}go\" of an envelope that is set aside, which this airpouch does not know"
+        );
+        assert_eq!(error.place.unwrap(), std::path::Path::new("ledger.db").display().to_string());
+    }
+
+    #[test]
+    fn code_of_an_older_airpouch_is_read() {
+        assert_eq!(read::<Code>("lying-batch").unwrap(), Code::InvalidBatch);
+        assert_eq!(read::<Code>("fork").unwrap(), Code::Fork);
+    }
+}
