@@ -3,7 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use crate::broker::Broker;
 use crate::code::{Code, Severity};
+use crate::destination::{Destination, Reach, TakeOver, WorkPer};
 use crate::envelope::{Connector, Scope};
 use crate::error::{Error, Result};
 use crate::import::applicants::Applicants;
@@ -12,11 +14,10 @@ use crate::import::is_known_destination;
 use crate::ledger::Ledger;
 use crate::opencti::api::Registered;
 use crate::opencti::broker::{BrokerAddress, Topology, push_exchange};
+use crate::platform::Platform;
 use crate::report::{CheckReport, Fact, Finding, Observer};
-use crate::sink::platform::Platform;
 use crate::sink::queues::gate::{collision, login};
-use crate::sink::rabbitmq::Broker;
-use crate::sink::{Destination, Reach, TakeOver, Unfit, WorkPer, registration};
+use crate::sink::{Unfit, registration};
 use crate::text::{count, harmless};
 
 /// What a check looks at.

@@ -8,17 +8,18 @@ mod gone;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::broker::{Message, Outcome};
 use crate::code::Code;
+use crate::destination::{Destination, Reach};
 use crate::error::{Error, Result};
 use crate::opencti::message::with_work;
 use crate::opencti::registration::Registration;
+use crate::platform::{Asked, Platform, Updated};
 use crate::report::{DrainReport, Drained, Finding, Observer};
-use crate::sink::platform::{Asked, Platform, Told};
+use crate::sink::Unfit;
 use crate::sink::queues::gate::Gate;
 use crate::sink::queues::{CLEARED_MAX, GROUP_BYTES, GROUP_MESSAGES, cleared};
-use crate::sink::rabbitmq::{Message, Outcome};
 use crate::sink::spooled::{Listing, Memory, Spooled};
-use crate::sink::{Destination, Reach, Unfit};
 use crate::text::{count, harmless};
 
 /// How to drain.
@@ -396,12 +397,12 @@ impl Draining<'_> {
             let Some(platform) = self.gate.platform() else { return Ok(()) };
             let asked = platform.expect(&work, messages);
             match self.heard(connector, asked)? {
-                None | Some(Told::Heard) => return Ok(()),
-                Some(Told::Doubtful) => {
+                None | Some(Updated::Once) => return Ok(()),
+                Some(Updated::PerhapsTwice) => {
                     self.doubtful.insert(connector.to_owned());
                     return Ok(());
                 }
-                Some(Told::Gone) => self.drop_gone(connector)?,
+                Some(Updated::WorkGone) => self.drop_gone(connector)?,
             }
         }
         Err(cleared())

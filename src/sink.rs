@@ -7,12 +7,9 @@
 
 mod beside;
 mod connectors;
-mod destination;
 pub mod directory;
 mod mark;
-pub mod platform;
 pub mod queues;
-pub mod rabbitmq;
 pub mod spool;
 pub mod spooled;
 #[cfg(test)]
@@ -33,7 +30,6 @@ use crate::report::Finding;
 use crate::stream::StreamId;
 use crate::text::{harmless, size};
 
-pub use destination::{BrokerOverrides, Destination, PlatformAddress, Reach, TakeOver, WorkPer};
 pub use queues::working::gone_finding;
 pub use works::{GoneWork, OpenWork};
 

@@ -1,9 +1,9 @@
 use std::path::PathBuf;
 
+use airpouch::destination::Destination;
 use airpouch::drain::{DrainOptions, drain};
 use airpouch::error::Result;
 use airpouch::report::{DrainReport, ExitStatus, fold, status_of};
-use airpouch::sink::Destination;
 use airpouch::text::{count, harmless};
 
 use super::terminal::Talk;

@@ -1,6 +1,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use airpouch::destination::Destination;
 use airpouch::digest::Digest;
 use airpouch::error::{Error, Result};
 use airpouch::examining::Program;
@@ -10,7 +11,6 @@ use airpouch::ledger::Ledger;
 use airpouch::limits::{EXAMINED_APART_LIMIT, SET_ASIDE_QUOTA};
 use airpouch::policy::Policy;
 use airpouch::report::{ExitStatus, ImportReport, fold, status_of};
-use airpouch::sink::Destination;
 use airpouch::site::{Role, Site};
 use airpouch::text::{count, grouped, harmless, parse_size};
 use airpouch::trust::TrustStore;

@@ -3,9 +3,10 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use airpouch::destination::{BrokerOverrides, Reach, TakeOver, WorkPer};
 use airpouch::error::{Error, Result};
 use airpouch::opencti::broker::QueueType;
-use airpouch::sink::{BrokerOverrides, Reach, TakeOver, WorkPer, platform};
+use airpouch::platform;
 use airpouch::text::{harmless, parse_size};
 use clap::builder::BoolishValueParser;
 use zeroize::Zeroizing;

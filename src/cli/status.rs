@@ -2,6 +2,7 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use airpouch::code::{Code, Severity};
+use airpouch::destination::Destination;
 use airpouch::error::Result;
 use airpouch::import::{all_missing, gone_findings, missing_findings};
 use airpouch::ledger::Ledger;
@@ -9,7 +10,6 @@ use airpouch::ledger::delivered::{AsideKind, BatchId, Standing, State};
 use airpouch::ledger::packed::{PackedConnector, PackedState, StreamRow};
 use airpouch::pack::never_comes;
 use airpouch::report::{ExitStatus, Finding, Proof, head_code};
-use airpouch::sink::Destination;
 use airpouch::site::Role;
 use airpouch::stream::Numbers;
 use airpouch::text::{count, grouped, harmless, size};

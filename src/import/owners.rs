@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, HashMap};
 
 use crate::code::Code;
+use crate::destination::TakeOver;
 use crate::envelope::Connector;
 use crate::error::Result;
 use crate::ledger::Ledger;
 use crate::ledger::delivered::Claim;
 use crate::policy::Objection;
-use crate::sink::TakeOver;
 use crate::stream::{Lineages, StreamId};
 use crate::text::harmless;
 

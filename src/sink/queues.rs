@@ -12,12 +12,12 @@ pub mod working;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::rabbitmq::{Message, Outcome};
 use super::works::{GoneWork, OpenWork, Works};
 use super::{
     Deferred, Deliverable, Delivery, Ended, Examined, Examiner, NoteRegistered, Placing, Prepared, Refused, Sink,
     Unfit, registration,
 };
+use crate::broker::{Message, Outcome};
 use crate::code::Code;
 use crate::envelope::Connector;
 use crate::error::{Error, Result};

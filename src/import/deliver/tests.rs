@@ -9,6 +9,7 @@ use super::*;
 use crate::batch::manifest::{Format, IndexEntry, Manifest, Totals};
 use crate::batch::name;
 use crate::code::Code;
+use crate::destination::{Destination, Reach};
 use crate::examining::Program;
 use crate::import::applicants::{Applicants, UserId};
 use crate::import::{OnGap, OtherDestination};
@@ -16,7 +17,7 @@ use crate::limits::EXAMINED_APART_LIMIT;
 use crate::policy::Policy;
 use crate::report::call::Call;
 use crate::set_aside::Kind;
-use crate::sink::{Destination, Examiner, OpenWork, Placing, Reach};
+use crate::sink::{Examiner, OpenWork, Placing};
 use crate::site::Role;
 use crate::stream::{Sequence, Size};
 

@@ -5,9 +5,10 @@ use std::collections::BTreeSet;
 use rusqlite::{OptionalExtension, params};
 
 use super::super::{Ledger, lost};
+use crate::destination::Destination;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::sink::{Destination, OpenWork};
+use crate::sink::OpenWork;
 
 /// A destination that the ledger knows.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -5,16 +5,16 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::super::destination::{Reach, TakeOver, WorkPer};
-use super::super::platform::{Platform, Unregistered, choose_crypto};
-use super::super::rabbitmq::{Broker, LANES, Login, Outcome};
 use super::super::{NoteRegistered, Unfit};
 use super::blocked::{Blocked, Obstacle, Until};
 use super::room::queue_refused;
+use crate::broker::{Broker, LANES, Login, Outcome};
 use crate::code::Code;
+use crate::destination::{Reach, TakeOver, WorkPer};
 use crate::error::{Error, Result};
 use crate::opencti::broker::{BrokerAddress, Route, Topology};
 use crate::opencti::registration::Registration;
+use crate::platform::{Platform, Unregistered, choose_crypto};
 use crate::report::{Finding, Observer};
 use crate::text::harmless;
 

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use super::blocked::{Obstacle, Until};
 use super::gate::Gate;
+use crate::broker::NotTaken;
 use crate::code::Code;
 use crate::error::Result;
-use crate::sink::rabbitmq::NotTaken;
 use crate::text::{count, duration, grouped};
 
 /// How often a blocked connector is looked at.

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
 
-use super::super::destination::WorkPer;
-use super::super::platform::{Asked, Told};
 use super::super::works::{Subject, Work};
 use super::super::{Deliverable, Ended};
 use super::{CLEARED_MAX, Queues, cleared, messages_in};
 use crate::code::Code;
+use crate::destination::WorkPer;
 use crate::error::Result;
 use crate::opencti::api::ctime;
+use crate::platform::{Asked, Updated};
 use crate::report::Finding;
 use crate::text::{count, harmless};
 
@@ -129,12 +129,12 @@ impl Queues<'_> {
             let Some(platform) = self.gate.platform() else { return Ok(()) };
             let asked = platform.expect(&work, messages);
             let Some(told) = self.heard(&subject.connector, asked)? else { return Ok(()) };
-            if told == Told::Gone {
+            if told == Updated::WorkGone {
                 self.open_again(subject, number)?;
                 continue;
             }
             if let Some(work) = self.works.get(subject) {
-                if told == Told::Doubtful {
+                if told == Updated::PerhapsTwice {
                     work.flaw = Some("a request was cut: its expectations may be counted twice".into());
                 }
                 work.messages += messages;

@@ -16,9 +16,9 @@ use futures_io::{AsyncRead, AsyncWrite};
 use lapin::AsyncTcpStream;
 use lapin::tcp::OwnedTLSConfig;
 
-use super::super::destination::is_here;
 use super::Login;
 use super::inspect::Inspector;
+use crate::destination::is_here;
 
 /// Bytes that are read at a time.
 const PIECE: usize = 16 << 10;

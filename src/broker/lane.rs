@@ -18,7 +18,7 @@ use super::{Message, NotTaken};
 const WINDOW: usize = 2_000;
 
 /// What became of a message on its way.
-enum Landed {
+enum Confirm {
     /// The broker wrote it down, as far as this message is concerned. With the id of a message that came back, if one did:
     /// lapin hands those out with the confirms that come next, which may be another message's.
     Acked(Option<String>),
@@ -28,26 +28,26 @@ enum Landed {
     Lost(lapin::Error),
 }
 
-type Landing = Pin<Box<dyn Future<Output = Landed> + Send>>;
+type Confirming = Pin<Box<dyn Future<Output = Confirm> + Send>>;
 
 /// A message on its way.
-struct Flying {
+struct InFlight {
     message: Arc<Message>,
-    landing: Landing,
-    landed: Option<Landed>,
+    confirming: Confirming,
+    confirm: Option<Confirm>,
 }
 
-impl Flying {
-    fn look(&mut self, cx: &mut Context<'_>, came_back: &mut HashSet<String>) -> bool {
-        if self.landed.is_none()
-            && let Poll::Ready(landed) = self.landing.as_mut().poll(cx)
+impl InFlight {
+    fn poll(&mut self, cx: &mut Context<'_>, came_back: &mut HashSet<String>) -> bool {
+        if self.confirm.is_none()
+            && let Poll::Ready(confirm) = self.confirming.as_mut().poll(cx)
         {
-            if let Landed::Acked(Some(id)) | Landed::Nack(Some(id)) = &landed {
+            if let Confirm::Acked(Some(id)) | Confirm::Nack(Some(id)) = &confirm {
                 came_back.insert(id.clone());
             }
-            self.landed = Some(landed);
+            self.confirm = Some(confirm);
         }
-        self.landed.is_some()
+        self.confirm.is_some()
     }
 }
 
@@ -76,8 +76,8 @@ pub struct Lane {
     /// The channel, while it is open.
     pub channel: Option<Arc<Channel>>,
     waiting: VecDeque<Waiting>,
-    flying: VecDeque<Flying>,
-    /// Ids of messages that came back and did not land yet.
+    in_flight: VecDeque<InFlight>,
+    /// Ids of messages that came back and are not confirmed yet.
     came_back: HashSet<String>,
     /// So many go one by one, since one of them closed the channel.
     careful: usize,
@@ -110,14 +110,14 @@ impl Lane {
         true
     }
 
-    /// Whether anything is on its way.
-    pub fn is_flying(&self) -> bool {
-        !self.flying.is_empty()
+    /// Whether anything is sent and not confirmed.
+    pub fn has_unconfirmed(&self) -> bool {
+        !self.in_flight.is_empty()
     }
 
     /// Whether it has nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.waiting.is_empty() && self.flying.is_empty()
+        self.waiting.is_empty() && self.in_flight.is_empty()
     }
 
     /// Whether it has suspects.
@@ -136,21 +136,21 @@ impl Lane {
     }
 
     /// Sends what the window has room for.
-    pub fn fly(&mut self, now: Instant) {
+    pub fn send(&mut self, now: Instant) {
         let Some(channel) = self.channel.clone() else { return };
         if !self.came_back.is_empty() || self.paused_until.is_some_and(|until| until > now) {
             return;
         }
         let window = if self.careful > 0 { 1 } else { WINDOW };
-        while self.flying.len() < window
+        while self.in_flight.len() < window
             && let Some(next) = self.waiting.pop_front()
         {
             self.refusals = next.refusals;
-            let landing = publish(Arc::clone(&channel), Arc::clone(&next.message));
-            let mut flying = Flying { message: next.message, landing, landed: None };
+            let confirming = publish(Arc::clone(&channel), Arc::clone(&next.message));
+            let mut in_flight = InFlight { message: next.message, confirming, confirm: None };
             // The first look at it hands the message to the connection; later ones ask for the confirm.
-            flying.look(&mut Context::from_waker(Waker::noop()), &mut self.came_back);
-            self.flying.push_back(flying);
+            in_flight.poll(&mut Context::from_waker(Waker::noop()), &mut self.came_back);
+            self.in_flight.push_back(in_flight);
         }
     }
 
@@ -159,38 +159,38 @@ impl Lane {
     /// lapin hands a message that came back out with the next confirm that it hears, which may be another message's, and
     /// one acknowledgement may be for many. A confirm that carries nothing shows that nothing waited to be handed out, so
     /// that whatever came back before hangs on one that was heard earlier: all are looked at before the first is believed.
-    /// Once anything has come back, nothing is believed before everything has landed.
+    /// Once anything has come back, nothing is believed before everything is answered.
     pub fn gather(&mut self, cx: &mut Context<'_>) -> Poll<Gathered> {
-        let Some(front) = self.flying.front_mut() else { return Poll::Pending };
-        if !front.look(cx, &mut self.came_back) && self.came_back.is_empty() {
+        let Some(front) = self.in_flight.front_mut() else { return Poll::Pending };
+        if !front.poll(cx, &mut self.came_back) && self.came_back.is_empty() {
             return Poll::Pending;
         }
         let mut unwatched = Context::from_waker(Waker::noop());
-        for flying in &mut self.flying {
-            flying.look(&mut unwatched, &mut self.came_back);
+        for in_flight in &mut self.in_flight {
+            in_flight.poll(&mut unwatched, &mut self.came_back);
         }
         if !self.came_back.is_empty() {
             let pending =
-                self.flying.iter_mut().filter_map(|f| (!f.look(cx, &mut self.came_back)).then_some(())).count();
+                self.in_flight.iter_mut().filter_map(|f| (!f.poll(cx, &mut self.came_back)).then_some(())).count();
             if pending > 0 {
                 return Poll::Pending;
             }
         }
-        Poll::Ready(self.believe())
+        Poll::Ready(self.take_confirmed())
     }
 
-    /// Takes what has landed from the front.
-    fn believe(&mut self) -> Gathered {
+    /// Takes what is answered from the front.
+    fn take_confirmed(&mut self) -> Gathered {
         let mut gathered = Gathered::default();
-        while let Some(Flying { message, landed: Some(_), .. }) = self.flying.front() {
+        while let Some(InFlight { message, confirm: Some(_), .. }) = self.in_flight.front() {
             let (message, came_back) = (Arc::clone(message), self.came_back.remove(&message.id));
-            let landed = self.flying.front_mut().and_then(|f| f.landed.take());
-            match landed {
-                Some(Landed::Lost(error)) => {
+            let confirm = self.in_flight.front_mut().and_then(|f| f.confirm.take());
+            match confirm {
+                Some(Confirm::Lost(error)) => {
                     gathered.lost = Some(error);
                     break;
                 }
-                Some(Landed::Nack(_)) if !came_back => gathered.not_taken.push((message, NotTaken::Full)),
+                Some(Confirm::Nack(_)) if !came_back => gathered.not_taken.push((message, NotTaken::Full)),
                 _ if came_back => gathered.not_taken.push((message, NotTaken::Returned)),
                 _ => {
                     self.careful = self.careful.saturating_sub(1);
@@ -199,7 +199,7 @@ impl Lane {
                     gathered.confirmed.push(message);
                 }
             }
-            self.flying.pop_front();
+            self.in_flight.pop_front();
         }
         gathered
     }
@@ -216,8 +216,8 @@ impl Lane {
     pub fn lost(&mut self) {
         self.channel = None;
         self.came_back.clear();
-        for flying in self.flying.drain(..).rev() {
-            self.waiting.push_front(Waiting { message: flying.message, refusals: 0 });
+        for in_flight in self.in_flight.drain(..).rev() {
+            self.waiting.push_front(Waiting { message: in_flight.message, refusals: 0 });
         }
     }
 
@@ -274,7 +274,7 @@ impl Lane {
 }
 
 /// Sends a message, and says what the broker says of it.
-fn publish(channel: Arc<Channel>, message: Arc<Message>) -> Landing {
+fn publish(channel: Arc<Channel>, message: Arc<Message>) -> Confirming {
     Box::pin(async move {
         let properties = BasicProperties::default()
             .with_delivery_mode(2)
@@ -288,10 +288,10 @@ fn publish(channel: Arc<Channel>, message: Arc<Message>) -> Landing {
             Err(error) => Err(error),
         };
         match confirmation {
-            Ok(Confirmation::Ack(came_back)) => Landed::Acked(came_back.map(|m| id_of(&m, &message))),
-            Ok(Confirmation::Nack(came_back)) => Landed::Nack(came_back.map(|m| id_of(&m, &message))),
-            Ok(Confirmation::NotRequested) => Landed::Acked(None),
-            Err(error) => Landed::Lost(error),
+            Ok(Confirmation::Ack(came_back)) => Confirm::Acked(came_back.map(|m| id_of(&m, &message))),
+            Ok(Confirmation::Nack(came_back)) => Confirm::Nack(came_back.map(|m| id_of(&m, &message))),
+            Ok(Confirmation::NotRequested) => Confirm::Acked(None),
+            Err(error) => Confirm::Lost(error),
         }
     })
 }
@@ -322,16 +322,16 @@ mod tests {
         Message { lane: 0, route, id: id.to_owned(), body: Vec::new(), part_of }
     }
 
-    /// A lane with messages on their way; of one that nothing is heard of yet there is no landing.
-    fn lane(flying: Vec<(&str, Option<Landed>)>) -> Lane {
-        let of = |(id, landed): (&str, Option<Landed>)| {
-            let landing: Landing = match landed {
-                Some(landed) => Box::pin(ready(landed)),
+    /// A lane with messages on their way; of one that nothing is heard of yet there is no confirming.
+    fn lane(in_flight: Vec<(&str, Option<Confirm>)>) -> Lane {
+        let of = |(id, confirm): (&str, Option<Confirm>)| {
+            let confirming: Confirming = match confirm {
+                Some(confirm) => Box::pin(ready(confirm)),
                 None => Box::pin(pending()),
             };
-            Flying { message: Arc::new(message(id, "queue", 1)), landing, landed: None }
+            InFlight { message: Arc::new(message(id, "queue", 1)), confirming, confirm: None }
         };
-        Lane { flying: flying.into_iter().map(of).collect(), ..Lane::default() }
+        Lane { in_flight: in_flight.into_iter().map(of).collect(), ..Lane::default() }
     }
 
     fn gather(lane: &mut Lane) -> Poll<Gathered> {
@@ -348,40 +348,40 @@ mod tests {
 
     #[test]
     fn first_confirm_is_not_believed_when_a_later_one_carries_its_return() {
-        let returned = Landed::Acked(Some("first".into()));
-        let mut lane = lane(vec![("first", Some(Landed::Acked(None))), ("second", Some(returned))]);
-        let Poll::Ready(gathered) = gather(&mut lane) else { panic!("both have landed") };
+        let returned = Confirm::Acked(Some("first".into()));
+        let mut lane = lane(vec![("first", Some(Confirm::Acked(None))), ("second", Some(returned))]);
+        let Poll::Ready(gathered) = gather(&mut lane) else { panic!("both are answered") };
         assert_eq!(ids(&gathered.confirmed), ["second"]);
         assert_eq!(back(&gathered), [("first", NotTaken::Returned)]);
         assert!(lane.is_empty());
     }
 
     #[test]
-    fn nothing_is_believed_after_a_return_until_all_have_landed() {
-        let returned = Landed::Acked(Some("third".into()));
-        let mut lane = lane(vec![("first", Some(Landed::Acked(None))), ("second", Some(returned)), ("third", None)]);
-        assert!(gather(&mut lane).is_pending() && lane.is_flying());
-        if let Some(third) = lane.flying.back_mut() {
-            third.landing = Box::pin(ready(Landed::Acked(None)));
+    fn nothing_is_believed_after_a_return_until_all_are_answered() {
+        let returned = Confirm::Acked(Some("third".into()));
+        let mut lane = lane(vec![("first", Some(Confirm::Acked(None))), ("second", Some(returned)), ("third", None)]);
+        assert!(gather(&mut lane).is_pending() && lane.has_unconfirmed());
+        if let Some(third) = lane.in_flight.back_mut() {
+            third.confirming = Box::pin(ready(Confirm::Acked(None)));
         }
-        let Poll::Ready(gathered) = gather(&mut lane) else { panic!("all have landed") };
+        let Poll::Ready(gathered) = gather(&mut lane) else { panic!("all are answered") };
         assert_eq!(ids(&gathered.confirmed), ["first", "second"]);
         assert_eq!(back(&gathered), [("third", NotTaken::Returned)]);
     }
 
     #[test]
     fn confirmed_messages_are_believed_in_their_order_up_to_one_that_is_on_its_way() {
-        let acked = || Some(Landed::Acked(None));
+        let acked = || Some(Confirm::Acked(None));
         let mut lane = lane(vec![("first", acked()), ("second", None), ("third", acked())]);
-        let Poll::Ready(gathered) = gather(&mut lane) else { panic!("the first has landed") };
+        let Poll::Ready(gathered) = gather(&mut lane) else { panic!("the first is answered") };
         assert_eq!((ids(&gathered.confirmed), gathered.not_taken.len()), (vec!["first"], 0));
         assert!(gather(&mut lane).is_pending());
     }
 
     #[test]
     fn message_that_the_broker_does_not_keep_is_given_back_and_those_behind_it_go_on() {
-        let mut lane = lane(vec![("first", Some(Landed::Nack(None))), ("second", Some(Landed::Acked(None)))]);
-        let Poll::Ready(gathered) = gather(&mut lane) else { panic!("both have landed") };
+        let mut lane = lane(vec![("first", Some(Confirm::Nack(None))), ("second", Some(Confirm::Acked(None)))]);
+        let Poll::Ready(gathered) = gather(&mut lane) else { panic!("both are answered") };
         assert_eq!(back(&gathered), [("first", NotTaken::Full)]);
         assert_eq!(ids(&gathered.confirmed), ["second"]);
     }
@@ -401,7 +401,7 @@ mod tests {
     fn message_over_whose_place_the_channel_was_closed_is_found_by_sending_one_by_one() {
         let mut lane = lane(vec![("first", None), ("second", None)]);
         assert!(lane.closed_over_a_place().is_none(), "either may be it");
-        assert!(!lane.is_flying() && lane.careful == 2);
+        assert!(!lane.has_unconfirmed() && lane.careful == 2);
         let found = lane.closed_over_a_place().unwrap();
         assert_eq!(found.id, "first");
         assert_eq!(ids(&lane.take_of_queue("queue")), ["second"]);

@@ -1,35 +1,26 @@
 //! The platform, over HTTP: asks what `opencti/api.rs` has as values, waits out what passes, and says what does not.
 
-use std::fmt;
+mod http;
+
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Mutex, MutexGuard, Once, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
-use ureq::tls::{Certificate, PemItem, RootCerts, TlsConfig, parse_pem};
-use ureq::unversioned::resolver::{DefaultResolver, ResolvedSocketAddrs, Resolver};
-use ureq::unversioned::transport::{DefaultConnector, NextTimeout};
-use zeroize::Zeroizing;
 
-use super::destination::{PlatformAddress, Reach, is_here};
+use crate::destination::{PlatformAddress, Reach};
 use crate::error::{Error, Result};
 use crate::lack;
-use crate::opencti::api::{self, KnownConnector, Me, NoAnswer, OLDEST, Question, Registered, Reply, Version};
+use crate::opencti::api::{self, KnownConnector, Me, NoAnswer, OLDEST, Question, Registered, Version};
 use crate::opencti::registration::Registration;
-use crate::opencti::secrets::Secrets;
 use crate::report::Observer;
 use crate::text::{duration, harmless};
 
-/// The largest answer that is read.
-const ANSWER_MAX: u64 = 1 << 20;
-/// How long a connection may take.
-const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// How long an answer may take: a loaded platform takes its time.
-const ANSWER_WITHIN: Duration = Duration::from_secs(60);
-/// However little patience there is.
-const ANSWER_AT_LEAST: Duration = Duration::from_secs(5);
-/// How long it is waited without a word.
+pub use http::{certificates, choose_crypto};
+
+use http::{Http, Unanswered};
+
+/// Wait this long before reporting that we are waiting.
 const SAY_AFTER: Duration = Duration::from_secs(3);
 /// How long a platform that is not there at all is tried when nothing was begun yet.
 const FIRST_TRIES: Duration = Duration::from_secs(3);
@@ -61,36 +52,24 @@ pub enum Unregistered {
 /// What was asked for; the inner error is the platform's word against this one thing, and others may pass.
 pub type Asked<T> = Result<std::result::Result<T, String>>;
 
-/// What became of a wish about a work.
+/// Result of updating a work.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Told {
-    /// It was heard.
-    Heard,
-    /// It was heard once or more often.
-    Doubtful,
-    /// The work is gone.
-    Gone,
+pub enum Updated {
+    /// The platform did what it was asked.
+    Once,
+    /// An answer got lost and the question was asked again: it may have been done twice.
+    PerhapsTwice,
+    /// There is no such work any more.
+    WorkGone,
 }
 
 /// A platform that has answered.
 pub struct Platform<'a> {
-    agent: ureq::Agent,
-    address: PlatformAddress,
-    token: Zeroizing<String>,
-    /// What is taken out of its answers.
-    secrets: Mutex<Secrets>,
+    http: Http,
     patience: Duration,
-    proxy: Option<String>,
     observer: &'a dyn Observer,
     version: Version,
     me: Option<Me>,
-}
-
-/// One crypto provider for all TLS in the program; rustls panics where none is chosen.
-pub(super) fn choose_crypto() {
-    static ONCE: Once = Once::new();
-    // It fails only where another part of the program was first, and there is none.
-    ONCE.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
 }
 
 impl<'a> Platform<'a> {
@@ -99,24 +78,8 @@ impl<'a> Platform<'a> {
     /// # Errors
     /// It is not there, is no platform, is too old, or does not know the token.
     pub fn open(address: &PlatformAddress, reach: &Reach, observer: &'a dyn Observer) -> Result<Self> {
-        let agent = agent(address, reach)?;
-        reach.permits_platform(address)?;
-        let token = reach.token.clone().ok_or_else(|| {
-            Error::usage("no token for the platform is given")
-                .advise("--token-file FILE, with the token of airpouch's user in that OpenCTI")
-        })?;
-        choose_crypto();
-        let mut platform = Self {
-            agent,
-            address: address.clone(),
-            secrets: Mutex::new(reach.secrets()),
-            token,
-            patience: reach.patience,
-            proxy: reach.proxy.clone(),
-            observer,
-            version: OLDEST,
-            me: None,
-        };
+        let (http, patience) = (Http::new(address, reach)?, reach.patience);
+        let mut platform = Self { http, patience, observer, version: OLDEST, me: None };
         platform.greet()?;
         Ok(platform)
     }
@@ -212,7 +175,7 @@ impl<'a> Platform<'a> {
                 let none = || Unregistered::Refused("it answers with no broker and no queue".into());
                 let registered = api::registered(&answer.data).ok_or_else(none);
                 if let Ok(told) = &registered {
-                    self.secrets().add_password(&told.password);
+                    self.http.add_secret(&told.password);
                 }
                 Ok(registered)
             }
@@ -244,16 +207,16 @@ impl<'a> Platform<'a> {
     ///
     /// # Errors
     /// The platform is in trouble.
-    pub fn expect(&self, work: &str, messages: usize) -> Asked<Told> {
-        self.tell(&Question::add_expectations(work, messages))
+    pub fn expect(&self, work: &str, messages: usize) -> Asked<Updated> {
+        self.update_work(&Question::add_expectations(work, messages))
     }
 
     /// Says that a work is at its end.
     ///
     /// # Errors
     /// The platform is in trouble.
-    pub fn close(&self, work: &str, message: &str, in_error: bool) -> Asked<Told> {
-        self.tell(&Question::to_processed(work, message, in_error))
+    pub fn close(&self, work: &str, message: &str, in_error: bool) -> Asked<Updated> {
+        self.update_work(&Question::to_processed(work, message, in_error))
     }
 
     /// Makes a draft for a work, and says its id.
@@ -270,7 +233,7 @@ impl<'a> Platform<'a> {
             return Ok(Err("the platform made a draft and returned no id".to_owned()));
         };
         if self.version.knows_draft_contexts()
-            && let Err(words) = self.tell(&Question::add_draft_context(work, draft))?
+            && let Err(words) = self.update_work(&Question::add_draft_context(work, draft))?
         {
             return Ok(Err(words));
         }
@@ -292,16 +255,16 @@ impl<'a> Platform<'a> {
         }
     }
 
-    fn tell(&self, question: &Question) -> Asked<Told> {
+    fn update_work(&self, question: &Question) -> Asked<Updated> {
         match self.ask(question) {
-            Ok(answer) if answer.doubtful => Ok(Ok(Told::Doubtful)),
-            Ok(_) => Ok(Ok(Told::Heard)),
-            Err(Fault::WorkGone) => Ok(Ok(Told::Gone)),
+            Ok(answer) if answer.doubtful => Ok(Ok(Updated::PerhapsTwice)),
+            Ok(_) => Ok(Ok(Updated::Once)),
+            Err(Fault::WorkGone) => Ok(Ok(Updated::WorkGone)),
             Err(fault) => {
                 let against = self.word_against(question.name, fault)?;
                 // Older platforms trip over a work that is gone, and say anything.
                 match question.variables["id"].as_str() {
-                    Some(work) if self.is_alive(work)? == Ok(false) => Ok(Ok(Told::Gone)),
+                    Some(work) if self.is_alive(work)? == Ok(false) => Ok(Ok(Updated::WorkGone)),
                     _ => Ok(against),
                 }
             }
@@ -330,22 +293,23 @@ impl<'a> Platform<'a> {
             // ureq looks names up in a thread, and panics without.
             lack::threads(2).map_err(|lack| Fault::Stop(lack.into()))?;
             let (left, mut failed) = (self.patience.saturating_sub(began.elapsed()), None);
-            let (what, after, is_absent) = match self.once_in_words(question, left, &is_said) {
+            let Unanswered { why, is_absent } = match self.once_in_words(question, left, &is_said) {
                 Ok(data) => return Ok(Answer { data, doubtful }),
-                Err((NoAnswer::Later { what, after, doubtful: heard }, is_absent)) => {
+                Err(unanswered) => unanswered,
+            };
+            let (what, after) = match why {
+                NoAnswer::Later { what, after, doubtful: heard } => {
                     doubtful |= heard;
-                    (what, after, is_absent)
+                    (what, after)
                 }
-                Err((NoAnswer::WorkGone, _)) => return Err(Fault::WorkGone),
-                Err((NoAnswer::Refused(words), _)) => return Err(Fault::Refused(words)),
-                Err((NoAnswer::Failed(words), _)) => {
+                NoAnswer::WorkGone => return Err(Fault::WorkGone),
+                NoAnswer::Refused(words) => return Err(Fault::Refused(words)),
+                NoAnswer::Failed(words) => {
                     failed = Some(Fault::Failed(words.clone()));
-                    (words, None, false)
+                    (words, None)
                 }
-                Err((NoAnswer::Forbidden { what, advice }, _)) => {
-                    return Err(Fault::Forbidden(self.failed(what, &advice)));
-                }
-                Err((NoAnswer::Never { what, advice }, _)) => return Err(Fault::Stop(self.failed(what, &advice))),
+                NoAnswer::Forbidden { what, advice } => return Err(Fault::Forbidden(self.failed(what, &advice))),
+                NoAnswer::Never { what, advice } => return Err(Fault::Stop(self.failed(what, &advice))),
             };
             let limit = if is_absent { absent.min(self.patience) } else { self.patience };
             let wait = after.map_or(pause, Duration::from_secs);
@@ -377,7 +341,7 @@ impl<'a> Platform<'a> {
         question: &Question,
         left: Duration,
         is_said: &AtomicBool,
-    ) -> std::result::Result<Value, (NoAnswer, bool)> {
+    ) -> std::result::Result<Value, Unanswered> {
         let (observer, limit) = (self.observer, duration(self.patience.as_secs()));
         std::thread::scope(|scope| {
             let (answered, is_answered) = channel::<()>();
@@ -388,72 +352,10 @@ impl<'a> Platform<'a> {
                     observer.say(&format!("the platform has not answered yet; waiting up to {limit}"));
                 }
             });
-            let answer = self.once(question, left);
+            let answer = self.http.ask(question, left);
             drop(answered);
             answer
         })
-    }
-
-    /// Asks once, for as long as is left, but long enough. The second value is whether there was nobody to ask.
-    fn once(&self, question: &Question, left: Duration) -> std::result::Result<Value, (NoAnswer, bool)> {
-        let mut bearer = Zeroizing::new(String::from("Bearer "));
-        bearer.push_str(&self.token);
-        let sent = self
-            .agent
-            .post(self.address.graphql())
-            .config()
-            .timeout_global(Some(ANSWER_WITHIN.min(left.max(ANSWER_AT_LEAST))))
-            .build()
-            .header("authorization", bearer.as_str())
-            .header("content-type", "application/json")
-            .header("accept", "application/json")
-            .send(question.body().as_slice());
-        let mut response = sent.map_err(|e| self.unreached(&e))?;
-        let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
-        let mut reply = Reply {
-            status: response.status().as_u16(),
-            content_type: header("content-type").unwrap_or_default(),
-            location: header("location"),
-            retry_after: header("retry-after").and_then(|t| t.parse().ok()),
-            body: Vec::new(),
-        };
-        reply.body =
-            response.body_mut().with_config().limit(ANSWER_MAX).read_to_vec().map_err(|e| self.unreached(&e))?;
-        api::data(question, &reply, &self.secrets()).map_err(|no_answer| (no_answer, false))
-    }
-
-    fn secrets(&self) -> MutexGuard<'_, Secrets> {
-        self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// There is no answer at all.
-    fn unreached(&self, error: &ureq::Error) -> (NoAnswer, bool) {
-        let through = self.proxy.as_ref().map_or_else(String::new, |p| format!(" through the proxy {}", harmless(p)));
-        let words = match error {
-            ureq::Error::Io(cause) => crate::error::reason(cause),
-            other => other.to_string(),
-        };
-        let words = self.secrets().out_of(&words);
-        if words.contains("certificate") {
-            let advice = "if a private authority signed it: --ca-file FILE, with that authority's certificate";
-            return (
-                NoAnswer::never(format!("the platform's certificate is not trusted: {}", harmless(&words)), advice),
-                false,
-            );
-        }
-        let unheard = match error {
-            ureq::Error::Io(cause) => cause.kind() == std::io::ErrorKind::ConnectionRefused,
-            ureq::Error::HostNotFound | ureq::Error::ConnectionFailed => true,
-            _ => false,
-        };
-        // Whoever takes his time may be there; what speaks otherwise, or not at all, is not the platform.
-        let absent = !matches!(error, ureq::Error::Timeout(_));
-        match error {
-            ureq::Error::BodyExceedsLimit(_) => {
-                (NoAnswer::never("its answer is longer than any platform's", "is that OpenCTI's address?"), false)
-            }
-            _ => (NoAnswer::later(format!("cannot reach it{through}: {}", harmless(&words)), !unheard), absent),
-        }
     }
 
     fn stop(&self, asked: &str, fault: Fault) -> Error {
@@ -487,89 +389,6 @@ impl<'a> Platform<'a> {
     }
 
     fn failed(&self, what: String, advice: &str) -> Error {
-        Error::failed(what).at_place(&self.address.graphql()).advise(advice)
+        Error::failed(what).at_place(&self.http.place()).advise(advice)
     }
-}
-
-/// An agent that goes nowhere by itself: no proxy that was not asked for, no redirect, no plain text where TLS is wanted.
-fn agent(address: &PlatformAddress, reach: &Reach) -> Result<ureq::Agent> {
-    let proxy = match &reach.proxy {
-        None => None,
-        // A password in it would stand in every list of processes; it is not repeated.
-        Some(url) if url.contains('@') => {
-            return Err(Error::usage("a user or a password stands in the address of the proxy")
-                .advise("write http://HOST:PORT, and let the proxy know this machine by its address"));
-        }
-        Some(url) => Some(ureq::Proxy::new(url).map_err(|_| {
-            Error::usage(format!("invalid address of a proxy {:?}", harmless(url))).advise("write http://HOST:PORT")
-        })?),
-    };
-    let mut tls = TlsConfig::builder();
-    tls = match &reach.ca {
-        Some(pem) => tls.root_certs(RootCerts::new_with_certs(&certificates(pem)?)),
-        None => tls.root_certs(RootCerts::PlatformVerifier),
-    };
-    let config = ureq::Agent::config_builder()
-        .proxy(proxy)
-        .max_redirects(0)
-        .max_redirects_will_error(false)
-        .http_status_as_error(false)
-        .https_only(address.is_tls())
-        .user_agent(concat!("airpouch/", env!("CARGO_PKG_VERSION")))
-        .timeout_connect(Some(CONNECT_MAX))
-        .tls_config(tls.build())
-        .build();
-    let only_here = !address.is_tls() && !reach.plaintext;
-    Ok(ureq::Agent::with_parts(
-        config,
-        DefaultConnector::default(),
-        Resolving { only_here, usual: DefaultResolver::default() },
-    ))
-}
-
-/// Finds the addresses to connect to. What goes without TLS, and was not permitted to, goes to this machine only, whatever
-/// the host's name or the proxy's leads to at that moment.
-struct Resolving {
-    only_here: bool,
-    usual: DefaultResolver,
-}
-
-impl fmt::Debug for Resolving {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Resolving").field("only_here", &self.only_here).finish_non_exhaustive()
-    }
-}
-
-impl Resolver for Resolving {
-    fn resolve(
-        &self,
-        uri: &ureq::http::Uri,
-        config: &ureq::config::Config,
-        timeout: NextTimeout,
-    ) -> std::result::Result<ResolvedSocketAddrs, ureq::Error> {
-        let found = self.usual.resolve(uri, config, timeout)?;
-        let mut open = self.empty();
-        found.iter().filter(|at| !self.only_here || is_here(at)).for_each(|at| open.push(*at));
-        if open.is_empty() { Err(ureq::Error::HostNotFound) } else { Ok(open) }
-    }
-}
-
-/// The certificates in a PEM text.
-///
-/// # Errors
-/// There is none, or one that is broken.
-pub fn certificates(pem: &str) -> Result<Vec<Certificate<'static>>> {
-    let mut found = Vec::new();
-    for item in parse_pem(pem.as_bytes()) {
-        match item {
-            Ok(PemItem::Certificate(certificate)) => found.push(certificate),
-            Ok(_) => {}
-            Err(_) => return Err(Error::usage("the file of --ca-file is no PEM")),
-        }
-    }
-    if found.is_empty() {
-        return Err(Error::usage("the file of --ca-file holds no certificate")
-            .advise("give the certificate of the authority in PEM: -----BEGIN CERTIFICATE-----"));
-    }
-    Ok(found)
 }

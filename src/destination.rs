@@ -304,7 +304,7 @@ fn leads_here(host: &str, port: u16) -> bool {
 }
 
 /// Whether an address is this very machine, from which nothing leaves it.
-pub(super) fn is_here(address: &SocketAddr) -> bool {
+pub fn is_here(address: &SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
 }
 
