@@ -3,13 +3,13 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use crate::applicants::Applicants;
 use crate::broker::Broker;
-use crate::code::{Code, Severity};
+use crate::code::{CONNECTOR_EXISTS, CONNECTOR_UNKNOWN, Code, Severity};
 use crate::destination::{Destination, Reach, TakeOver, WorkPer};
 use crate::envelope::{Connector, Scope};
 use crate::error::{Error, Result};
-use crate::import::applicants::Applicants;
-use crate::import::decide::{CONNECTOR_EXISTS, CONNECTOR_UNKNOWN};
+use crate::fit::Unfit;
 use crate::import::is_known_destination;
 use crate::ledger::Ledger;
 use crate::opencti::api::Registered;
@@ -17,7 +17,7 @@ use crate::opencti::broker::{BrokerAddress, Topology, push_exchange};
 use crate::platform::Platform;
 use crate::report::{CheckReport, Fact, Finding, Observer};
 use crate::sink::queues::gate::{collision, login};
-use crate::sink::{Unfit, registration};
+use crate::sink::registration;
 use crate::text::{count, harmless};
 
 /// What a check looks at.

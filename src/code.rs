@@ -1,8 +1,12 @@
 //! Codes: one word for each kind of finding, how much it weighs, and what it means. docs/json.md is made from this table.
 
+mod advice;
+
 use std::fmt;
 
 use serde::{Serialize, Serializer};
+
+pub use advice::{CONNECTOR_EXISTS, CONNECTOR_UNKNOWN};
 
 /// How much a finding weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -9,7 +9,6 @@
 //! or stays. *Deliver* gives groups to the sink, and the ledger records only what the sink settled.
 
 pub mod admit;
-pub mod applicants;
 mod continuity;
 pub mod decide;
 mod deliver;
@@ -21,6 +20,7 @@ mod unpack;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
+use crate::applicants::Applicants;
 use crate::batch::manifest::Succeeds;
 use crate::code::Code;
 use crate::destination::{Destination, Reach};
@@ -48,7 +48,6 @@ use crate::text::{count, size};
 use crate::trust::TrustStore;
 use crate::verify::part_finding;
 
-use applicants::Applicants;
 use continuity::Continuity;
 use deliver::Delivering;
 

@@ -3,9 +3,9 @@ mod edit;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use airpouch::applicants::{AppliesTo, UserId};
 use airpouch::disk;
 use airpouch::error::{Error, Result};
-use airpouch::import::applicants::{AppliesTo, UserId};
 use airpouch::ledger::Ledger;
 use airpouch::report::ExitStatus;
 use airpouch::site::Site;

@@ -5,10 +5,10 @@ use std::io::{self, Read};
 
 use airpouch::digest::Digest;
 use airpouch::envelope::Envelope;
+use airpouch::fit::{Examined, Examiner};
 use airpouch::limits::{ENVELOPE_MAX, EXAMINED_GROUP_BYTES};
 use airpouch::opencti::message::{Addressee, spare_bundle_id};
 use airpouch::report::ExitStatus;
-use airpouch::sink::{Examined, Examiner};
 
 /// Memory that a run has in use beside a large envelope.
 const BESIDE: usize = 128 << 20;

@@ -1,11 +1,11 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
+use airpouch::applicants::Applicants;
 use airpouch::destination::Destination;
 use airpouch::digest::Digest;
 use airpouch::error::{Error, Result};
 use airpouch::examining::Program;
-use airpouch::import::applicants::Applicants;
 use airpouch::import::{ImportOptions, OnGap, OtherDestination, import};
 use airpouch::ledger::Ledger;
 use airpouch::limits::{EXAMINED_APART_LIMIT, SET_ASIDE_QUOTA};

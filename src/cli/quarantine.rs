@@ -1,7 +1,6 @@
 use std::path::PathBuf;
 
 use airpouch::error::{Error, Result};
-use airpouch::import::decide::advice;
 use airpouch::ledger::Ledger;
 use airpouch::ledger::delivered::{AsideKind, AsideRow};
 use airpouch::report::ExitStatus;
@@ -86,7 +85,7 @@ fn list(args: &Common, talk: &Talk) -> Result<ExitStatus> {
         if !row.copied {
             talk.result("         kept in the inbox alone");
         }
-        talk.result(&format!("         {}", talk.complete(&advice(row.code, row.sha256, &row.connector))));
+        talk.result(&format!("         {}", talk.complete(&row.code.advice(row.sha256, &row.connector))));
         Ok(())
     })?;
     if !any {
@@ -101,7 +100,7 @@ fn as_json(row: &AsideRow) -> serde_json::Value {
         "sha256": row.sha256, "kind": row.kind.word(), "code": row.code, "what": row.what, "where": row.place,
         "batch": {"stream": row.stream, "sequence": row.sequence, "ordinal": row.ordinal},
         "connector": {"id": row.connector, "name": row.connector_name}, "applicant": row.applicant, "name": row.name, "copied": row.copied,
-        "do": advice(row.code, row.sha256, &row.connector),
+        "do": row.code.advice(row.sha256, &row.connector),
     })
 }
 
@@ -128,7 +127,7 @@ fn to_release<'a>(rows: &'a [AsideRow], named: &str) -> Result<&'a AsideRow> {
         AsideKind::Released => Err(Error::usage(format!("{} was released already", row.sha256.short()))
             .advise("deliver it, or see what still speaks against it: airpouch import")),
         AsideKind::Held => Err(Error::usage(format!("{} is held, not quarantined: {}", row.sha256.short(), row.what))
-            .advise(advice(row.code, row.sha256, &row.connector))),
+            .advise(row.code.advice(row.sha256, &row.connector))),
     }
 }
 

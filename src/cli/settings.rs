@@ -5,10 +5,10 @@ use std::ffi::OsString;
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use airpouch::applicants::{Applicants, AppliesTo, UserId};
 use airpouch::destination::Destination;
 use airpouch::digest::Digest;
 use airpouch::error::{Error, Result};
-use airpouch::import::applicants::{Applicants, AppliesTo, UserId};
 use airpouch::site::Site;
 use airpouch::stream::{StreamId, is_zone};
 use airpouch::text::{harmless, parse_duration, parse_size};

@@ -1,10 +1,10 @@
 //! decide: what becomes of one envelope. A function of the envelope, of what is known of it, and of the rules.
 
-use super::applicants::{Applicants, CameBy, Disagreement};
+use crate::applicants::{Applicants, CameBy, Disagreement};
 use crate::code::Code;
 use crate::envelope::{self, Envelope, NotAnEnvelope};
+use crate::fit::{Examined, Examiner, Unfit};
 use crate::policy::{Objection, Policy, Verdict};
-use crate::sink::{Examined, Examiner, Unfit};
 use crate::text::harmless;
 
 /// What becomes of an envelope.
@@ -177,72 +177,4 @@ fn came(rules: Rules<'_>) -> String {
 
 fn unmapped(what: &str) -> Objection {
     Objection::new(Code::Applicant, what, "/applicant_id")
-}
-
-/// What a person can do about a connector whose id the platform has under another name.
-pub const CONNECTOR_EXISTS: &str = "if it is the same feed: `airpouch import --take-over`, once; else give this one another id here: [connectors] in airpouch.toml";
-
-/// What a person can do where the platform does not say whether it has a connector.
-pub const CONNECTOR_UNKNOWN: &str = "give airpouch's user the right to look (MODULES), then `airpouch import`; or, if nobody there has that id: `airpouch import --take-over`, once";
-
-/// What a person can do about an objection to an envelope of a connector, with the command.
-pub fn advice(code: Code, sha256: crate::digest::Digest, connector: &str) -> String {
-    match code {
-        Code::Applicant => {
-            "run `airpouch applicants`, add its lines to airpouch.toml, then `airpouch import` (no medium needed)".into()
-        }
-        Code::ApplicantOfTwoKeys => {
-            "map it for its stream in airpouch.toml, or to one user for both keys; then `airpouch import` (no medium needed)".into()
-        }
-        Code::ConnectorType => {
-            "allow its type in policy.toml (connector_types), if it may cross, then `airpouch import` (no medium needed)".into()
-        }
-        Code::UnknownConnectorType => {
-            "deliver through the platform (opencti+https://), by a site of its own: it says itself which types it knows"
-                .into()
-        }
-        Code::ConnectorNotListed | Code::ConnectorPaused => {
-            "let it pass in policy.toml ([connectors]), then `airpouch import` (no medium needed)".into()
-        }
-        Code::Tlp => "raise max_tlp in policy.toml, if it may cross, then `airpouch import` (no medium needed)".into(),
-        Code::StoppedARun => {
-            "each import tries it again in a process of its own; give the machine more memory, or fix the envelope at the exporter".into()
-        }
-        Code::Marking => {
-            "let it pass in policy.toml (other_markings), if it may cross, then `airpouch import` (no medium needed)".into()
-        }
-        Code::Sharing | Code::Vocabulary | Code::NestedFile => {
-            let key = match code {
-                Code::Sharing => "sharing",
-                Code::Vocabulary => "vocabularies",
-                _ => "nested_files",
-            };
-            format!("set {key} = \"pass\" in policy.toml, if such may cross, then `airpouch import` (no medium needed)")
-        }
-        Code::FileTooLarge | Code::FileType => {
-            "allow it in policy.toml, if it may cross, then `airpouch import` (no medium needed)".into()
-        }
-        Code::ConnectorName => "give the connector a longer name at the exporter; the platform would reject this one".into(),
-        Code::ValidateBeforeImport => {
-            "deliver through a platform of 6.4 or newer (opencti+https://), with works; or have the connector write without it"
-                .into()
-        }
-        Code::ConnectorExists => CONNECTOR_EXISTS.into(),
-        Code::ConnectorUnknown => CONNECTOR_UNKNOWN.into(),
-        Code::ConnectorOfAnotherStream => format!(
-            "if it is the same feed: `airpouch import --take-over={}`, once; if not, ask the exporter of that stream why",
-            harmless(connector)
-        ),
-        Code::NotRegistered => "fix what the platform complains about, or the connector at the exporter; then `airpouch import` (no medium needed)".into(),
-        Code::MessageTooLarge | Code::MessageRefused => format!(
-            "raise max_message_size of the broker (and --max-message-size), then: airpouch quarantine release {} --reason TEXT",
-            sha256.short()
-        ),
-        Code::Empty | Code::Zeros | Code::TooLarge | Code::ByteOrderMark | Code::Utf16 | Code::NotUtf8 | Code::CutOff | Code::NotJson
-        | Code::TooDeep | Code::NotAnObject | Code::MissingField | Code::WrongType | Code::ConnectorId | Code::BundleType => {
-            "no destination can take it; ask the exporter how it came to be packed".into()
-        }
-        Code::Unsplittable => "fix it at the exporter's connector: OpenCTI's own client would stop at it, or corrupt it".into(),
-        _ => format!("to let it through: airpouch quarantine release {} --reason TEXT", sha256.short()),
-    }
 }

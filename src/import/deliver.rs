@@ -8,11 +8,11 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 use std::ops::RangeInclusive;
 use std::sync::Arc;
 
-use super::applicants::CameBy;
 use super::decide::{self, Decision, Known, Rules, decide};
 use super::owners::Owners;
 use super::unpack::{Ahead, Read, UnpackedEnvelope, unpack};
 use super::{ImportOptions, take};
+use crate::applicants::CameBy;
 use crate::batch::index::{Index, Names};
 use crate::code::Code;
 use crate::digest::Digest;
@@ -20,6 +20,7 @@ use crate::disk;
 use crate::envelope::{Envelope, NotAnEnvelope};
 use crate::error::{Error, Result};
 use crate::examining::{Apart, EXAMINE_APART, Examining};
+use crate::fit::{Examined, Unfit};
 use crate::lack;
 use crate::ledger::Ledger;
 use crate::ledger::delivered::{Aside, AsideKind, AsideRow, Group, IncomingRow, KnownBefore, State};
@@ -31,7 +32,7 @@ use crate::set_aside::{self, BatchPlace, ConnectorName, Kind, Reason};
 use crate::shelf::PartFault;
 use crate::shelf::check::{envelopes_at, read_index};
 use crate::shelf::kept::KeptShelf;
-use crate::sink::{Deferred, Deliverable, Delivery, Ended, Examined, Origin, Prepared, Refused, Sink, Unfit};
+use crate::sink::{Deferred, Deliverable, Delivery, Ended, Origin, Prepared, Refused, Sink};
 use crate::site::Site;
 use crate::stream::{Lineages, StreamId};
 use crate::text::{self, count, harmless};
@@ -288,11 +289,8 @@ impl<'a> Delivering<'a> {
                     .of_batch(row.stream, row.sequence)
                     .of_envelope(row.ordinal, harmless(&row.name))
                     .of_connector(harmless(&row.connector), harmless(&row.connector_name));
-                self.report.findings.push(finding.labelled(AsideKind::Held.word()).advise(decide::advice(
-                    objection.code,
-                    row.sha256,
-                    &row.connector,
-                )));
+                let advice = objection.code.advice(row.sha256, &row.connector);
+                self.report.findings.push(finding.labelled(AsideKind::Held.word()).advise(advice));
                 Ok(())
             }
             Decision::Quarantine(objection) => {
@@ -592,7 +590,7 @@ impl<'a> Delivering<'a> {
             code: objection.code.word().to_owned(),
             what: objection.what,
             place: objection.place,
-            advice: self.options.call.complete(&decide::advice(objection.code, origin.sha256, &origin.connector)),
+            advice: self.options.call.complete(&objection.code.advice(origin.sha256, &origin.connector)),
             batch: BatchPlace { stream: origin.stream, sequence: origin.sequence, ordinal: origin.ordinal },
             connector: ConnectorName { id: origin.connector.clone(), name: origin.connector_name.clone() },
             name: origin.name.clone(),

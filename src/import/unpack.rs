@@ -9,12 +9,12 @@ use crate::batch::volume::{self, EnvelopeTaker};
 use crate::digest::Digest;
 use crate::envelope::{Envelope, NotAnEnvelope};
 use crate::examining::{Examining, Note};
+use crate::fit::{Examined, Examiner, Unfit};
 use crate::lack::{self, Lack, Unread};
 use crate::limits::{EXAMINED_AHEAD_MAX, EXAMINED_GROUP_BYTES, EXAMINED_GROUP_MAX};
 use crate::policy::{Policy, Verdict};
 use crate::shelf::kept::KeptShelf;
 use crate::shelf::{PartFault, Shelf};
-use crate::sink::{Examined, Examiner, Unfit};
 
 /// Severity of what waits in one volume's queue; a heavier group waits alone.
 const WAITING_BYTES: usize = 16 << 20;

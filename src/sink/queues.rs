@@ -13,14 +13,12 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::works::{GoneWork, OpenWork, Works};
-use super::{
-    Deferred, Deliverable, Delivery, Ended, Examined, Examiner, NoteRegistered, Placing, Prepared, Refused, Sink,
-    Unfit, registration,
-};
+use super::{Deferred, Deliverable, Delivery, Ended, NoteRegistered, Placing, Prepared, Refused, Sink, registration};
 use crate::broker::{Message, Outcome};
 use crate::code::Code;
 use crate::envelope::Connector;
 use crate::error::{Error, Result};
+use crate::fit::{Examined, Examiner, Unfit};
 use crate::opencti::message::{Addressee, spare_bundle_id};
 use crate::report::Finding;
 use crate::text::{count, grouped};

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use super::directory::Directory;
 use super::spool::Spool;
 use super::*;
+use crate::envelope::Envelope;
 
 const ENVELOPE: &str = r#"{"bundle_type":"DIRECTORY_BUNDLE","applicant_id":"7c9e6679-7425-40de-944b-e07fc1f90ae7","connector":{"id":"feed","name":"Feed","type":"EXTERNAL_IMPORT","scope":"x","auto":false,"validate_before_import":false},"entities_types":null,"bundle":{"type":"bundle","id":"bundle--1","objects":[{"type":"domain-name","id":"domain-name--1","value":"a.example"}]},"update":false}"#;
 

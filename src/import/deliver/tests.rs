@@ -6,18 +6,19 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::*;
+use crate::applicants::{Applicants, UserId};
 use crate::batch::manifest::{Format, IndexEntry, Manifest, Totals};
 use crate::batch::name;
 use crate::code::Code;
 use crate::destination::{Destination, Reach};
 use crate::examining::Program;
-use crate::import::applicants::{Applicants, UserId};
+use crate::fit::Examiner;
 use crate::import::{OnGap, OtherDestination};
 use crate::limits::EXAMINED_APART_LIMIT;
 use crate::policy::Policy;
 use crate::report::call::Call;
 use crate::set_aside::Kind;
-use crate::sink::{Examiner, OpenWork, Placing};
+use crate::sink::{OpenWork, Placing};
 use crate::site::Role;
 use crate::stream::{Sequence, Size};
 

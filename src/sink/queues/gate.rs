@@ -5,13 +5,14 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::super::{NoteRegistered, Unfit};
+use super::super::NoteRegistered;
 use super::blocked::{Blocked, Obstacle, Until};
 use super::room::queue_refused;
 use crate::broker::{Broker, LANES, Login, Outcome};
 use crate::code::Code;
 use crate::destination::{Reach, TakeOver, WorkPer};
 use crate::error::{Error, Result};
+use crate::fit::Unfit;
 use crate::opencti::broker::{BrokerAddress, Route, Topology};
 use crate::opencti::registration::Registration;
 use crate::platform::{Platform, Unregistered, choose_crypto};
