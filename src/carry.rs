@@ -14,11 +14,12 @@ use crate::batch::name;
 use crate::code::Code;
 use crate::disk::{self, Mount};
 use crate::error::{Error, Result};
+use crate::issued::refuse_older_ledger;
 use crate::ledger::Ledger;
 use crate::ledger::packed::{CarryRow, StreamRow};
-use crate::pack::refuse_older_ledger;
 use crate::report::{CarryReport, Finding, Observer, Proof};
 use crate::shelf::kept::KeptShelf;
+use crate::shelf::medium::mounted;
 use crate::site::Site;
 use crate::stream::Asked;
 use crate::text;
@@ -63,7 +64,7 @@ pub fn carry(
     observer: &dyn Observer,
     report: &mut CarryReport,
 ) -> Result<()> {
-    let mount = check_medium(medium, options.require_mount)?;
+    let mount = mounted(medium, options.require_mount)?;
     site.refuse_inside("the medium", medium)?;
     let outbox = KeptShelf::new(site.outbox());
     let names = outbox.listed()?;
@@ -92,26 +93,6 @@ pub fn carry(
         );
     }
     run.record(ledger, millis)
-}
-
-/// The directory must be there: a mount point that is missing is never made.
-///
-/// # Errors
-/// It is not there, is no directory, or nothing is mounted there although something must be.
-pub fn check_medium(medium: &Path, require_mount: bool) -> Result<Mount> {
-    let metadata = std::fs::metadata(medium).map_err(|e| {
-        Error::io("find the medium", medium, &e).advise("mount it, and name the directory where it is mounted")
-    })?;
-    if !metadata.is_dir() {
-        return Err(Error::failed("the medium is no directory").at(medium));
-    }
-    let mount = Mount::of(medium)?;
-    if require_mount && !mount.is_mount_point {
-        return Err(Error::failed("nothing is mounted here; nothing was written")
-            .at(medium)
-            .advise("mount the medium, then run this again"));
-    }
-    Ok(mount)
 }
 
 /// A batch that lies whole on the medium.

@@ -10,7 +10,6 @@ use crate::destination::{Destination, Reach, TakeOver, WorkPer};
 use crate::envelope::{Connector, Scope};
 use crate::error::{Error, Result};
 use crate::fit::Unfit;
-use crate::import::is_known_destination;
 use crate::ledger::Ledger;
 use crate::opencti::api::Registered;
 use crate::opencti::broker::{BrokerAddress, Topology, push_exchange};
@@ -116,7 +115,7 @@ impl Came {
 /// A site delivers to one destination: import stops before another one, until it is told what that means.
 fn other_destination(ledger: Option<&Ledger>, to: &Destination) -> Result<Option<Finding>> {
     let Some(known) = ledger.map_or(Ok(None), Ledger::destination)? else { return Ok(None) };
-    if is_known_destination(&known, to) {
+    if known.is(to) {
         return Ok(None);
     }
     let known = Destination::shown(&known.kind, &known.address);

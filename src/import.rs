@@ -12,7 +12,6 @@ pub mod admit;
 mod continuity;
 pub mod decide;
 mod deliver;
-pub mod look;
 mod owners;
 mod take;
 mod unpack;
@@ -29,6 +28,7 @@ use crate::disk;
 use crate::envelope::Connector;
 use crate::error::{Error, Result};
 use crate::examining::Program;
+use crate::findings::{self, missing};
 use crate::ledger::Ledger;
 use crate::ledger::delivered::{Admitted, AsideKind, DestinationRow, IncomingRow, State};
 use crate::platform::Platform;
@@ -36,17 +36,17 @@ use crate::policy::Policy;
 use crate::report::call::Call;
 use crate::report::{DeliveredBatch, Finding, Head, ImportReport, Observer, head_code};
 use crate::shelf::PartFault;
+use crate::shelf::inbox::Inbox;
 use crate::shelf::kept::KeptShelf;
 use crate::sink::directory::Directory;
 use crate::sink::queues::Queues;
 use crate::sink::queues::gate::Gate;
 use crate::sink::spool::Spool;
-use crate::sink::{Ended, Sink, gone_finding};
+use crate::sink::{Ended, Sink};
 use crate::site::{Site, refuse_below};
-use crate::stream::{Lineages, Missing, Numbers, Size, StreamId, is_settled};
-use crate::text::{count, size};
+use crate::stream::{Lineages, StreamId, is_settled};
+use crate::text::count;
 use crate::trust::TrustStore;
-use crate::verify::part_finding;
 
 use continuity::Continuity;
 use deliver::Delivering;
@@ -210,7 +210,7 @@ enum Target {
 /// A site delivers to one destination. Which one is known from the day when it was first reached.
 fn target(ledger: &Ledger, options: &ImportOptions) -> Result<Target> {
     let Some(known) = ledger.destination()? else { return Ok(Target::First) };
-    let same = is_known_destination(&known, &options.to);
+    let same = known.is(&options.to);
     match options.other_destination {
         OtherDestination::New if !same => Ok(Target::New),
         OtherDestination::Same if known.kind != options.to.kind() => Err(Error::usage(format!(
@@ -229,18 +229,6 @@ fn target(ledger: &Ledger, options: &ImportOptions) -> Result<Target> {
             "another platform, all again from the inbox: `airpouch import --new-destination`; the same one elsewhere: `airpouch import --same-destination`",
         )),
     }
-}
-
-/// Whether a destination is the one that a site delivers to.
-pub fn is_known_destination(known: &DestinationRow, to: &Destination) -> bool {
-    known.is(to) || is_one_directory(known, to)
-}
-
-/// Whether two paths lead to one directory, such as `site/../in` and `in`.
-fn is_one_directory(known: &DestinationRow, to: &Destination) -> bool {
-    let real = |path: &Path| path.canonicalize().ok();
-    let here = to.path().filter(|_| known.kind == to.kind()).and_then(real);
-    here.is_some_and(|here| real(Path::new(&known.address)) == Some(here))
 }
 
 fn reopen(ledger: &Ledger, only: Option<&BTreeSet<Digest>>) -> Result<()> {
@@ -364,6 +352,19 @@ fn waits_for_the_old_one(ledger: &Ledger, succeeds: Option<Succeeds>) -> Result<
     Ok(!end_has_come || !ledger.gaps(Some(succeeds.stream))?.is_empty())
 }
 
+/// Where the files of a batch lie in the inbox.
+fn shelf_of(site: &Site, row: &IncomingRow) -> KeptShelf {
+    Inbox::new(site.inbox()).shelf(row.manifest.stream, row.manifest.sequence, row.sha256)
+}
+
+/// Puts a file of the inbox aside that is not what the manifest names any more, so that it can be brought again.
+fn put_away_damaged(site: &Site, row: &IncomingRow, name: &str, fault: &PartFault) -> Result<()> {
+    match fault {
+        PartFault::NotAsNamed(_) => shelf_of(site, row).put_away_damaged(name),
+        _ => Ok(()),
+    }
+}
+
 fn refuse(
     site: &Site,
     ledger: &Ledger,
@@ -383,12 +384,12 @@ fn refuse(
             }
         }
         admit::Refusal::Lost { name, fault } => {
-            take::put_away_damaged(site, row, &name, &fault)?;
+            put_away_damaged(site, row, &name, &fault)?;
             ledger.set_state(row.id, State::Incomplete, None)?;
-            let finding = part_finding(&row.manifest, &name, &fault);
+            let finding = findings::part(&row.manifest, &name, &fault);
             report.findings.push(match fault {
                 // It lies here: another medium is of no use before that is settled.
-                PartFault::Unreadable(_) => finding.at(take::folder(site, row.batch_id()).display().to_string()).advise(format!(
+                PartFault::Unreadable(_) => finding.at(shelf_of(site, row).dir().display().to_string()).advise(format!(
                     "make it readable there (owner, mode, disk), then: airpouch import; or remove it and ask the exporter to resend it: airpouch carry MEDIUM --resend {}:{}",
                     row.manifest.stream, row.manifest.sequence
                 )),
@@ -414,13 +415,13 @@ fn succession_order(mut streams: Vec<StreamId>, lineages: &Lineages) -> Vec<Stre
 fn report_incomplete(site: &Site, ledger: &Ledger, said: &BTreeSet<Digest>, report: &mut ImportReport) -> Result<()> {
     for batch in ledger.batches_in(State::Incomplete)? {
         let Some(row) = ledger.incoming_by_id(batch.id)? else { continue };
-        let shelf = KeptShelf::new(take::folder(site, batch));
+        let shelf = shelf_of(site, &row);
         let missing: Vec<_> = row.manifest.parts().filter(|p| !shelf.has(p)).collect();
         if missing.is_empty() {
             ledger.set_state(row.id, State::Whole, None)?;
         }
         for part in missing.iter().filter(|_| !said.contains(&row.sha256)) {
-            report.findings.push(part_finding(&row.manifest, part.name, &PartFault::Missing));
+            report.findings.push(findings::part(&row.manifest, part.name, &PartFault::Missing));
         }
     }
     Ok(())
@@ -531,28 +532,10 @@ fn deliver_each(delivering: &mut Delivering<'_>, observer: &dyn Observer) -> Res
     }
 }
 
-/// Works that were cleared with what was delivered under them, at every run until that is settled.
-///
-/// # Errors
-/// SQLite refused.
-pub fn gone_findings(ledger: &Ledger) -> Result<Vec<Finding>> {
-    let Some(destination) = ledger.destination()? else { return Ok(Vec::new()) };
-    let mut findings = Vec::new();
-    for work in ledger.gone_works(destination.id)? {
-        let finding = gone_finding(&work.id, work.envelopes as u64, work.at_most);
-        let Some(row) = ledger.incoming_by_id(work.batch)? else { continue };
-        let (stream, sequence) = (row.manifest.stream, row.manifest.sequence);
-        findings.push(finding.advise(format!(
-            "deliver again what lies in the inbox: airpouch import --redeliver; or accept the loss: airpouch stream accept {stream} {sequence} --reason TEXT"
-        )));
-    }
-    Ok(findings)
-}
-
 /// Numbers that have not come, at every run until they heal or are settled.
 fn report_missing(ledger: &Ledger, report: &mut ImportReport) -> Result<()> {
-    report.findings.extend(gone_findings(ledger)?);
-    report.findings.extend(missing_findings(&all_missing(ledger)?));
+    report.findings.extend(missing::gone_works(ledger)?);
+    report.findings.extend(missing::findings(&missing::all(ledger)?));
     let mut newest: BTreeMap<StreamId, &DeliveredBatch> = BTreeMap::new();
     for done in &report.delivered_batches {
         let known = newest.entry(done.batch.stream).or_insert(done);
@@ -570,66 +553,6 @@ fn report_missing(ledger: &Ledger, report: &mut ImportReport) -> Result<()> {
     Ok(())
 }
 
-/// All numbers that have not come: of each stream, also where batches wait behind them, and of the end of each stream
-/// that another one goes on from. The third value is whether the stream begins behind them.
-///
-/// # Errors
-/// SQLite refused.
-pub fn all_missing(ledger: &Ledger) -> Result<Vec<(StreamId, Missing, bool)>> {
-    let mut out = ledger.gaps(None)?;
-    for (stream, end) in ledger.ends_of_succeeded()? {
-        let numbers = ledger.last_admitted(stream)?.unwrap_or(0) + 1..=end;
-        if !numbers.is_empty() && !is_settled(&numbers, &ledger.settled(stream)?) {
-            out.push((stream, Missing { numbers, size: None }, false));
-        }
-    }
-    Ok(out)
-}
-
-/// The findings about numbers that have not come: of each stream those before the first that came, and the gaps.
-/// Each has the one command that brings everything of its stream.
-pub fn missing_findings(missing: &[(StreamId, Missing, bool)]) -> Vec<Finding> {
-    let mut streams: BTreeMap<StreamId, Vec<(&Missing, bool)>> = BTreeMap::new();
-    for (stream, missing, begins) in missing {
-        streams.entry(*stream).or_default().push((missing, *begins));
-    }
-    streams.into_iter().flat_map(|(stream, missing)| missing_of(stream, missing)).collect()
-}
-
-fn missing_of(stream: StreamId, missing: Vec<(&Missing, bool)>) -> Vec<Finding> {
-    let all: Numbers = missing.iter().map(|(m, _)| m.numbers.clone()).collect();
-    let (before, gaps): (Vec<_>, Vec<_>) = missing.into_iter().partition(|(_, begins)| *begins);
-    let finding = |code: Code, missing: &[(&Missing, bool)]| {
-        let (numbers, how_much) = numbers_and_size(missing);
-        let words = numbers.words();
-        let what = match code {
-            Code::Gap if numbers.only().is_some() => format!("{words} has not arrived{how_much}"),
-            Code::Gap => format!("{words} have not arrived{how_much}"),
-            _ => format!("the first batch received is {}; {words} never arrived{how_much}", numbers.last()? + 1),
-        };
-        Some(Finding::new(code, what).of_batches(stream, &numbers).advise(format!(
-            "at the exporter: airpouch carry MEDIUM --resend {stream}:{all}; or accept the loss here: airpouch stream accept {stream} {numbers} --reason TEXT"
-        )))
-    };
-    let gaps = if gaps.is_empty() { None } else { finding(Code::Gap, &gaps) };
-    finding(Code::UnknownStart, &before).into_iter().chain(gaps).collect()
-}
-
-/// The numbers of gaps and the size of all of them, as far as signed counters tell it.
-fn numbers_and_size(missing: &[(&Missing, bool)]) -> (Numbers, String) {
-    let numbers = missing.iter().map(|(m, _)| m.numbers.clone()).collect();
-    let known: Vec<_> = missing.iter().filter_map(|(m, _)| m.size).collect();
-    let sum = known.iter().try_fold(Size::default(), |sum, size| sum.plus(*size));
-    let how_much = match sum.filter(|_| !known.is_empty()) {
-        Some(sum) => {
-            let at_least = if known.len() < missing.len() { "at least " } else { "" };
-            format!(" ({at_least}{}, {})", count(sum.envelopes, "envelope"), size(sum.bytes))
-        }
-        None => String::new(),
-    };
-    (numbers, how_much)
-}
-
 fn count_aside(ledger: &Ledger, report: &mut ImportReport) -> Result<()> {
     for count in ledger.aside_counts()? {
         match count.kind {
@@ -644,8 +567,9 @@ fn count_aside(ledger: &Ledger, report: &mut ImportReport) -> Result<()> {
 /// Removes delivered batches from the inbox once they were kept long enough. Nothing else ever goes by age.
 fn prune(site: &Site, ledger: &Ledger, keep: u64) -> Result<()> {
     let before = disk::now().0.saturating_sub(i64::try_from(keep).unwrap_or(i64::MAX));
+    let inbox = Inbox::new(site.inbox());
     for batch in ledger.done_before(before)? {
-        take::remove(site, batch)?;
+        inbox.remove(batch.stream, batch.sequence, batch.sha256)?;
         ledger.set_pruned(batch.id, true)?;
     }
     Ok(())

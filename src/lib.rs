@@ -47,6 +47,8 @@ pub mod platform;
 pub mod sink;
 pub mod set_aside;
 pub mod ledger;
+pub mod findings;
+pub mod issued;
 
 // ── steps ──
 pub mod pack;
@@ -55,3 +57,5 @@ pub mod verify;
 pub mod import;
 pub mod drain;
 pub mod check;
+pub mod renew;
+pub mod look;

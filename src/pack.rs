@@ -17,13 +17,12 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use crate::batch::index::Mtime;
-use crate::batch::manifest::Manifest;
 use crate::batch::volume::Compressors;
 use crate::code::{Code, Severity};
 use crate::digest::Digest;
 use crate::disk;
 use crate::error::{Error, Result};
-
+use crate::issued::refuse_older_ledger;
 use crate::ledger::Ledger;
 use crate::ledger::packed::{Seen, Sight, StreamRow};
 use crate::limits::{BATCH_BYTES_MAX, VOLUME_UNPACKED_MAX};
@@ -39,8 +38,7 @@ use crate::trust::PrivateKey;
 use assemble::Assembly;
 use prepare::{Group, Prepared, prepare_all};
 
-pub use again::{Again, never_comes};
-pub use recover::{Renewal, refuse_older_ledger, renew};
+pub use again::Again;
 
 /// How to pack.
 #[derive(Debug, Clone)]
@@ -336,22 +334,9 @@ impl<'f> Run<'_, 'f> {
         self.sights.clear();
         self.sealed += 1;
         recover::sign_and_place(self.ledger, self.outbox, &self.stream, &manifest, &manifest.encode(), self.keys)?;
-        let packed = batch_line(&manifest, sha256);
+        let packed = BatchLine::of(&manifest, sha256);
         self.observer.event(&Event::Packed(&packed));
         self.report.packed.push(packed);
         Ok(())
-    }
-}
-
-/// A manifest as reports name it.
-pub fn batch_line(manifest: &Manifest, sha256: Digest) -> BatchLine {
-    BatchLine {
-        stream: manifest.stream,
-        sequence: manifest.sequence.get(),
-        sha256,
-        zone: manifest.zone.clone(),
-        envelopes: manifest.totals.envelopes,
-        bytes: manifest.totals.bytes,
-        packed: manifest.totals.packed,
     }
 }

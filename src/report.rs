@@ -7,6 +7,7 @@ use serde::Serialize;
 
 pub use finding::{Finding, NOT_PACKED, NamedConnector, NamedEnvelope, Summary, each, fold, status_of, summaries};
 
+use crate::batch::manifest::Manifest;
 use crate::digest::Digest;
 use crate::stream::{Size, StreamId};
 
@@ -58,6 +59,21 @@ pub struct BatchLine {
     pub bytes: u64,
     /// Bytes on the shelf: index and volumes.
     pub packed: u64,
+}
+
+impl BatchLine {
+    /// A manifest as reports name it.
+    pub fn of(manifest: &Manifest, sha256: Digest) -> Self {
+        Self {
+            stream: manifest.stream,
+            sequence: manifest.sequence.get(),
+            sha256,
+            zone: manifest.zone.clone(),
+            envelopes: manifest.totals.envelopes,
+            bytes: manifest.totals.bytes,
+            packed: manifest.totals.packed,
+        }
+    }
 }
 
 /// What `pack` did.

@@ -4,6 +4,7 @@
 //! whole batch from it. Reading a medium is [`medium`]'s alone, and it trusts nothing that it finds there.
 
 pub mod check;
+pub mod inbox;
 pub mod kept;
 pub mod medium;
 

@@ -274,6 +274,11 @@ impl Manifest {
         Part { name: &self.index.name, bytes: self.index.bytes, sha256: self.index.sha256 }
     }
 
+    /// The stream and the one that it goes on from, as its number 1 says.
+    pub fn succession(&self) -> Option<(StreamId, StreamId)> {
+        Some((self.stream, self.succeeds?.stream))
+    }
+
     /// Number and bytes of its envelopes.
     pub fn size(&self) -> Size {
         Size { envelopes: self.totals.envelopes, bytes: self.totals.bytes }

@@ -10,8 +10,7 @@ use crate::digest::{Digest, Hasher, digest_all};
 use crate::disk::{self, Partial};
 use crate::error::{Error, Result};
 use crate::lack::Lack;
-use crate::pack::batch_line;
-use crate::report::Finding;
+use crate::report::{BatchLine, Finding};
 use crate::text;
 
 /// Room left free on a medium, for its file system's own needs.
@@ -59,7 +58,7 @@ impl Run<'_> {
                     Err(NotPlaced::Stopped(e) | NotPlaced::Differs(e)) => return Err(e),
                 }
             }
-            self.report.left.push(batch_line(&load.batch.manifest, load.batch.sha256));
+            self.report.left.push(BatchLine::of(&load.batch.manifest, load.batch.sha256));
         }
         match stopped {
             // It was to fit by the free space that the system names: what stood against it is said in its own words.

@@ -7,8 +7,7 @@ use crate::batch::name;
 use crate::error::{Error, Result};
 use crate::lack::{self, Lack};
 use crate::limits::MANIFEST_MAX;
-use crate::pack::batch_line;
-use crate::report::{Head, Proof, head_code};
+use crate::report::{BatchLine, Head, Proof, head_code};
 use crate::shelf::check::check_batch;
 use crate::shelf::kept::ReadBack;
 use crate::trust::{SignatureFile, TrustStore, Unverified};
@@ -17,7 +16,7 @@ impl Run<'_> {
     pub(super) fn read_back(&mut self, store: &TrustStore) -> Result<()> {
         for placed in &self.placed {
             let proof = if self.options.diode { Proof::Sent } else { self.decode(placed, store)? };
-            let line = batch_line(&placed.load.batch.manifest, placed.load.batch.sha256);
+            let line = BatchLine::of(&placed.load.batch.manifest, placed.load.batch.sha256);
             let lines = if placed.is_new { &mut self.report.new } else { &mut self.report.repeated };
             lines.push(line);
             self.report.proof = self.report.proof.map_or(Some(proof), |p| Some(weaker(p, proof)));

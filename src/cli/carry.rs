@@ -76,7 +76,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let medium = args.medium.clone().or(set.medium.clone()).ok_or_else(|| {
         Error::usage("no medium given").advise("airpouch carry MEDIUM, or `medium = \"DIR\"` in airpouch.toml")
     })?;
-    airpouch::carry::check_medium(&medium, args.carry.require_mount(&set))?;
+    airpouch::shelf::medium::mounted(&medium, args.carry.require_mount(&set))?;
     if !site.exists() {
         return Err(Error::failed("no airpouch site here yet: nothing was packed")
             .at(site.root())

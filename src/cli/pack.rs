@@ -2,9 +2,10 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use airpouch::error::{Error, Result};
+use airpouch::findings::missing::never_comes;
 use airpouch::ledger::Ledger;
 use airpouch::limits::{BATCH_BYTES_MAX, VOLUME_SIZE_MIN, VOLUME_UNPACKED_MAX};
-use airpouch::pack::{Again, PackOptions, never_comes, pack};
+use airpouch::pack::{Again, PackOptions, pack};
 use airpouch::report::{CarryReport, ExitStatus, PackReport, fold, status_of};
 use airpouch::shelf::kept::KeptShelf;
 use airpouch::site::{Role, Site};
@@ -102,7 +103,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let limits = limits(args, &set)?;
     // Whether something is mounted is asked before anything is packed: cron must not fill an outbox unseen.
     if let Some(medium) = &medium {
-        airpouch::carry::check_medium(medium, args.carry.require_mount(&set))?;
+        airpouch::shelf::medium::mounted(medium, args.carry.require_mount(&set))?;
     }
     let keys = private_keys(args, &set, talk)?;
     let (mut ledger, made) = Ledger::open(&site, Role::Exporter)?;

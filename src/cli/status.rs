@@ -4,11 +4,10 @@ use std::path::PathBuf;
 use airpouch::code::{Code, Severity};
 use airpouch::destination::Destination;
 use airpouch::error::Result;
-use airpouch::import::{all_missing, gone_findings, missing_findings};
+use airpouch::findings::missing::{self, never_comes};
 use airpouch::ledger::Ledger;
 use airpouch::ledger::delivered::{AsideKind, BatchId, Standing, State};
 use airpouch::ledger::packed::{PackedConnector, PackedState, StreamRow};
-use airpouch::pack::never_comes;
 use airpouch::report::{ExitStatus, Finding, Proof, head_code};
 use airpouch::site::Role;
 use airpouch::stream::Numbers;
@@ -202,8 +201,8 @@ fn importer(ledger: &Ledger, status: &mut Status) -> Result<()> {
         status.to_settle.push(batch_to_settle(&batch));
         Ok(())
     })?;
-    status.to_settle.extend(missing_findings(&all_missing(ledger)?));
-    status.to_settle.extend(gone_findings(ledger)?);
+    status.to_settle.extend(missing::findings(&missing::all(ledger)?));
+    status.to_settle.extend(missing::gone_works(ledger)?);
     aside_to_settle(ledger, status)
 }
 

@@ -3,9 +3,9 @@ use std::path::PathBuf;
 
 use airpouch::digest::Digest;
 use airpouch::error::{Error, Result};
-use airpouch::import::all_missing;
+use airpouch::findings::missing;
 use airpouch::ledger::Ledger;
-use airpouch::pack::renew;
+use airpouch::renew::renew;
 use airpouch::report::ExitStatus;
 use airpouch::shelf::kept::KeptShelf;
 use airpouch::site::Role;
@@ -170,7 +170,7 @@ fn accept(args: &Accept, talk: &Talk) -> Result<ExitStatus> {
         return Ok(ExitStatus::Done);
     }
     if args.sha256.is_none() {
-        let missing = all_missing(&ledger)?.into_iter().filter(|(s, ..)| *s == stream).map(|(_, m, _)| m.numbers);
+        let missing = missing::all(&ledger)?.into_iter().filter(|(s, ..)| *s == stream).map(|(_, m, _)| m.numbers);
         check_missing(&numbers, &missing.collect()).map_err(|range| {
             let what = if range.only().is_some() { "is" } else { "are" };
             Error::usage(format!("{} of stream {stream} {what} not missing", range.words()))

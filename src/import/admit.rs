@@ -1,22 +1,21 @@
 //! admit: may this batch be delivered, and is it its turn? What is judged is a value; so is the answer.
 
-use super::{ImportOptions, OnGap, take};
+use super::{ImportOptions, OnGap, shelf_of};
 use crate::batch::index::Names;
 use crate::batch::manifest::Manifest;
 use crate::code::Code;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::findings;
 use crate::lack::{self, Unread};
 use crate::ledger::delivered::IncomingRow;
 use crate::report::Finding;
 use crate::shelf::PartFault;
 use crate::shelf::check::read_index;
-use crate::shelf::kept::KeptShelf;
 use crate::site::Site;
 use crate::stream::{Lineages, Link, Position, Standing, StreamId};
 use crate::text::{count, size};
 use crate::trust::{Signed, TrustStore, Unverified};
-use crate::verify::{allowed_finding, part_finding, zone_finding};
 
 /// Why a batch of the inbox cannot even be looked at.
 #[derive(Debug)]
@@ -58,7 +57,7 @@ pub fn open(
     row: &IncomingRow,
 ) -> Result<std::result::Result<Opened, Refusal>> {
     let lost = |name: &str, fault: PartFault| Ok(Err(Refusal::Lost { name: name.to_owned(), fault }));
-    let shelf = KeptShelf::new(take::folder(site, row.batch_id()));
+    let shelf = shelf_of(site, row);
     let unverified = match shelf.unverified(row.manifest.stream, row.manifest.sequence) {
         Ok(unverified) => unverified,
         Err(Unread::Lack(lack)) => return Err(Error::lacking("read a manifest", lack).at(shelf.dir())),
@@ -74,7 +73,7 @@ pub fn open(
     match lack::apart(read_index(&shelf, &signed, Names::Drop))? {
         Ok(_) => Ok(Ok(opened(&signed, lineages, store))),
         Err(fault @ PartFault::Lie(_)) => {
-            Ok(Err(Refusal::Never(part_finding(&signed, &signed.index.name, &fault).into())))
+            Ok(Err(Refusal::Never(findings::part(&signed, &signed.index.name, &fault).into())))
         }
         Err(fault) => lost(&signed.index.name, fault),
     }
@@ -109,11 +108,11 @@ fn allowed(
     if signed.sha256() != row.sha256 {
         return Err(not_now(Code::ChangedInInbox, "the manifest in the inbox is not the one that was taken".into()));
     }
-    if let Some(finding) = zone_finding(&signed, Some(&options.zone), &place_of(row)) {
+    if let Some(finding) = findings::wrong_zone(&signed, Some(&options.zone), &place_of(row)) {
         return Err(Refusal::NotNow(finding.into()));
     }
     let streams = lineages.of(signed.stream, signed.succeeds.map(|s| s.stream));
-    match allowed_finding(&signed, &streams, store, &place_of(row)) {
+    match findings::not_allowed(&signed, &streams, store, &place_of(row)) {
         Some(finding) => Err(Refusal::NotNow(finding.into())),
         None => Ok(signed),
     }

@@ -11,7 +11,7 @@ use std::sync::Arc;
 use super::decide::{self, Decision, Known, Rules, decide};
 use super::owners::Owners;
 use super::unpack::{Ahead, Read, UnpackedEnvelope, unpack};
-use super::{ImportOptions, take};
+use super::{ImportOptions, put_away_damaged, shelf_of};
 use crate::applicants::CameBy;
 use crate::batch::index::{Index, Names};
 use crate::code::Code;
@@ -20,23 +20,21 @@ use crate::disk;
 use crate::envelope::{Envelope, NotAnEnvelope};
 use crate::error::{Error, Result};
 use crate::examining::{Apart, EXAMINE_APART, Examining};
+use crate::findings;
 use crate::fit::{Examined, Unfit};
 use crate::lack;
 use crate::ledger::Ledger;
 use crate::ledger::delivered::{Aside, AsideKind, AsideRow, Group, IncomingRow, KnownBefore, State};
 use crate::limits::{ASIDE_GROUP, BATCH_ENVELOPES_MAX, DEATHS_MAX};
-use crate::pack::batch_line;
 use crate::policy::Objection;
-use crate::report::{DeliveredBatch, Event, Finding, ImportReport, Observer, Outcome, PassedOver};
+use crate::report::{BatchLine, DeliveredBatch, Event, Finding, ImportReport, Observer, Outcome, PassedOver};
 use crate::set_aside::{self, BatchPlace, ConnectorName, Kind, Reason};
 use crate::shelf::PartFault;
 use crate::shelf::check::{envelopes_at, read_index};
-use crate::shelf::kept::KeptShelf;
 use crate::sink::{Deferred, Deliverable, Delivery, Ended, Origin, Prepared, Refused, Sink};
 use crate::site::Site;
 use crate::stream::{Lineages, StreamId};
 use crate::text::{self, count, harmless};
-use crate::verify::part_finding;
 
 /// An envelope as it was read, if it is one.
 type Parsed = std::result::Result<Envelope, NotAnEnvelope>;
@@ -208,7 +206,7 @@ impl<'a> Delivering<'a> {
         let in_inbox = self.ledger.waiting_in_inbox(batch)?;
         let mut from = 1;
         if let Some(row) = self.ledger.incoming_by_id(batch)?.filter(|_| !in_inbox.is_empty()) {
-            let shelf = KeptShelf::new(take::folder(self.site, row.batch_id()));
+            let shelf = shelf_of(self.site, &row);
             let mut done = Ok(());
             let read = envelopes_at(&shelf, &row.manifest, &in_inbox, &mut |ordinal, bytes| {
                 done = self.retry_copies(batch, from..=ordinal).and_then(|()| self.retry_one(batch, ordinal, bytes));
@@ -342,7 +340,7 @@ impl<'a> Delivering<'a> {
         self.has_deferred = false;
         self.forked = self.ledger.shares_its_number(row.id)?;
         self.came_by = self.came_by(row.manifest.stream, row.id)?;
-        let shelf = KeptShelf::new(take::folder(self.site, row.batch_id()));
+        let shelf = shelf_of(self.site, row);
         let index = match lack::apart(read_index(&shelf, &row.manifest, Names::Keep))? {
             Ok(index) => index,
             Err(fault) => return self.spoiled(row, &row.manifest.index.name, &fault),
@@ -391,7 +389,7 @@ impl<'a> Delivering<'a> {
             return;
         }
         let delivered = DeliveredBatch {
-            batch: batch_line(&row.manifest, row.sha256),
+            batch: BatchLine::of(&row.manifest, row.sha256),
             late: row.late && row.done_at.is_none(),
             outcome: self.report.outcome.since(before),
         };
@@ -406,11 +404,11 @@ impl<'a> Delivering<'a> {
             // The disk may answer better in the next run.
             PartFault::Unreadable(_) => {}
             PartFault::Missing | PartFault::NotAsNamed(_) => {
-                take::put_away_damaged(self.site, row, name, fault)?;
+                put_away_damaged(self.site, row, name, fault)?;
                 self.ledger.set_state(row.id, State::Incomplete, None)?;
             }
         }
-        self.report.findings.push(part_finding(&row.manifest, name, fault));
+        self.report.findings.push(findings::part(&row.manifest, name, fault));
         Ok(())
     }
 

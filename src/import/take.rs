@@ -2,8 +2,7 @@
 
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
-use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::sync::mpsc::sync_channel;
 
 use super::ImportOptions;
@@ -14,63 +13,39 @@ use crate::code::{Code, Severity};
 use crate::digest::Digest;
 use crate::disk;
 use crate::error::{Error, Result};
+use crate::findings;
+use crate::findings::medium::{Sighted, no_batch, scan, signed_batches};
 use crate::lack::{self, Lack};
 use crate::ledger::Ledger;
-use crate::ledger::delivered::{BatchId, IncomingRow, Standing, State};
-use crate::pack::batch_line;
-use crate::report::{Event, Finding, ImportReport, Observer};
+use crate::ledger::delivered::{Standing, State};
+use crate::report::{BatchLine, Event, Finding, ImportReport, Observer};
+use crate::shelf::inbox::{Inbox, folder_name};
 use crate::shelf::kept::KeptShelf;
 use crate::shelf::medium::{Medium, MediumShelf, Sighting};
 use crate::shelf::{PartFault, Shelf};
 use crate::site::Site;
-use crate::stream::{Lineages, Sequence, StreamId};
+use crate::stream::Lineages;
 use crate::text::{count, size};
 use crate::trust::signature::key_id_in;
 use crate::trust::{Signed, TrustStore};
-use crate::verify::{
-    allowed_finding, authenticate_all, made_finding, no_batch, part_finding, scan_findings, succession, zone_findings,
-};
 
 /// Signatures kept with a batch; strangers may have left any number.
 const SIGNATURES_KEPT: usize = 8;
 /// Left free where the site lies, so that the ledger can go on.
 const SPARE_BYTES: u64 = 1 << 20;
 
-/// Where a batch lies in the inbox: a folder of its own, for two batches may bear one number.
-pub fn folder(site: &Site, batch: BatchId) -> PathBuf {
-    site.inbox().join(folder_name(batch.stream, batch.sequence, batch.sha256))
-}
-
-fn folder_name(stream: StreamId, sequence: Sequence, sha256: Digest) -> String {
-    format!("{}.{}", name::base(stream, sequence), &sha256.to_string()[..16])
-}
-
-/// Removes a batch's files from the inbox.
-pub fn remove(site: &Site, batch: BatchId) -> Result<()> {
-    let folder = folder(site, batch);
-    match fs::remove_dir_all(&folder) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove a delivered batch", &folder, &e)),
-        _ => Ok(()),
-    }
-}
-
 /// Finishes in the inbox what a broken run has left there. Folders of batches that were whole before are not opened:
 /// they are the most, and nothing was being written into them.
 pub fn look_through_inbox(site: &Site, ledger: &mut Ledger, store: &TrustStore) -> Result<()> {
-    let inbox = site.inbox();
-    let fault = |e: &std::io::Error| Error::io("read the inbox", &inbox, e);
+    let inbox = Inbox::new(site.inbox());
     let kept = ledger.kept_in_inbox()?.into_iter().map(|b| folder_name(b.stream, b.sequence, b.sha256));
     let kept: HashSet<OsString> = kept.map(OsString::from).collect();
-    for entry in fs::read_dir(&inbox).map_err(|e| fault(&e))? {
-        let entry = entry.map_err(|e| fault(&e))?;
-        let name = entry.file_name();
-        if kept.contains(&name) || !entry.file_type().is_ok_and(|t| t.is_dir()) {
-            continue;
-        }
-        let known = standing_of_folder(ledger, &name)?;
-        sweep(&entry.path())?;
+    for folder in inbox.folders()?.into_iter().filter(|folder| !kept.contains(folder)) {
+        let known = standing_of_folder(ledger, &folder)?;
+        let shelf = inbox.shelf_named(&folder);
+        shelf.sweep_partials()?;
         if known.is_none() {
-            adopt(entry.path(), ledger, store)?;
+            adopt(&shelf, ledger, store)?;
         }
     }
     Ok(())
@@ -83,19 +58,9 @@ fn standing_of_folder(ledger: &Ledger, folder: &OsStr) -> Result<Option<Standing
     Ok(ledger.standing_by_beginning(digits)?.into_iter().find(is_its_own))
 }
 
-/// Removes partial files that a broken run left.
-fn sweep(folder: &Path) -> Result<()> {
-    let files = fs::read_dir(folder).map_err(|e| Error::io("read the inbox", folder, &e))?;
-    for file in files.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "partial")) {
-        disk::remove_file(&file).map_err(|e| Error::io("remove what a broken run left", &file, &e))?;
-    }
-    Ok(())
-}
-
 /// Takes into the ledger a batch that is not known there: the run that brought it was cut off just before it could
 /// say so.
-fn adopt(dir: PathBuf, ledger: &mut Ledger, store: &TrustStore) -> Result<()> {
-    let shelf = KeptShelf::new(dir);
+fn adopt(shelf: &KeptShelf, ledger: &mut Ledger, store: &TrustStore) -> Result<()> {
     let Some(unverified) = shelf.only_manifest()? else { return Ok(()) };
     let Ok(authentic) = store.authenticate(unverified) else { return Ok(()) };
     let Ok(signed) = authentic.into_signed(Manifest::parse) else { return Ok(()) };
@@ -120,12 +85,12 @@ pub fn take(
     report: &mut ImportReport,
 ) -> Result<BTreeSet<Digest>> {
     let medium = Medium::scan(medium, store.ids())?;
-    report.findings.extend(scan_findings(&medium));
-    let (signed, any) = authenticate_all(&medium, store, &mut report.findings)?;
+    report.findings.extend(scan(&medium));
+    let (signed, any) = signed_batches(&medium, store, &mut report.findings)?;
     if !any {
         report.findings.push(no_batch());
     }
-    report.findings.extend(zone_findings(&signed, Some(&options.zone)));
+    report.findings.extend(findings::wrong_zones(&signed, Some(&options.zone)));
     let lineages = lineages(ledger, store, &signed)?;
     let mut seen = BTreeSet::new();
     for (sighting, signed) in &signed {
@@ -136,7 +101,7 @@ pub fn take(
         let streams = lineages.of(signed.stream, signed.succeeds.map(|s| s.stream));
         // With too few signatures so far it is taken all the same: another medium may bring the others.
         if let Some(finding) =
-            allowed_finding(signed, &streams, store, place).filter(|f| f.severity == Severity::Invalid)
+            findings::not_allowed(signed, &streams, store, place).filter(|f| f.severity == Severity::Invalid)
         {
             report.findings.push(finding);
             continue;
@@ -170,32 +135,19 @@ fn keeps_the_medium(finding: &Finding) -> bool {
 
 /// Which stream goes on from which. What was admitted says so; a medium only of streams that are new here, in a
 /// number 1 that its own signers may sign.
-fn lineages(ledger: &Ledger, store: &TrustStore, signed: &[(Sighting, Signed<Manifest>)]) -> Result<Lineages> {
+fn lineages(ledger: &Ledger, store: &TrustStore, signed: &[Sighted]) -> Result<Lineages> {
     let mut lineages = ledger.lineages(false)?;
     for (_, first) in signed {
-        let Some((stream, before)) = succession(first) else { continue };
+        let Some((stream, before)) = first.succession() else { continue };
         if ledger.knows_stream(stream)? {
             continue;
         }
         let streams = [stream.uuid(), before.uuid()];
-        if allowed_finding(first, &streams, store, "").is_none_or(|f| f.severity != Severity::Invalid) {
+        if findings::not_allowed(first, &streams, store, "").is_none_or(|f| f.severity != Severity::Invalid) {
             lineages.add(stream, before);
         }
     }
     Ok(lineages)
-}
-
-/// Puts a file of the inbox aside that is not what the manifest names any more, so that it can be brought again.
-pub fn put_away_damaged(site: &Site, row: &IncomingRow, name: &str, fault: &PartFault) -> Result<()> {
-    if !matches!(fault, PartFault::NotAsNamed(_)) {
-        return Ok(());
-    }
-    let path = folder(site, row.batch_id()).join(name);
-    let away = path.with_file_name(format!("{name}.damaged"));
-    match disk::rename(&path, &away) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("put a damaged file aside", &path, &e)),
-        _ => Ok(()),
-    }
 }
 
 #[allow(clippy::too_many_arguments, reason = "a step between two places, with the rules of the run")]
@@ -219,12 +171,11 @@ fn take_one(
         report.replayed += 1;
         return Ok(());
     }
-    let dir = site.inbox().join(folder_name(signed.stream, signed.sequence, sha256));
-    let shelf = KeptShelf::new(dir.clone());
+    let shelf = Inbox::new(site.inbox()).shelf(signed.stream, signed.sequence, sha256);
     let missing: Vec<_> = signed.parts().filter(|p| !shelf.has(p)).collect();
     // A file of another size under a part's name was cut by a crash of the disk; it is brought again.
     for part in &missing {
-        remove_if_there(&dir.join(part.name))?;
+        shelf.remove_cut(part.name)?;
     }
     let need: u64 = missing.iter().map(|p| p.bytes).sum::<u64>() + signed.bytes().len() as u64;
     if need + SPARE_BYTES > disk::free_space(site.root())? {
@@ -232,13 +183,13 @@ fn take_one(
         return Ok(());
     }
     continuity.begin(site, ledger, &options.at)?;
-    disk::make_private_dir(&dir)?;
+    disk::make_private_dir(shelf.dir())?;
     observer.begin(&format!("taking batch {}", signed.sequence), need);
     let from = medium.shelf_of(sighting);
     let (mut whole, mut unfit) = (true, None);
     let room = fetch_ahead(&from, &missing, options.threads, |part, fetched| {
         match fetched {
-            Ok(checked) => match disk::write_new(&dir, part.name, checked.bytes()) {
+            Ok(checked) => match disk::write_new(shelf.dir(), part.name, checked.bytes()) {
                 Ok(()) => observer.advance(part.bytes),
                 Err(e) if e.does_not_fit() => {
                     unfit = e.lack;
@@ -248,7 +199,7 @@ fn take_one(
             },
             Err(fault) => {
                 whole = false;
-                report.findings.push(part_finding(signed, part.name, &fault));
+                report.findings.push(findings::part(signed, part.name, &fault));
             }
         }
         Ok(true)
@@ -259,17 +210,17 @@ fn take_one(
         return Ok(());
     }
     observer.end();
-    place_signatures(&dir, sighting, signed)?;
-    place(&dir, &name::manifest(signed.stream, signed.sequence), signed.bytes())?;
+    place_signatures(&shelf, sighting, signed)?;
+    shelf.place_over(&name::manifest(signed.stream, signed.sequence), signed.bytes())?;
     if let Some(row) = again {
         if whole {
             ledger.set_pruned(row.batch.id, false)?;
         }
     } else if known != Some(State::Whole) {
         ledger.note_incoming(signed, sha256, signed.bytes(), if whole { State::Whole } else { State::Incomplete })?;
-        report.findings.extend(made_finding(signed, disk::now().0, &sighting.place));
+        report.findings.extend(findings::made_date(signed, disk::now().0, &sighting.place));
         if whole {
-            let taken = batch_line(signed, sha256);
+            let taken = BatchLine::of(signed, sha256);
             observer.event(&Event::Taken(&taken));
             report.taken.push(taken);
         }
@@ -310,41 +261,24 @@ fn fetch_ahead(
 
 /// Each signature that a trusted key made, under the name that it should have; then those that name another
 /// key, which may be trusted one day. These never take the place of a file that is there.
-fn place_signatures(dir: &Path, sighting: &Sighting, signed: &Signed<Manifest>) -> Result<()> {
+fn place_signatures(shelf: &KeptShelf, sighting: &Sighting, signed: &Signed<Manifest>) -> Result<()> {
     let name_of = |id: &str| name::signature(signed.stream, signed.sequence, id);
     for file in sighting.unverified.signatures() {
         if let Some(key) = signed.signers().iter().find(|key| key.verifies(signed.bytes(), &file.bytes)) {
-            place(dir, &name_of(&key.id()), &file.bytes)?;
+            shelf.place_over(&name_of(&key.id()), &file.bytes)?;
         }
     }
-    let mut room = SIGNATURES_KEPT.saturating_sub(KeptShelf::new(dir.to_owned()).signature_count()?);
+    let mut room = SIGNATURES_KEPT.saturating_sub(shelf.signature_count()?);
     for file in sighting.unverified.signatures().iter().filter(|f| f.named) {
         if let Some(name) = key_id_in(&file.name).map(|id| name_of(&id))
             && room > 0
-            && dir.join(&name).symlink_metadata().is_err()
+            && !shelf.has_name(&name)
         {
-            disk::write_new(dir, &name, &file.bytes)?;
+            disk::write_new(shelf.dir(), &name, &file.bytes)?;
             room -= 1;
         }
     }
     Ok(())
-}
-
-fn remove_if_there(path: &Path) -> Result<()> {
-    match disk::remove_file(path) {
-        Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(Error::io("remove a cut file", path, &e)),
-        _ => Ok(()),
-    }
-}
-
-/// A small file into the inbox, unless the same is there.
-fn place(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
-    let path = dir.join(name);
-    match disk::read_bounded(&path, bytes.len() as u64) {
-        Ok(there) if there == bytes => Ok(()),
-        Ok(_) => disk::write_over(dir, name, bytes),
-        Err(_) => disk::write_new(dir, name, bytes),
-    }
 }
 
 fn not_taken(signed: &Signed<Manifest>, need: u64, unfit: Lack) -> Finding {

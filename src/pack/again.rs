@@ -5,7 +5,6 @@ use std::collections::HashMap;
 use std::io;
 use std::path::Path;
 
-use super::batch_line;
 use super::recover::sign_and_place;
 use crate::batch::index::Names;
 use crate::batch::manifest::Part;
@@ -17,13 +16,13 @@ use crate::error::{Error, Result};
 use crate::lack;
 use crate::ledger::Ledger;
 use crate::ledger::packed::{BatchRow, StreamRow};
-use crate::report::{Finding, LostBatch, PackReport};
+use crate::report::{BatchLine, Finding, LostBatch, PackReport};
 use crate::shelf::Shelf;
 use crate::shelf::check::read_index;
 use crate::shelf::kept::KeptShelf;
 use crate::shelf::medium::Medium;
-use crate::stream::{Asked, Numbers};
-use crate::text::{count, grouped, harmless};
+use crate::stream::Asked;
+use crate::text::{count, harmless};
 use crate::trust::PrivateKey;
 
 /// How batches are looked after that the outbox has lost.
@@ -82,7 +81,7 @@ impl Again<'_> {
         medium: Option<&Medium>,
         report: &mut PackReport,
     ) -> Result<()> {
-        let line = batch_line(&batch.manifest, batch.sha256);
+        let line = BatchLine::of(&batch.manifest, batch.sha256);
         for part in batch.manifest.parts() {
             if !self.is_whole(&part)? && !self.bring(&part, medium)? {
                 let envelopes = self.envelopes(ledger, stream, batch)?;
@@ -198,45 +197,4 @@ pub(super) fn tell_losses(
         }
     }
     Ok(())
-}
-
-/// Batches that will never come, in one sentence.
-pub fn never_comes(numbers: &Numbers, envelopes: u64, again: u64, within: &Numbers) -> String {
-    let its = if numbers.only().is_some() { "its" } else { "their" };
-    let all = count(envelopes, "envelope");
-    let packed = match again {
-        _ if envelopes == 0 => String::new(),
-        0 => format!("; none of {its} {all} was packed again"),
-        _ => {
-            let part = if again < envelopes { format!("{} of ", grouped(again)) } else { String::new() };
-            let verb = if again == 1 { "was" } else { "were" };
-            let within = if within.is_empty() { String::new() } else { format!(" in {}", within.words()) };
-            format!("; {part}{its} {all} {verb} packed again{within}")
-        }
-    };
-    format!("{} will never come: {its} files were lost{packed}", numbers.words())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lost_batches_are_told_in_a_sentence() {
-        let of = |n: &str| n.parse::<Numbers>().unwrap();
-        let none = Numbers::default();
-        assert_eq!(
-            never_comes(&of("2"), 14, 14, &of("8")),
-            "batch 2 will never come: its files were lost; its 14 envelopes were packed again in batch 8"
-        );
-        assert_eq!(
-            never_comes(&of("2,5"), 14, 1, &of("8-9")),
-            "batches 2 and 5 will never come: their files were lost; 1 of their 14 envelopes was packed again in batches 8 to 9"
-        );
-        assert_eq!(
-            never_comes(&of("2"), 3, 0, &none),
-            "batch 2 will never come: its files were lost; none of its 3 envelopes was packed again"
-        );
-        assert_eq!(never_comes(&of("2"), 0, 0, &none), "batch 2 will never come: its files were lost");
-    }
 }

@@ -82,6 +82,54 @@ impl KeptShelf {
         fs::symlink_metadata(self.dir.join(part.name)).is_ok_and(|m| m.is_file() && m.len() == part.bytes)
     }
 
+    /// Places a small file, or finds that it was placed before a crash.
+    ///
+    /// # Errors
+    /// Something else lies under its name; the system refused.
+    pub fn place(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        match self.lies(name, bytes) {
+            Some(true) => Ok(()),
+            Some(false) => Err(Error::failed("another file lies under the name of a sealed batch")
+                .at(&self.dir.join(name))
+                .advise("move it away; it is not airpouch's")),
+            None => disk::write_new(&self.dir, name, bytes),
+        }
+    }
+
+    /// The same, in the place of whatever lies under its name: nobody but airpouch writes there.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn place_over(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        match self.lies(name, bytes) {
+            Some(true) => Ok(()),
+            Some(false) => disk::write_over(&self.dir, name, bytes),
+            None => disk::write_new(&self.dir, name, bytes),
+        }
+    }
+
+    /// Whether these bytes lie under this name; none if nothing that can be read does.
+    fn lies(&self, name: &str, bytes: &[u8]) -> Option<bool> {
+        disk::read_bounded(&self.dir.join(name), bytes.len() as u64).ok().map(|there| there == bytes)
+    }
+
+    /// Removes partial files that a broken run left.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn sweep_partials(&self) -> Result<()> {
+        let files = fs::read_dir(&self.dir).map_err(|e| Error::io("read a directory of the site", &self.dir, &e))?;
+        for file in files.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "partial")) {
+            disk::remove_file(&file).map_err(|e| Error::io("remove what a broken run left", &file, &e))?;
+        }
+        Ok(())
+    }
+
+    /// Whether anything lies here under this name.
+    pub fn has_name(&self, name: &str) -> bool {
+        fs::symlink_metadata(self.dir.join(name)).is_ok()
+    }
+
     /// The one manifest of a folder that holds one batch, with its signatures; none if there is none.
     ///
     /// # Errors

@@ -15,7 +15,7 @@ use super::{PartFault, Shelf, refused};
 use crate::batch::manifest::{Part, TAG};
 use crate::batch::{Checked, NotAsNamed, name};
 use crate::digest::Digest;
-use crate::disk;
+use crate::disk::{self, Mount};
 use crate::error::{Error, Result, reason};
 use crate::lack::{self, Lack, Unread};
 use crate::limits::{MANIFEST_MAX, MEDIUM_DEPTH, MEDIUM_NAMES_MAX, SIGNATURES_MAX};
@@ -351,6 +351,26 @@ impl Medium {
             otherwise(fault)
         })
     }
+}
+
+/// The directory must be there: a mount point that is missing is never made.
+///
+/// # Errors
+/// It is not there, is no directory, or nothing is mounted there although something must be.
+pub fn mounted(medium: &Path, require_mount: bool) -> Result<Mount> {
+    let metadata = std::fs::metadata(medium).map_err(|e| {
+        Error::io("find the medium", medium, &e).advise("mount it, and name the directory where it is mounted")
+    })?;
+    if !metadata.is_dir() {
+        return Err(Error::failed("the medium is no directory").at(medium));
+    }
+    let mount = Mount::of(medium)?;
+    if require_mount && !mount.is_mount_point {
+        return Err(Error::failed("nothing is mounted here; nothing was written")
+            .at(medium)
+            .advise("mount the medium, then run this again"));
+    }
+    Ok(mount)
 }
 
 /// The files of one batch on a medium.

@@ -1,6 +1,7 @@
 //! Where a site delivers to, and what is open there.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 
 use rusqlite::{OptionalExtension, params};
 
@@ -24,9 +25,12 @@ pub struct DestinationRow {
 }
 
 impl DestinationRow {
-    /// Whether this is that destination.
+    /// Whether this is that destination; of a directory, whatever path leads to it, such as `site/../in` and `in`.
     pub fn is(&self, destination: &Destination) -> bool {
-        self.kind == destination.kind() && self.address == destination.address()
+        let real = |path: &Path| path.canonicalize().ok();
+        let here = || real(destination.path()?);
+        let is_one_directory = || here().is_some_and(|here| real(Path::new(&self.address)) == Some(here));
+        self.kind == destination.kind() && (self.address == destination.address() || is_one_directory())
     }
 }
 
