@@ -15,8 +15,7 @@ use crate::code::Code;
 use crate::disk::{self, Mount};
 use crate::error::{Error, Result};
 use crate::issued::refuse_older_ledger;
-use crate::ledger::Ledger;
-use crate::ledger::packed::{CarryRow, StreamRow};
+use crate::ledger::exporter::{CarryRow, ExporterLedger, ExporterView, StreamRow};
 use crate::report::{CarryReport, Finding, Observer, Proof};
 use crate::shelf::kept::KeptShelf;
 use crate::shelf::medium::mounted;
@@ -58,7 +57,7 @@ pub struct CarryOptions {
 /// final name; read-back failed; the system or SQLite refused.
 pub fn carry(
     site: &Site,
-    ledger: &mut Ledger,
+    ledger: &mut ExporterLedger,
     medium: &Path,
     options: &CarryOptions,
     observer: &dyn Observer,
@@ -131,7 +130,7 @@ impl Run<'_> {
     }
 
     /// Says how much it will be and how long it may take, before it begins.
-    fn announce(&self, ledger: &Ledger, plan: &Plan) -> Result<()> {
+    fn announce(&self, ledger: &ExporterView, plan: &Plan) -> Result<()> {
         let bytes: u64 = plan.new.iter().flat_map(|load| self.missing_sizes(load)).sum();
         if bytes == 0 {
             return Ok(());
@@ -155,7 +154,7 @@ impl Run<'_> {
         disk::sync_dir(self.medium)
     }
 
-    fn record(&self, ledger: &mut Ledger, millis: u64) -> Result<()> {
+    fn record(&self, ledger: &mut ExporterLedger, millis: u64) -> Result<()> {
         let mut batches = Vec::new();
         for placed in &self.placed {
             let proof = self.report.proof.unwrap_or(Proof::Cache);

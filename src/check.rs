@@ -10,7 +10,7 @@ use crate::destination::{Destination, Reach, TakeOver, WorkPer};
 use crate::envelope::{Connector, Scope};
 use crate::error::{Error, Result};
 use crate::fit::Unfit;
-use crate::ledger::Ledger;
+use crate::ledger::importer::ImporterView;
 use crate::opencti::api::Registered;
 use crate::opencti::broker::{BrokerAddress, Topology, push_exchange};
 use crate::platform::Platform;
@@ -37,7 +37,7 @@ pub struct CheckOptions {
 /// # Errors
 /// The destination cannot be reached or used at all.
 pub fn check(
-    ledger: Option<&Ledger>,
+    ledger: Option<&ImporterView>,
     options: &CheckOptions,
     observer: &dyn Observer,
     report: &mut CheckReport,
@@ -51,7 +51,7 @@ pub fn check(
 }
 
 fn look(
-    ledger: Option<&Ledger>,
+    ledger: Option<&ImporterView>,
     options: &CheckOptions,
     observer: &dyn Observer,
     report: &mut CheckReport,
@@ -95,7 +95,7 @@ struct Came {
 
 impl Came {
     /// Of all batches in the ledger; the newest definition of each connector.
-    fn of(ledger: Option<&Ledger>, options: &CheckOptions) -> Result<Self> {
+    fn of(ledger: Option<&ImporterView>, options: &CheckOptions) -> Result<Self> {
         let Some(ledger) = ledger else { return Ok(Self { connectors: Vec::new(), unmapped: BTreeMap::new() }) };
         let mut connectors = BTreeMap::new();
         for stream in ledger.incoming_streams()? {
@@ -113,8 +113,8 @@ impl Came {
 }
 
 /// A site delivers to one destination: import stops before another one, until it is told what that means.
-fn other_destination(ledger: Option<&Ledger>, to: &Destination) -> Result<Option<Finding>> {
-    let Some(known) = ledger.map_or(Ok(None), Ledger::destination)? else { return Ok(None) };
+fn other_destination(ledger: Option<&ImporterView>, to: &Destination) -> Result<Option<Finding>> {
+    let Some(known) = ledger.map_or(Ok(None), ImporterView::destination)? else { return Ok(None) };
     if known.is(to) {
         return Ok(None);
     }
@@ -169,11 +169,11 @@ fn introduce(platform: &Platform<'_>, options: &CheckOptions, report: &mut Check
 fn connectors(
     platform: &Platform<'_>,
     came: &Came,
-    ledger: Option<&Ledger>,
+    ledger: Option<&ImporterView>,
     options: &CheckOptions,
     report: &mut CheckReport,
 ) -> Result<()> {
-    let known = ledger.map_or(Ok(None), Ledger::destination)?.filter(|row| row.is(&options.to));
+    let known = ledger.map_or(Ok(None), ImporterView::destination)?.filter(|row| row.is(&options.to));
     let ours = match (ledger, known) {
         (Some(ledger), Some(row)) => ledger.registered(row.id)?,
         _ => BTreeSet::new(),

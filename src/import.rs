@@ -29,8 +29,7 @@ use crate::envelope::Connector;
 use crate::error::{Error, Result};
 use crate::examining::Program;
 use crate::findings::{self, missing};
-use crate::ledger::Ledger;
-use crate::ledger::delivered::{Admitted, AsideKind, DestinationRow, IncomingRow, State};
+use crate::ledger::importer::{Admitted, AsideKind, DestinationRow, ImporterLedger, ImporterView, IncomingRow, State};
 use crate::platform::Platform;
 use crate::policy::Policy;
 use crate::report::call::Call;
@@ -124,7 +123,7 @@ impl ImportOptions {
 /// The medium or the destination is not there; another destination than the known one; the system or SQLite refused.
 pub fn import(
     site: &Site,
-    ledger: &mut Ledger,
+    ledger: &mut ImporterLedger,
     medium: Option<&Path>,
     store: &TrustStore,
     options: &ImportOptions,
@@ -143,7 +142,7 @@ pub fn import(
 #[allow(clippy::too_many_arguments, reason = "all that import was given, and the count of its turns")]
 fn import_on(
     site: &Site,
-    ledger: &mut Ledger,
+    ledger: &mut ImporterLedger,
     medium: Option<&Path>,
     store: &TrustStore,
     options: &ImportOptions,
@@ -208,7 +207,7 @@ enum Target {
 }
 
 /// A site delivers to one destination. Which one is known from the day when it was first reached.
-fn target(ledger: &Ledger, options: &ImportOptions) -> Result<Target> {
+fn target(ledger: &ImporterView, options: &ImportOptions) -> Result<Target> {
     let Some(known) = ledger.destination()? else { return Ok(Target::First) };
     let same = known.is(&options.to);
     match options.other_destination {
@@ -231,7 +230,7 @@ fn target(ledger: &Ledger, options: &ImportOptions) -> Result<Target> {
     }
 }
 
-fn reopen(ledger: &Ledger, only: Option<&BTreeSet<Digest>>) -> Result<()> {
+fn reopen(ledger: &ImporterLedger, only: Option<&BTreeSet<Digest>>) -> Result<()> {
     for batch in ledger.batches_in(State::Delivered)? {
         let wanted = only.is_none_or(|only| only.contains(&batch.sha256));
         if wanted && ledger.standing_of(batch.sha256)?.is_some_and(|standing| !standing.pruned) {
@@ -243,7 +242,7 @@ fn reopen(ledger: &Ledger, only: Option<&BTreeSet<Digest>>) -> Result<()> {
 
 fn admit_all(
     site: &Site,
-    ledger: &mut Ledger,
+    ledger: &mut ImporterLedger,
     store: &TrustStore,
     options: &ImportOptions,
     report: &mut ImportReport,
@@ -265,7 +264,7 @@ fn admit_all(
 /// What was admitted and not delivered to its end is held against the trust store of today.
 fn recheck_admitted(
     site: &Site,
-    ledger: &mut Ledger,
+    ledger: &mut ImporterLedger,
     store: &TrustStore,
     options: &ImportOptions,
     report: &mut ImportReport,
@@ -297,7 +296,7 @@ struct Candidate {
 #[allow(clippy::too_many_arguments, reason = "a step between two places, with the rules of the run")]
 fn admit_stream(
     site: &Site,
-    ledger: &mut Ledger,
+    ledger: &mut ImporterLedger,
     store: &TrustStore,
     options: &ImportOptions,
     stream: StreamId,
@@ -345,7 +344,7 @@ fn admit_stream(
 }
 
 /// Whether the end of the stream that this one goes on from has not come, and is still waited for.
-fn waits_for_the_old_one(ledger: &Ledger, succeeds: Option<Succeeds>) -> Result<bool> {
+fn waits_for_the_old_one(ledger: &ImporterView, succeeds: Option<Succeeds>) -> Result<bool> {
     let Some(succeeds) = succeeds else { return Ok(false) };
     let (from, to) = (ledger.last_admitted(succeeds.stream)?.unwrap_or(0) + 1, succeeds.sequence.get());
     let end_has_come = from > to || is_settled(&(from..=to), &ledger.settled(succeeds.stream)?);
@@ -367,7 +366,7 @@ fn put_away_damaged(site: &Site, row: &IncomingRow, name: &str, fault: &PartFaul
 
 fn refuse(
     site: &Site,
-    ledger: &Ledger,
+    ledger: &ImporterLedger,
     row: &IncomingRow,
     refusal: admit::Refusal,
     report: &mut ImportReport,
@@ -412,7 +411,12 @@ fn succession_order(mut streams: Vec<StreamId>, lineages: &Lineages) -> Vec<Stre
 
 /// Batches of which parts are missing, at every run until they come; what the medium at hand showed of
 /// them has been said already. One whose parts have come back after all is looked at in the next run.
-fn report_incomplete(site: &Site, ledger: &Ledger, said: &BTreeSet<Digest>, report: &mut ImportReport) -> Result<()> {
+fn report_incomplete(
+    site: &Site,
+    ledger: &ImporterLedger,
+    said: &BTreeSet<Digest>,
+    report: &mut ImportReport,
+) -> Result<()> {
     for batch in ledger.batches_in(State::Incomplete)? {
         let Some(row) = ledger.incoming_by_id(batch.id)? else { continue };
         let shelf = shelf_of(site, &row);
@@ -428,7 +432,7 @@ fn report_incomplete(site: &Site, ledger: &Ledger, said: &BTreeSet<Digest>, repo
 }
 
 /// Whether the sink has to be opened at all.
-fn has_work(ledger: &Ledger, target: &Target) -> Result<bool> {
+fn has_work(ledger: &ImporterView, target: &Target) -> Result<bool> {
     let unfinished = match target {
         Target::New | Target::Same => return Ok(true),
         Target::Known(row) => ledger.unsettled(row.id)? > 0 || !ledger.open_works(row.id)?.is_empty(),
@@ -439,14 +443,13 @@ fn has_work(ledger: &Ledger, target: &Target) -> Result<bool> {
 
 fn deliver_all(
     site: &Site,
-    ledger: &mut Ledger,
+    ledger: &mut ImporterLedger,
     target: Target,
     options: &ImportOptions,
     observer: &dyn Observer,
     report: &mut ImportReport,
 ) -> Result<()> {
-    let high_water = ledger.meta(&format!("high_water_{}", options.to.kind()))?;
-    let high_water = high_water.and_then(|t| t.parse().ok()).unwrap_or(0);
+    let high_water = ledger.high_water(options.to.kind())?;
     let known = if let Target::Known(row) = &target { Some(row) } else { None };
     let mark = known.map(|row| row.mark.as_str());
     let unfinished = known.map_or(Ok(false), |row| ledger.unsettled(row.id).map(|n| n > 0))?;
@@ -533,7 +536,7 @@ fn deliver_each(delivering: &mut Delivering<'_>, observer: &dyn Observer) -> Res
 }
 
 /// Numbers that have not come, at every run until they heal or are settled.
-fn report_missing(ledger: &Ledger, report: &mut ImportReport) -> Result<()> {
+fn report_missing(ledger: &ImporterView, report: &mut ImportReport) -> Result<()> {
     report.findings.extend(missing::gone_works(ledger)?);
     report.findings.extend(missing::findings(&missing::all(ledger)?));
     let mut newest: BTreeMap<StreamId, &DeliveredBatch> = BTreeMap::new();
@@ -553,7 +556,7 @@ fn report_missing(ledger: &Ledger, report: &mut ImportReport) -> Result<()> {
     Ok(())
 }
 
-fn count_aside(ledger: &Ledger, report: &mut ImportReport) -> Result<()> {
+fn count_aside(ledger: &ImporterView, report: &mut ImportReport) -> Result<()> {
     for count in ledger.aside_counts()? {
         match count.kind {
             AsideKind::Held => report.held_in_all += count.number,
@@ -565,7 +568,7 @@ fn count_aside(ledger: &Ledger, report: &mut ImportReport) -> Result<()> {
 }
 
 /// Removes delivered batches from the inbox once they were kept long enough. Nothing else ever goes by age.
-fn prune(site: &Site, ledger: &Ledger, keep: u64) -> Result<()> {
+fn prune(site: &Site, ledger: &ImporterLedger, keep: u64) -> Result<()> {
     let before = disk::now().0.saturating_sub(i64::try_from(keep).unwrap_or(i64::MAX));
     let inbox = Inbox::new(site.inbox());
     for batch in ledger.done_before(before)? {

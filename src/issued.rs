@@ -8,7 +8,7 @@ use crate::batch::manifest::Manifest;
 use crate::batch::name;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::ledger::Ledger;
+use crate::ledger::exporter::ExporterView;
 use crate::shelf::kept::{KeptShelf, Listed};
 use crate::shelf::medium::Medium;
 use crate::stream::{Sequence, StreamId};
@@ -27,7 +27,7 @@ impl Used {
     ///
     /// # Errors
     /// SQLite refused.
-    pub fn of(ledger: &Ledger) -> Result<Self> {
+    pub fn of(ledger: &ExporterView) -> Result<Self> {
         let by_stream: HashMap<StreamId, u64> = ledger.last_sequences()?.into_iter().collect();
         let by_prefix = by_stream.iter().map(|(stream, last)| (stream.prefix(), *last)).collect();
         Ok(Self { by_stream, by_prefix })
@@ -45,7 +45,7 @@ impl Used {
 /// # Errors
 /// They do; or the system refused.
 pub fn refuse_older_ledger(
-    ledger: &Ledger,
+    ledger: &ExporterView,
     outbox: &KeptShelf,
     names: &Listed,
     medium: Option<&Path>,

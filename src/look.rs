@@ -2,7 +2,7 @@
 
 use crate::error::{Error, Result};
 use crate::lack;
-use crate::ledger::delivered::IncomingRow;
+use crate::ledger::importer::IncomingRow;
 use crate::shelf::check::envelopes_at;
 use crate::shelf::inbox::Inbox;
 use crate::site::Site;

@@ -23,8 +23,7 @@ use crate::digest::Digest;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::issued::refuse_older_ledger;
-use crate::ledger::Ledger;
-use crate::ledger::packed::{Seen, Sight, StreamRow};
+use crate::ledger::exporter::{ExporterLedger, ExporterView, Seen, Sight, StreamRow};
 use crate::limits::{BATCH_BYTES_MAX, VOLUME_UNPACKED_MAX};
 use crate::policy::{Objection, Policy, Verdict};
 use crate::report::{BatchLine, Event, Finding, NOT_PACKED, Observer, PackReport};
@@ -88,7 +87,7 @@ impl PackOptions {
 #[allow(clippy::too_many_arguments, reason = "each is a place, a proof, or a rule of the run")]
 pub fn pack(
     site: &Site,
-    ledger: &mut Ledger,
+    ledger: &mut ExporterLedger,
     source: &Path,
     medium: Option<&Path>,
     keys: &[PrivateKey],
@@ -160,7 +159,7 @@ struct Sorted {
 
 /// Parts what is unchanged from what is to be read; the latter in delivery order.
 fn sort_out(
-    ledger: &Ledger,
+    ledger: &ExporterView,
     stream: Option<&StreamRow>,
     source: &Path,
     listing: Listing,
@@ -217,7 +216,7 @@ fn in_delivery_order(files: Vec<SourceFile>) -> Vec<SourceFile> {
 }
 
 struct Run<'a, 'f> {
-    ledger: &'a mut Ledger,
+    ledger: &'a mut ExporterLedger,
     outbox: &'a KeptShelf,
     source: &'a Path,
     stream: StreamRow,

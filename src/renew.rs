@@ -10,8 +10,7 @@ use crate::disk;
 use crate::error::{Error, Result};
 use crate::issued::{Used, beyond};
 use crate::lack;
-use crate::ledger::Ledger;
-use crate::ledger::packed::{PackedState, StreamRow};
+use crate::ledger::exporter::{ExporterLedger, PackedState, StreamRow};
 use crate::report::BatchLine;
 use crate::shelf::Shelf;
 use crate::shelf::check::read_index;
@@ -41,7 +40,7 @@ pub struct Renewal {
 /// # Errors
 /// There is no stream to go on from; the system or SQLite refused.
 pub fn renew(
-    ledger: &mut Ledger,
+    ledger: &mut ExporterLedger,
     outbox: &KeptShelf,
     medium: Option<&Path>,
     zone: &str,
@@ -82,7 +81,7 @@ pub fn renew(
 }
 
 /// Gives up what no carry took and the outbox has lost, of a stream and those before it: the new one is to have it.
-fn give_up_lost(ledger: &mut Ledger, outbox: &KeptShelf, old: &StreamRow, at: &str) -> Result<Vec<BatchLine>> {
+fn give_up_lost(ledger: &mut ExporterLedger, outbox: &KeptShelf, old: &StreamRow, at: &str) -> Result<Vec<BatchLine>> {
     let mut given_up = Vec::new();
     for stream in ledger.lineage(old)? {
         for sequence in ledger.uncarried(&stream)?.iter() {

@@ -6,8 +6,7 @@ use crate::batch::name;
 use crate::code::Code;
 use crate::disk;
 use crate::error::{Error, Result};
-use crate::ledger::Ledger;
-use crate::ledger::packed::{BatchRow, CarriedRow, PackedState, StreamRow};
+use crate::ledger::exporter::{BatchRow, CarriedRow, ExporterView, PackedState, StreamRow};
 use crate::report::Finding;
 use crate::shelf::kept::{KeptShelf, Listed};
 use crate::stream::{Asked, Numbers};
@@ -47,7 +46,7 @@ impl Load {
 
 /// What a plan is made of.
 pub(super) struct Planner<'a> {
-    pub(super) ledger: &'a Ledger,
+    pub(super) ledger: &'a ExporterView,
     pub(super) outbox: &'a KeptShelf,
     pub(super) names: &'a Listed,
     pub(super) signers: &'a [PublicKey],

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use airpouch::applicants::{AppliesTo, UserId};
 use airpouch::disk;
 use airpouch::error::{Error, Result};
-use airpouch::ledger::Ledger;
+use airpouch::ledger::importer::ImporterView;
 use airpouch::report::ExitStatus;
 use airpouch::site::Site;
 use airpouch::text::{count, harmless, quoted_toml, visible};
@@ -43,7 +43,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
     talk.is_in(&site);
     let set = settings::load(&site)?;
-    let waiting = waiting(&Ledger::look(&site)?)?;
+    let waiting = waiting(&ImporterView::look(&site)?)?;
     if args.write {
         return write(args, &site, &set, &waiting, talk);
     }
@@ -81,7 +81,7 @@ fn lower(id: &str) -> String {
 const FOR_ONE_ALONE: &str =
     "# for all streams; for one alone: below [applicants.\"STREAM\"] or [applicants.\"FINGERPRINT OF THE KEY\"]";
 
-fn waiting(ledger: &Ledger) -> Result<Vec<(Option<String>, u64)>> {
+fn waiting(ledger: &ImporterView) -> Result<Vec<(Option<String>, u64)>> {
     ledger.unmapped_applicants()
 }
 

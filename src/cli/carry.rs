@@ -2,9 +2,9 @@ use std::path::{Path, PathBuf};
 
 use airpouch::carry::{CarryOptions, carry};
 use airpouch::error::{Error, Result};
-use airpouch::ledger::Ledger;
+use airpouch::ledger::exporter::ExporterLedger;
 use airpouch::report::{BatchLine, CarryReport, ExitStatus, Proof, fold, status_of, sum};
-use airpouch::site::{Role, Site};
+use airpouch::site::Site;
 use airpouch::stream::{Asked, Numbers, StreamId};
 use airpouch::text::{count, size};
 use clap::builder::BoolishValueParser;
@@ -82,7 +82,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
             .at(site.root())
             .advise("name it with --site DIR, or pack first"));
     }
-    let (mut ledger, _) = Ledger::open(&site, Role::Exporter)?;
+    let (mut ledger, _) = ExporterLedger::open(&site)?;
     let zone = settings::exporter_zone(args.zone.as_deref(), &set, &ledger, false)?;
     let threads = settings::threads(args.threads, &set)?;
     let mut report = CarryReport::default();
@@ -94,7 +94,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
 #[allow(clippy::too_many_arguments, reason = "two verbs hand over what they have read")]
 pub fn carry_to(
     site: &Site,
-    ledger: &mut Ledger,
+    ledger: &mut ExporterLedger,
     medium: &Path,
     zone: String,
     args: &CarryArgs,

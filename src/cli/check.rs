@@ -2,7 +2,7 @@ use std::path::PathBuf;
 
 use airpouch::check::{CheckOptions, check};
 use airpouch::error::Result;
-use airpouch::ledger::Ledger;
+use airpouch::ledger::{View, look};
 use airpouch::report::{CheckReport, ExitStatus, fold, status_of};
 
 use super::import::read_settings;
@@ -49,7 +49,11 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
         connectors: settings::connectors(&set)?,
         applicants: settings::applicants(&args.applicant, args.unmapped.as_deref(), &set, &site)?,
     };
-    let ledger = if site.exists() { Some(Ledger::look(&site)?) } else { None };
+    let ledger = match site.exists().then(|| look(&site)).transpose()? {
+        Some(View::Importer(ledger)) => Some(ledger),
+        // An exporter has no destination that it could know.
+        Some(View::Exporter(_)) | None => None,
+    };
     let mut report = CheckReport::default();
     let ended = check(ledger.as_ref(), &options, talk, &mut report);
     fold(&mut report.findings);

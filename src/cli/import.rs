@@ -7,11 +7,11 @@ use airpouch::digest::Digest;
 use airpouch::error::{Error, Result};
 use airpouch::examining::Program;
 use airpouch::import::{ImportOptions, OnGap, OtherDestination, import};
-use airpouch::ledger::Ledger;
+use airpouch::ledger::importer::ImporterLedger;
 use airpouch::limits::{EXAMINED_APART_LIMIT, SET_ASIDE_QUOTA};
 use airpouch::policy::Policy;
 use airpouch::report::{ExitStatus, ImportReport, fold, status_of};
-use airpouch::site::{Role, Site};
+use airpouch::site::Site;
 use airpouch::text::{count, grouped, harmless, parse_size};
 use airpouch::trust::TrustStore;
 use clap::builder::BoolishValueParser;
@@ -116,7 +116,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
             .at(medium)
             .advise("mount it, and name the directory where it is mounted"));
     }
-    let (mut ledger, made) = Ledger::open(&site, Role::Importer)?;
+    let (mut ledger, made) = ImporterLedger::open(&site)?;
     if made {
         talk.note(&format!("created the importer site {}", site.root().display()));
     }

@@ -3,12 +3,12 @@ use std::path::PathBuf;
 
 use airpouch::error::{Error, Result};
 use airpouch::findings::missing::never_comes;
-use airpouch::ledger::Ledger;
+use airpouch::ledger::exporter::ExporterLedger;
 use airpouch::limits::{BATCH_BYTES_MAX, VOLUME_SIZE_MIN, VOLUME_UNPACKED_MAX};
 use airpouch::pack::{Again, PackOptions, pack};
 use airpouch::report::{CarryReport, ExitStatus, PackReport, fold, status_of};
 use airpouch::shelf::kept::KeptShelf;
-use airpouch::site::{Role, Site};
+use airpouch::site::Site;
 use airpouch::stream::{Asked, Numbers, StreamId};
 use airpouch::text::{count, grouped, size};
 use airpouch::trust::PrivateKey;
@@ -106,7 +106,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
         airpouch::shelf::medium::mounted(medium, args.carry.require_mount(&set))?;
     }
     let keys = private_keys(args, &set, talk)?;
-    let (mut ledger, made) = Ledger::open(&site, Role::Exporter)?;
+    let (mut ledger, made) = ExporterLedger::open(&site)?;
     if made {
         talk.note(&format!("created the exporter site {}", site.root().display()));
     }
@@ -138,7 +138,7 @@ fn give_up(args: &Args, site: &Site, set: &Settings, talk: &Talk) -> Result<Exit
     if !site.exists() {
         return Err(Error::failed("no airpouch site here").at(site.root()).advise("name it with --site DIR"));
     }
-    let (mut ledger, _) = Ledger::open(site, Role::Exporter)?;
+    let (mut ledger, _) = ExporterLedger::open(site)?;
     let zone = settings::exporter_zone(args.zone.as_deref(), set, &ledger, false)?;
     let at = settings::timestamp()?;
     let outbox = KeptShelf::new(site.outbox());

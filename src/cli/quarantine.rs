@@ -1,10 +1,8 @@
 use std::path::PathBuf;
 
 use airpouch::error::{Error, Result};
-use airpouch::ledger::Ledger;
-use airpouch::ledger::delivered::{AsideKind, AsideRow};
+use airpouch::ledger::importer::{AsideKind, AsideRow, ImporterLedger, ImporterView};
 use airpouch::report::ExitStatus;
-use airpouch::site::Role;
 use airpouch::text::harmless;
 use serde_json::json;
 
@@ -70,7 +68,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
 fn list(args: &Common, talk: &Talk) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
     talk.is_in(&site);
-    let ledger = Ledger::look(&site)?;
+    let ledger = ImporterView::look(&site)?;
     let (mut any, mut rows) = (false, Vec::new());
     ledger.each_aside(|row| {
         any = true;
@@ -145,7 +143,7 @@ fn release(args: &Release, talk: &Talk) -> Result<ExitStatus> {
     if !site.exists() {
         return Err(Error::failed("no airpouch site here").at(site.root()).advise("name it with --site DIR"));
     }
-    let (ledger, _) = Ledger::open(&site, Role::Importer)?;
+    let (ledger, _) = ImporterLedger::open(&site)?;
     let rows = ledger.aside_by_beginning(&args.sha256.to_ascii_lowercase())?;
     let row = to_release(&rows, &args.sha256)?;
     ledger.release(row.sha256, &args.reason)?;

@@ -9,6 +9,7 @@ use airpouch::applicants::{Applicants, AppliesTo, UserId};
 use airpouch::destination::Destination;
 use airpouch::digest::Digest;
 use airpouch::error::{Error, Result};
+use airpouch::ledger::exporter::ExporterView;
 use airpouch::site::Site;
 use airpouch::stream::{StreamId, is_zone};
 use airpouch::text::{harmless, parse_duration, parse_size};
@@ -382,12 +383,7 @@ pub fn check_zone(zone: &str) -> Result<()> {
 
 /// The zone of a site that has streams already: its only one, unless one is named. One that has no stream there is
 /// mistyped, unless `new` says that it is meant.
-pub fn exporter_zone(
-    named: Option<&str>,
-    settings: &Settings,
-    ledger: &airpouch::ledger::Ledger,
-    new: bool,
-) -> Result<String> {
+pub fn exporter_zone(named: Option<&str>, settings: &Settings, ledger: &ExporterView, new: bool) -> Result<String> {
     let mut zones: Vec<String> = ledger.streams()?.into_iter().filter(|s| s.active).map(|s| s.zone).collect();
     if named.is_some() || settings.zone.is_some() {
         let zone = zone(named, settings)?;

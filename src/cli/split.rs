@@ -4,7 +4,7 @@ use airpouch::digest::Digest;
 use airpouch::disk;
 use airpouch::envelope::Envelope;
 use airpouch::error::{Error, Result};
-use airpouch::ledger::Ledger;
+use airpouch::ledger::importer::ImporterView;
 use airpouch::limits::ENVELOPE_MAX;
 use airpouch::look;
 use airpouch::opencti::message::{Messages, spare_bundle_id};
@@ -123,7 +123,7 @@ impl Place {
     }
 
     fn read(&self, site: &Site) -> Result<Vec<u8>> {
-        let ledger = Ledger::look(site)?;
+        let ledger = ImporterView::look(site)?;
         let mut batches = ledger.batches_numbered(self.sequence)?;
         batches.retain(|batch| self.stream.is_none_or(|stream| stream == batch.stream));
         let row = if let [batch] = &batches[..] { ledger.incoming_by_id(batch.id)? } else { None };

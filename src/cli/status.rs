@@ -5,11 +5,10 @@ use airpouch::code::{Code, Severity};
 use airpouch::destination::Destination;
 use airpouch::error::Result;
 use airpouch::findings::missing::{self, never_comes};
-use airpouch::ledger::Ledger;
-use airpouch::ledger::delivered::{AsideKind, BatchId, Standing, State};
-use airpouch::ledger::packed::{PackedConnector, PackedState, StreamRow};
+use airpouch::ledger::exporter::{ExporterView, PackedConnector, PackedState, StreamRow};
+use airpouch::ledger::importer::{AsideKind, BatchId, ImporterView, Standing, State};
+use airpouch::ledger::{View, look};
 use airpouch::report::{ExitStatus, Finding, Proof, head_code};
-use airpouch::site::Role;
 use airpouch::stream::Numbers;
 use airpouch::text::{count, grouped, harmless, size};
 use serde::Serialize;
@@ -69,20 +68,20 @@ struct Connector {
 pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
     talk.is_in(&site);
-    let ledger = Ledger::look(&site)?;
-    let role = ledger.role()?;
+    let ledger = look(&site)?;
+    let role = ledger.role();
     talk.is_at(role);
     let mut status = Status { role: role.word(), site: site.root().display().to_string(), ..Status::default() };
-    match role {
-        Role::Exporter => exporter(&ledger, &mut status)?,
-        Role::Importer => importer(&ledger, &mut status)?,
+    match &ledger {
+        View::Exporter(ledger) => exporter(ledger, &mut status)?,
+        View::Importer(ledger) => importer(ledger, &mut status)?,
     }
     say(&status, talk);
     talk.json("status", ExitStatus::Done, &status);
     Ok(ExitStatus::Done)
 }
 
-fn exporter(ledger: &Ledger, status: &mut Status) -> Result<()> {
+fn exporter(ledger: &ExporterView, status: &mut Status) -> Result<()> {
     for row in ledger.streams()? {
         let mut stream = Stream { stream: row.stream.to_string(), zone: row.zone.clone(), ..Stream::default() };
         let mut not_carried: Vec<u64> = Vec::new();
@@ -151,7 +150,7 @@ fn packed_word(state: PackedState, is_lost: bool, proofs: &[Proof]) -> &'static 
 }
 
 /// Batches of a stream that will never come, and what became of their envelopes.
-fn never_comes_finding(ledger: &Ledger, stream: &StreamRow, lost: &Numbers) -> Result<Option<Finding>> {
+fn never_comes_finding(ledger: &ExporterView, stream: &StreamRow, lost: &Numbers) -> Result<Option<Finding>> {
     if lost.is_empty() {
         return Ok(None);
     }
@@ -168,7 +167,7 @@ fn never_comes_finding(ledger: &Ledger, stream: &StreamRow, lost: &Numbers) -> R
     Ok(Some(finding.of_batches(stream.stream, lost).advise(format!("at the importer, if it still waits: {accept}"))))
 }
 
-fn importer(ledger: &Ledger, status: &mut Status) -> Result<()> {
+fn importer(ledger: &ImporterView, status: &mut Status) -> Result<()> {
     status.destination = ledger.destination()?.map(|d| Destination::shown(&d.kind, &d.address));
     for summary in ledger.stream_summaries()? {
         let mut stream = Stream {
@@ -220,7 +219,7 @@ fn word(state: State, standing: Option<Code>) -> &'static str {
     }
 }
 
-fn aside_to_settle(ledger: &Ledger, status: &mut Status) -> Result<()> {
+fn aside_to_settle(ledger: &ImporterView, status: &mut Status) -> Result<()> {
     let (mut applicant, mut held, mut quarantined) = (0, 0, 0);
     for count in ledger.aside_counts()? {
         *match (count.kind, count.for_applicant) {

@@ -4,11 +4,11 @@ use std::path::PathBuf;
 use airpouch::digest::Digest;
 use airpouch::error::{Error, Result};
 use airpouch::findings::missing;
-use airpouch::ledger::Ledger;
+use airpouch::ledger::exporter::ExporterLedger;
+use airpouch::ledger::importer::ImporterLedger;
 use airpouch::renew::renew;
 use airpouch::report::ExitStatus;
 use airpouch::shelf::kept::KeptShelf;
-use airpouch::site::Role;
 use airpouch::stream::{NotNumbers, Numbers, StreamId};
 use airpouch::text::{count, harmless};
 use serde_json::json;
@@ -104,7 +104,7 @@ fn run_renew(args: &Renew, talk: &Talk) -> Result<ExitStatus> {
     if let Some(medium) = &args.medium {
         site.refuse_inside("the medium", medium)?;
     }
-    let (mut ledger, _) = Ledger::open(&site, Role::Exporter)?;
+    let (mut ledger, _) = ExporterLedger::open(&site)?;
     let zone = settings::exporter_zone(args.zone.as_deref(), &set, &ledger, false)?;
     let done = renew(
         &mut ledger,
@@ -160,7 +160,7 @@ fn accept(args: &Accept, talk: &Talk) -> Result<ExitStatus> {
     if !site.exists() {
         return Err(Error::failed("no airpouch site here").at(site.root()).advise("name it with --site DIR"));
     }
-    let (mut ledger, _) = Ledger::open(&site, Role::Importer)?;
+    let (mut ledger, _) = ImporterLedger::open(&site)?;
     if args.sha256.is_none() && accept_gone(&ledger, stream, &numbers)? {
         talk.result(&format!(
             "accepted what was lost with the works of {} of stream {stream}, which were cleared on the platform",
@@ -218,7 +218,7 @@ fn check_missing(asked: &Numbers, missing: &Numbers) -> std::result::Result<(), 
 }
 
 /// Settles works that were cleared with what was delivered under them, if these numbers are nothing else.
-fn accept_gone(ledger: &Ledger, stream: StreamId, numbers: &Numbers) -> Result<bool> {
+fn accept_gone(ledger: &ImporterLedger, stream: StreamId, numbers: &Numbers) -> Result<bool> {
     let Some(destination) = ledger.destination()? else { return Ok(false) };
     let mut batches = BTreeMap::new();
     for work in ledger.gone_works(destination.id)? {

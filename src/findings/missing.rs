@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::code::Code;
 use crate::error::Result;
-use crate::ledger::Ledger;
+use crate::ledger::importer::ImporterView;
 use crate::report::Finding;
 use crate::sink::gone_finding;
 use crate::stream::{Missing, Numbers, Size, StreamId, is_settled};
@@ -15,7 +15,7 @@ use crate::text::{count, grouped, size};
 ///
 /// # Errors
 /// SQLite refused.
-pub fn all(ledger: &Ledger) -> Result<Vec<(StreamId, Missing, bool)>> {
+pub fn all(ledger: &ImporterView) -> Result<Vec<(StreamId, Missing, bool)>> {
     let mut out = ledger.gaps(None)?;
     for (stream, end) in ledger.ends_of_succeeded()? {
         let numbers = ledger.last_admitted(stream)?.unwrap_or(0) + 1..=end;
@@ -74,7 +74,7 @@ fn numbers_and_size(missing: &[(&Missing, bool)]) -> (Numbers, String) {
 ///
 /// # Errors
 /// SQLite refused.
-pub fn gone_works(ledger: &Ledger) -> Result<Vec<Finding>> {
+pub fn gone_works(ledger: &ImporterView) -> Result<Vec<Finding>> {
     let Some(destination) = ledger.destination()? else { return Ok(Vec::new()) };
     let mut findings = Vec::new();
     for work in ledger.gone_works(destination.id)? {

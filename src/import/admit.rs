@@ -8,7 +8,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::findings;
 use crate::lack::{self, Unread};
-use crate::ledger::delivered::IncomingRow;
+use crate::ledger::importer::IncomingRow;
 use crate::report::Finding;
 use crate::shelf::PartFault;
 use crate::shelf::check::read_index;

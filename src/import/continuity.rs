@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 
 use crate::code::Code;
 use crate::error::{Error, Result};
-use crate::ledger::Ledger;
+use crate::ledger::importer::ImporterLedger;
 use crate::report::Finding;
 use crate::site::{Site, Turn};
 
@@ -24,7 +24,7 @@ impl Continuity {
     ///
     /// # Errors
     /// It is not the one that the site worked with last; the system or SQLite refused.
-    pub fn check(site: &Site, ledger: &Ledger, accept: bool, at: &str) -> Result<(Self, Option<Finding>)> {
+    pub fn check(site: &Site, ledger: &ImporterLedger, accept: bool, at: &str) -> Result<(Self, Option<Finding>)> {
         let own = ledger.turn()?;
         let noted = site.turn()?;
         let what = match &noted {
@@ -56,7 +56,7 @@ impl Continuity {
     ///
     /// # Errors
     /// The system or SQLite refused.
-    pub fn begin(&mut self, site: &Site, ledger: &Ledger, at: &str) -> Result<()> {
+    pub fn begin(&mut self, site: &Site, ledger: &ImporterLedger, at: &str) -> Result<()> {
         if self.begun {
             return Ok(());
         }
@@ -68,12 +68,12 @@ impl Continuity {
     ///
     /// # Errors
     /// The system or SQLite refused.
-    pub fn end(self, site: &Site, ledger: &Ledger, at: &str) -> Result<()> {
+    pub fn end(self, site: &Site, ledger: &ImporterLedger, at: &str) -> Result<()> {
         if self.begun { turn(site, ledger, at) } else { Ok(()) }
     }
 }
 
-fn turn(site: &Site, ledger: &Ledger, at: &str) -> Result<()> {
+fn turn(site: &Site, ledger: &ImporterLedger, at: &str) -> Result<()> {
     let Turn { identity, count, .. } = ledger.turn()?;
     ledger.set_turn(count + 1)?;
     site.note_turn(&Turn { identity, count: count + 1, at: at.to_owned() })

@@ -23,8 +23,9 @@ use crate::examining::{Apart, EXAMINE_APART, Examining};
 use crate::findings;
 use crate::fit::{Examined, Unfit};
 use crate::lack;
-use crate::ledger::Ledger;
-use crate::ledger::delivered::{Aside, AsideKind, AsideRow, Group, IncomingRow, KnownBefore, State};
+use crate::ledger::importer::{
+    Aside, AsideKind, AsideRow, Group, ImporterLedger, ImporterView, IncomingRow, KnownBefore, State,
+};
 use crate::limits::{ASIDE_GROUP, BATCH_ENVELOPES_MAX, DEATHS_MAX};
 use crate::policy::Objection;
 use crate::report::{BatchLine, DeliveredBatch, Event, Finding, ImportReport, Observer, Outcome, PassedOver};
@@ -40,7 +41,7 @@ use crate::text::{self, count, harmless};
 type Parsed = std::result::Result<Envelope, NotAnEnvelope>;
 
 /// Takes away what a crash left in held/ and quarantine/ of envelopes that were delivered.
-pub fn sweep_delivered(site: &Site, ledger: &Ledger, destination: i64) -> Result<()> {
+pub fn sweep_delivered(site: &Site, ledger: &ImporterView, destination: i64) -> Result<()> {
     for kind in [Kind::Held, Kind::Quarantined] {
         for sha256 in set_aside::digests(site, kind)? {
             if ledger.aside_kind(sha256)?.is_none() && ledger.is_delivered(destination, sha256)? {
@@ -81,7 +82,7 @@ fn passed_over(origin: &Origin, objects: u64) -> PassedOver {
 /// Delivers to one sink.
 pub struct Delivering<'a> {
     site: &'a Site,
-    ledger: &'a mut Ledger,
+    ledger: &'a mut ImporterLedger,
     sink: &'a mut dyn Sink,
     destination: i64,
     options: &'a ImportOptions,
@@ -125,7 +126,7 @@ impl<'a> Delivering<'a> {
     /// The system refused.
     pub fn new(
         site: &'a Site,
-        ledger: &'a mut Ledger,
+        ledger: &'a mut ImporterLedger,
         sink: &'a mut dyn Sink,
         destination: i64,
         options: &'a ImportOptions,
@@ -157,7 +158,7 @@ impl<'a> Delivering<'a> {
     }
 
     /// The ledger as it stands now.
-    pub fn ledger(&self) -> &Ledger {
+    pub fn ledger(&self) -> &ImporterView {
         self.ledger
     }
 

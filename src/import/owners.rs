@@ -6,8 +6,7 @@ use crate::code::Code;
 use crate::destination::TakeOver;
 use crate::envelope::Connector;
 use crate::error::Result;
-use crate::ledger::Ledger;
-use crate::ledger::delivered::Claim;
+use crate::ledger::importer::{Claim, ImporterLedger};
 use crate::policy::Objection;
 use crate::stream::{Lineages, StreamId};
 use crate::text::harmless;
@@ -25,7 +24,7 @@ impl Owners {
     /// What speaks against a connector that comes by this stream. `id` is its id here.
     pub fn objection(
         &mut self,
-        ledger: &Ledger,
+        ledger: &ImporterLedger,
         take_over: &TakeOver,
         stream: StreamId,
         connector: &Connector,
@@ -60,7 +59,7 @@ impl Owners {
 /// What a stream may do under a connector's id (there and here). A person may say that it may use the id too, once an
 /// earlier run has shown it.
 fn claim(
-    ledger: &Ledger,
+    ledger: &ImporterLedger,
     heirs: &Lineages,
     take_over: &TakeOver,
     stream: StreamId,

@@ -16,8 +16,7 @@ use crate::error::{Error, Result};
 use crate::findings;
 use crate::findings::medium::{Sighted, no_batch, scan, signed_batches};
 use crate::lack::{self, Lack};
-use crate::ledger::Ledger;
-use crate::ledger::delivered::{Standing, State};
+use crate::ledger::importer::{ImporterLedger, ImporterView, Standing, State};
 use crate::report::{BatchLine, Event, Finding, ImportReport, Observer};
 use crate::shelf::inbox::{Inbox, folder_name};
 use crate::shelf::kept::KeptShelf;
@@ -36,7 +35,7 @@ const SPARE_BYTES: u64 = 1 << 20;
 
 /// Finishes in the inbox what a broken run has left there. Folders of batches that were whole before are not opened:
 /// they are the most, and nothing was being written into them.
-pub fn look_through_inbox(site: &Site, ledger: &mut Ledger, store: &TrustStore) -> Result<()> {
+pub fn look_through_inbox(site: &Site, ledger: &mut ImporterLedger, store: &TrustStore) -> Result<()> {
     let inbox = Inbox::new(site.inbox());
     let kept = ledger.kept_in_inbox()?.into_iter().map(|b| folder_name(b.stream, b.sequence, b.sha256));
     let kept: HashSet<OsString> = kept.map(OsString::from).collect();
@@ -52,7 +51,7 @@ pub fn look_through_inbox(site: &Site, ledger: &mut Ledger, store: &TrustStore) 
 }
 
 /// The batch that lies in a folder of this name, if the ledger knows it.
-fn standing_of_folder(ledger: &Ledger, folder: &OsStr) -> Result<Option<Standing>> {
+fn standing_of_folder(ledger: &ImporterView, folder: &OsStr) -> Result<Option<Standing>> {
     let Some((name, digits)) = folder.to_str().and_then(|n| Some((n, n.rsplit_once('.')?.1))) else { return Ok(None) };
     let is_its_own = |s: &Standing| folder_name(s.batch.stream, s.batch.sequence, s.batch.sha256) == name;
     Ok(ledger.standing_by_beginning(digits)?.into_iter().find(is_its_own))
@@ -60,7 +59,7 @@ fn standing_of_folder(ledger: &Ledger, folder: &OsStr) -> Result<Option<Standing
 
 /// Takes into the ledger a batch that is not known there: the run that brought it was cut off just before it could
 /// say so.
-fn adopt(shelf: &KeptShelf, ledger: &mut Ledger, store: &TrustStore) -> Result<()> {
+fn adopt(shelf: &KeptShelf, ledger: &mut ImporterLedger, store: &TrustStore) -> Result<()> {
     let Some(unverified) = shelf.only_manifest()? else { return Ok(()) };
     let Ok(authentic) = store.authenticate(unverified) else { return Ok(()) };
     let Ok(signed) = authentic.into_signed(Manifest::parse) else { return Ok(()) };
@@ -76,7 +75,7 @@ fn adopt(shelf: &KeptShelf, ledger: &mut Ledger, store: &TrustStore) -> Result<(
 #[allow(clippy::too_many_arguments, reason = "a step between two places, with the rules of the run")]
 pub fn take(
     site: &Site,
-    ledger: &mut Ledger,
+    ledger: &mut ImporterLedger,
     medium: &Path,
     store: &TrustStore,
     options: &ImportOptions,
@@ -118,7 +117,7 @@ pub fn take(
 
 /// Batches of those that were seen that are whole in the inbox, and of which no run has said yet what becomes of them:
 /// one that took them may have been cut off.
-fn waiting(ledger: &Ledger, seen: &BTreeSet<Digest>) -> Result<u64> {
+fn waiting(ledger: &ImporterView, seen: &BTreeSet<Digest>) -> Result<u64> {
     let mut waiting = 0;
     for sha256 in seen {
         let known = ledger.standing_of(*sha256)?;
@@ -135,7 +134,7 @@ fn keeps_the_medium(finding: &Finding) -> bool {
 
 /// Which stream goes on from which. What was admitted says so; a medium only of streams that are new here, in a
 /// number 1 that its own signers may sign.
-fn lineages(ledger: &Ledger, store: &TrustStore, signed: &[Sighted]) -> Result<Lineages> {
+fn lineages(ledger: &ImporterView, store: &TrustStore, signed: &[Sighted]) -> Result<Lineages> {
     let mut lineages = ledger.lineages(false)?;
     for (_, first) in signed {
         let Some((stream, before)) = first.succession() else { continue };
@@ -153,7 +152,7 @@ fn lineages(ledger: &Ledger, store: &TrustStore, signed: &[Sighted]) -> Result<L
 #[allow(clippy::too_many_arguments, reason = "a step between two places, with the rules of the run")]
 fn take_one(
     site: &Site,
-    ledger: &mut Ledger,
+    ledger: &mut ImporterLedger,
     medium: &Medium,
     sighting: &Sighting,
     signed: &Signed<Manifest>,

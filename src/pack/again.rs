@@ -14,8 +14,7 @@ use crate::digest::Digest;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::lack;
-use crate::ledger::Ledger;
-use crate::ledger::packed::{BatchRow, StreamRow};
+use crate::ledger::exporter::{BatchRow, ExporterLedger, ExporterView, StreamRow};
 use crate::report::{BatchLine, Finding, LostBatch, PackReport};
 use crate::shelf::Shelf;
 use crate::shelf::check::read_index;
@@ -44,7 +43,7 @@ impl Again<'_> {
     ///
     /// # Errors
     /// There is no such batch; the system or SQLite refused.
-    pub fn look_after(&self, ledger: &mut Ledger, asked: &[Asked], report: &mut PackReport) -> Result<()> {
+    pub fn look_after(&self, ledger: &mut ExporterLedger, asked: &[Asked], report: &mut PackReport) -> Result<()> {
         if asked.is_empty() {
             return Ok(());
         }
@@ -74,7 +73,7 @@ impl Again<'_> {
 
     fn look_after_one(
         &self,
-        ledger: &mut Ledger,
+        ledger: &mut ExporterLedger,
         active: &StreamRow,
         stream: &StreamRow,
         batch: &BatchRow,
@@ -147,7 +146,7 @@ impl Again<'_> {
     /// The batch's envelopes with their names: those of its index, where that can be read, else of the source's files.
     fn envelopes(
         &self,
-        ledger: &Ledger,
+        ledger: &ExporterView,
         stream: &StreamRow,
         batch: &BatchRow,
     ) -> Result<HashMap<Digest, Option<String>>> {
@@ -163,7 +162,7 @@ impl Again<'_> {
 
 /// Says what became of the envelopes of each batch that was given up, once: how many went again, and which are gone.
 pub(super) fn tell_losses(
-    ledger: &mut Ledger,
+    ledger: &mut ExporterLedger,
     active: &StreamRow,
     source: &Path,
     report: &mut PackReport,

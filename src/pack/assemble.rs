@@ -15,7 +15,7 @@ use crate::envelope::Envelope;
 use crate::error::{Error, Result};
 use crate::form;
 use crate::lack;
-use crate::ledger::packed::{BatchRow, StreamRow};
+use crate::ledger::exporter::{BatchRow, StreamRow};
 use crate::limits::{BATCH_ENVELOPES_MAX, HISTORY_LENGTH, INDEX_PACKED_MAX, MANIFEST_MAX, PARTIES_MAX, VOLUMES_MAX};
 use crate::stream::{Sequence, Size, StreamId};
 

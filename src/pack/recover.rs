@@ -5,14 +5,17 @@ use crate::batch::name;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::issued::Used;
-use crate::ledger::Ledger;
-use crate::ledger::packed::{BatchRow, PackedState, StreamRow};
+use crate::ledger::exporter::{BatchRow, ExporterLedger, ExporterView, PackedState, StreamRow};
 use crate::report::BatchLine;
 use crate::shelf::kept::{KeptShelf, Listed};
 use crate::trust::{PrivateKey, PublicKey};
 
 /// Signs every batch that is sealed and not packed, from the ledger's bytes.
-pub(super) fn complete_sealed(ledger: &mut Ledger, outbox: &KeptShelf, keys: &[PrivateKey]) -> Result<Vec<BatchLine>> {
+pub(super) fn complete_sealed(
+    ledger: &mut ExporterLedger,
+    outbox: &KeptShelf,
+    keys: &[PrivateKey],
+) -> Result<Vec<BatchLine>> {
     let mut completed = Vec::new();
     for stream in ledger.streams()?.into_iter().filter(|s| s.active) {
         let lost = ledger.lost_numbers(&stream)?;
@@ -27,7 +30,7 @@ pub(super) fn complete_sealed(ledger: &mut Ledger, outbox: &KeptShelf, keys: &[P
 
 /// Signs sealed bytes, verifies each signature, and places signatures and manifest, the manifest last.
 pub(super) fn sign_and_place(
-    ledger: &mut Ledger,
+    ledger: &mut ExporterLedger,
     outbox: &KeptShelf,
     stream: &StreamRow,
     manifest: &Manifest,
@@ -57,7 +60,7 @@ pub(super) fn sign_and_place(
 
 /// Removes what a run left that ended before it sealed: files of numbers that are not used. Called only after
 /// [`refuse_older_ledger`](crate::issued::refuse_older_ledger) has seen that none of them is signed or has a manifest.
-pub(super) fn sweep(ledger: &Ledger, outbox: &KeptShelf, names: &Listed) -> Result<()> {
+pub(super) fn sweep(ledger: &ExporterView, outbox: &KeptShelf, names: &Listed) -> Result<()> {
     let used = Used::of(ledger)?;
     for name in names.all() {
         if name.ends_with(".partial") || !used.has_name(name) {

@@ -19,7 +19,6 @@ use crate::policy::Policy;
 use crate::report::call::Call;
 use crate::set_aside::Kind;
 use crate::sink::{OpenWork, Placing};
-use crate::site::Role;
 use crate::stream::{Sequence, Size};
 
 /// How the sink answers to each envelope of a group.
@@ -91,7 +90,7 @@ const ENVELOPE: &[u8] = br#"{"bundle_type":"DIRECTORY_BUNDLE","applicant_id":"7c
 struct Scene {
     _dir: tempfile::TempDir,
     site: Site,
-    ledger: Ledger,
+    ledger: ImporterLedger,
     destination: i64,
 }
 
@@ -100,7 +99,7 @@ impl Scene {
     fn with_envelope_aside(kind: Kind) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let site = Site::new(dir.path().join("site"));
-        let (mut ledger, _) = Ledger::open(&site, Role::Importer).unwrap();
+        let (mut ledger, _) = ImporterLedger::open(&site).unwrap();
         let manifest = heartbeat();
         let sha256 = Digest::of(&manifest.encode());
         ledger.note_incoming(&manifest, sha256, &manifest.encode(), State::Delivered).unwrap();

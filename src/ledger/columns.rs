@@ -1,21 +1,15 @@
-//! Words in the ledger's columns: each is a value of an enum. One that this airpouch does not know is an error that names it.
+//! How values stand in the ledger's columns: digests as bytes, ids and states as words. A word that this airpouch does not
+//! know is an error that names it.
 
 use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, ValueRef};
 
-use super::delivered::{AsideKind, State};
-use super::packed::PackedState;
+use super::exporter::PackedState;
+use super::fault::UnknownWord;
+use super::importer::{AsideKind, State};
 use crate::code::Code;
+use crate::digest::Digest;
 use crate::report::Proof;
-
-/// A word of the ledger that this airpouch does not know.
-#[derive(Debug, thiserror::Error)]
-#[error("{word:?} is unknown of {of}")]
-pub(super) struct UnknownWord {
-    /// Of what it is said.
-    pub(super) of: &'static str,
-    /// The word.
-    pub(super) word: String,
-}
+use crate::stream::StreamId;
 
 fn read<T>(value: ValueRef<'_>, of: &'static str, parse: impl Fn(&str) -> Option<T>) -> FromSqlResult<T> {
     let word = value.as_str()?;
@@ -28,6 +22,20 @@ fn code(word: &str) -> Option<Code> {
         "lying-manifest" => Some(Code::InvalidManifest),
         "lying-batch" => Some(Code::InvalidBatch),
         _ => Code::parse(word),
+    }
+}
+
+impl FromSql for Digest {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        let bytes = value.as_blob()?;
+        let size = FromSqlError::InvalidBlobSize { expected_size: 32, blob_size: bytes.len() };
+        Self::from_bytes(bytes).ok_or(size)
+    }
+}
+
+impl FromSql for StreamId {
+    fn column_result(value: ValueRef<'_>) -> FromSqlResult<Self> {
+        read(value, "a stream", Self::parse)
     }
 }
 
@@ -63,11 +71,10 @@ mod tests {
 
     use super::*;
     use crate::error::Error;
-    use crate::ledger::lost;
 
     fn read<T: FromSql>(word: &str) -> Result<T, Error> {
         let connection = Connection::open_in_memory().unwrap();
-        connection.query_row("SELECT ?1", [word], |r| r.get(0)).map_err(|e| lost(&e))
+        Ok(connection.query_row("SELECT ?1", [word], |r| r.get(0))?)
     }
 
     #[test]

@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
-use super::{BatchRow, StreamRow};
+use super::{ExporterLedger, ExporterView, StreamRow};
 use crate::error::Result;
-use crate::ledger::{Ledger, lost};
+use crate::ledger::asking::{all, first};
 use crate::report::Proof;
 use crate::stream::{Numbers, Sequence};
 
@@ -45,12 +45,9 @@ pub struct CarriedRow {
 const TAKES: &str = "(d.is_new = 1 OR NOT EXISTS (SELECT 1 FROM carried e
     WHERE e.stream = d.stream AND e.sequence = d.sequence AND e.carry < d.carry))";
 
-impl Ledger {
+impl ExporterView {
     /// Numbers of a stream that no carry took yet and that are not lost; among them those that are sealed only.
     /// The answer comes from the indexes alone, whatever the size of the manifests.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn uncarried(&self, stream: &StreamRow) -> Result<Numbers> {
         let sql = "SELECT sequence FROM packed_batch b WHERE stream = ?1
                    AND NOT EXISTS (SELECT 1 FROM carried c WHERE c.stream = b.stream AND c.sequence = b.sequence)
@@ -59,13 +56,19 @@ impl Ledger {
     }
 
     /// Which of these numbers are batches that were signed.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn packed_among(&self, stream: &StreamRow, numbers: &Numbers) -> Result<Numbers> {
         let sql =
             "SELECT sequence FROM packed_batch WHERE stream = ?1 AND sequence BETWEEN ?2 AND ?3 AND state = 'packed'";
         self.among(sql, stream, numbers)
+    }
+
+    /// Which of these numbers are batches, whether they were signed or not.
+    pub fn sealed_among(&self, stream: &StreamRow, numbers: &Numbers) -> Result<Numbers> {
+        self.among(
+            "SELECT sequence FROM packed_batch WHERE stream = ?1 AND sequence BETWEEN ?2 AND ?3",
+            stream,
+            numbers,
+        )
     }
 
     fn among(&self, sql: &str, stream: &StreamRow, numbers: &Numbers) -> Result<Numbers> {
@@ -77,30 +80,7 @@ impl Ledger {
         Ok(found.into_iter().collect())
     }
 
-    /// Which of these numbers are batches, whether they were signed or not.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub fn sealed_among(&self, stream: &StreamRow, numbers: &Numbers) -> Result<Numbers> {
-        self.among(
-            "SELECT sequence FROM packed_batch WHERE stream = ?1 AND sequence BETWEEN ?2 AND ?3",
-            stream,
-            numbers,
-        )
-    }
-
-    /// One batch.
-    ///
-    /// # Errors
-    /// SQLite refused, or the row is no manifest.
-    pub fn batch(&self, stream: &StreamRow, sequence: u64) -> Result<Option<BatchRow>> {
-        Ok(self.batches_between(stream, sequence, sequence)?.pop())
-    }
-
     /// Batches of a stream that the last carries took which took something new, but for those that are lost.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn taken_by_last_carries(&self, stream: &StreamRow, count: u32) -> Result<Numbers> {
         // With the plus sign SQLite goes to the rows of these few carries, and not through all that the stream ever had.
         let sql = format!(
@@ -110,75 +90,58 @@ impl Ledger {
         Ok(self.numbers_by(&sql, params![stream.id, count])?.without(&self.lost_numbers(stream)?))
     }
 
-    /// Records a carry and the batches in it.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub fn record_carry(&mut self, carry: &CarryRow, batches: &[(&StreamRow, Sequence, bool, Proof)]) -> Result<()> {
-        let mut work = || -> rusqlite::Result<()> {
-            let change = self.connection.transaction()?;
-            change.execute(
-                "INSERT INTO carry (at, medium, mark, bytes, millis) VALUES (?1, ?2, ?3, ?4, ?5)",
-                params![carry.at, carry.medium, carry.mark, carry.bytes as i64, carry.millis as i64],
-            )?;
-            let id = change.last_insert_rowid();
-            {
-                let mut insert = change.prepare_cached("INSERT INTO carried VALUES (?1, ?2, ?3, ?4, ?5)")?;
-                for (stream, sequence, is_new, proof) in batches {
-                    insert.execute(params![id, stream.id, sequence.get() as i64, is_new, proof])?;
-                }
-            }
-            change.commit()
-        };
-        work().map_err(|e| lost(&e))
-    }
-
     /// How a batch was carried, oldest first.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn carries_of(&self, stream: &StreamRow, sequence: Sequence) -> Result<Vec<CarriedRow>> {
         let sql = "SELECT d.carry, d.is_new, d.proof, c.at, c.mark FROM carried d JOIN carry c ON c.id = d.carry
                    WHERE d.stream = ?1 AND d.sequence = ?2 ORDER BY d.carry";
-        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map(params![stream.id, sequence.get() as i64], |r| {
+        all(&self.connection, sql, params![stream.id, sequence.get() as i64], |r| {
             Ok(CarriedRow { carry: r.get(0)?, is_new: r.get(1)?, proof: r.get(2)?, at: r.get(3)?, mark: r.get(4)? })
-        });
-        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+        })
     }
 
     /// With which proofs each batch of a stream was carried, by number.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn proofs(&self, stream: &StreamRow) -> Result<HashMap<u64, Vec<Proof>>> {
         let sql = "SELECT DISTINCT sequence, proof FROM carried WHERE stream = ?1";
-        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
+        let mut query = self.connection.prepare_cached(sql)?;
         let rows = query.query_map([stream.id], |r| Ok((r.get::<_, i64>(0)? as u64, r.get(1)?)));
         let mut proofs: HashMap<u64, Vec<Proof>> = HashMap::new();
-        for row in rows.map_err(|e| lost(&e))? {
-            let (sequence, proof) = row.map_err(|e| lost(&e))?;
+        for row in rows? {
+            let (sequence, proof) = row?;
             proofs.entry(sequence).or_default().push(proof);
         }
         Ok(proofs)
     }
 
     /// The newest carry that wrote something, for the speed to expect.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn last_carry(&self) -> Result<Option<CarryRow>> {
         let sql = "SELECT at, medium, mark, bytes, millis FROM carry WHERE bytes > 0 ORDER BY id DESC LIMIT 1";
         let read = |r: &rusqlite::Row<'_>| {
             let (bytes, millis) = (r.get::<_, i64>(3)? as u64, r.get::<_, i64>(4)? as u64);
             Ok(CarryRow { at: r.get(0)?, medium: r.get(1)?, mark: r.get(2)?, bytes, millis })
         };
-        self.connection.query_row(sql, [], read).optional().map_err(|e| lost(&e))
+        first(&self.connection, sql, [], read)
     }
 
     pub(super) fn numbers_by(&self, sql: &str, params: impl rusqlite::Params) -> Result<Numbers> {
-        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map(params, |r| r.get::<_, i64>(0).map(|n| n as u64));
-        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+        all(&self.connection, sql, params, |r| r.get::<_, i64>(0).map(|n| n as u64))
+    }
+}
+
+impl ExporterLedger {
+    /// Records a carry and the batches in it.
+    pub fn record_carry(&mut self, carry: &CarryRow, batches: &[(&StreamRow, Sequence, bool, Proof)]) -> Result<()> {
+        let change = self.change()?;
+        change.execute(
+            "INSERT INTO carry (at, medium, mark, bytes, millis) VALUES (?1, ?2, ?3, ?4, ?5)",
+            params![carry.at, carry.medium, carry.mark, carry.bytes as i64, carry.millis as i64],
+        )?;
+        let id = change.last_insert_rowid();
+        {
+            let mut insert = change.prepare_cached("INSERT INTO carried VALUES (?1, ?2, ?3, ?4, ?5)")?;
+            for (stream, sequence, is_new, proof) in batches {
+                insert.execute(params![id, stream.id, sequence.get() as i64, is_new, proof])?;
+            }
+        }
+        Ok(change.commit()?)
     }
 }

@@ -5,14 +5,14 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
-use super::super::{Ledger, digest_of, lost};
-use super::batches::{State, stream_of};
+use super::{ImporterLedger, ImporterView, State};
 use crate::batch::manifest::Manifest;
 use crate::code::Code;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::ledger::asking::{all, any, first};
 use crate::limits::HISTORY_LENGTH;
 use crate::stream::{Lineages, Missing, Numbers, Position, Size, StreamId, unsettled};
 
@@ -53,40 +53,27 @@ const IS_ADMITTED: &str = "state IN ('admitted', 'delivered')";
 /// Those, and what waits behind a gap.
 const IS_COUNTED: &str = "(state IN ('admitted', 'delivered') OR (state = 'whole' AND standing = 'waiting'))";
 
-impl Ledger {
+impl ImporterView {
     /// Which stream goes on from which: what was admitted says so, in its number 1; with `also_waiting` what waits in the
     /// inbox too.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn lineages(&self, also_waiting: bool) -> Result<Lineages> {
         let which = if also_waiting { "state IN ('admitted', 'delivered', 'whole')" } else { IS_ADMITTED };
         let sql = format!(
             "SELECT stream, succeeds_stream FROM batch WHERE succeeds_stream IS NOT NULL AND {which} ORDER BY state = 'whole', id"
         );
-        let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map([], |r| Ok((stream_of(r, 0)?, stream_of(r, 1)?)));
-        let pairs: Vec<_> = rows.and_then(Iterator::collect).map_err(|e| lost(&e))?;
+        let pairs: Vec<_> = all(&self.connection, &sql, [], |r| Ok((r.get(0)?, r.get(1)?)))?;
         let mut lineages = Lineages::default();
         pairs.into_iter().for_each(|(stream, before)| lineages.add(stream, before));
         Ok(lineages)
     }
 
     /// Whether anything came of a stream.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn knows_stream(&self, stream: StreamId) -> Result<bool> {
-        let mut query =
-            self.connection.prepare_cached("SELECT 1 FROM batch WHERE stream = ?1").map_err(|e| lost(&e))?;
-        query.exists([stream.to_string()]).map_err(|e| lost(&e))
+        any(&self.connection, "SELECT 1 FROM batch WHERE stream = ?1", [stream.to_string()])
     }
 
     /// What the admitted batches of a stream say of these numbers, with what the operator settled: the last one, and
     /// those that are near enough to name one of them or to be named.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn position(&self, stream: StreamId, numbers: &RangeInclusive<u64>) -> Result<Position> {
         // `previous`, and the history behind it.
         let near = HISTORY_LENGTH as u64 + 1;
@@ -96,55 +83,37 @@ impl Ledger {
             "SELECT manifest, sha256 FROM batch WHERE stream = ?1 AND (sequence BETWEEN ?2 AND ?3 OR sequence = ?4) AND {IS_ADMITTED}
              ORDER BY sequence, id"
         );
-        let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
+        let mut query = self.connection.prepare_cached(&sql)?;
         let (from, to) = (numbers.start().saturating_sub(near), numbers.end() + near);
         let values = params![stream.to_string(), from as i64, to as i64, last as i64];
-        let mut rows = query.query(values).map_err(|e| lost(&e))?;
-        while let Some(row) = rows.next().map_err(|e| lost(&e))? {
-            let bytes = row.get_ref(0).and_then(|r| Ok(r.as_blob()?)).map_err(|e| lost(&e))?;
-            let manifest = Manifest::parse(bytes)
+        let mut rows = query.query(values)?;
+        while let Some(row) = rows.next()? {
+            let manifest = Manifest::parse(row.get_ref(0)?.as_blob().map_err(rusqlite::Error::from)?)
                 .map_err(|e| Error::failed(format!("the ledger holds a manifest that is none: {e}")))?;
-            position.admit(manifest.link(digest_of(row, 1).map_err(|e| lost(&e))?));
+            position.admit(manifest.link(row.get(1)?));
         }
         position.settled = self.settled(stream)?;
-        let mut query =
-            self.connection.prepare_cached("SELECT sha256 FROM accepted WHERE stream = ?1").map_err(|e| lost(&e))?;
-        let rows = query.query_map([stream.to_string()], |r| digest_of(r, 0));
-        position.accepted = rows.and_then(Iterator::collect).map_err(|e| lost(&e))?;
+        let accepted = "SELECT sha256 FROM accepted WHERE stream = ?1";
+        position.accepted = all(&self.connection, accepted, [stream.to_string()], |r| r.get(0))?;
         Ok(position)
     }
 
     /// The largest number of a stream that was admitted.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn last_admitted(&self, stream: StreamId) -> Result<Option<u64>> {
         let sql =
             format!("SELECT sequence FROM batch WHERE stream = ?1 AND {IS_ADMITTED} ORDER BY sequence DESC LIMIT 1");
-        let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
-        let last = query.query_row([stream.to_string()], |r| r.get::<_, i64>(0)).optional();
-        Ok(last.map_err(|e| lost(&e))?.map(|n| n as u64))
+        first(&self.connection, &sql, [stream.to_string()], |r| r.get::<_, i64>(0).map(|n| n as u64))
     }
 
     /// Numbers of a stream that the operator no longer waits for.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn settled(&self, stream: StreamId) -> Result<Numbers> {
-        let mut query = self
-            .connection
-            .prepare_cached("SELECT first, last FROM settled WHERE stream = ?1")
-            .map_err(|e| lost(&e))?;
-        let rows =
-            query.query_map([stream.to_string()], |r| Ok(r.get::<_, i64>(0)? as u64..=r.get::<_, i64>(1)? as u64));
-        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+        all(&self.connection, "SELECT first, last FROM settled WHERE stream = ?1", [stream.to_string()], |r| {
+            Ok(r.get::<_, i64>(0)? as u64..=r.get::<_, i64>(1)? as u64)
+        })
     }
 
     /// Numbers that have not come and were not settled, between those that were admitted or wait for them: of one stream,
     /// or of all. The third value is whether the stream begins behind them.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn gaps(&self, stream: Option<StreamId>) -> Result<Vec<(StreamId, Missing, bool)>> {
         let of = if stream.is_some() { "stream = ?1" } else { "?1 IS NULL" };
         let sql = format!(
@@ -157,16 +126,14 @@ impl Ledger {
                  before_bytes - coalesce(bytes, 0), known IS NULL FROM pair WHERE sequence > coalesce(known, 0) + 1
              ORDER BY stream, sequence"
         );
-        let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map([stream.map(|s| s.to_string())], |r| {
+        let rows: Vec<_> = all(&self.connection, &sql, [stream.map(|s| s.to_string())], |r| {
             let numbers = r.get::<_, i64>(1)? as u64..=r.get::<_, i64>(2)? as u64;
             // Counters of the two ends that contradict each other say nothing of what lies between them.
             let size = |n: i64| u64::try_from(n).ok();
             let (envelopes, bytes) = (size(r.get(3)?), size(r.get(4)?));
             let size = envelopes.zip(bytes).map(|(envelopes, bytes)| Size { envelopes, bytes });
-            Ok((stream_of(r, 0)?, Missing { numbers, size }, r.get::<_, bool>(5)?))
-        });
-        let rows: Vec<_> = rows.and_then(Iterator::collect).map_err(|e| lost(&e))?;
+            Ok((r.get(0)?, Missing { numbers, size }, r.get::<_, bool>(5)?))
+        })?;
         let mut out = Vec::new();
         // The rows come by stream: what was settled of each is asked for once.
         let mut settled: Option<(StreamId, Numbers)> = None;
@@ -179,33 +146,25 @@ impl Ledger {
     }
 
     /// The ends of the streams that others go on from, as far as what was admitted or waits says so: stream and number.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn ends_of_succeeded(&self) -> Result<Vec<(StreamId, u64)>> {
         let sql = format!(
             "SELECT succeeds_stream, succeeds_sequence FROM batch WHERE succeeds_stream IS NOT NULL AND {IS_COUNTED}
              ORDER BY state = 'whole', stream, sequence, id"
         );
-        let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map([], |r| Ok((stream_of(r, 0)?, r.get::<_, i64>(1)? as u64)));
-        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+        all(&self.connection, &sql, [], |r| Ok((r.get(0)?, r.get::<_, i64>(1)? as u64)))
     }
 
     /// What came of each stream.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn stream_summaries(&self) -> Result<Vec<StreamSummary>> {
         let sql = "SELECT stream, state, standing, count(*), min(sequence), max(sequence), sum(envelopes), sum(bytes)
                    FROM batch GROUP BY stream, state, standing";
-        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
-        let mut rows = query.query([]).map_err(|e| lost(&e))?;
+        let mut query = self.connection.prepare_cached(sql)?;
+        let mut rows = query.query([])?;
         let mut out: BTreeMap<StreamId, StreamSummary> = BTreeMap::new();
-        while let Some(row) = rows.next().map_err(|e| lost(&e))? {
+        while let Some(row) = rows.next()? {
             let mut read = || -> rusqlite::Result<()> {
                 let number = |column| row.get::<_, i64>(column).map(|n| n as u64);
-                let (stream, first, last) = (stream_of(row, 0)?, number(4)?, number(5)?);
+                let (stream, first, last) = (row.get(0)?, number(4)?, number(5)?);
                 let size = Size { envelopes: number(6)?, bytes: number(7)? };
                 let batches = (row.get(1)?, row.get(2)?, number(3)?);
                 let of = out.entry(stream).or_insert_with(|| StreamSummary {
@@ -224,7 +183,7 @@ impl Ledger {
                 of.batches.push(batches);
                 Ok(())
             };
-            read().map_err(|e| lost(&e))?;
+            read()?;
         }
         let mut out: Vec<StreamSummary> = out.into_values().collect();
         for of in &mut out {
@@ -236,83 +195,51 @@ impl Ledger {
     /// The zone of the last batch of a stream, and the digest of the last one that was delivered.
     fn zone_and_head(&self, stream: StreamId) -> Result<(String, Option<Digest>)> {
         let last = "WHERE stream = ?1 ORDER BY sequence DESC, id DESC LIMIT 1";
-        let mut zone =
-            self.connection.prepare_cached(&format!("SELECT zone FROM batch {last}")).map_err(|e| lost(&e))?;
-        let zone = zone.query_row([stream.to_string()], |r| r.get(0)).map_err(|e| lost(&e))?;
+        let mut zone = self.connection.prepare_cached(&format!("SELECT zone FROM batch {last}"))?;
+        let zone = zone.query_row([stream.to_string()], |r| r.get(0))?;
         let sql = format!("SELECT sha256 FROM batch {}", last.replace("ORDER", "AND state = 'delivered' ORDER"));
-        let mut head = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
-        let head = head.query_row([stream.to_string()], |r| digest_of(r, 0)).optional().map_err(|e| lost(&e))?;
+        let head = first(&self.connection, &sql, [stream.to_string()], |r| r.get(0))?;
         Ok((zone, head))
     }
 
     /// The connectors of a stream of which envelopes came, by id.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn came_connectors(&self, stream: StreamId) -> Result<Vec<CameConnector>> {
         let sql = "SELECT connector, name, type, envelopes FROM came_connector WHERE stream = ?1 ORDER BY connector";
-        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map([stream.to_string()], |r| {
+        all(&self.connection, sql, [stream.to_string()], |r| {
             let envelopes = r.get::<_, i64>(3)? as u64;
             Ok(CameConnector { id: r.get(0)?, name: r.get(1)?, kind: r.get(2)?, envelopes })
-        });
-        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+        })
     }
 
     /// The streams of which anything came.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn incoming_streams(&self) -> Result<Vec<StreamId>> {
-        let mut query = self
-            .connection
-            .prepare_cached("SELECT DISTINCT stream FROM batch ORDER BY stream")
-            .map_err(|e| lost(&e))?;
-        let rows = query.query_map([], |r| stream_of(r, 0));
-        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+        all(&self.connection, "SELECT DISTINCT stream FROM batch ORDER BY stream", [], |r| r.get(0))
     }
 
     /// The applicants of all that came, with their envelopes.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn came_applicants(&self) -> Result<BTreeMap<Option<String>, u64>> {
-        let mut query = self
-            .connection
-            .prepare_cached("SELECT applicant, named, envelopes FROM came_applicant")
-            .map_err(|e| lost(&e))?;
-        let rows = query.query_map([], |r| {
+        all(&self.connection, "SELECT applicant, named, envelopes FROM came_applicant", [], |r| {
             let (id, is_named) = (r.get::<_, String>(0)?, r.get::<_, bool>(1)?);
             Ok((is_named.then_some(id), r.get::<_, i64>(2)? as u64))
-        });
-        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+        })
     }
+}
 
+impl ImporterLedger {
     /// The operator no longer waits for these numbers.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn settle_gap(&mut self, stream: StreamId, numbers: &Numbers, reason: &str, at: &str) -> Result<()> {
-        let mut work = || -> rusqlite::Result<()> {
-            let change = self.connection.transaction()?;
-            for range in numbers.ranges() {
-                let values = params![stream.to_string(), *range.start() as i64, *range.end() as i64, reason, at];
-                change.execute("INSERT INTO settled VALUES (?1, ?2, ?3, ?4, ?5)", values)?;
-            }
-            change.commit()
-        };
-        work().map_err(|e| lost(&e))
+        let change = self.change()?;
+        for range in numbers.ranges() {
+            let values = params![stream.to_string(), *range.start() as i64, *range.end() as i64, reason, at];
+            change.execute("INSERT INTO settled VALUES (?1, ?2, ?3, ?4, ?5)", values)?;
+        }
+        Ok(change.commit()?)
     }
 
     /// The operator takes a batch that forks its stream.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn accept_fork(&self, stream: StreamId, sequence: u64, sha256: Digest, reason: &str, at: &str) -> Result<()> {
         let values = params![sha256.as_bytes(), stream.to_string(), sequence as i64, reason, at];
-        self.connection
-            .execute("INSERT OR REPLACE INTO accepted VALUES (?1, ?2, ?3, ?4, ?5)", values)
-            .map(|_| ())
-            .map_err(|e| lost(&e))
+        self.connection.execute("INSERT OR REPLACE INTO accepted VALUES (?1, ?2, ?3, ?4, ?5)", values)?;
+        Ok(())
     }
 }

@@ -1,10 +1,12 @@
 //! What SQL says of many batches, against what the values say.
 
-use super::super::{APPLICATION_ID, MIGRATIONS};
+use rusqlite::params;
+
+use super::super::schema::{APPLICATION_ID, MIGRATIONS};
 use super::*;
 use crate::batch::manifest::{ApplicantEntry, ConnectorEntry, Format, IndexEntry, Manifest, Totals, VolumeEntry};
 use crate::batch::name;
-use crate::site::{Role, Site};
+use crate::digest::Digest;
 use crate::stream::{Numbers, Sequence, Size, StreamId};
 
 /// The digest under which a batch is noted; its manifest's links name it.
@@ -64,7 +66,7 @@ fn stream(n: u8) -> StreamId {
 #[test]
 fn gaps_by_sql_are_those_of_the_position() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut ledger, _) = Ledger::open(&Site::new(dir.path().join("site")), Role::Importer).unwrap();
+    let (mut ledger, _) = ImporterLedger::open(&Site::new(dir.path().join("site"))).unwrap();
     type Numbered = &'static [u64];
     type Settled = &'static [(u64, u64)];
     let cases: [(Numbered, Settled); 7] = [
@@ -102,7 +104,7 @@ fn gaps_by_sql_are_those_of_the_position() {
 #[test]
 fn position_near_a_number_stands_as_the_whole_one_does() {
     let dir = tempfile::tempdir().unwrap();
-    let (mut ledger, _) = Ledger::open(&Site::new(dir.path().join("site")), Role::Importer).unwrap();
+    let (mut ledger, _) = ImporterLedger::open(&Site::new(dir.path().join("site"))).unwrap();
     let stream = stream(1);
     for number in (1..=120).filter(|n| n % 7 != 0) {
         let manifest = manifest(stream, number);
@@ -132,7 +134,7 @@ fn batches_of_an_older_ledger_are_counted_as_new_ones_are() {
         insert_plainly(&old, &manifest(stream(1), number), state);
     }
     drop(old);
-    let (ledger, made) = Ledger::open(&site, Role::Importer).unwrap();
+    let (ledger, made) = ImporterLedger::open(&site).unwrap();
     assert!(!made);
     let [summary] = &ledger.stream_summaries().unwrap()[..] else { panic!("one stream") };
     assert_eq!((summary.first, summary.last, summary.zone.as_str()), (1, 5, "restricted"));

@@ -3,14 +3,14 @@
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Row, params};
 
-use super::super::{Ledger, digest_of, lost};
-use super::batches::stream_of;
+use super::{ImporterLedger, ImporterView};
 use crate::batch::index::Mtime;
 use crate::code::Code;
 use crate::digest::Digest;
 use crate::error::Result;
+use crate::ledger::asking::{all, any, first};
 use crate::set_aside::{Kind, Reason};
 use crate::stream::StreamId;
 
@@ -122,7 +122,7 @@ const ASIDE: &str =
     "SELECT a.sha256, a.kind, a.code, a.what, a.place, a.batch, b.stream, b.sequence, a.ordinal, a.name, a.connector,
     a.connector_name, a.applicant, a.mtime, a.copied FROM set_aside a JOIN batch b ON b.id = a.batch";
 
-impl Ledger {
+impl ImporterView {
     /// Gives each envelope that was set aside, in order of batch and ordinal.
     ///
     /// # Errors
@@ -130,19 +130,16 @@ impl Ledger {
     pub fn each_aside(&self, mut each: impl FnMut(AsideRow) -> Result<()>) -> Result<()> {
         for batch in self.batches_with_aside("1")? {
             let sql = format!("{ASIDE} WHERE a.batch = ?1 ORDER BY a.ordinal");
-            let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
-            let mut rows = query.query([batch]).map_err(|e| lost(&e))?;
-            while let Some(row) = rows.next().map_err(|e| lost(&e))? {
-                each(aside(row).map_err(|e| lost(&e))?)?;
+            let mut query = self.connection.prepare_cached(&sql)?;
+            let mut rows = query.query([batch])?;
+            while let Some(row) = rows.next()? {
+                each(aside(row)?)?;
             }
         }
         Ok(())
     }
 
     /// The batches of which something waits, by stream and number: held, or released by a person.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn batches_with_waiting(&self) -> Result<Vec<i64>> {
         self.batches_with_aside("kind <> 'quarantined'")
     }
@@ -152,159 +149,101 @@ impl Ledger {
             "SELECT b.id FROM (SELECT DISTINCT batch FROM set_aside WHERE {which}) a JOIN batch b ON b.id = a.batch
              ORDER BY b.stream, b.sequence, b.id"
         );
-        let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map([], |r| r.get(0));
-        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+        all(&self.connection, &sql, [], |r| r.get(0))
     }
 
     /// Some of what was copied and waits of a batch, at these places in it; none is the end.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn waiting_copies(&self, batch: i64, places: &RangeInclusive<usize>) -> Result<Vec<AsideRow>> {
         let sql = format!(
             "{ASIDE} WHERE a.batch = ?1 AND a.ordinal BETWEEN ?2 AND ?3 AND a.kind <> 'quarantined' AND a.copied = 1
              ORDER BY a.ordinal LIMIT {ROWS_AT_A_TIME}"
         );
-        let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map(params![batch, *places.start() as i64, *places.end() as i64], aside);
-        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+        all(&self.connection, &sql, params![batch, *places.start() as i64, *places.end() as i64], aside)
     }
 
     /// The places in a batch of what waits and lies in the inbox alone.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn waiting_in_inbox(&self, batch: i64) -> Result<Vec<usize>> {
         let sql =
             "SELECT ordinal FROM set_aside WHERE batch = ?1 AND copied = 0 AND kind <> 'quarantined' ORDER BY ordinal";
-        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map([batch], |r| r.get::<_, i64>(0).map(|n| n as usize));
-        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+        all(&self.connection, sql, [batch], |r| r.get::<_, i64>(0).map(|n| n as usize))
     }
 
     /// What was set aside at a place of a batch.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn aside_at(&self, batch: i64, ordinal: usize) -> Result<Option<AsideRow>> {
         let sql = format!("{ASIDE} WHERE a.batch = ?1 AND a.ordinal = ?2");
-        let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
-        query.query_row(params![batch, ordinal as i64], aside).optional().map_err(|e| lost(&e))
+        first(&self.connection, &sql, params![batch, ordinal as i64], aside)
     }
 
     /// Bytes that lie in held/ and quarantine/, by stream.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn aside_bytes(&self) -> Result<HashMap<StreamId, u64>> {
         let sql = "SELECT b.stream, sum(a.bytes) FROM set_aside a JOIN batch b ON b.id = a.batch WHERE a.copied = 1 GROUP BY b.stream";
-        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map([], |r| Ok((stream_of(r, 0)?, r.get::<_, i64>(1)? as u64)));
-        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+        all(&self.connection, sql, [], |r| Ok((r.get(0)?, r.get::<_, i64>(1)? as u64)))
     }
 
     /// What was set aside under digests that begin so; a hundred of them at most.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn aside_by_beginning(&self, digits: &str) -> Result<Vec<AsideRow>> {
         let Some((from, to)) = Digest::range_of(digits) else { return Ok(Vec::new()) };
         let sql = format!("{ASIDE} WHERE a.sha256 BETWEEN ?1 AND ?2 LIMIT 100");
-        let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map([from.as_bytes(), to.as_bytes()], aside);
-        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+        all(&self.connection, &sql, [from.as_bytes(), to.as_bytes()], aside)
     }
 
     /// Whether anything is held, or released and not delivered.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn has_waiting(&self) -> Result<bool> {
-        let mut query = self
-            .connection
-            .prepare_cached("SELECT 1 FROM set_aside WHERE kind IN ('held', 'released')")
-            .map_err(|e| lost(&e))?;
-        query.exists([]).map_err(|e| lost(&e))
+        any(&self.connection, "SELECT 1 FROM set_aside WHERE kind IN ('held', 'released')", [])
     }
 
     /// How much is set aside, by kind and whether it waits for an applicant.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn aside_counts(&self) -> Result<Vec<AsideCount>> {
         let sql = "SELECT kind, code = 'applicant', count(*) FROM set_aside GROUP BY 1, 2";
-        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map([], |r| {
+        all(&self.connection, sql, [], |r| {
             let number = r.get::<_, i64>(2)? as u64;
             Ok(AsideCount { kind: r.get(0)?, for_applicant: r.get(1)?, number })
-        });
-        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+        })
     }
 
     /// How much is set aside of each connector: stream, connector, whether it is held, number.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn aside_by_connector(&self) -> Result<Vec<(StreamId, String, bool, u64)>> {
         let sql = "SELECT b.stream, a.connector, a.kind = 'held', count(*) FROM set_aside a JOIN batch b ON b.id = a.batch GROUP BY 1, 2, 3";
-        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map([], |r| Ok((stream_of(r, 0)?, r.get(1)?, r.get(2)?, r.get::<_, i64>(3)? as u64)));
-        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+        all(&self.connection, sql, [], |r| Ok((r.get(0)?, r.get(1)?, r.get(2)?, r.get::<_, i64>(3)? as u64)))
     }
 
     /// The applicants that are not mapped, with the envelopes that wait for each.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn unmapped_applicants(&self) -> Result<Vec<(Option<String>, u64)>> {
         let sql =
             "SELECT applicant, count(*) FROM set_aside WHERE code = 'applicant' GROUP BY applicant ORDER BY applicant";
-        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map([], |r| Ok((r.get(0)?, r.get::<_, i64>(1)? as u64)));
-        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+        all(&self.connection, sql, [], |r| Ok((r.get(0)?, r.get::<_, i64>(1)? as u64)))
     }
 
     /// How an envelope was set aside, if it was.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn aside_kind(&self, sha256: Digest) -> Result<Option<AsideKind>> {
-        let mut query =
-            self.connection.prepare_cached("SELECT kind FROM set_aside WHERE sha256 = ?1").map_err(|e| lost(&e))?;
-        query.query_row([sha256.as_bytes()], |r| r.get(0)).optional().map_err(|e| lost(&e))
+        first(&self.connection, "SELECT kind FROM set_aside WHERE sha256 = ?1", [sha256.as_bytes()], |r| r.get(0))
     }
+}
 
+impl ImporterLedger {
     /// A person releases what was quarantined.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn release(&self, sha256: Digest, reason: &str) -> Result<()> {
         let sql = "UPDATE set_aside SET kind = 'released', reason = ?2 WHERE sha256 = ?1";
-        self.connection.execute(sql, params![sha256.as_bytes(), reason]).map(|_| ()).map_err(|e| lost(&e))
+        self.connection.execute(sql, params![sha256.as_bytes(), reason])?;
+        Ok(())
     }
 
     /// Forgets that an envelope was set aside: it turned out to be delivered already, or to hold nothing.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn forget_aside(&self, sha256: Digest) -> Result<()> {
-        self.connection
-            .execute("DELETE FROM set_aside WHERE sha256 = ?1", [sha256.as_bytes()])
-            .map(|_| ())
-            .map_err(|e| lost(&e))
+        self.connection.execute("DELETE FROM set_aside WHERE sha256 = ?1", [sha256.as_bytes()])?;
+        Ok(())
     }
 }
 
 fn aside(r: &Row<'_>) -> rusqlite::Result<AsideRow> {
     Ok(AsideRow {
-        sha256: digest_of(r, 0)?,
+        sha256: r.get(0)?,
         kind: r.get(1)?,
         code: r.get(2)?,
         what: r.get(3)?,
         place: r.get(4)?,
         batch: r.get(5)?,
-        stream: stream_of(r, 6)?,
+        stream: r.get(6)?,
         sequence: r.get::<_, i64>(7)? as u64,
         ordinal: r.get::<_, i64>(8)? as usize,
         name: r.get(9)?,

@@ -1,12 +1,13 @@
 //! Batches that came, each with how far it has come. A manifest is read only of the batch in work.
 
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{Row, params};
 
-use super::super::{Ledger, digest_of, lost};
+use super::{ImporterLedger, ImporterView};
 use crate::batch::manifest::Manifest;
 use crate::code::Code;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::ledger::asking::{all, any, first};
 use crate::stream::{Sequence, StreamId};
 
 /// How far a batch has come on this side.
@@ -99,30 +100,13 @@ pub struct Standing {
     pub pruned: bool,
 }
 
-impl Ledger {
+impl ImporterView {
     /// A batch by its digest.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn incoming(&self, sha256: Digest) -> Result<Option<IncomingRow>> {
         self.incoming_where("sha256 = ?1", params![sha256.as_bytes()])
     }
 
-    /// The batches of this number, of whatever stream; a hundred of them at most.
-    ///
-    /// # Errors
-    /// SQLite refused.
-    pub fn batches_numbered(&self, sequence: u64) -> Result<Vec<BatchId>> {
-        let sql = "SELECT id, stream, sequence, sha256 FROM batch WHERE sequence = ?1 ORDER BY stream, id LIMIT 100";
-        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map([i64::try_from(sequence).unwrap_or(i64::MAX)], |r| batch_id(r, 0));
-        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
-    }
-
     /// A batch by the ledger's number for it.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn incoming_by_id(&self, id: i64) -> Result<Option<IncomingRow>> {
         self.incoming_where("id = ?1", [id])
     }
@@ -130,85 +114,62 @@ impl Ledger {
     fn incoming_where(&self, condition: &str, values: impl rusqlite::Params) -> Result<Option<IncomingRow>> {
         let sql =
             format!("SELECT id, sha256, manifest, state, standing, late, pruned, done_at FROM batch WHERE {condition}");
-        let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
-        let read = |r: &Row<'_>| {
+        let row = first(&self.connection, &sql, values, |r| {
             let manifest = Manifest::parse(r.get_ref(2)?.as_blob()?);
-            let (id, sha256, state) = (r.get(0)?, digest_of(r, 1)?, r.get(3)?);
+            let (id, sha256, state) = (r.get(0)?, r.get(1)?, r.get(3)?);
             let (standing, late, pruned, done_at) = (r.get(4)?, r.get(5)?, r.get(6)?, r.get(7)?);
             Ok(manifest.map(|manifest| IncomingRow { id, sha256, manifest, state, standing, late, pruned, done_at }))
-        };
-        let row = query.query_row(values, read).optional().map_err(|e| lost(&e))?;
+        })?;
         row.transpose().map_err(|e| Error::failed(format!("the ledger holds a manifest that is none: {e}")))
     }
 
+    /// The batches of this number, of whatever stream; a hundred of them at most.
+    pub fn batches_numbered(&self, sequence: u64) -> Result<Vec<BatchId>> {
+        let sql = "SELECT id, stream, sequence, sha256 FROM batch WHERE sequence = ?1 ORDER BY stream, id LIMIT 100";
+        all(&self.connection, sql, [i64::try_from(sequence).unwrap_or(i64::MAX)], |r| batch_id(r, 0))
+    }
+
     /// The batches in a state, by stream and number.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn batches_in(&self, state: State) -> Result<Vec<BatchId>> {
         // Those that are delivered are by far the most: only of the others there is an index of few rows.
         let hint = if state == State::Delivered { "" } else { " AND state <> 'delivered'" };
         let sql = format!(
             "SELECT id, stream, sequence, sha256 FROM batch WHERE state = ?1{hint} ORDER BY stream, sequence, id"
         );
-        let mut query = self.connection.prepare_cached(&sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map([state], |r| batch_id(r, 0));
-        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+        all(&self.connection, &sql, [state], |r| batch_id(r, 0))
     }
 
     /// The batches that were admitted or delivered, and lie in the inbox.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn kept_in_inbox(&self) -> Result<Vec<BatchId>> {
         // The first half is answered by an index alone: of the rows, which hold the manifests, none is read.
         let sql = "SELECT id, stream, sequence, sha256 FROM batch WHERE state = 'delivered' AND pruned = 0 UNION ALL
                    SELECT id, stream, sequence, sha256 FROM batch WHERE state = 'admitted' AND state <> 'delivered' AND pruned = 0";
-        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map([], |r| batch_id(r, 0));
-        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+        all(&self.connection, sql, [], |r| batch_id(r, 0))
     }
 
     /// Whether any batch is in a state other than delivered.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn has_batch_in(&self, state: State) -> Result<bool> {
         let sql = "SELECT 1 FROM batch WHERE state = ?1 AND state <> 'delivered'";
-        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
-        query.exists([state]).map_err(|e| lost(&e))
+        any(&self.connection, sql, [state])
     }
 
     /// Whether nothing ever came.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn knows_no_batch(&self) -> Result<bool> {
-        let some = self.connection.prepare_cached("SELECT 1 FROM batch").and_then(|mut query| query.exists([]));
-        some.map(|some| !some).map_err(|e| lost(&e))
+        Ok(!any(&self.connection, "SELECT 1 FROM batch", [])?)
     }
 
     /// Where a batch stands.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn standing_of(&self, sha256: Digest) -> Result<Option<Standing>> {
         let sql = "SELECT id, stream, sequence, sha256, state, standing, pruned FROM batch WHERE sha256 = ?1";
-        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
-        query.query_row([sha256.as_bytes()], standing).optional().map_err(|e| lost(&e))
+        first(&self.connection, sql, [sha256.as_bytes()], standing)
     }
 
     /// Where the batches stand whose digests begin so.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn standing_by_beginning(&self, digits: &str) -> Result<Vec<Standing>> {
         let Some((from, to)) = Digest::range_of(digits) else { return Ok(Vec::new()) };
         let sql =
             "SELECT id, stream, sequence, sha256, state, standing, pruned FROM batch WHERE sha256 BETWEEN ?1 AND ?2";
-        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map([from.as_bytes(), to.as_bytes()], standing);
-        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+        all(&self.connection, sql, [from.as_bytes(), to.as_bytes()], standing)
     }
 
     /// Gives each batch that is not done, by stream and number.
@@ -218,133 +179,106 @@ impl Ledger {
     pub fn each_open_batch(&self, mut each: impl FnMut(Standing) -> Result<()>) -> Result<()> {
         let sql = "SELECT id, stream, sequence, sha256, state, standing, pruned FROM batch WHERE state <> 'delivered'
                    ORDER BY stream, sequence, id";
-        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
-        let mut rows = query.query([]).map_err(|e| lost(&e))?;
-        while let Some(row) = rows.next().map_err(|e| lost(&e))? {
-            each(standing(row).map_err(|e| lost(&e))?)?;
+        let mut query = self.connection.prepare_cached(sql)?;
+        let mut rows = query.query([])?;
+        while let Some(row) = rows.next()? {
+            each(standing(row)?)?;
         }
         Ok(())
     }
 
     /// Delivered batches that were done before this time, still lie in the inbox, and do not hold the only copy of
     /// anything that is set aside.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn done_before(&self, seconds: i64) -> Result<Vec<BatchId>> {
         let sql =
             "SELECT id, stream, sequence, sha256 FROM batch WHERE state = 'delivered' AND pruned = 0 AND done_at <= ?1
                    AND NOT EXISTS (SELECT 1 FROM set_aside a WHERE a.batch = batch.id AND a.copied = 0)";
-        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
-        let rows = query.query_map([seconds], |r| batch_id(r, 0));
-        rows.and_then(Iterator::collect).map_err(|e| lost(&e))
+        all(&self.connection, sql, [seconds], |r| batch_id(r, 0))
     }
 
     /// The digest of a batch, if another one that was admitted bears the same number of the same stream.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn shares_its_number(&self, id: i64) -> Result<Option<Digest>> {
         let sql = "SELECT a.sha256 FROM batch a JOIN batch b ON b.stream = a.stream AND b.sequence = a.sequence AND b.id <> a.id
                    WHERE a.id = ?1 AND b.state IN ('admitted', 'delivered')";
-        let mut query = self.connection.prepare_cached(sql).map_err(|e| lost(&e))?;
-        query.query_row([id], |r| digest_of(r, 0)).optional().map_err(|e| lost(&e))
+        first(&self.connection, sql, [id], |r| r.get(0))
     }
+}
 
+impl ImporterLedger {
     /// Notes a batch, or its new state if it is known.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn note_incoming(&mut self, manifest: &Manifest, sha256: Digest, bytes: &[u8], state: State) -> Result<()> {
-        let mut work = || -> rusqlite::Result<()> {
-            let change = self.connection.transaction()?;
-            let (stream, sequence) = (manifest.stream.to_string(), manifest.sequence.get() as i64);
-            let update = "UPDATE batch SET state = ?2 WHERE sha256 = ?1";
-            if change.execute(update, params![sha256.as_bytes(), state])? > 0 {
-                return change.commit();
-            }
-            let values = params![
-                stream,
-                sequence,
-                sha256.as_bytes(),
-                bytes,
-                state,
-                manifest.zone,
-                manifest.totals.envelopes as i64,
-                manifest.totals.bytes as i64,
-                manifest.before.envelopes as i64,
-                manifest.before.bytes as i64,
-                manifest.succeeds.map(|s| s.stream.to_string()),
-                manifest.succeeds.map(|s| s.sequence.get() as i64),
-            ];
-            change.prepare_cached(
+        let change = self.change()?;
+        let (stream, sequence) = (manifest.stream.to_string(), manifest.sequence.get() as i64);
+        let update = "UPDATE batch SET state = ?2 WHERE sha256 = ?1";
+        if change.execute(update, params![sha256.as_bytes(), state])? > 0 {
+            return Ok(change.commit()?);
+        }
+        let values = params![
+            stream,
+            sequence,
+            sha256.as_bytes(),
+            bytes,
+            state,
+            manifest.zone,
+            manifest.totals.envelopes as i64,
+            manifest.totals.bytes as i64,
+            manifest.before.envelopes as i64,
+            manifest.before.bytes as i64,
+            manifest.succeeds.map(|s| s.stream.to_string()),
+            manifest.succeeds.map(|s| s.sequence.get() as i64),
+        ];
+        change.prepare_cached(
                 "INSERT INTO batch (stream, sequence, sha256, manifest, state, zone, envelopes, bytes, before_envelopes, before_bytes,
                  succeeds_stream, succeeds_sequence) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
             )?
             .execute(values)?;
-            for entry in &manifest.connectors {
-                // What stands on the right of SET is as it was before.
-                change
-                    .prepare_cached(
-                        "INSERT INTO came_connector VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET
+        for entry in &manifest.connectors {
+            // What stands on the right of SET is as it was before.
+            change
+                .prepare_cached(
+                    "INSERT INTO came_connector VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET
                      name = CASE WHEN excluded.sequence >= sequence THEN excluded.name ELSE name END,
                      type = CASE WHEN excluded.sequence >= sequence THEN excluded.type ELSE type END,
                      sequence = max(sequence, excluded.sequence), envelopes = envelopes + excluded.envelopes",
-                    )?
-                    .execute(params![stream, entry.id, sequence, entry.name, entry.kind, entry.envelopes as i64])?;
-            }
-            for entry in &manifest.applicants {
-                change.prepare_cached(
+                )?
+                .execute(params![stream, entry.id, sequence, entry.name, entry.kind, entry.envelopes as i64])?;
+        }
+        for entry in &manifest.applicants {
+            change.prepare_cached(
                     "INSERT INTO came_applicant VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET envelopes = envelopes + excluded.envelopes",
                 )?
                 .execute(params![entry.id.as_deref().unwrap_or(""), entry.id.is_some(), entry.envelopes as i64])?;
-            }
-            change.commit()
-        };
-        work().map_err(|e| lost(&e))
+        }
+        Ok(change.commit()?)
     }
 
     /// Moves a batch to a state, with what is said of it there.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn set_state(&self, id: i64, state: State, standing: Option<Code>) -> Result<()> {
         let sql = "UPDATE batch SET state = ?2, standing = ?3 WHERE id = ?1";
-        self.connection.execute(sql, params![id, state, standing]).map(|_| ()).map_err(|e| lost(&e))
+        self.connection.execute(sql, params![id, state, standing])?;
+        Ok(())
     }
 
     /// A batch is done: every envelope of it was delivered or set aside.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn set_done(&self, id: i64, at: i64) -> Result<()> {
         let sql = "UPDATE batch SET state = 'delivered', done_at = ?2 WHERE id = ?1";
-        self.connection.execute(sql, params![id, at]).map(|_| ()).map_err(|e| lost(&e))
+        self.connection.execute(sql, params![id, at])?;
+        Ok(())
     }
 
     /// The files of a batch were removed from the inbox, or came again.
-    ///
-    /// # Errors
-    /// SQLite refused.
     pub fn set_pruned(&self, id: i64, pruned: bool) -> Result<()> {
-        self.connection
-            .execute("UPDATE batch SET pruned = ?2 WHERE id = ?1", params![id, pruned])
-            .map(|_| ())
-            .map_err(|e| lost(&e))
+        self.connection.execute("UPDATE batch SET pruned = ?2 WHERE id = ?1", params![id, pruned])?;
+        Ok(())
     }
 }
 
 fn batch_id(row: &Row<'_>, at: usize) -> rusqlite::Result<BatchId> {
     let number: i64 = row.get(at + 2)?;
     let sequence = Sequence::new(number as u64).ok_or(rusqlite::Error::IntegralValueOutOfRange(at + 2, number))?;
-    Ok(BatchId { id: row.get(at)?, stream: stream_of(row, at + 1)?, sequence, sha256: digest_of(row, at + 3)? })
+    Ok(BatchId { id: row.get(at)?, stream: row.get(at + 1)?, sequence, sha256: row.get(at + 3)? })
 }
 
 fn standing(row: &Row<'_>) -> rusqlite::Result<Standing> {
     Ok(Standing { batch: batch_id(row, 0)?, state: row.get(4)?, standing: row.get(5)?, pruned: row.get(6)? })
-}
-
-pub(super) fn stream_of(row: &Row<'_>, column: usize) -> rusqlite::Result<StreamId> {
-    let text: String = row.get(column)?;
-    StreamId::parse(&text).ok_or(rusqlite::Error::InvalidColumnName(text))
 }

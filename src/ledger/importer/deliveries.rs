@@ -1,0 +1,189 @@
+//! What was delivered, what is on its way, and what a crash left between the two.
+
+use std::collections::{HashMap, HashSet};
+
+use rusqlite::{Connection, params};
+
+use super::meta::put_meta;
+use super::{Aside, AsideKind, ImporterLedger, ImporterView};
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::ledger::asking::{all, any};
+use crate::sink::{Delivery, Placing};
+
+/// One group's worth of decisions, committed together.
+#[derive(Debug, Default)]
+pub struct Group {
+    /// Envelopes newly set aside.
+    pub aside: Vec<Aside>,
+    /// Envelopes with nothing to deliver: digest, batch, ordinal.
+    pub empty: Vec<(Digest, i64, usize)>,
+    /// Envelopes about to appear in the sink.
+    pub placing: Vec<Placing>,
+    /// How many envelopes are about to be sent, or were sent and are not confirmed, where the sink cannot tell them apart
+    /// after a crash.
+    pub on_their_way: Option<u64>,
+}
+
+impl Group {
+    /// Whether there is nothing to note.
+    pub fn is_empty(&self) -> bool {
+        self.aside.is_empty() && self.empty.is_empty() && self.placing.is_empty() && self.on_their_way.is_none()
+    }
+}
+
+/// What is known of a batch's envelopes before its delivery begins.
+#[derive(Debug, Default)]
+pub struct KnownBefore {
+    /// The destination has these.
+    pub delivered: HashSet<Digest>,
+    /// These were set aside, and how.
+    pub aside: HashMap<Digest, AsideKind>,
+}
+
+impl ImporterView {
+    /// What is known of these envelopes. All are looked up in one transaction: one by one each look would lock the ledger.
+    pub fn known_of(&self, destination: i64, envelopes: impl Iterator<Item = Digest>) -> Result<KnownBefore> {
+        let _reading = self.connection.unchecked_transaction()?;
+        let mut known = KnownBefore::default();
+        for sha256 in envelopes {
+            if let Some(kind) = self.aside_kind(sha256)? {
+                known.aside.insert(sha256, kind);
+            }
+            if self.is_delivered(destination, sha256)? {
+                known.delivered.insert(sha256);
+            }
+        }
+        Ok(known)
+    }
+
+    /// Whether an envelope was delivered to a destination.
+    pub fn is_delivered(&self, destination: i64, sha256: Digest) -> Result<bool> {
+        let sql = "SELECT 1 FROM delivered WHERE destination = ?1 AND sha256 = ?2";
+        any(&self.connection, sql, params![destination, sha256.as_bytes()])
+    }
+
+    /// How many envelopes a crash left between noting and settling, and those of which no run has come to its end since
+    /// that could say so.
+    pub fn unsettled(&self, destination: i64) -> Result<u64> {
+        let sql = "SELECT (SELECT count(*) FROM placing WHERE destination = ?1) + coalesce((SELECT sum(CAST(value AS INTEGER))
+                   FROM meta WHERE key IN ('on_their_way_' || ?1, 'unsaid_' || ?1)), 0)";
+        let counted: i64 = self.connection.query_row(sql, [destination], |r| r.get(0))?;
+        Ok(counted as u64)
+    }
+
+    /// What a crash left between noting and settling.
+    pub fn placings(&self, destination: i64) -> Result<Vec<Placing>> {
+        let sql =
+            "SELECT sha256, batch, ordinal, name, mark, applicant FROM placing WHERE destination = ?1 ORDER BY mark";
+        all(&self.connection, sql, [destination], |r| {
+            let ordinal = r.get::<_, i64>(2)? as usize;
+            Ok(Placing {
+                sha256: r.get(0)?,
+                batch: r.get(1)?,
+                ordinal,
+                name: r.get(3)?,
+                mark: r.get(4)?,
+                applicant: r.get(5)?,
+            })
+        })
+    }
+}
+
+impl ImporterLedger {
+    /// Notes a group before any of it is seen: what is set aside, what is empty, what is being placed.
+    pub fn note_group(&mut self, destination: i64, group: &Group) -> Result<()> {
+        let change = self.change()?;
+        for Aside { kind, reason, batch, applicant, mtime, copied, bytes } in &group.aside {
+            change
+                    .prepare_cached(
+                        "INSERT OR REPLACE INTO set_aside (sha256, kind, code, what, place, batch, ordinal, name, connector, connector_name,
+                         applicant, mtime, copied, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                    )?
+                    .execute(params![
+                        reason.sha256.as_bytes(),
+                        AsideKind::from(*kind),
+                        reason.code,
+                        reason.what,
+                        reason.place,
+                        batch,
+                        reason.batch.ordinal as i64,
+                        reason.name,
+                        reason.connector.id,
+                        reason.connector.name,
+                        applicant,
+                        mtime.map(|m| m.to_string()),
+                        copied,
+                        *bytes as i64,
+                    ])?;
+        }
+        for (sha256, batch, ordinal) in &group.empty {
+            change
+                .prepare_cached("INSERT OR IGNORE INTO delivered VALUES (?1, ?2, ?3, ?4, NULL)")?
+                .execute(params![destination, sha256.as_bytes(), batch, *ordinal as i64])?;
+            change.prepare_cached("DELETE FROM set_aside WHERE sha256 = ?1")?.execute([sha256.as_bytes()])?;
+        }
+        for p in &group.placing {
+            change.prepare_cached("INSERT OR REPLACE INTO placing VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(
+                params![destination, p.sha256.as_bytes(), p.batch, p.ordinal as i64, p.name, p.mark, p.applicant,],
+            )?;
+        }
+        note_on_their_way(&change, destination, group.on_their_way)?;
+        Ok(change.commit()?)
+    }
+
+    /// Records what the sink vouches for, and the mark that it goes on from. What was set aside of it is so no more.
+    pub fn settle(&mut self, destination: i64, delivery: &Delivery, high_water: i64) -> Result<()> {
+        let mut sorted: Vec<&Placing> = delivery.placed.iter().collect();
+        sorted.sort_unstable_by_key(|p| p.sha256);
+        let change = self.change()?;
+        {
+            let mut deliver = change.prepare_cached("INSERT OR REPLACE INTO delivered VALUES (?1, ?2, ?3, ?4, ?5)")?;
+            let mut forget_aside = change.prepare_cached("DELETE FROM set_aside WHERE sha256 = ?1")?;
+            for p in &sorted {
+                deliver.execute(params![destination, p.sha256.as_bytes(), p.batch, p.ordinal as i64, p.applicant])?;
+                forget_aside.execute([p.sha256.as_bytes()])?;
+            }
+            let mut forget_placing =
+                change.prepare_cached("DELETE FROM placing WHERE destination = ?1 AND name = ?2")?;
+            // Where only their number was noted there is none to forget.
+            if delivery.on_their_way.is_none() {
+                let refused = delivery.refused.iter().map(|refused| &refused.placing);
+                let deferred = delivery.deferred.iter().map(|deferred| &deferred.placing);
+                for p in sorted.iter().copied().chain(refused).chain(deferred) {
+                    forget_placing.execute(params![destination, p.name])?;
+                }
+            }
+        }
+        note_on_their_way(&change, destination, delivery.on_their_way)?;
+        change.execute(
+            "INSERT INTO meta SELECT 'high_water_' || kind, ?2 FROM destination WHERE id = ?1
+                 ON CONFLICT (key) DO UPDATE SET value = excluded.value",
+            params![destination, high_water.to_string()],
+        )?;
+        Ok(change.commit()?)
+    }
+
+    /// Forgets what a crash left between noting and settling, but for its number: it is delivered again. Says the number.
+    pub fn forget_unsettled(&mut self, destination: i64) -> Result<u64> {
+        let number = self.unsettled(destination)?;
+        if number > 0 {
+            let change = self.change()?;
+            change.execute("DELETE FROM placing WHERE destination = ?1", [destination])?;
+            note_on_their_way(&change, destination, Some(0))?;
+            put_meta(&change, &format!("unsaid_{destination}"), &number.to_string())?;
+            change.commit()?;
+        }
+        Ok(number)
+    }
+
+    /// A run has come to its end, and says what a crash left.
+    pub fn unsettled_is_said(&self, destination: i64) -> Result<()> {
+        self.connection.execute("DELETE FROM meta WHERE key = 'unsaid_' || ?1", [destination])?;
+        Ok(())
+    }
+}
+
+fn note_on_their_way(change: &Connection, destination: i64, number: Option<u64>) -> rusqlite::Result<()> {
+    number.map_or(Ok(()), |number| put_meta(change, &format!("on_their_way_{destination}"), &number.to_string()))
+}

@@ -1,0 +1,49 @@
+//! Words under keys: by what the ledger is known again, how far it has come, and short lists.
+
+use rusqlite::Connection;
+
+use super::{ImporterLedger, ImporterView};
+use crate::error::{Error, Result};
+use crate::ledger::asking::first;
+use crate::site::Turn;
+
+impl ImporterView {
+    /// How far the ledger has come with its site.
+    pub fn turn(&self) -> Result<Turn> {
+        let identity = self.meta("identity")?.unwrap_or_default();
+        let count = self.meta("turns")?.and_then(|count| count.parse().ok()).unwrap_or(0);
+        Ok(Turn { identity, count, at: String::new() })
+    }
+
+    /// A remembered word.
+    pub(super) fn meta(&self, key: &str) -> Result<Option<String>> {
+        first(&self.connection, "SELECT value FROM meta WHERE key = ?1", [key], |r| r.get(0))
+    }
+
+    pub(super) fn list_in_meta<T: Default + serde::de::DeserializeOwned>(&self, key: &str) -> Result<T> {
+        let Some(text) = self.meta(key)? else { return Ok(T::default()) };
+        serde_json::from_str(&text).map_err(|e| Error::failed(format!("the ledger holds a list that is none: {e}")))
+    }
+}
+
+impl ImporterLedger {
+    /// Notes how far it has come.
+    pub fn set_turn(&self, count: u64) -> Result<()> {
+        self.set_meta("turns", &count.to_string())
+    }
+
+    /// Remembers a word.
+    pub(super) fn set_meta(&self, key: &str, value: &str) -> Result<()> {
+        Ok(put_meta(&self.connection, key, value)?)
+    }
+
+    pub(super) fn set_list_in_meta<T: serde::Serialize>(&self, key: &str, list: &T) -> Result<()> {
+        let text = serde_json::to_string(list).map_err(|e| Error::failed(format!("cannot be written as JSON: {e}")))?;
+        self.set_meta(key, &text)
+    }
+}
+
+pub(super) fn put_meta(connection: &Connection, key: &str, value: &str) -> rusqlite::Result<()> {
+    let sql = "INSERT INTO meta VALUES (?1, ?2) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+    connection.execute(sql, [key, value]).map(drop)
+}

@@ -1,0 +1,77 @@
+//! Works at a destination: those that are open, and those that are gone with what was delivered under them.
+
+use rusqlite::params;
+
+use super::{ImporterLedger, ImporterView};
+use crate::digest::Digest;
+use crate::error::Result;
+use crate::ledger::asking::all;
+use crate::limits::GONE_WORKS_MAX;
+use crate::sink::{GoneWork, OpenWork};
+
+impl ImporterView {
+    /// Works that are open at a destination.
+    pub fn open_works(&self, destination: i64) -> Result<Vec<OpenWork>> {
+        let sql = "SELECT id, batch, connector, envelope, (SELECT count(*) FROM delivered d WHERE d.destination = work.destination
+                   AND d.batch = work.batch AND d.sha256 = coalesce(work.envelope, d.sha256)) FROM work WHERE destination = ?1 ORDER BY rowid";
+        all(&self.connection, sql, [destination], |r| {
+            let envelope = r.get::<_, Option<Vec<u8>>>(3)?.and_then(|bytes| Digest::from_bytes(&bytes));
+            let delivered = r.get::<_, i64>(4)? as usize;
+            Ok(OpenWork { id: r.get(0)?, batch: r.get(1)?, connector: r.get(2)?, envelope, delivered })
+        })
+    }
+
+    /// Works that are gone at a destination with what was delivered under them, until that is settled.
+    pub fn gone_works(&self, destination: i64) -> Result<Vec<GoneWork>> {
+        self.list_in_meta(&format!("gone_works_{destination}"))
+    }
+}
+
+impl ImporterLedger {
+    /// Notes works that were opened, before anything rests on them.
+    pub fn note_opened(&mut self, destination: i64, works: &[OpenWork]) -> Result<()> {
+        if works.is_empty() {
+            return Ok(());
+        }
+        let change = self.change()?;
+        for work in works {
+            let envelope = work.envelope.as_ref().map(|e| e.as_bytes().to_vec());
+            change.prepare_cached("INSERT OR REPLACE INTO work VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
+                work.id,
+                destination,
+                work.batch,
+                work.connector,
+                envelope
+            ])?;
+        }
+        Ok(change.commit()?)
+    }
+
+    /// Forgets works that were closed, or are gone.
+    pub fn forget_works(&self, ids: &[String]) -> Result<()> {
+        for id in ids {
+            self.connection.execute("DELETE FROM work WHERE id = ?1", [id])?;
+        }
+        Ok(())
+    }
+
+    /// Notes works that are gone.
+    pub fn note_gone(&self, destination: i64, works: Vec<GoneWork>) -> Result<()> {
+        if works.is_empty() {
+            return Ok(());
+        }
+        let mut gone = self.gone_works(destination)?;
+        gone.extend(works.into_iter().take(GONE_WORKS_MAX.saturating_sub(gone.len())));
+        self.set_list_in_meta(&format!("gone_works_{destination}"), &gone)
+    }
+
+    /// What was lost with the works of a batch was delivered again, or a person accepts the loss; how many works it were.
+    pub fn settle_gone(&self, destination: i64, batch: i64) -> Result<usize> {
+        let gone = self.gone_works(destination)?;
+        let left: Vec<GoneWork> = gone.iter().filter(|work| work.batch != batch).cloned().collect();
+        if left.len() < gone.len() {
+            self.set_list_in_meta(&format!("gone_works_{destination}"), &left)?;
+        }
+        Ok(gone.len() - left.len())
+    }
+}

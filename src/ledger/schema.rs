@@ -1,0 +1,65 @@
+//! The tables, and how those of an older airpouch become those of this one.
+
+use std::path::Path;
+
+use rusqlite::Connection;
+
+use super::fault::said;
+use crate::error::{Error, Result};
+use crate::site::Role;
+
+/// Marks a SQLite file as an airpouch ledger: "APch".
+pub(super) const APPLICATION_ID: i32 = 0x4150_6368;
+
+/// Migrations, by the role's word; a list that only grows. `user_version` counts how many were made.
+pub(super) const MIGRATIONS: [&str; 8] = [
+    concat!(include_str!("packed.sql"), include_str!("delivered.sql")),
+    include_str!("queues.sql"),
+    include_str!("growth.sql"),
+    include_str!("lost.sql"),
+    include_str!("custody.sql"),
+    include_str!("owners.sql"),
+    include_str!("counts.sql"),
+    include_str!("signers.sql"),
+];
+
+/// Brings the tables up to date; a new ledger is the one of this role from then on.
+pub(super) fn migrate(connection: &mut Connection, path: &Path, role: Role) -> Result<()> {
+    let version = version(connection, path)?;
+    if version == MIGRATIONS.len() {
+        return Ok(());
+    }
+    let fault = |e: rusqlite::Error| said("open the ledger", path, &e);
+    let change = connection.transaction().map_err(fault)?;
+    for migration in &MIGRATIONS[version..] {
+        change.execute_batch(migration).map_err(fault)?;
+    }
+    change.pragma_update(None, "application_id", APPLICATION_ID).map_err(fault)?;
+    change.pragma_update(None, "user_version", MIGRATIONS.len() as i64).map_err(fault)?;
+    change.execute("INSERT OR IGNORE INTO meta VALUES ('role', ?1)", [role.word()]).map_err(fault)?;
+    change.commit().map_err(fault)
+}
+
+/// How many of the migrations were made.
+pub(super) fn version(connection: &Connection, path: &Path) -> Result<usize> {
+    let number = |name: &str| connection.pragma_query_value(None, name, |r| r.get::<_, i64>(0));
+    let version = number("user_version").map_err(|e| said("read the ledger", path, &e))?;
+    if version > MIGRATIONS.len() as i64 {
+        return Err(Error::failed(format!(
+            "this ledger was made by a newer airpouch (version {version} of its tables)"
+        ))
+        .at(path)
+        .advise("use that airpouch, or a newer one"));
+    }
+    let mark = number("application_id").map_err(|e| said("read the ledger", path, &e))?;
+    if version > 0 && mark != i64::from(APPLICATION_ID) {
+        return Err(not_ours(path));
+    }
+    Ok(version as usize)
+}
+
+pub(super) fn not_ours(path: &Path) -> Error {
+    Error::failed("this file is not an airpouch ledger; it was left as it is")
+        .at(path)
+        .advise("name another site with --site DIR")
+}
