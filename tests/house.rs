@@ -227,52 +227,6 @@ fn threads_are_started_only_where_a_lack_of_them_is_an_error() {
     }
 }
 
-/// Words of the tests that run the program.
-const RUNS: [&str; 18] = [
-    ".run(",
-    ".import(",
-    ".import_inbox(",
-    ".carry(",
-    ".pack(",
-    ".send(",
-    ".verify(",
-    "bring(",
-    "bring_with(",
-    "go_on(",
-    "import_as(",
-    "finish(",
-    "sh(&world",
-    "sh(world",
-    "through(",
-    "failing(",
-    "limited(",
-    "alone(",
-];
-
-/// Statements that judge what a run says and not how it ended.
-fn unjudged(code: &str) -> Vec<&str> {
-    let says = |s: &&str| {
-        [".says(", ".says_nothing_of(", ".said()", ".json()", ".stdout", ".stderr"].iter().any(|word| s.contains(word))
-    };
-    let runs = |s: &&str| RUNS.iter().any(|word| s.contains(word));
-    code.split([';', '{', '}']).filter(says).filter(runs).filter(|s| !s.contains("exits")).collect()
-}
-
-#[test]
-fn a_test_that_reads_what_a_run_says_looks_at_how_it_ended() {
-    assert_eq!(unjudged("world.run(x).exits(0).says(y); let z = world.run(x); world.pack(x).says(y);").len(), 1);
-    let mut wrong = Vec::new();
-    for dir in ["tests/it", "tests/broker"] {
-        for file in walkdir::WalkDir::new(dir).into_iter().map(|e| e.unwrap().into_path()) {
-            if file.extension().is_some_and(|e| e == "rs") {
-                let code = only_code(&fs::read_to_string(&file).unwrap());
-                wrong.extend(unjudged(&code).iter().map(|s| format!("{}: {}", file.display(), s.trim())));
-            }
-        }
-    }
-    assert!(wrong.is_empty(), "{wrong:#?}");
-}
-
 /// The only two that wait for a time: `eventually`, which asks again and again until something is so, and the proxy whose
 /// fault it is to be slow.
 const WAITS: [&str; 2] = ["tests/broker/support.rs", "tests/broker/support/proxy.rs"];

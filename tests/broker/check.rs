@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Broker, Platform, Run, World, connector, envelope_with, fresh_id, push_queue};
+use crate::support::{Broker, Platform, Unjudged, World, connector, envelope_with, fresh_id, push_queue};
 
 /// A world in which one batch of one connector is in custody, and no destination was reached yet.
 fn came() -> (World, String) {
@@ -13,11 +13,11 @@ fn came() -> (World, String) {
     (world, id)
 }
 
-fn check(world: &World, to: &str, more: &[&str]) -> Run {
+fn check(world: &World, to: &str, more: &[&str]) -> Unjudged {
     world.run(["check", "--to", to, "--site", "importer"].iter().chain(more))
 }
 
-fn through(world: &World, platform: &Platform, more: &[&str]) -> Run {
+fn through(world: &World, platform: &Platform, more: &[&str]) -> Unjudged {
     let token = platform.token_file();
     let usual = ["--token-file", token.to_str().unwrap(), "--unmapped", "default=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10"];
     check(world, &platform.destination(), &[&usual, more].concat())
@@ -40,7 +40,7 @@ fn a_platform_says_what_it_is_who_we_are_and_where_its_broker_is() {
         "is writable",
         "needs BYPASS",
     ] {
-        run.clone().says(word);
+        run.clone().mentions(word);
     }
     run.says_nothing_of("a-token-of-the-tests");
     let changes = ["registerConnector", "workAdd", "pingConnector", "draftWorkspaceAdd"];
@@ -59,11 +59,11 @@ fn what_will_not_work_is_said_before_anything_is_sent() {
     let arguments = ["--version", "6.0.10", "--existing", existing.to_str().unwrap()];
     let platform = Platform::start(&arguments);
     let run = through(&world, &platform, &[]).exits(3);
-    run.clone().says("another name: Theirs").says("--take-over").says("left out: ");
+    run.clone().mentions("another name: Theirs").mentions("--take-over").mentions("left out: ");
     through(&world, &platform, &["--take-over"]).exits(0).says_nothing_of("another name");
     let token = platform.token_file();
     let run = check(&world, &platform.destination(), &["--token-file", token.to_str().unwrap()]).exits(3);
-    run.says("not ready: applicant").says("is not mapped").says("airpouch applicants");
+    run.mentions("not ready: applicant").mentions("is not mapped").mentions("airpouch applicants");
 }
 
 #[test]
@@ -72,12 +72,13 @@ fn a_token_that_may_too_little_is_named_with_what_it_lacks() {
     let _shared = broker.shared();
     let (world, _) = came();
     let platform = Platform::start(&["--version", "7.261026.0", "--capabilities", "CONNECTORAPI"]);
-    let run = through(&world, &platform, &[]).exits(3).says("lacks KNOWLEDGE_KNASKIMPORT").says("lacks MODULES");
-    run.says("--works none").says("may not see connectors (MODULES)");
-    let run = through(&world, &platform, &["--works", "none"]).exits(3).says("lacks KNOWLEDGE_KNASKIMPORT");
-    run.says("does not say whether it has Example Feed already");
+    let run =
+        through(&world, &platform, &[]).exits(3).mentions("lacks KNOWLEDGE_KNASKIMPORT").mentions("lacks MODULES");
+    run.mentions("--works none").mentions("may not see connectors (MODULES)");
+    let run = through(&world, &platform, &["--works", "none"]).exits(3).mentions("lacks KNOWLEDGE_KNASKIMPORT");
+    run.mentions("does not say whether it has Example Feed already");
     let platform = Platform::start(&["--version", "7.261026.0", "--capabilities", "KNOWLEDGE"]);
-    through(&world, &platform, &[]).exits(1).says("may not register connectors (CONNECTORAPI)");
+    through(&world, &platform, &[]).exits(1).mentions("may not register connectors (CONNECTORAPI)");
 }
 
 #[test]
@@ -87,11 +88,11 @@ fn a_broker_alone_is_looked_at_too() {
     let (world, id) = came();
     let default = ["--unmapped", "default=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10"];
     let run = check(&world, &broker.url(None), &default).exits(0);
-    run.says("as guest works").says(&format!("there is no queue {}", push_queue(&id)));
+    run.mentions("as guest works").mentions(&format!("there is no queue {}", push_queue(&id)));
     assert_eq!(broker.count(&push_queue(&id)), None);
-    check(&world, &broker.url(Some("nowhere")), &default).exits(1).says("virtual host");
-    check(&world, "amqp://127.0.0.1:1", &default).exits(1).says("cannot reach the broker");
-    check(&world, &broker.url(None), &[&default[..], &["--json"]].concat()).exits(0).says("\"facts\":");
+    check(&world, &broker.url(Some("nowhere")), &default).exits(1).mentions("virtual host");
+    check(&world, "amqp://127.0.0.1:1", &default).exits(1).mentions("cannot reach the broker");
+    check(&world, &broker.url(None), &[&default[..], &["--json"]].concat()).exits(0).mentions("\"facts\":");
 }
 
 #[test]
@@ -101,5 +102,5 @@ fn a_broker_in_alarm_is_told_of_while_its_answer_is_waited_for() {
     let mut alone = broker.alone();
     alone.block();
     let run = check(&world, &broker.url(None), &["--patience", "2s"]).exits(1);
-    run.says("it has raised an alarm: low on memory; waiting up to 2 s").says("gave up after 2 s");
+    run.mentions("it has raised an alarm: low on memory; waiting up to 2 s").mentions("gave up after 2 s");
 }

@@ -8,7 +8,8 @@ use std::process::{Command, Stdio};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Broker, Fault, Message, Platform, Proxy, Run, World, connector, envelope_with, eventually, fresh_id, push_queue,
+    Broker, Fault, Message, Platform, Proxy, Unjudged, World, connector, envelope_with, eventually, fresh_id,
+    push_queue,
 };
 
 /// A world with a spool in which messages of two connectors lie, one after the other.
@@ -40,11 +41,11 @@ fn tool(name: &str) -> Value {
     json!({"type": "tool", "id": id, "name": name})
 }
 
-fn drain(world: &World, to: &str, more: &[&str]) -> Run {
+fn drain(world: &World, to: &str, more: &[&str]) -> Unjudged {
     world.run(["drain", "spool", "--to", to, "--site", "importer"].iter().chain(more))
 }
 
-fn through(world: &World, platform: &Platform, more: &[&str]) -> Run {
+fn through(world: &World, platform: &Platform, more: &[&str]) -> Unjudged {
     let token = platform.token_file();
     let usual = ["--token-file", token.to_str().unwrap()];
     drain(world, &platform.destination(), &[&usual, more].concat())
@@ -91,7 +92,7 @@ fn what_lies_in_a_spool_goes_to_the_queues_as_it_is_and_in_its_order() {
     let _shared = broker.shared();
     let (world, ids) = spooled(6, 3);
     let there: Vec<Vec<String>> = ids.iter().map(|id| bodies(&world, id)).collect();
-    drain(&world, &broker.url(None), &[]).exits(0).says("drained 9 messages");
+    drain(&world, &broker.url(None), &[]).exits(0).mentions("drained 9 messages");
     for (id, there) in ids.iter().zip(there) {
         let messages = broker.take(&push_queue(id));
         assert_eq!(messages.iter().map(|m| m.body.clone()).collect::<Vec<_>>(), there);
@@ -107,7 +108,7 @@ fn what_lies_in_a_spool_goes_to_the_queues_as_it_is_and_in_its_order() {
     world.put(name, &envelope_with(name, json!({"connector": connector(&ids[0])})));
     world.send(&[]).exits(0);
     world.import(&["--to", "spool:spool"]).exits(0);
-    drain(&world, &broker.url(None), &[]).exits(0).says("drained 1 message");
+    drain(&world, &broker.url(None), &[]).exits(0).mentions("drained 1 message");
 }
 
 #[test]
@@ -209,7 +210,10 @@ fn a_broker_that_goes_away_costs_nothing() {
     let _shared = broker.shared();
     let (world, ids) = spooled(10, 200);
     let proxy = Proxy::to(broker.port(), Fault::CutToServer(300_000));
-    drain(&world, &format!("amqp://guest@127.0.0.1:{}", proxy.port()), &[]).exits(0).says("broke").says("drained");
+    drain(&world, &format!("amqp://guest@127.0.0.1:{}", proxy.port()), &[])
+        .exits(0)
+        .mentions("broke")
+        .mentions("drained");
     assert!(proxy.has_struck() && is_empty(&world));
     for id in &ids {
         assert_eq!(once(broker.take(&push_queue(id))).0.len(), 1_000);
@@ -227,7 +231,7 @@ fn a_message_that_the_broker_does_not_take_is_put_aside_with_the_reason() {
     world.send(&[]).exits(0);
     world.import(&["--to", "spool:spool"]).exits(0);
     let run = drain(&world, &broker.url(None), &[]).exits(3);
-    run.says("the broker does not take a message").says("refused");
+    run.mentions("the broker does not take a message").mentions("refused");
     let refused = world.path("spool").join(&ids[0]).join("refused");
     let reason = fs::read_dir(&refused)
         .unwrap()
@@ -246,10 +250,13 @@ fn a_connector_of_another_name_over_there_is_not_overwritten() {
     let there = json!([{"id": ids[0], "name": "Somebody Else", "type": "EXTERNAL_IMPORT", "scope": [], "auto": false, "active": true}]);
     let existing = Platform::existing(&world, &there);
     let platform = Platform::start(&["--version", "7.261026.0", "--existing", existing.to_str().unwrap()]);
-    through(&world, &platform, &[]).exits(3).says("another name: Somebody Else").says("2 messages stay in the spool");
+    through(&world, &platform, &[])
+        .exits(3)
+        .mentions("another name: Somebody Else")
+        .mentions("2 messages stay in the spool");
     assert_eq!(broker.take(&push_queue(&ids[1])).len(), 2, "the other connector's go");
     assert_eq!(bodies(&world, &ids[0]).len(), 2);
-    through(&world, &platform, &["--take-over"]).exits(0).says("drained 2 messages");
+    through(&world, &platform, &["--take-over"]).exits(0).mentions("drained 2 messages");
     assert_eq!(broker.take(&push_queue(&ids[0])).len(), 2);
     // It is ours now, and no question any more.
     through(&world, &platform, &[]).exits(0);
@@ -264,11 +271,13 @@ fn full_queue_stops_its_connector_in_a_drain_and_not_the_others() {
     let key = format!("push_routing_{}", ids[0]);
     let bound = ["--exchange", "amqp.worker.exchange", "--routing-key", &key, "--argument", "x-max-length=0"];
     broker.declare(&queue, &[&bound[..], &["--argument", "x-overflow=\"reject-publish\""]].concat());
-    let run = drain(&world, &broker.url(None), &["--patience", "2s"]).exits(3).says("drained 6 messages");
-    run.says("not delivered: 6 messages: ").says("(nack): the queue may be full").says("6 messages stay in the spool");
+    let run = drain(&world, &broker.url(None), &["--patience", "2s"]).exits(3).mentions("drained 6 messages");
+    run.mentions("not delivered: 6 messages: ")
+        .mentions("(nack): the queue may be full")
+        .mentions("6 messages stay in the spool");
     assert_eq!(broker.take(&push_queue(&ids[1])).len(), 6);
     broker.delete(&queue);
-    drain(&world, &broker.url(None), &[]).exits(0).says("drained 6 messages");
+    drain(&world, &broker.url(None), &[]).exits(0).mentions("drained 6 messages");
     assert_eq!(broker.take(&queue).len(), 6);
     assert!(is_empty(&world));
 }
@@ -280,10 +289,10 @@ fn connector_over_which_the_platform_trips_stays_in_the_spool_and_the_others_go(
     for option in ["--trips-over", "--no-works-for"] {
         let (world, ids) = spooled(4, 1);
         let platform = Platform::start(&["--version", "7.261026.0", option, &ids[0]]);
-        let run = through(&world, &platform, &["--patience", "2s"]).exits(3).says("DATABASE_ERROR");
-        run.says("drained 2 messages").says("2 messages stay in the spool");
+        let run = through(&world, &platform, &["--patience", "2s"]).exits(3).mentions("DATABASE_ERROR");
+        run.mentions("drained 2 messages").mentions("2 messages stay in the spool");
         assert_eq!(broker.take(&push_queue(&ids[1])).len(), 2);
-        drain(&world, &broker.url(None), &[]).exits(0).says("drained 2 messages");
+        drain(&world, &broker.url(None), &[]).exits(0).mentions("drained 2 messages");
         assert_eq!(broker.take(&push_queue(&ids[0])).len(), 2);
     }
 }
@@ -295,7 +304,7 @@ fn messages_whose_works_were_cleared_go_again() {
     let (world, ids) = spooled(2, 2);
     // The question whether the work is there comes after the messages.
     let platform = Platform::start(&["--version", "7.261026.0", "--fault", "forget:isWorkAlive:1"]);
-    through(&world, &platform, &[]).exits(0).says("works were cleared");
+    through(&world, &platform, &[]).exits(0).mentions("works were cleared");
     let alive: Vec<String> = platform.works().into_iter().map(|w| w.id).collect();
     for id in &ids {
         let messages = broker.take(&push_queue(id));
@@ -320,7 +329,7 @@ fn what_was_registered_at_another_platform_is_not_ours_here() {
     let platform = Platform::start(&["--version", "7.261026.0", "--existing", existing.to_str().unwrap()]);
     remember(&world, "opencti+https://elsewhere.example", &ids[0], "work_there");
     let run = through(&world, &platform, &[]).exits(3);
-    run.says("another name: Somebody Else").says("left works open there: work_there");
+    run.mentions("another name: Somebody Else").mentions("left works open there: work_there");
     assert!(platform.operations().iter().all(|o| o.arguments["id"] != json!("work_there")), "it is not asked for here");
     assert!(platform.connectors().iter().any(|c| c["name"] == json!("Somebody Else")));
     broker.take(&push_queue(&ids[1]));
@@ -356,14 +365,14 @@ fn what_is_no_spool_or_no_broker_is_said() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (world, _) = spooled(2, 1);
-    world.run(["drain", "src", "--to", &broker.url(None)]).exits(1).says("this is no spool");
-    drain(&world, "dir:out", &[]).exits(2).says("not drained to");
-    drain(&world, "amqp://127.0.0.1:1", &[]).exits(1).says("cannot reach the broker");
+    world.run(["drain", "src", "--to", &broker.url(None)]).exits(1).mentions("this is no spool");
+    drain(&world, "dir:out", &[]).exits(2).mentions("not drained to");
+    drain(&world, "amqp://127.0.0.1:1", &[]).exits(1).mentions("cannot reach the broker");
     drain(&world, "amqp://user:hunter2@127.0.0.1", &[]).exits(2).says_nothing_of("hunter2");
     assert!(!is_empty(&world));
     fs::write(world.path("spool").join(somebodys(&world)).join("000000000099.json"), "{}").unwrap();
     let run = drain(&world, &broker.url(None), &[]).exits(3);
-    run.says("this is no message").says("000000000099.json").says("drained 1 message");
+    run.mentions("this is no message").mentions("000000000099.json").mentions("drained 1 message");
 }
 
 /// Between two groups, of which the first has left the spool.
@@ -376,14 +385,17 @@ fn a_work_that_is_cleared_between_two_groups_is_said() {
         ["--version", "7.261026.0", "--fault", "forget:workEdit.addExpectations:3", "--trips-over-gone-works"];
     let platform = Platform::start(&arguments);
     let spool = "airpouch import --site importer --to spool:spool --redeliver";
-    through(&world, &platform, &[]).exits(3).says("a work was cleared").says(spool);
+    through(&world, &platform, &[]).exits(3).mentions("a work was cleared").mentions(spool);
     ids.iter().for_each(|id| drop(broker.take(&push_queue(id))));
     // It is reported until a person says that it is settled, also where the platform is not there.
-    let run = through(&world, &platform, &[]).exits(3).says("a work was cleared").says(spool);
+    let run = through(&world, &platform, &[]).exits(3).mentions("a work was cleared").mentions(spool);
     assert_eq!(run.said().matches("a work was cleared").count(), 1, "{run:#?}");
-    drain(&world, "amqp://127.0.0.1:1", &[]).exits(3).says("a work was cleared");
+    drain(&world, "amqp://127.0.0.1:1", &[]).exits(3).mentions("a work was cleared");
     world.import(&["--to", "spool:spool", "--redeliver"]).exits(0);
-    through(&world, &platform, &["--accept-gone"]).exits(0).says("drained 2,400 messages").says_nothing_of("cleared");
+    through(&world, &platform, &["--accept-gone"])
+        .exits(0)
+        .mentions("drained 2,400 messages")
+        .says_nothing_of("cleared");
     through(&world, &platform, &[]).exits(0).says_nothing_of("cleared");
     ids.iter().for_each(|id| drop(broker.take(&push_queue(id))));
 }
@@ -400,9 +412,9 @@ fn works_that_are_cleared_after_a_drain_was_cut_off_are_said_and_so_is_what_may_
     drop(platform);
     // It comes back without its works.
     let platform = Platform::start(&["--version", "7.261026.0", "--port", &port]);
-    let run = through(&world, &platform, &[]).exits(3).says("a work was cleared").says("--redeliver");
-    run.says("the last drain was cut off; ").says("may come a second time");
-    through(&world, &platform, &[]).exits(3).says_nothing_of("a second time").says("a work was cleared");
+    let run = through(&world, &platform, &[]).exits(3).mentions("a work was cleared").mentions("--redeliver");
+    run.mentions("the last drain was cut off; ").mentions("may come a second time");
+    through(&world, &platform, &[]).exits(3).says_nothing_of("a second time").mentions("a work was cleared");
     through(&world, &platform, &["--accept-gone"]).exits(0).says_nothing_of("cleared");
     ids.iter().for_each(|id| drop(broker.take(&push_queue(id))));
 }
@@ -415,7 +427,7 @@ fn messages_whose_connector_is_not_told_are_not_passed_over() {
     fs::remove_file(world.path("spool").join(somebodys(&world)).join("connector.json")).unwrap();
     fs::create_dir(world.path("spool/lost+found")).unwrap();
     let run = drain(&world, &broker.url(None), &[]).exits(3);
-    run.says("a connector's registration").says("connector.json");
+    run.mentions("a connector's registration").mentions("connector.json");
 }
 
 fn somebodys(world: &World) -> String {
@@ -432,7 +444,7 @@ fn two_drains_do_not_share_a_spool() {
     let token = platform.token_file();
     let mut first = slow_drain(&world, &platform, &token);
     eventually("the first one is at work", || platform.operations().iter().any(|o| o.operation == "registerConnector"));
-    drain(&world, &broker.url(None), &[]).exits(5).says("another drain");
+    drain(&world, &broker.url(None), &[]).exits(5).mentions("another drain");
     assert!(first.wait().unwrap().success());
     assert!(is_empty(&world));
 }

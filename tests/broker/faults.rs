@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use serde_json::Value;
 
 use crate::feeds::{Feeds, REPEATS_MAX, Tap, repeats};
-use crate::support::{Broker, Fault, Proxy, Run, eventually, fresh_id};
+use crate::support::{Broker, Fault, Proxy, Unjudged, eventually, fresh_id};
 
 /// A run that waits longer than this ends by itself, and says so.
 const PATIENT: [&str; 2] = ["--patience", "3s"];
@@ -52,14 +52,14 @@ impl Running {
 
     fn kill(mut self) {
         self.child.kill().unwrap();
-        self.end();
+        assert!(self.end().was_killed());
     }
 
-    fn end(self) -> Run {
+    fn end(self) -> Unjudged {
         let output = self.child.wait_with_output().unwrap();
         self.listener.join().unwrap();
         let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
-        Run { status: output.status.code(), stdout, stderr: self.stderr.lock().unwrap().clone() }
+        Unjudged::from_parts(output.status.code(), stdout, self.stderr.lock().unwrap().clone())
     }
 }
 
@@ -84,7 +84,7 @@ fn two_thousand_messages_of_three_connectors_arrive_once_in_order_and_as_a_spool
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let feeds = sent(3, 3, 250);
-    feeds.import(&broker, &[]).exits(0).says("delivered 9 envelopes in 2,250 messages");
+    feeds.import(&broker, &[]).exits(0).mentions("delivered 9 envelopes in 2,250 messages");
     let first = broker.peek(&feeds.queue(0));
     assert_eq!(first.len(), 750);
     for message in &first {
@@ -163,10 +163,10 @@ fn an_exchange_that_was_declared_otherwise_is_left_as_it_is() {
     let prefix = fresh_id();
     let exchange = format!("{prefix}_amqp.worker.exchange");
     broker.declare(&format!("{prefix}_beside"), &["--exchange", &exchange, "--kind", "topic"]);
-    feeds.import(&broker, &["--queue-prefix", &prefix]).exits(0).says("delivered 1 envelope in 3 messages");
+    feeds.import(&broker, &["--queue-prefix", &prefix]).exits(0).mentions("delivered 1 envelope in 3 messages");
     let elsewhere = fresh_id();
     let run = feeds.import(&broker, &["--queue-prefix", &elsewhere, "--site", "elsewhere"]).exits(0);
-    run.says(&format!("had no exchange {elsewhere}_amqp.worker.exchange")).says("--queue-prefix");
+    run.mentions(&format!("had no exchange {elsewhere}_amqp.worker.exchange")).mentions("--queue-prefix");
     assert_eq!(broker.count(&format!("{prefix}_{}", feeds.queue(0))), Some(3));
     let exchanges = broker.ctl(&["-q", "list_exchanges", "name", "type", "durable"]);
     assert!(exchanges.contains(&format!("{exchange}\ttopic\tfalse")), "{exchanges}");
@@ -193,7 +193,7 @@ fn a_broker_that_stops_and_starts_again_is_waited_for() {
     proxy.arm(Fault::Nothing);
     running.hears("the connection to the broker broke");
     alone.start();
-    let run = running.end().exits(0).says("delivered 60 envelopes");
+    let run = running.end().exits(0).mentions("delivered 60 envelopes");
     assert_eq!(run.said().matches("the connection to the broker broke").count(), 1, "{run:#?}");
     let repeated = all_there(&Tap::open(&broker), &feeds);
     println!("\nCOUNT repeats when a broker stops and starts: {repeated}");
@@ -208,13 +208,13 @@ fn a_broker_that_stays_away_ends_the_run_and_the_next_one_delivers_the_rest() {
     let (running, proxy) = Running::slow(&feeds, &broker, &PATIENT);
     alone.stop();
     proxy.arm(Fault::Nothing);
-    running.end().exits(1).says("gave up after 3 s");
-    feeds.import(&broker, &PATIENT).exits(1).says("cannot reach the broker");
+    running.end().exits(1).mentions("gave up after 3 s");
+    feeds.import(&broker, &PATIENT).exits(1).mentions("cannot reach the broker");
     alone.start();
     // Nor is that forgotten by one that is killed before it could say so.
     let (running, _proxy) = Running::slow(&feeds, &broker, &[]);
     running.kill();
-    let run = feeds.import(&broker, &[]).exits(0).says("may come a second time");
+    let run = feeds.import(&broker, &[]).exits(0).mentions("may come a second time");
     let warned: usize = run.said().split_once("was cut off; ").unwrap().1.split(' ').next().unwrap().parse().unwrap();
     let repeated = all_there(&Tap::open(&broker), &feeds);
     println!("\nCOUNT repeats when a broker stays away: {repeated}");
@@ -239,10 +239,7 @@ fn cut_everywhere(broker: &Broker, places: u64, way: &str, fault: fn(u64) -> Fau
         proxy.arm(fault(bytes * at / places));
         let run = feeds.import(broker, &["--site", &site, "--amqp-port", &port, "--patience", "3s"]);
         struck += u32::from(proxy.has_struck());
-        match run.status {
-            Some(0) => healed += 1,
-            _ => drop(run.exits(1)),
-        }
+        healed += u32::from(run.exits_one_of(&[0, 1]).status == Some(0));
         feeds.import(broker, &["--site", &site]).exits(0);
         most = most.max(take());
     }
@@ -274,7 +271,7 @@ fn a_wire_that_stalls_ends_the_run_after_its_patience() {
         let feeds = sent(1, 20, 500);
         let (running, proxy) = Running::slow(&feeds, &broker, &PATIENT);
         proxy.arm(fault);
-        running.end().exits(1).says("nothing for 3 s");
+        running.end().exits(1).mentions("nothing for 3 s");
         feeds.import(&broker, &[]).exits(0);
         assert!(all_there(&Tap::open(&broker), &feeds) <= REPEATS_MAX);
     }
@@ -288,12 +285,12 @@ fn an_alarm_is_said_once_and_waited_for_and_ends_the_run_if_it_lasts() {
     let mut alone = broker.alone();
     alone.block();
     let run = feeds.import(&broker, &PATIENT);
-    let run = run.exits(1).says("it has raised an alarm: low on memory").says("gave up after 3 s");
+    let run = run.exits(1).mentions("it has raised an alarm: low on memory").mentions("gave up after 3 s");
     assert_eq!(run.said().matches("; waiting up to 3 s").count(), 1, "{run:#?}");
     let running = Running::start(&feeds, &broker, &["--patience", "30s"]);
     running.hears("it has raised an alarm");
     alone.unblock();
-    running.end().exits(0).says("the broker takes messages again").says("delivered 16 envelopes");
+    running.end().exits(0).mentions("the broker takes messages again").mentions("delivered 16 envelopes");
     // What the first run wrote into the socket was read once the alarm ended.
     assert!(all_there(&Tap::open(&broker), &feeds) <= REPEATS_MAX);
 }
@@ -307,7 +304,7 @@ fn a_queue_that_is_deleted_under_the_run_is_waited_for_and_nothing_that_came_bac
     let (running, proxy) = Running::slow(&feeds, &broker, &PATIENT);
     tap.delete(&feeds.queue(0));
     proxy.arm(Fault::Nothing);
-    running.end().exits(1).says("was deleted").says("gave up after 3 s");
+    running.end().exits(1).mentions("was deleted").mentions("gave up after 3 s");
     let delivered = delivered_rows(&feeds);
     feeds.import(&broker, &[]).exits(0);
     // What lay in the queue is gone with it; all else is there.
@@ -329,7 +326,7 @@ fn a_queue_that_is_too_long_is_waited_for_until_workers_come() {
     let feeds = sent(1, 6, 500);
     let limited = ["--queue-limit", "100", "--patience", "3s"];
     let run = feeds.import(&broker, &limited);
-    run.exits(1).says("holds 2,000 messages (limit 100)").says("gave up after 3 s");
+    run.exits(1).mentions("holds 2,000 messages (limit 100)").mentions("gave up after 3 s");
     let tap = Tap::open(&broker);
     let running = Running::start(&feeds, &broker, &["--queue-limit", "100", "--patience", "20s"]);
     running.hears("(limit 100)");
@@ -376,7 +373,7 @@ impl Drop for User {
 fn is_refused(feeds: &Feeds, broker: &Broker, more: &[&str], words: &[&str]) {
     let run = feeds.import(broker, &[more, &PATIENT].concat());
     let run = run.exits(1).says_nothing_of(User::PASSWORD).says_nothing_of("wrong-password");
-    let run = words.iter().fold(run, |run, word| run.says(word));
+    let run = words.iter().fold(run, |run, word| run.mentions(word));
     let run = run.says_nothing_of("waiting, for").says_nothing_of("gave up after");
     let about = run.stderr.lines().skip_while(|line| !line.starts_with("error: ")).count();
     assert!((2..=3).contains(&about), "{run:#?}");
@@ -430,9 +427,9 @@ fn a_broker_behind_a_private_authority_is_trusted_only_with_its_certificate() {
     let feeds = sent(1, 1, 3);
     let to = format!("amqps://guest@localhost:{}", broker.tls_port());
     let import = |more: &[&str]| crate::support::finish(&mut feeds.import_to(&to, more));
-    import(&[]).exits(1).says("certificate").says("--ca-file");
+    import(&[]).exits(1).mentions("certificate").mentions("--ca-file");
     let ca = Broker::tls().join("ca.pem");
-    import(&["--ca-file", ca.to_str().unwrap()]).exits(0).says("delivered 1 envelope in 3 messages");
+    import(&["--ca-file", ca.to_str().unwrap()]).exits(0).mentions("delivered 1 envelope in 3 messages");
     assert_eq!(all_there(&Tap::open(&broker), &feeds), 0);
 }
 
@@ -441,9 +438,9 @@ fn a_password_in_the_address_and_a_network_without_tls_are_refused() {
     let Some(_broker) = Broker::there() else { return };
     let feeds = sent(1, 1, 1);
     let import = |to: &str, more: &[&str]| crate::support::finish(&mut feeds.import_to(to, more));
-    import("amqp://guest:secret@127.0.0.1", &[]).exits(2).says("--amqp-password-file").says_nothing_of("secret@");
+    import("amqp://guest:secret@127.0.0.1", &[]).exits(2).mentions("--amqp-password-file").says_nothing_of("secret@");
     // An address for documentation (RFC 5737): nobody is there.
-    import("amqp://guest@192.0.2.1", &PATIENT).exits(2).says("without TLS").says("--plaintext");
+    import("amqp://guest@192.0.2.1", &PATIENT).exits(2).mentions("without TLS").mentions("--plaintext");
 }
 
 /// A queue that takes so many and refuses what is more.
@@ -462,7 +459,11 @@ fn a_full_queue_is_trouble_and_not_the_messages_fault() {
         let feeds = sent(1, 3, 1);
         full_queue(&broker, &feeds, room);
         let run = feeds.import(&broker, &PATIENT);
-        run.exits(1).says("nack").says("may be full").says("gave up after 3 s").says_nothing_of("quarantine");
+        run.exits(1)
+            .mentions("nack")
+            .mentions("may be full")
+            .mentions("gave up after 3 s")
+            .says_nothing_of("quarantine");
         let tap = Tap::open(&broker);
         let mut got = tap.take(&feeds.queue(0));
         tap.delete(&feeds.queue(0));
@@ -502,15 +503,15 @@ fn full_queue_stops_its_connector_and_not_the_others() {
     // Five connectors share four channels: the last one stands in the way of the first one's messages.
     let feeds = sent(5, 2, 3);
     full_queue(&broker, &feeds, 0);
-    let run = feeds.import(&broker, &PATIENT).exits(3).says("delivered 8 envelopes");
-    run.says("not delivered: 2 envelopes of Example Feed").says("(nack): the queue may be full");
+    let run = feeds.import(&broker, &PATIENT).exits(3).mentions("delivered 8 envelopes");
+    run.mentions("not delivered: 2 envelopes of Example Feed").mentions("(nack): the queue may be full");
     let tap = Tap::open(&broker);
     for (feed, wanted) in feeds.wanted().iter().enumerate().skip(1) {
         assert_eq!(repeats(&tap.take(&feeds.queue(feed)), wanted), 0);
     }
     assert_eq!(delivered_rows(&feeds), 8);
     tap.delete(&feeds.queue(0));
-    feeds.import(&broker, &PATIENT).exits(0).says("delivered 2 envelopes");
+    feeds.import(&broker, &PATIENT).exits(0).mentions("delivered 2 envelopes");
     assert_eq!(repeats(&tap.take(&feeds.queue(0)), &feeds.wanted()[0]), 0);
 }
 
@@ -527,7 +528,7 @@ fn long_queue_stops_its_connector_and_not_the_others() {
     beside.import(&broker, &[]).exits(0);
     let limited = ["--queue-limit", "100", "--patience", "3s"];
     let run = feeds.import(&broker, &limited).exits(3);
-    run.says("holds 200 messages").says("not delivered: ").says("the other connectors go on");
+    run.mentions("holds 200 messages").mentions("not delivered: ").mentions("the other connectors go on");
     let tap = Tap::open(&broker);
     let wanted = feeds.wanted();
     let mut other = tap.take(&feeds.queue(1));
@@ -548,9 +549,9 @@ fn queue_that_this_user_may_not_make_stops_its_connector_and_not_the_others() {
     let configure = format!(r"^(amqp\..*|(push|listen)_{})$", feeds.ids[1]);
     let user = User::new(&broker, [&configure, ".*", ".*"]);
     let with = ["--amqp-user", &user.name, "--amqp-password-file", &password];
-    let run = feeds.import(&broker, &[&with[..], &PATIENT].concat()).exits(3).says("delivered 2 envelopes");
-    run.says("ACCESS_REFUSED").says("not delivered: 2 envelopes of Example Feed").says("permission");
+    let run = feeds.import(&broker, &[&with[..], &PATIENT].concat()).exits(3).mentions("delivered 2 envelopes");
+    run.mentions("ACCESS_REFUSED").mentions("not delivered: 2 envelopes of Example Feed").mentions("permission");
     assert_eq!(repeats(&Tap::open(&broker).take(&feeds.queue(1)), &feeds.wanted()[1]), 0);
-    feeds.import(&broker, &[]).exits(0).says("delivered 2 envelopes");
+    feeds.import(&broker, &[]).exits(0).mentions("delivered 2 envelopes");
     assert_eq!(repeats(&Tap::open(&broker).take(&feeds.queue(0)), &feeds.wanted()[0]), 0);
 }

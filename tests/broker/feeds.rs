@@ -9,7 +9,9 @@ use lapin::types::ShortString;
 use lapin::{Channel, Connection, ConnectionProperties};
 use serde_json::{Value, json};
 
-use crate::support::{APPLICANT, Broker, Run, World, connector, envelope_with, files, finish, fresh_id, push_queue};
+use crate::support::{
+    APPLICANT, Broker, Unjudged, World, connector, envelope_with, files, finish, fresh_id, push_queue,
+};
 
 /// Messages that one failure may repeat: those on their way, and one group.
 pub const REPEATS_MAX: usize = 8_000 + 2_000;
@@ -77,7 +79,7 @@ impl Feeds {
         command
     }
 
-    pub fn import(&self, broker: &Broker, more: &[&str]) -> Run {
+    pub fn import(&self, broker: &Broker, more: &[&str]) -> Unjudged {
         finish(&mut self.command(broker, more))
     }
 

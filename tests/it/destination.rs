@@ -7,11 +7,11 @@ use std::process::Command;
 
 use rusqlite::Connection;
 
-use crate::support::{APPLICANT, Run, World, envelope_with, files, finish};
+use crate::support::{APPLICANT, Unjudged, World, envelope_with, files, finish};
 
 const SECOND: i64 = 1_000_000_000;
 
-fn import(world: &World, to: &str, more: &[&str]) -> Run {
+fn import(world: &World, to: &str, more: &[&str]) -> Unjudged {
     let mapped = format!("{APPLICANT}={APPLICANT}");
     let words = ["import", "--to", to, "--trust", "trust", "--site", "importer", "--applicant", &mapped];
     finish(world.command().args(words).args(more))
@@ -73,11 +73,11 @@ fn one_name_that_is_taken_keeps_back_one_envelope_until_it_is_free() {
     let run = import(&world, "dir:out", &["medium"])
         .exits(3)
         .says("not delivered: 1 envelope of Example Feed")
-        .says("batch 1, 3 envelopes: 2 delivered, 1 not delivered yet");
+        .prints("batch 1, 3 envelopes: 2 delivered, 1 not delivered yet");
     run.says("another file lies under its name in the destination").says("move that file away");
     assert_eq!(world.delivered().len(), 2);
     fs::remove_dir(&taken).unwrap();
-    import(&world, "dir:out", &[]).exits(0).says("delivered 1 envelope");
+    import(&world, "dir:out", &[]).exits(0).prints("delivered 1 envelope");
     assert_eq!(world.delivered().len(), 3);
 }
 
@@ -98,7 +98,7 @@ fn nothing_is_overwritten_where_the_file_system_does_not_know_how_to_rename_so()
     command.args(["-f", "-qq", "-o", "/dev/null", "-e", "trace=renameat2", "-e", "inject=renameat2:error=EINVAL"]);
     command.arg(env!("CARGO_BIN_EXE_airpouch")).current_dir(world.dir.path());
     command.args(["import", "medium", "--to", "dir:out", "--trust", "trust", "--site", "importer"]);
-    finish(command.args(["--applicant", &mapped])).exits(3).says("delivered 1 envelope");
+    finish(command.args(["--applicant", &mapped])).exits(3).prints("delivered 1 envelope");
     assert_eq!(fs::read(&taken).unwrap(), b"another's");
 }
 
@@ -116,7 +116,7 @@ fn one_connectors_directory_keeps_back_that_connector_alone() {
     run.says("something else than a directory lies in its place").says("move that away");
     assert!(world.path("spool/even").is_dir());
     fs::remove_file(world.path("spool/odd")).unwrap();
-    import(&world, "spool:spool", &[]).exits(0).says("delivered 1 envelope");
+    import(&world, "spool:spool", &[]).exits(0).prints("delivered 1 envelope");
     import(&world, "spool:spool", &["medium"]).exits(0);
     assert_eq!(files(&world.path("spool/even")).len(), 2);
 }
@@ -164,7 +164,7 @@ fn ledger_with_a_time_beyond_reason_heals_and_says_so_once() {
         for again in 0..2 {
             world.made(&format!("{at}-{again}.json"));
             world.send(&[]).exits(0);
-            let run = world.import(&[]).exits(0).says("delivered 1 envelope");
+            let run = world.import(&[]).exits(0).prints("delivered 1 envelope");
             assert_eq!(run.said().contains("the clock was wrong"), again == 0, "{run:#?}");
         }
         let (times, kept) = times(&world);

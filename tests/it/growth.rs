@@ -36,15 +36,15 @@ fn packed(batches: usize) -> World {
     for n in 0..batches {
         world.put(&format!("{n}.json"), &envelope(&n.to_string()));
     }
-    world.pack(&["--max-batch", "1"]).exits(0).says(&format!("packed batch {batches}"));
+    world.pack(&["--max-batch", "1"]).exits(0).prints(&format!("packed batch {batches}"));
     world
 }
 
 /// The same, carried and imported.
 fn imported(batches: usize) -> World {
     let world = packed(batches);
-    world.carry(&[]).exits(0).says("SAFE TO REMOVE");
-    world.import(&[]).exits(0).says(&format!("batch {batches}"));
+    world.carry(&[]).exits(0).prints("SAFE TO REMOVE");
+    world.import(&[]).exits(0).prints(&format!("batch {batches}"));
     world
 }
 
@@ -145,9 +145,9 @@ fn carry_of_one_batch_reads_no_other_manifest() {
     let world = packed(8);
     world.carry(&["--no-overlap"]).exits(0);
     world.made("new.json");
-    world.pack(&[]).exits(0).says("packed batch 9");
+    world.pack(&[]).exits(0).prints("packed batch 9");
     ledger(&world, "exporter").execute("UPDATE packed_batch SET manifest = x'00' WHERE sequence < 9", []).unwrap();
-    world.carry(&["--no-overlap"]).exits(0).says("new: batch 9 ");
+    world.carry(&["--no-overlap"]).exits(0).prints("new: batch 9 ");
 }
 
 #[test]

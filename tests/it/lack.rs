@@ -4,10 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::support::{APPLICANT, Run, World, envelope, files, finish, noise};
+use crate::support::{APPLICANT, Unjudged, World, envelope, files, finish, noise};
 
 /// The program with an error put in by strace: this call, on files of this path.
-fn failing(world: &World, path: &PathBuf, inject: &str, arguments: &[&str]) -> Run {
+fn failing(world: &World, path: &PathBuf, inject: &str, arguments: &[&str]) -> Unjudged {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-o", "strace.out", "-e", "signal=none", "-P"]).arg(path).args(["-e", inject]);
     strace.arg(env!("CARGO_BIN_EXE_airpouch")).args(arguments).current_dir(world.dir.path());
@@ -18,7 +18,7 @@ fn failing(world: &World, path: &PathBuf, inject: &str, arguments: &[&str]) -> R
 }
 
 /// The program under a limit of the shell, such as `ulimit -f 1`.
-fn limited(world: &World, limit: &str, arguments: &[&str]) -> Run {
+fn limited(world: &World, limit: &str, arguments: &[&str]) -> Unjudged {
     let mut shell = Command::new("bash");
     shell.args(["-c", &format!("{limit}; ulimit -c 0; exec \"$0\" \"$@\"")]).arg(env!("CARGO_BIN_EXE_airpouch"));
     finish(shell.args(arguments).current_dir(world.dir.path()))
@@ -63,8 +63,8 @@ fn second_batch_that_does_not_fit_is_left_with_the_systems_reason() {
     let volume = named(&world, "exporter/outbox", "-00000002.v0001.tar.zst");
     let partial = world.medium().join(format!("{}.partial", volume.file_name().unwrap().to_str().unwrap()));
     let run = failing(&world, &partial, "inject=write:error=EDQUOT", &["carry", "medium", "--site", "exporter"]);
-    run.exits(0).says("new: batch 1").says("warning: cannot write: disk quota exceeded").says("SAFE TO REMOVE");
-    world.carry(&[]).exits(0).says("new: batch 2");
+    run.exits(0).prints("new: batch 1").says("warning: cannot write: disk quota exceeded").prints("SAFE TO REMOVE");
+    world.carry(&[]).exits(0).prints("new: batch 2");
 }
 
 #[test]
@@ -96,7 +96,8 @@ fn memory_that_runs_out_settles_nothing_and_accuses_nobody() {
     let mut felt = 0;
     for kib in (40_000..=400_000).step_by(40_000) {
         for words in [&["verify", "medium", "--trust", "trust"][..], &IMPORT] {
-            let run = limited(&world, &format!("ulimit -v {kib}"), words);
+            // Where even the loader finds no room, it ends with 127, and the kernel's own means with a signal.
+            let run = limited(&world, &format!("ulimit -v {kib}"), words).exits_or_dies();
             let run = run.says_nothing_of("INVALID").says_nothing_of("ask the exporter").says_nothing_of("panicked");
             if run.status == Some(1) {
                 run.says("there is not enough memory");
@@ -115,7 +116,7 @@ fn pack_without_memory_uses_no_number_and_the_next_run_packs() {
     world.made("1.json");
     let words = ["pack", "src", "--key", "keys/site-a.key.pem", "--site", "exporter"];
     limited(&world, "ulimit -v 120000", &words).exits(1).says("cannot begin a volume: there is not enough memory");
-    world.pack(&[]).exits(0).says("batch 1");
+    world.pack(&[]).exits(0).prints("batch 1");
     world.carry(&[]).exits(0);
     world.verify(&[]).exits(0);
 }
@@ -127,17 +128,15 @@ fn carry_without_memory_to_read_back_does_not_blame_the_medium() {
     world.pack(&[]).exits(0);
     let run = limited(&world, "ulimit -v 120000", &["carry", "medium", "--site", "exporter"]).exits(1);
     run.says("cannot read the medium back: there is not enough memory").says_nothing_of("not to be trusted");
-    world.carry(&[]).exits(0).says("again: batch 1").says("SAFE TO REMOVE");
+    world.carry(&[]).exits(0).prints("again: batch 1").prints("SAFE TO REMOVE");
 }
 
 /// The program where no further thread can be had.
-fn alone(world: &World, arguments: &[&str]) -> Run {
+fn alone(world: &World, arguments: &[&str]) -> Unjudged {
     let mut strace = Command::new("strace");
     strace.args(["-f", "-qq", "-o", "strace.out", "-e", "signal=none", "-e", "inject=clone3,clone:error=EAGAIN"]);
     strace.arg(env!("CARGO_BIN_EXE_airpouch")).args(arguments).current_dir(world.dir.path());
-    let run = finish(&mut strace);
-    assert!(!run.stderr.contains("panicked"), "{run:#?}");
-    run
+    finish(&mut strace)
 }
 
 #[test]
@@ -147,8 +146,8 @@ fn verify_carry_and_import_do_the_whole_work_in_one_thread_where_no_other_is_to_
         world.put(&format!("{n}.json"), &noise(&n.to_string(), 100_000));
     }
     world.pack(&["--volume-size", "128KiB"]).exits(0);
-    alone(&world, &["carry", "medium", "--site", "exporter"]).exits(0).says("SAFE TO REMOVE");
-    alone(&world, &["verify", "medium", "--trust", "trust"]).exits(0).says("holds: batch 1");
+    alone(&world, &["carry", "medium", "--site", "exporter"]).exits(0).prints("SAFE TO REMOVE");
+    alone(&world, &["verify", "medium", "--trust", "trust"]).exits(0).prints("holds: batch 1");
     let mapped = format!("{APPLICANT}={APPLICANT}");
     for to in ["dir:out", "spool:spool"] {
         let site = &to[..3];
@@ -169,7 +168,7 @@ fn verify_carry_and_import_do_the_whole_work_in_one_thread_where_no_other_is_to_
                 "2",
             ],
         );
-        run.exits(0).says("3 envelopes");
+        run.exits(0).prints("3 envelopes");
     }
     assert_eq!(delivered(&world), 3);
 }
@@ -189,7 +188,7 @@ fn terminal_where_no_thread_is_to_be_had_shows_its_bar_and_the_whole_work_is_don
         let strace = "strace -f -qq -o strace.out -e signal=none -e inject=clone3,clone:error=EAGAIN";
         let command = format!("{strace} {} {words}", env!("CARGO_BIN_EXE_airpouch"));
         shell.args(["-qec", &command, "/dev/null"]).env("TERM", "xterm").current_dir(world.dir.path());
-        let run = finish(shell.stdin(Stdio::null())).exits(0).says(says).says_nothing_of("panicked");
+        let run = finish(shell.stdin(Stdio::null())).exits(0).prints(says).says_nothing_of("panicked");
         assert!(run.said().contains("0%"), "no bar was drawn: {run:#?}");
         let trace = fs::read_to_string(world.path("strace.out")).unwrap();
         assert!(trace.contains("INJECTED"), "no thread was asked for: {run:#?}");
@@ -204,7 +203,7 @@ fn pack_without_a_thread_names_the_limit_and_the_next_run_packs() {
     let words = ["pack", "src", "medium", "--key", "keys/site-a.key.pem", "--site", "exporter"];
     let run = alone(&world, &words).exits(1);
     run.says("the system gives no further thread").says("ulimit -u").says_nothing_of("memory");
-    world.send(&[]).exits(0).says("batch 1");
+    world.send(&[]).exits(0).prints("batch 1");
 }
 
 #[test]
@@ -214,8 +213,7 @@ fn limit_on_open_files_stops_every_verb_with_its_name() {
     for files in [6, 8, 10] {
         let limit = format!("ulimit -n {files}");
         let packing = ["pack", "src", "medium", "--key", "keys/site-a.key.pem", "--site", "exporter"];
-        let run = limited(&world, &limit, &packing);
-        assert!(run.status == Some(0) || run.status == Some(1), "{run:#?}");
+        let run = limited(&world, &limit, &packing).exits_one_of(&[0, 1]);
         if run.status == Some(1) {
             run.says("too many files are open").says("ulimit -n");
         }
@@ -225,13 +223,11 @@ fn limit_on_open_files_stops_every_verb_with_its_name() {
     for files in 4..12 {
         let limit = format!("ulimit -n {files}");
         for words in [&["verify", "medium", "--trust", "trust"][..], &IMPORT] {
-            let run = limited(&world, &limit, words);
-            assert!(!run.stderr.contains("panicked"), "{run:#?}");
+            let run = limited(&world, &limit, words).exits_one_of(&[0, 1, 3]);
             if run.status == Some(1) {
                 run.says_nothing_of("INVALID").says("too many files are open");
                 felt += 1;
             } else {
-                assert!(run.status == Some(0) || run.status == Some(3), "{run:#?}");
                 run.says_nothing_of("INVALID").says_nothing_of("missing: airpouch-");
             }
         }
@@ -257,7 +253,7 @@ fn file_of_the_medium_that_cannot_be_read_is_named_with_the_systems_reason() {
             let inject = format!("inject=read:error={errno}");
             let run = failing(&world, &file, &inject, &["verify", "medium", "--trust", "trust"]).exits(3);
             let name = file.file_name().unwrap().to_str().unwrap();
-            run.says(name).says("cannot be read").says(reason).says("holds: batch 2").says_nothing_of("INVALID");
+            run.says(name).says("cannot be read").says(reason).prints("holds: batch 2").says_nothing_of("INVALID");
             let site = format!("site-{errno}{end}");
             let words = [&IMPORT[..7], &[site.as_str(), "--applicant", &mapped]].concat();
             failing(&world, &file, &inject, &words).exits(3).says(reason).says_nothing_of("INVALID");
@@ -312,7 +308,7 @@ fn medium_that_is_write_protected_is_an_error_and_never_false() {
     let volume = named(&world, "exporter/outbox", "-00000002.v0001.tar.zst");
     let partial = world.path("stick").join(format!("{}.partial", volume.file_name().unwrap().to_str().unwrap()));
     failing(&world, &partial, "inject=write:error=EROFS", &words).exits(1).says("read-only file system");
-    world.carry(&[]).exits(0).says("new: batch 2");
+    world.carry(&[]).exits(0).prints("new: batch 2");
 }
 
 /// A killed run leaves the note of what it was at: the next one tries that in a process of its own, and all of it goes.
@@ -330,11 +326,11 @@ fn run_that_is_killed_while_it_examines_costs_no_envelope_and_no_order() {
     strace.args(["--to", "dir:out", "--trust", "trust", "--site", "importer"]);
     strace.args(["--unmapped", "default=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10", "--threads", "1"]);
     let killed = finish(strace.current_dir(world.dir.path()));
-    assert!(!matches!(killed.status, Some(0..=5)), "{killed:#?}");
+    assert!(killed.was_killed(), "{killed:#?}");
     assert_eq!(fs::read(&notes).unwrap()[0], 3, "one note names all three");
     let default = ["--unmapped", "default=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10"];
     world.import_inbox(&default).exits(0);
-    let delivered: Vec<_> = world.delivered().into_iter().map(|(_, bytes)| bytes).collect();
+    let delivered = world.delivered_bytes();
     assert_eq!(delivered, names.map(envelope));
     assert_eq!(fs::read(&notes).unwrap()[..8], [0; 8], "nothing is in work any more");
 }

@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use crate::support::{Run, World, envelope, files};
+use crate::support::{World, envelope, files};
 
 /// Removes the files of the outbox whose names end so, and says how many there were.
 fn lose(world: &World, end: &str) -> usize {
@@ -12,21 +12,9 @@ fn lose(world: &World, end: &str) -> usize {
     lost.len()
 }
 
-fn stream(world: &World) -> String {
-    let status = world.run(["status", "--site", "exporter", "--json"]).exits(0).json();
-    status["report"]["streams"][0]["stream"].as_str().unwrap().to_owned()
-}
-
-/// What was delivered, without its names.
-fn delivered(world: &World) -> Vec<Vec<u8>> {
-    world.delivered().into_iter().map(|f| f.1).collect()
-}
-
 fn sql(world: &World, statement: &str) {
     let script = format!("sqlite3 exporter/ledger.db \"{statement}\"");
-    let mut shell = std::process::Command::new("sh");
-    let run: Run = crate::support::finish(shell.args(["-ec", &script]).current_dir(world.dir.path()));
-    run.exits(0);
+    world.sh(&script).exits(0);
 }
 
 #[test]
@@ -38,28 +26,28 @@ fn lost_batch_is_packed_again_under_a_new_number() {
     assert_eq!(lose(&world, ".v0001.tar.zst"), 1);
     fs::remove_file(gone).unwrap();
     world.made("3.json");
-    world.pack(&[]).exits(0).says("packed batch 2");
+    world.pack(&[]).exits(0).prints("packed batch 2");
     let run = world.carry(&[]).exits(3).says("batch 1 cannot be carried").says("is not in the outbox");
-    run.says("airpouch pack --site exporter --again 1;").says("new: batch 2 (");
-    let stream = stream(&world);
+    run.says("airpouch pack --site exporter --again 1;").prints("new: batch 2 (");
+    let stream = world.stream();
     let accept = format!("airpouch stream accept {stream} 1 --reason");
 
-    let run = world.pack(&["--again", "1"]).exits(3).says("packed batch 3");
+    let run = world.pack(&["--again", "1"]).exits(3).prints("packed batch 3");
     let run =
-        run.says("batch 1 will never come: its files were lost; 1 of its 2 envelopes was packed again in batch 3");
+        run.prints("batch 1 will never come: its files were lost; 1 of its 2 envelopes was packed again in batch 3");
     run.says("1 envelope of batch 1 is no longer in the source: 2.json").says(&accept);
     assert_eq!(world.pack(&[]).exits(0).said(), "", "a loss is told once");
-    world.carry(&[]).exits(0).says("new: batch 3 (").says_nothing_of("cannot be carried");
+    world.carry(&[]).exits(0).prints("new: batch 3 (").says_nothing_of("cannot be carried");
     world.carry(&[]).exits(0).says_nothing_of("cannot be carried");
-    let status = world.run(["status", "--site", "exporter"]).exits(0).says("1 lost, will never come");
-    status.says("batch 1 will never come").says(&accept).says_nothing_of("not carried yet");
+    let status = world.run(["status", "--site", "exporter"]).exits(0).prints("1 lost, will never come");
+    status.prints("batch 1 will never come").prints(&accept).says_nothing_of("not carried yet");
 
     world
         .import(&[])
         .exits(3)
         .says("the first batch received is 2; batch 1 never arrived (2 envelopes")
         .says(&accept.replace("accept ", "accept --site importer "));
-    assert_eq!(delivered(&world), [envelope("3.json"), envelope("1.json")]);
+    assert_eq!(world.delivered_bytes(), [envelope("3.json"), envelope("1.json")]);
     world.run(["stream", "accept", &stream, "1", "--reason", "lost at the exporter", "--site", "importer"]).exits(0);
     assert_eq!(world.import_inbox(&[]).exits(0).said(), "");
 }
@@ -71,14 +59,14 @@ fn lost_batch_given_up_without_a_source_goes_with_the_next_pack() {
     world.pack(&[]).exits(0);
     assert_eq!(lose(&world, ""), 4, "nothing is left of it");
     let give_up = ["pack", "--again", "1", "--site", "exporter"];
-    world.run(give_up).exits(0).says("batch 1 will never come").says("1 envelope still lies in the source");
+    world.run(give_up).exits(0).prints("batch 1 will never come").prints("1 envelope still lies in the source");
     world.run(give_up).exits(0).says_nothing_of("will never come");
     let report = world.pack(&["--json"]).exits(0).json();
     let lost = &report["report"]["pack"]["lost"][0];
     assert_eq!((&lost["sequence"], &lost["packed_again"], &lost["within"]), (&1.into(), &1.into(), &"2".into()));
-    world.carry(&[]).exits(0).says("new: batch 2 (");
+    world.carry(&[]).exits(0).prints("new: batch 2 (");
     world.import(&[]).exits(3).says("batch 1 never arrived");
-    assert_eq!(delivered(&world), [envelope("1.json")]);
+    assert_eq!(world.delivered_bytes(), [envelope("1.json")]);
 }
 
 #[test]
@@ -87,22 +75,22 @@ fn several_lost_batches_are_given_up_by_one_command() {
     for n in 1..=5 {
         world.made(&format!("{n}.json"));
     }
-    world.pack(&["--max-batch", "1"]).exits(0).says("packed batch 5");
+    world.pack(&["--max-batch", "1"]).exits(0).prints("packed batch 5");
     for n in [1, 3, 4] {
         assert_eq!(lose(&world, &format!("-{n:08}.index.zst")), 1);
     }
-    world.carry(&[]).exits(3).says("batch 1 cannot").says("batch 4 cannot").says("new: batches 2 and 5 (");
-    world.pack(&["--again", "1,3-4"]).exits(0).says("packed batch 6").says(" 1,3-4 --reason");
-    world.carry(&[]).exits(0).says("new: batch 6 (3 envelopes");
+    world.carry(&[]).exits(3).says("batch 1 cannot").says("batch 4 cannot").prints("new: batches 2 and 5 (");
+    world.pack(&["--again", "1,3-4"]).exits(0).prints("packed batch 6").says(" 1,3-4 --reason");
+    world.carry(&[]).exits(0).prints("new: batch 6 (3 envelopes");
     // A gap that the importer names may hold numbers that will never come: they stop nothing.
     fs::create_dir(world.path("again")).unwrap();
     let run = world.run(["carry", "again", "--site", "exporter", "--no-overlap", "--resend", "1-5"]).exits(0);
-    run.says("batches 1 and 3 to 4 will never come").says("1,3-4 --reason").says("new: batches 2 and 5 (");
+    run.says("batches 1 and 3 to 4 will never come").says("1,3-4 --reason").prints("new: batches 2 and 5 (");
     for wrong in ["7", "1-7", "99999999"] {
         world.pack(&["--again", wrong]).exits(2).says("never sealed");
     }
     world.import(&[]).exits(3).says("batch 1 never arrived").says("batches 3 to 4 have not arrived");
-    assert_eq!(delivered(&world), [2, 5, 1, 3, 4].map(|n| envelope(&format!("{n}.json"))));
+    assert_eq!(world.delivered_bytes(), [2, 5, 1, 3, 4].map(|n| envelope(&format!("{n}.json"))));
 }
 
 #[test]
@@ -117,10 +105,10 @@ fn damaged_volume_in_the_outbox_stops_no_other_batch() {
     bytes[60] ^= 1;
     fs::write(outbox.join(&name), bytes).unwrap();
     let run = world.carry(&[]).exits(3).says(&format!("{name} is damaged in the outbox"));
-    run.says("new: batches 1 and 3 (").says("SAFE TO REMOVE").says("airpouch pack --site exporter --again 2;");
+    run.prints("new: batches 1 and 3 (").prints("SAFE TO REMOVE").says("airpouch pack --site exporter --again 2;");
     assert!(files(&world.medium()).iter().all(|f| !f.0.contains("-00000002.")), "nothing of it stays on the medium");
-    world.pack(&["--again", "2"]).exits(0).says("its 1 envelope was packed again in batch 4");
-    world.carry(&[]).exits(0).says("new: batch 4 (").says_nothing_of("damaged");
+    world.pack(&["--again", "2"]).exits(0).prints("its 1 envelope was packed again in batch 4");
+    world.carry(&[]).exits(0).prints("new: batch 4 (").says_nothing_of("damaged");
 }
 
 #[test]
@@ -130,7 +118,7 @@ fn lost_volume_comes_back_from_a_medium_that_has_it() {
     world.send(&[]).exits(0);
     let before = files(&world.path("exporter/outbox"));
     lose(&world, ".v0001.tar.zst");
-    world.send(&["--again", "1"]).exits(0).says("batch 1 is whole in the outbox again");
+    world.send(&["--again", "1"]).exits(0).prints("batch 1 is whole in the outbox again");
     assert_eq!(files(&world.path("exporter/outbox")), before);
     assert_eq!(world.pack(&[]).exits(0).said(), "");
 }
@@ -146,7 +134,11 @@ fn lost_or_damaged_signature_is_made_again() {
     world.carry(&[]).exits(3).says("its signature is not in the outbox").says(advice).says_nothing_of("trusted");
     let run = world.run(["pack", "--again", "1", "--site", "exporter"]).exits(0);
     run.says("was not given up").says_nothing_of("will never come");
-    world.pack(&["--again", "1"]).exits(0).says("batch 1 is whole in the outbox again").says_nothing_of("packed batch");
+    world
+        .pack(&["--again", "1"])
+        .exits(0)
+        .prints("batch 1 is whole in the outbox again")
+        .says_nothing_of("packed batch");
     assert_eq!(files(&world.path("exporter/outbox")), before);
 
     let signature = before.iter().find(|f| f.0.ends_with(".sig")).unwrap();
@@ -159,8 +151,8 @@ fn lost_or_damaged_signature_is_made_again() {
     assert_eq!(files(&world.path("exporter/outbox")), before);
     // The manifest is in the ledger: a carry needs no other copy of it.
     lose(&world, ".manifest");
-    world.carry(&[]).exits(0).says("new: batch 1 (");
-    world.verify(&[]).exits(0).says("holds: batch 1");
+    world.carry(&[]).exits(0).prints("new: batch 1 (");
+    world.verify(&[]).exits(0).prints("holds: batch 1");
 }
 
 #[test]
@@ -175,8 +167,8 @@ fn sealed_batch_that_lost_a_volume_stops_pack_only_until_it_is_given_up() {
         .exits(1)
         .says("a sealed batch has lost a file")
         .says("airpouch pack --site exporter --key keys/site-a.key.pem --again 1");
-    world.pack(&["--again", "1"]).exits(0).says("its 1 envelope was packed again in batch 2");
-    world.carry(&[]).exits(0).says("new: batch 2 (");
+    world.pack(&["--again", "1"]).exits(0).prints("its 1 envelope was packed again in batch 2");
+    world.carry(&[]).exits(0).prints("new: batch 2 (");
 }
 
 #[test]
@@ -188,11 +180,11 @@ fn renewed_stream_packs_what_the_outbox_has_lost_before_it_left() {
     world.pack(&["--max-batch", "1"]).exits(0);
     lose(&world, "-00000002.v0001.tar.zst");
     let renew = ["stream", "renew", "--site", "exporter"];
-    world.run(renew).exits(0).says("batch 2 of stream").says("will never come").says("goes on from batch 3");
-    world.pack(&[]).exits(0).says("packed batch 1 for zone default: 1 envelope").says("packed again in batch 1");
+    world.run(renew).exits(0).prints("batch 2 of stream").prints("will never come").prints("goes on from batch 3");
+    world.pack(&[]).exits(0).prints("packed batch 1 for zone default: 1 envelope").prints("packed again in batch 1");
     world.carry(&[]).exits(0).says_nothing_of("cannot be carried");
     world.import(&[]).exits(3).says("batch 2 has not arrived");
-    assert_eq!(delivered(&world), [1, 3, 2].map(|n| envelope(&format!("{n}.json"))));
+    assert_eq!(world.delivered_bytes(), [1, 3, 2].map(|n| envelope(&format!("{n}.json"))));
 }
 
 #[test]
@@ -200,13 +192,13 @@ fn lost_batch_of_the_stream_before_is_packed_again_in_the_new_one() {
     let world = World::new();
     world.made("1.json");
     world.pack(&[]).exits(0);
-    let old = stream(&world);
+    let old = world.stream();
     world.run(["stream", "renew", "--site", "exporter"]).exits(0);
     lose(&world, ".v0001.tar.zst");
     let advice = format!("airpouch pack --site exporter --again {old}:1;");
     world.carry(&[]).exits(3).says(&advice);
-    world.pack(&["--again", &format!("{old}:1")]).exits(0).says("packed batch 1").says("packed again in batch 1");
-    world.carry(&[]).exits(0).says("new: batch 1 (");
+    world.pack(&["--again", &format!("{old}:1")]).exits(0).prints("packed batch 1").prints("packed again in batch 1");
+    world.carry(&[]).exits(0).prints("new: batch 1 (");
     world.import(&[]).exits(3).says("batch 1 has not arrived");
-    assert_eq!(delivered(&world), [envelope("1.json")]);
+    assert_eq!(world.delivered_bytes(), [envelope("1.json")]);
 }

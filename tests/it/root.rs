@@ -5,7 +5,7 @@ use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 use std::path::Path;
 use std::process::Command;
 
-use crate::support::{APPLICANT, Run, World, finish};
+use crate::support::{APPLICANT, Unjudged, World, finish};
 
 /// The user whose site it is.
 const USER: u32 = 65534;
@@ -26,7 +26,7 @@ fn world() -> Option<World> {
     Some(world)
 }
 
-fn user(world: &World, arguments: &[&str]) -> Run {
+fn user(world: &World, arguments: &[&str]) -> Unjudged {
     let mut command = Command::new("setpriv");
     command
         .arg(format!("--reuid={USER}"))
@@ -57,7 +57,7 @@ fn exporters_site_stays_its_owners_when_root_packs() {
     for n in 1..=4 {
         world.made(&format!("{n}.json"));
         let run = if n % 2 == 1 { world.run(pack) } else { user(&world, &pack) };
-        run.exits(0).says(&format!("packed batch {n}"));
+        run.exits(0).prints(&format!("packed batch {n}"));
         assert_eq!(roots(&world.path("his")), Vec::<String>::new(), "after run {n}");
     }
     assert_eq!(roots(&world.medium()), Vec::<String>::new());
@@ -74,7 +74,7 @@ fn importers_site_stays_its_owners_when_root_imports() {
             world.made(&format!("{kind}-{n}.json"));
             world.send(&[]).exits(0);
             let run = if n % 2 == 1 { world.run(import) } else { user(&world, &import) };
-            run.exits(0).says("delivered ");
+            run.exits(0).prints("delivered ");
             assert_eq!(roots(&world.path("his")), Vec::<String>::new(), "{kind}, after run {n}");
         }
     }

@@ -5,10 +5,11 @@ use std::fs;
 use airpouch::trust::PublicKey;
 use serde_json::{Value, json};
 
-use crate::support::{APPLICANT, Run, World, envelope_with, files, finish};
+use crate::support::{APPLICANT, Unjudged, World, envelope_with, files, finish};
 
 const HERE: &str = "0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10";
 const OTHER: &str = "3d5c7a10-2f64-4b0b-9c6e-1a7f0e2b8c43";
+const OTHER_FEED: &str = "4c1f0a8e-2b0e-4a57-9f0a-6b1d1c2e3f40";
 const THIRD: &str = "9b1f4a72-0c35-4e8d-8a61-52d7e90c3b14";
 
 /// A medium with one batch of one envelope.
@@ -19,14 +20,19 @@ fn sent() -> World {
     world
 }
 
-fn import(world: &World, variables: &[(&str, &str)], more: &[&str]) -> Run {
+fn import(world: &World, variables: &[(&str, &str)], more: &[&str]) -> Unjudged {
     let usual = ["import", "medium", "--to", "spool:spool", "--trust", "trust", "--site", "importer"];
     finish(world.command().args(usual).args(more).envs(variables.iter().copied()))
 }
 
-/// In whose names the messages of the spool are.
+/// In whose name the messages of the usual connector are in the spool.
 fn names_in_spool(world: &World) -> Vec<String> {
-    let messages = files(&world.path("spool/43509aab-0310-5f8d-9395-81f36f6d064a"));
+    names_in(world, "43509aab-0310-5f8d-9395-81f36f6d064a")
+}
+
+/// In whose name the messages of a connector are in the spool.
+fn names_in(world: &World, connector: &str) -> Vec<String> {
+    let messages = files(&world.path("spool").join(connector));
     let numbered = messages.into_iter().filter(|(name, _)| name != "connector.json");
     let name = |bytes: Vec<u8>| serde_json::from_slice::<Value>(&bytes).unwrap()["applicant_id"].clone();
     numbered.map(|(_, bytes)| name(bytes).as_str().unwrap_or_default().to_owned()).collect()
@@ -69,7 +75,7 @@ fn mapping_in_another_case_and_with_blanks_delivers_the_id_in_lower_case() {
     let (from, to) = (APPLICANT.to_uppercase(), HERE.to_uppercase());
     for mapping in [format!("{from}={to}"), format!(" {from} : {to} , {OTHER}:{HERE} ,"), format!("{APPLICANT}={to}")] {
         let world = sent();
-        import(&world, &[], &["--applicant", &mapping]).exits(0).says("delivered 1 envelope");
+        import(&world, &[], &["--applicant", &mapping]).exits(0).prints("delivered 1 envelope");
         assert_eq!(names_in_spool(&world), [HERE], "{mapping}");
     }
     let world = sent();
@@ -96,29 +102,33 @@ fn applicant_mapped_to_two_users_is_wrong_usage() {
     assert_eq!(names_in_spool(&world), [OTHER]);
 }
 
-#[test]
-fn mapping_of_one_stream_does_not_apply_to_another() {
+/// A medium with a batch of each of two exporters: a.json by the key site-a, and b.json of another feed by site-b.
+fn sent_by_two() -> World {
     let world = World::new();
     world.key("site-b", [8; 32]);
     world.made("a.json");
     world.send(&[]).exits(0);
     fs::remove_file(world.path("src/a.json")).unwrap();
-    let other = json!({"id": "4c1f0a8e-2b0e-4a57-9f0a-6b1d1c2e3f40", "name": "Other Feed", "type": "EXTERNAL_IMPORT"});
+    let other = json!({"id": OTHER_FEED, "name": "Other Feed", "type": "EXTERNAL_IMPORT"});
     world.put("b.json", &envelope_with("b", json!({"connector": other})));
     world.run(["pack", "src", "medium", "--key", "keys/site-b.key.pem", "--site", "exporter-b"]).exits(0);
-    let status = world.run(["status", "--site", "exporter", "--json"]).exits(0).json();
-    let stream = status["report"]["streams"][0]["stream"].as_str().unwrap().to_owned();
+    world
+}
+
+#[test]
+fn mapping_of_one_stream_does_not_apply_to_another() {
+    let world = sent_by_two();
+    let stream = world.stream();
     let narrowed = format!("[applicants.\"{stream}\"]\n\"{APPLICANT}\" = \"{HERE}\"\n");
     write_settings(&world, "importer", &narrowed);
-    let run = import(&world, &[], &[]).exits(3).says("delivered 1 envelope");
+    let run = import(&world, &[], &[]).exits(3).prints("delivered 1 envelope");
     run.says("b.json").says_nothing_of("at a.json");
     assert_eq!(names_in_spool(&world), [HERE]);
     // For all streams, and for that one in another name.
     write_settings(&world, "importer", &format!("[applicants]\n\"{APPLICANT}\" = \"{OTHER}\"\n{narrowed}"));
     import(&world, &[], &["--redeliver"]).exits(0);
-    let mut names = names_in_spool(&world);
-    names.sort();
-    assert_eq!(names, [HERE, HERE, OTHER, OTHER][..names.len()].iter().map(|n| (*n).to_owned()).collect::<Vec<_>>());
+    assert_eq!(names_in_spool(&world), [HERE, HERE]);
+    assert_eq!(names_in(&world, OTHER_FEED), [OTHER]);
     for (key, says) in
         [("not-a-stream", "is neither the id of a stream nor"), ("", "is neither the id of a stream nor")]
     {
@@ -130,16 +140,15 @@ fn mapping_of_one_stream_does_not_apply_to_another() {
 #[test]
 fn mapping_of_a_stream_applies_to_the_one_that_succeeds_it() {
     let world = sent();
-    let status = world.run(["status", "--site", "exporter", "--json"]).exits(0).json();
-    let stream = status["report"]["streams"][0]["stream"].as_str().unwrap().to_owned();
+    let stream = world.stream();
     world.run(["stream", "renew", "--site", "exporter"]).exits(0);
     world.made("b.json");
     world.send(&[]).exits(0);
     write_settings(&world, "importer", &format!("[applicants.\"{stream}\"]\n\"{APPLICANT}\" = \"{HERE}\"\n"));
-    import(&world, &[], &[]).exits(0).says("delivered 2 envelopes");
+    import(&world, &[], &[]).exits(0).prints("delivered 2 envelopes");
     assert_eq!(names_in_spool(&world), [HERE, HERE]);
     let check = ["check", "--to", "spool:spool", "--site", "importer"];
-    world.run(check).exits(0).says(HERE).says_nothing_of("is not mapped");
+    world.run(check).exits(0).prints(HERE).says_nothing_of("is not mapped");
 }
 
 /// The fingerprint of a key of the trust store, as keygen shows it.
@@ -150,40 +159,30 @@ fn fingerprint(world: &World, name: &str) -> String {
 
 #[test]
 fn mapping_of_one_key_does_not_apply_to_batches_of_another() {
-    let world = World::new();
-    world.key("site-b", [8; 32]);
-    world.made("a.json");
-    world.send(&[]).exits(0);
-    fs::remove_file(world.path("src/a.json")).unwrap();
-    let other = json!({"id": "4c1f0a8e-2b0e-4a57-9f0a-6b1d1c2e3f40", "name": "Other Feed", "type": "EXTERNAL_IMPORT"});
-    world.put("b.json", &envelope_with("b", json!({"connector": other})));
-    world.run(["pack", "src", "medium", "--key", "keys/site-b.key.pem", "--site", "exporter-b"]).exits(0);
+    let world = sent_by_two();
     let (a, b) = (fingerprint(&world, "site-a"), fingerprint(&world, "site-b"));
     // Case does not count, as with streams.
     let narrowed = format!("[applicants.\"{}\"]\n\"{APPLICANT}\" = \"{HERE}\"\n", a.to_uppercase());
     write_settings(&world, "importer", &narrowed);
     let run =
-        import(&world, &[], &[]).exits(3).says("delivered 1 envelope").says("b.json").says_nothing_of("at a.json");
+        import(&world, &[], &[]).exits(3).prints("delivered 1 envelope").says("b.json").says_nothing_of("at a.json");
     let run = run.says(&format!("the applicant {APPLICANT} is mapped for other streams or keys only"));
     run.says(&format!("key {b}")).says("# for all streams; for one alone: below [applicants.\"STREAM\"]");
     assert_eq!(names_in_spool(&world), [HERE]);
-    world.run(["applicants", "--site", "importer"]).exits(0).says("FINGERPRINT OF THE KEY").says(APPLICANT);
+    world.run(["applicants", "--site", "importer"]).exits(0).prints("FINGERPRINT OF THE KEY").prints(APPLICANT);
     // What was held for the other key goes once that one is mapped, with the signers that were noted.
     write_settings(&world, "importer", &format!("{narrowed}[applicants.\"{b}\"]\n\"{APPLICANT}\" = \"{OTHER}\"\n"));
     let inbox = ["import", "--to", "spool:spool", "--trust", "trust", "--site", "importer"];
-    world.run(inbox).exits(0).says("delivered 1 envelope");
-    let messages = files(&world.path("spool/4c1f0a8e-2b0e-4a57-9f0a-6b1d1c2e3f40"));
-    let (_, message) = messages.into_iter().find(|(name, _)| name != "connector.json").unwrap();
-    assert_eq!(serde_json::from_slice::<Value>(&message).unwrap()["applicant_id"], OTHER);
+    world.run(inbox).exits(0).prints("delivered 1 envelope");
+    assert_eq!(names_in(&world, OTHER_FEED), [OTHER]);
     let check = ["check", "--to", "spool:spool", "--site", "importer"];
-    world.run(check).exits(0).says(HERE).says(OTHER).says_nothing_of("is not mapped");
+    world.run(check).exits(0).prints(HERE).prints(OTHER).says_nothing_of("is not mapped");
 }
 
 #[test]
 fn mapping_of_a_stream_precedes_that_of_its_key_and_that_of_the_key_the_one_for_all() {
     let world = sent();
-    let status = world.run(["status", "--site", "exporter", "--json"]).exits(0).json();
-    let stream = status["report"]["streams"][0]["stream"].as_str().unwrap().to_owned();
+    let stream = world.stream();
     let table = |name: &str, to: &str| format!("[applicants{name}]\n\"{APPLICANT}\" = \"{to}\"\n");
     let (all, key) = (table("", THIRD), table(&format!(".\"{}\"", fingerprint(&world, "site-a")), OTHER));
     let of_stream = table(&format!(".\"{stream}\""), HERE);
@@ -211,7 +210,7 @@ fn batch_of_two_signers_is_held_where_their_mappings_differ() {
     assert!(names_in_spool(&world).is_empty());
     // One of them alone decides, and so do both with one user.
     write_settings(&world, "importer", &table(&b, OTHER));
-    import(&world, &[], &[]).exits(0).says("delivered 1 envelope");
+    import(&world, &[], &[]).exits(0).prints("delivered 1 envelope");
     assert_eq!(names_in_spool(&world), [OTHER]);
 }
 
@@ -260,7 +259,7 @@ fn mapping_for_all_is_written_beside_those_of_a_stream_and_a_key() {
     world.run(["applicants", "--site", "importer", "--write", "--applicant", &pair]).exits(0).says("written to");
     let text = fs::read_to_string(world.path("importer/airpouch.toml")).unwrap();
     assert!(text.contains(&narrowed), "{text}");
-    import(&world, &[], &[]).exits(0).says("delivered 1 envelope");
+    import(&world, &[], &[]).exits(0).prints("delivered 1 envelope");
     assert_eq!(names_in_spool(&world), [OTHER]);
 }
 
@@ -309,7 +308,7 @@ fn byte_order_mark_is_no_part_of_a_passphrase() {
     world.run(["keygen", "--out", "keys/enc", "--passphrase-file", "pass"]).exits(0);
     world.made("a.json");
     let pack = ["pack", "src", "--site", "exporter", "--key", "keys/enc.key.pem", "--passphrase-file", "marked"];
-    world.run(pack).exits(0).says("packed batch 1");
+    world.run(pack).exits(0).prints("packed batch 1");
 }
 
 /// Every variable that the help of a verb names.
@@ -383,12 +382,12 @@ fn medium_for_several_zones_is_done_in_each_of_them() {
                     .chain(report.split_whitespace().collect::<Vec<_>>().iter()),
             )
         };
-        import("").exits(0).says("delivered").says("meant for zone");
+        import("").exits(0).prints("delivered").says("meant for zone");
         let again = import("--json").exits(0).json();
         let findings = again["report"]["findings"].as_array().unwrap();
         assert_eq!(findings.len(), 1, "one for each other zone: {again}");
         assert_eq!((&findings[0]["code"], &findings[0]["severity"]), (&"wrong-zone".into(), &"note".into()));
-        world.verify(&["--zone", zone]).exits(0).says("holds: batch 1");
+        world.verify(&["--zone", zone]).exits(0).prints("holds: batch 1");
     }
     world.verify(&["--zone", "green"]).exits(3).says("2 batches are meant for zone blue").says("this is zone green");
 }
@@ -407,7 +406,7 @@ fn zone_that_is_mistyped_begins_no_stream() {
     assert_eq!(status()["report"]["streams"].as_array().unwrap().len(), 1);
     write_settings(&world, "exporter", "zone = \"other\"\n");
     world.send(&[]).exits(2).says("no stream for zone other");
-    world.send(&["--new-zone"]).exits(0).says("for zone other");
+    world.send(&["--new-zone"]).exits(0).prints("for zone other");
     world.send(&[]).exits(0);
     assert_eq!(status()["report"]["streams"].as_array().unwrap().len(), 2);
 }
@@ -421,7 +420,7 @@ fn batch_made_far_from_now_is_remarked_and_delivered() {
         command.args(["pack", "src", "medium", "--key", "keys/site-a.key.pem", "--site", "exporter"]);
         finish(command.env("SOURCE_DATE_EPOCH", epoch)).exits(0);
         world.verify(&[]).exits(0).says("note: batch 1 says that it was made").says(says);
-        world.import(&[]).exits(0).says("delivered 1 envelope").says(says);
+        world.import(&[]).exits(0).prints("delivered 1 envelope").says(says);
         world.import(&[]).exits(0).says_nothing_of("says that it was made");
     }
     let world = sent();

@@ -222,9 +222,10 @@ fn an_operator_sees_what_would_become_of_an_envelope() {
     let envelope = r#"{"bundle_type":"DIRECTORY_BUNDLE","applicant_id":null,"connector":{"id":"feed","name":"Feed","type":"EXTERNAL_IMPORT","scope":"tool, report","auto":false},"bundle":{"id":"bundle--1","objects":[{"type":"report","id":"report--1","object_refs":["tool--1"]},{"type":"tool","id":"tool--1"},{"type":"x-foo","id":"x-foo--1"},{"type":"sighting","id":"sighting--1"}]}}"#;
     fs::write(world.path("e.json"), envelope).unwrap();
     let run = world.run(["split", "e.json"]).exits(0);
-    let run = run.says("connector feed (Feed), 2 messages").says("tool--1").says("skipped: 2 incompatible objects");
-    run.says("x-foo--1 (object 2): its id is of a type that the platform does not know")
-        .says("sighting--1 (object 3): its sighting_of_ref is missing or null");
+    let run =
+        run.prints("connector feed (Feed), 2 messages").prints("tool--1").prints("skipped: 2 incompatible objects");
+    run.prints("x-foo--1 (object 2): its id is of a type that the platform does not know")
+        .prints("sighting--1 (object 3): its sighting_of_ref is missing or null");
     let report = world.run(["split", "e.json", "--json"]).exits(0).json()["report"].clone();
     assert_eq!(report["expectations"], 2);
     assert_eq!(report["messages"][1]["x_opencti_seq"], "2");

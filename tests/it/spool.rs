@@ -7,18 +7,18 @@ use std::os::unix::fs::PermissionsExt;
 use base64::Engine;
 use serde_json::{Value, json};
 
-use crate::support::{APPLICANT, Run, World, envelope_with, files, finish};
+use crate::support::{APPLICANT, Unjudged, World, envelope_with, files, finish};
 
 const HERE: &str = "0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10";
 const FEED: &str = "43509aab-0310-5f8d-9395-81f36f6d064a";
 
-fn import(world: &World, more: &[&str]) -> Run {
+fn import(world: &World, more: &[&str]) -> Unjudged {
     let mapped = format!("{APPLICANT}={HERE}");
     let words = ["import", "--to", "spool:spool", "--trust", "trust", "--site", "importer", "--applicant", &mapped];
     finish(world.command().args(words).args(more))
 }
 
-fn send(world: &World) -> Run {
+fn send(world: &World) -> Unjudged {
     world.send(&["--no-overlap"]).exits(0);
     import(world, &["medium"])
 }
@@ -52,8 +52,8 @@ fn a_connector_is_registered_and_its_messages_are_numbered() {
     let world = World::new();
     let fields = json!({"bundle": web(), "entities_types": "tool,report", "update": true});
     world.put("a.json", &envelope_with("a", fields));
-    let run = send(&world).exits(0).says("delivered 1 envelope in 2 messages to spool:");
-    run.says("skipped 1 incompatible object");
+    let run = send(&world).exits(0).prints("delivered 1 envelope in 2 messages to spool:");
+    run.prints("skipped 1 incompatible object");
     let registration = fs::read(world.path("spool").join(FEED).join("connector.json")).unwrap();
     let registration: Value = serde_json::from_slice(&registration).unwrap();
     let wanted = json!({"id": FEED, "name": "Example Feed", "type": "EXTERNAL_IMPORT", "scope": ["indicator", "report"],
@@ -95,7 +95,7 @@ fn numbers_rise_over_all_connectors_and_are_never_given_again() {
     fs::remove_dir_all(world.path("importer")).unwrap();
     world.made("e.json");
     world.send(&[]).exits(0);
-    import(&world, &["medium"]).exits(0).says("delivered 5 envelopes");
+    import(&world, &["medium"]).exits(0).prints("delivered 5 envelopes");
     assert_eq!(
         names(FEED),
         ["000000000005.json", "000000000006.json", "000000000009.json", "000000000010.json", "000000000011.json"]
@@ -131,7 +131,7 @@ fn what_pycti_raises_on_is_quarantined_with_object_and_key() {
     world.put("b.json", &envelope_with("b", json!({"bundle": marking})));
     world.made("c.json");
     world.send(&["--no-overlap"]).exits(0);
-    let run = import(&world, &["medium", "--all"]).exits(3).says("delivered 1 envelope in 1 message");
+    let run = import(&world, &["medium", "--all"]).exits(3).prints("delivered 1 envelope in 1 message");
     run.says("object 1 (relationship--7) is a relationship without source_ref").says("object_marking_refs");
     let listed = world.run(["quarantine", "list", "--site", "importer", "--json"]).exits(0).json();
     let places: Vec<_> = listed["report"]["set_aside"].as_array().unwrap().iter().map(|a| a["where"].clone()).collect();
@@ -145,10 +145,10 @@ fn a_person_may_release_what_has_keys_twice_and_it_goes_as_python_reads_it() {
     let twice = text.replacen("\"name\":\"a\"", "\"name\":\"first\",\"x\":{\"k\":1,\"k\":2},\"name\":\"last\"", 1);
     assert_ne!(twice, text);
     world.put("a.json", twice.as_bytes());
-    send(&world).exits(3).says("1 quarantined").says("has the key \"k\" twice (and 1 more of this kind)");
+    send(&world).exits(3).prints("1 quarantined").says("has the key \"k\" twice (and 1 more of this kind)");
     let digest = airpouch::digest::Digest::of(twice.as_bytes()).to_string();
     world.run(["quarantine", "release", &digest, "--reason", "looked", "--site", "importer"]).exits(0);
-    import(&world, &[]).exits(0).says("delivered 1 envelope");
+    import(&world, &[]).exits(0).prints("delivered 1 envelope");
     let object = bundle_of(&messages(&world, FEED)["000000000001.json"])["objects"][0].clone();
     assert_eq!((&object["name"], &object["x"]), (&json!("last"), &json!({"k": 2})));
 }
@@ -158,7 +158,7 @@ fn what_a_person_was_to_validate_is_held() {
     let world = World::new();
     let connector = json!({"id": FEED, "name": "Feed", "type": "EXTERNAL_IMPORT", "validate_before_import": true});
     world.put("a.json", &envelope_with("a", json!({"connector": connector})));
-    send(&world).exits(3).says("validate").says("1 held");
+    send(&world).exits(3).says("validate").prints("1 held");
     assert!(!world.path("spool").join(FEED).exists());
 }
 
@@ -167,14 +167,14 @@ fn a_bundle_of_which_nothing_is_left_is_delivered_with_nothing() {
     let world = World::new();
     world.put("a.json", &envelope_with("a", json!({"bundle": objects(json!([]))})));
     world.put("b.json", &envelope_with("b", json!({"bundle": objects(json!([{"type": "x-foo", "id": "x-foo--1"}]))})));
-    send(&world).exits(0).says("2 with nothing to deliver").says("skipped 1 incompatible object");
+    send(&world).exits(0).prints("2 with nothing to deliver").prints("skipped 1 incompatible object");
     assert_eq!(import(&world, &["medium"]).exits(0).said(), "");
 }
 
 #[test]
 fn a_file_that_is_not_ours_is_not_written_over() {
     let world = World::new();
-    send(&world);
+    send(&world).exits(3);
     fs::create_dir_all(world.path("spool").join(FEED)).unwrap();
     fs::set_permissions(world.path("spool"), fs::Permissions::from_mode(0o700)).unwrap();
     fs::write(world.path("spool").join(FEED).join("000000000007.json"), "\"another's\"").unwrap();
@@ -220,7 +220,7 @@ fn strangers_in_the_spool_stop_nothing() {
     world.made("b.json");
     send(&world).exits(3).says("something else than a directory").says("move that away");
     fs::remove_file(world.path("spool").join(FEED)).unwrap();
-    import(&world, &[]).exits(0).says("delivered 1 envelope");
+    import(&world, &[]).exits(0).prints("delivered 1 envelope");
 }
 
 #[test]
@@ -230,7 +230,7 @@ fn numbers_do_not_go_on_from_the_times_of_a_directory() {
     world.send(&[]).exits(0);
     import(&world, &["medium", "--to", "dir:out"]).exits(0);
     import(&world, &["--same-destination"]).exits(2).says("no other address of that");
-    import(&world, &["--new-destination"]).exits(0).says("delivered 1 envelope");
+    import(&world, &["--new-destination"]).exits(0).prints("delivered 1 envelope");
     assert_eq!(messages(&world, FEED).into_keys().collect::<Vec<_>>(), ["000000000001.json"]);
 }
 

@@ -2,68 +2,32 @@
 
 #![allow(dead_code, reason = "each test module uses some of these words")]
 
+// The other test binaries include this file by its path, and then rustc would look for these beside it.
+#[path = "support/envelopes.rs"]
+mod envelopes;
+#[path = "support/mount.rs"]
+mod mount;
+#[path = "support/run.rs"]
+mod run;
+
 use std::ffi::OsStr;
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, Stdio};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use airpouch::trust::PrivateKey;
-use serde_json::{Value, json};
+use serde_json::Value;
 
-/// In whose name the made envelopes are.
-pub const APPLICANT: &str = "7c9e6679-7425-40de-944b-e07fc1f90ae7";
+#[allow(unused_imports, reason = "each test binary uses some of these words")]
+pub use self::{
+    envelopes::{APPLICANT, envelope, envelope_with, noise},
+    run::{Run, Unjudged, finish},
+};
+
 pub const HOUR: Duration = Duration::from_secs(3_600);
 /// The seed of the key that signs.
 pub const SEED: [u8; 32] = [7; 32];
-
-/// What one run said and how it ended.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Run {
-    pub status: Option<i32>,
-    pub stdout: String,
-    pub stderr: String,
-}
-
-impl Run {
-    pub fn of(output: &Output) -> Self {
-        Self {
-            status: output.status.code(),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
-    }
-
-    /// Both streams, one after the other.
-    pub fn said(&self) -> String {
-        format!("{}{}", self.stdout, self.stderr)
-    }
-
-    #[track_caller]
-    pub fn exits(self, status: i32) -> Self {
-        assert_eq!(self.status, Some(status), "{self:#?}");
-        assert!(!self.stderr.contains("panicked"), "{self:#?}");
-        self
-    }
-
-    #[track_caller]
-    pub fn says(self, words: &str) -> Self {
-        assert!(self.said().contains(words), "{words:?} was not said: {self:#?}");
-        self
-    }
-
-    #[track_caller]
-    pub fn says_nothing_of(self, words: &str) -> Self {
-        assert!(!self.said().contains(words), "{words:?} was said: {self:#?}");
-        self
-    }
-
-    /// The report of a run with `--json`.
-    #[track_caller]
-    pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {self:#?}"))
-    }
-}
 
 /// A temporary world with both sides.
 pub struct World {
@@ -126,34 +90,34 @@ impl World {
         command
     }
 
-    #[must_use]
-    pub fn run<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Run {
+    pub fn run<I: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = I>) -> Unjudged {
         finish(self.command().args(arguments))
     }
 
-    #[must_use]
-    pub fn pack(&self, more: &[&str]) -> Run {
+    pub fn pack(&self, more: &[&str]) -> Unjudged {
         self.run(["pack", "src", "--key", "keys/site-a.key.pem", "--site", "exporter"].iter().chain(more))
     }
 
-    #[must_use]
-    pub fn carry(&self, more: &[&str]) -> Run {
+    pub fn carry(&self, more: &[&str]) -> Unjudged {
         self.run(["carry", "medium", "--site", "exporter"].iter().chain(more))
     }
 
+    /// Makes these envelopes, packs them and carries them, without repeats.
+    pub fn send_new(&self, names: &[&str]) {
+        names.iter().for_each(|name| drop(self.made(name)));
+        self.send(&["--no-overlap"]).exits(0);
+    }
+
     /// Packs and carries.
-    #[must_use]
-    pub fn send(&self, more: &[&str]) -> Run {
+    pub fn send(&self, more: &[&str]) -> Unjudged {
         self.run(["pack", "src", "medium", "--key", "keys/site-a.key.pem", "--site", "exporter"].iter().chain(more))
     }
 
-    #[must_use]
-    pub fn verify(&self, more: &[&str]) -> Run {
+    pub fn verify(&self, more: &[&str]) -> Unjudged {
         self.run(["verify", "medium", "--trust", "trust"].iter().chain(more))
     }
 
-    #[must_use]
-    pub fn import(&self, more: &[&str]) -> Run {
+    pub fn import(&self, more: &[&str]) -> Unjudged {
         let mapped = format!("{APPLICANT}={APPLICANT}");
         let usual =
             ["import", "medium", "--to", "dir:out", "--trust", "trust", "--site", "importer", "--applicant", &mapped];
@@ -161,8 +125,7 @@ impl World {
     }
 
     /// Goes on from the inbox, without a medium.
-    #[must_use]
-    pub fn import_inbox(&self, more: &[&str]) -> Run {
+    pub fn import_inbox(&self, more: &[&str]) -> Unjudged {
         let mapped = format!("{APPLICANT}={APPLICANT}");
         let usual = ["import", "--to", "dir:out", "--trust", "trust", "--site", "importer", "--applicant", &mapped];
         self.run(usual.iter().chain(more))
@@ -174,6 +137,30 @@ impl World {
         let mut found: Vec<_> = files(&out).into_iter().filter(|(name, _)| name.ends_with(".json")).collect();
         found.sort_by_key(|(name, _)| fs::metadata(out.join(name)).unwrap().modified().unwrap());
         found
+    }
+
+    /// The same, without their names.
+    pub fn delivered_bytes(&self) -> Vec<Vec<u8>> {
+        self.delivered().into_iter().map(|(_, bytes)| bytes).collect()
+    }
+
+    /// The manifests in a directory, by name: their bytes and what they say.
+    pub fn manifests(&self, dir: &str) -> Vec<(Vec<u8>, Value)> {
+        let found = files(&self.path(dir)).into_iter().filter(|(name, _)| name.ends_with(".manifest"));
+        found.map(|(_, bytes)| (bytes.clone(), serde_json::from_slice(&bytes).unwrap())).collect()
+    }
+
+    /// The exporter's newest stream.
+    pub fn stream(&self) -> String {
+        let status = self.run(["status", "--site", "exporter", "--json"]).exits(0).json();
+        status["report"]["streams"].as_array().unwrap().last().unwrap()["stream"].as_str().unwrap().to_owned()
+    }
+
+    /// A shell script in this world's directory, in which `$A` is the program.
+    pub fn sh(&self, script: &str) -> Unjudged {
+        let mut command = Command::new("sh");
+        command.args(["-ec", script]).current_dir(self.dir.path()).env("A", env!("CARGO_BIN_EXE_airpouch"));
+        finish(command.env("XDG_STATE_HOME", self.path("state")))
     }
 
     /// Moves what the importer's ledger keeps of the last time that it gave a file, as if the clock had gone back since.
@@ -192,45 +179,6 @@ impl World {
         let found = files(&self.medium()).into_iter().find(|(name, _)| name.ends_with(end));
         self.medium().join(found.unwrap_or_else(|| panic!("no {end} on the medium")).0)
     }
-}
-
-/// An envelope as pycti writes it, with one indicator of this name.
-pub fn envelope(name: &str) -> Vec<u8> {
-    envelope_with(name, json!({}))
-}
-
-/// Some bytes that do not compress below half of their number.
-pub fn noise(name: &str, bytes: usize) -> Vec<u8> {
-    let text: String =
-        (0..bytes / 64).map(|n| airpouch::digest::Digest::of(format!("{name}/{n}").as_bytes()).to_string()).collect();
-    envelope_with(name, json!({"update": text}))
-}
-
-/// The same, with fields of the envelope replaced.
-pub fn envelope_with(name: &str, fields: Value) -> Vec<u8> {
-    let id = airpouch::digest::Digest::of(name.as_bytes()).to_string();
-    let uuid = format!("{}-{}-4{}-8{}-{}", &id[..8], &id[8..12], &id[13..16], &id[17..20], &id[20..32]);
-    let mut envelope = json!({
-        "bundle_type": "DIRECTORY_BUNDLE",
-        "applicant_id": APPLICANT,
-        "connector": {"id": "43509aab-0310-5f8d-9395-81f36f6d064a", "name": "Example Feed", "type": "EXTERNAL_IMPORT",
-            "scope": "indicator,report", "auto": false, "validate_before_import": false},
-        "entities_types": null,
-        "bundle": {"type": "bundle", "id": format!("bundle--{uuid}"), "objects": [{
-            "type": "indicator", "spec_version": "2.1", "id": format!("indicator--{uuid}"),
-            "created": "2025-06-15T12:00:00.000Z", "modified": "2025-06-15T12:00:00.000Z", "name": name,
-            "pattern": format!("[domain-name:value = '{name}.example']"), "pattern_type": "stix", "valid_from": "2025-06-15T12:00:00.000Z"}]},
-        "update": false,
-    });
-    for (key, value) in fields.as_object().unwrap() {
-        envelope[key] = value.clone();
-    }
-    serde_json::to_vec(&envelope).unwrap()
-}
-
-#[must_use]
-pub fn finish(command: &mut Command) -> Run {
-    Run::of(&command.output().unwrap())
 }
 
 /// Regular files of a directory with their bytes, by name; none if it is not there.

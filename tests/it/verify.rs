@@ -3,18 +3,9 @@
 use std::fs;
 use std::process::Command;
 
-use crate::support::{Run, World, envelope, envelope_with, files, finish};
+use crate::support::{World, envelope, envelope_with, files, finish};
 use airpouch::trust::PrivateKey;
 use serde_json::{Value, json};
-
-fn sent(world: &World, names: &[&str]) {
-    names.iter().for_each(|n| drop(world.made(n)));
-    world.send(&[]).exits(0);
-}
-
-fn sh(world: &World, script: &str) -> Run {
-    finish(Command::new("sh").args(["-ec", script]).current_dir(world.dir.path()))
-}
 
 fn codes(report: &Value) -> Vec<String> {
     report["findings"].as_array().unwrap().iter().map(|f| f["code"].as_str().unwrap().to_owned()).collect()
@@ -23,15 +14,15 @@ fn codes(report: &Value) -> Vec<String> {
 #[test]
 fn a_whole_batch_is_named_with_what_is_in_it_and_who_signed() {
     let world = World::new();
-    sent(&world, &["a.json", "b.json"]);
+    world.send_new(&["a.json", "b.json"]);
     fs::write(world.path("trust/trust.toml"), "[[key]]\nfile = \"site-a.pub.pem\"\nwho = \"Site A, exporter\"\n")
         .unwrap();
     world
         .verify(&[])
         .exits(0)
-        .says("holds: batch 1 of stream")
-        .says("for zone default: 2 envelopes")
-        .says("Site A, exporter");
+        .prints("holds: batch 1 of stream")
+        .prints("for zone default: 2 envelopes")
+        .prints("Site A, exporter");
     fs::write(world.medium().join("holiday.jpg"), b"x").unwrap();
     let document = world.verify(&["--json"]).exits(0).json();
     assert_eq!((&document["verb"], &document["exit"]), (&json!("verify"), &json!(0)));
@@ -47,12 +38,12 @@ fn a_whole_batch_is_named_with_what_is_in_it_and_who_signed() {
 #[test]
 fn it_needs_no_home_no_site_and_writes_nothing() {
     let world = World::new();
-    sent(&world, &["a.json"]);
-    let times = |world: &World| sh(world, "find . -printf '%p %T@ %s\\n' | sort").exits(0).stdout;
+    world.send_new(&["a.json"]);
+    let times = |world: &World| world.sh("find . -printf '%p %T@ %s\\n' | sort").exits(0).stdout;
     let before = times(&world);
     let mut command = Command::new(env!("CARGO_BIN_EXE_airpouch"));
     command.args(["verify", "medium", "--trust", "trust"]).env_clear().current_dir(world.dir.path());
-    finish(&mut command).exits(0).says("holds: batch 1");
+    finish(&mut command).exits(0).prints("holds: batch 1");
     assert_eq!(times(&world), before);
 }
 
@@ -61,7 +52,7 @@ fn another_zones_batch_is_named_and_nothing_is_held_against_it() {
     let world = World::new();
     world.made("a.json");
     world.send(&["--zone", "red"]).exits(0);
-    world.verify(&[]).exits(0).says("for zone red");
+    world.verify(&[]).exits(0).prints("for zone red");
     world.verify(&["--zone", "red"]).exits(0);
     let run = world.verify(&["--zone", "blue"]).exits(3);
     run.says("batch 1 is meant for zone red; this is zone blue").says_nothing_of("holds").says_nothing_of("INVALID");
@@ -87,7 +78,7 @@ fn a_policy_says_beforehand_what_it_would_do() {
     fs::write(world.path("none.toml"), "").unwrap();
     world.verify(&[]).exits(0).says_nothing_of("would be");
     let run = world.verify(&["--policy", "none.toml"]).exits(3).says("would be quarantined").says("at delete.json");
-    run.says_nothing_of("would be held").says("holds: batch 1");
+    run.says_nothing_of("would be held").prints("holds: batch 1");
     let run = world
         .verify(&["--policy", "amber.toml"])
         .exits(3)
@@ -122,23 +113,23 @@ fn a_stick_without_any_batch_is_not_said_to_hold() {
 #[test]
 fn two_exporters_share_a_stick_and_each_is_judged_by_its_own_key() {
     let world = World::new();
-    sent(&world, &["a.json"]);
+    world.send_new(&["a.json"]);
     world.key("site-b", [9; 32]);
     fs::create_dir(world.path("other")).unwrap();
     let feed_b = json!({"id": "4c1f0a8e-2b0e-4a57-9f0a-6b1d1c2e3f40", "name": "Other Feed", "type": "EXTERNAL_IMPORT"});
     let made_by_b = |name: &str| envelope_with(name, json!({"connector": feed_b}));
     fs::write(world.path("other/b.json"), made_by_b("b.json")).unwrap();
     let send_b = ["pack", "other", "medium", "--key", "keys/site-b.key.pem", "--site", "exporter-b"];
-    world.run(send_b).exits(0).says("SAFE TO REMOVE");
+    world.run(send_b).exits(0).prints("SAFE TO REMOVE");
     let report = world.verify(&["--json"]).exits(0).json()["report"].clone();
     let signers: Vec<_> = report["whole"].as_array().unwrap().iter().map(|w| w["signers"][0].clone()).collect();
     assert_eq!(signers.len(), 2);
     assert_ne!(signers[0], signers[1]);
     // Each carries again, past the other's files.
-    sent(&world, &["a2.json"]);
+    world.send_new(&["a2.json"]);
     fs::write(world.path("other/b2.json"), made_by_b("b2.json")).unwrap();
     world.run(send_b).exits(0);
-    world.import(&[]).exits(0).says("delivered 4 envelopes");
+    world.import(&[]).exits(0).prints("delivered 4 envelopes");
     fs::remove_file(world.path("trust/site-b.pub.pem")).unwrap();
     let report = world.verify(&["--json"]).exits(4).json()["report"].clone();
     assert_eq!((codes(&report), report["whole"].as_array().unwrap().len()), (vec!["unknown-key".to_owned(); 2], 2));
@@ -147,21 +138,21 @@ fn two_exporters_share_a_stick_and_each_is_judged_by_its_own_key() {
 #[test]
 fn a_renewed_stream_holds_by_a_key_that_is_limited_to_the_old_one() {
     let world = World::new();
-    sent(&world, &["a.json"]);
+    world.send_new(&["a.json"]);
     let stream = world.verify(&["--json"]).exits(0).json()["report"]["whole"][0]["stream"].as_str().unwrap().to_owned();
     let rules = format!("[[key]]\nfile = \"site-a.pub.pem\"\nstreams = [\"{stream}\"]\n");
     fs::write(world.path("trust/trust.toml"), rules).unwrap();
     world.verify(&[]).exits(0);
     world.run(["stream", "renew", "--site", "exporter"]).exits(0);
-    sent(&world, &["b.json"]);
+    world.send_new(&["b.json"]);
     let report = world.verify(&["--json"]).exits(0).json()["report"].clone();
     assert_eq!(report["whole"].as_array().unwrap().len(), 2);
-    world.import(&[]).exits(0).says("delivered 2 envelopes");
+    world.import(&[]).exits(0).prints("delivered 2 envelopes");
     // A third one, and a stick that bears only the newest two.
     world.run(["stream", "renew", "--site", "exporter"]).exits(0);
-    sent(&world, &["c.json"]);
+    world.send_new(&["c.json"]);
     world.verify(&[]).exits(0);
-    world.import(&[]).exits(0).says("delivered 1 envelope");
+    world.import(&[]).exits(0).prints("delivered 1 envelope");
     // A stream that nobody succeeds to is another matter.
     let other = ["pack", "src", "medium", "--key", "keys/site-a.key.pem", "--site", "exporter-2"];
     world.run(other).exits(0);
@@ -175,7 +166,7 @@ fn where_two_must_sign_one_alone_is_incomplete() {
     world.key("site-b", [9; 32]);
     let rules = "need = 2\n[[key]]\nfile = \"site-a.pub.pem\"\n[[key]]\nfile = \"site-b.pub.pem\"\n";
     fs::write(world.path("trust/trust.toml"), rules).unwrap();
-    sent(&world, &["a.json"]);
+    world.send_new(&["a.json"]);
     let report = world.verify(&["--json"]).exits(3).json()["report"].clone();
     assert_eq!((codes(&report), &report["whole"]), (vec!["too-few-signatures".into()], &json!([])));
     world.verify(&[]).exits(3).says("is signed by 1 of the 2").says_nothing_of("INVALID");
@@ -184,17 +175,17 @@ fn where_two_must_sign_one_alone_is_incomplete() {
     let sign = format!(
         "cd medium && for m in *.manifest; do openssl pkeyutl -sign -inkey ../keys/site-b.key.pem -rawin -in $m -out ${{m%.manifest}}.{id}.sig; done"
     );
-    sh(&world, &sign).exits(0);
-    world.verify(&[]).exits(0).says("signed by").says(" and ");
-    world.import(&[]).exits(0).says("delivered 1 envelope");
+    world.sh(&sign).exits(0);
+    world.verify(&[]).exits(0).prints("signed by").prints(" and ");
+    world.import(&[]).exits(0).prints("delivered 1 envelope");
 }
 
 #[test]
 fn a_key_ends_where_trust_toml_says() {
     let world = World::new();
-    sent(&world, &["a.json"]);
+    world.send_new(&["a.json"]);
     let stream = world.verify(&["--json"]).exits(0).json()["report"]["whole"][0]["stream"].as_str().unwrap().to_owned();
-    sent(&world, &["b.json"]);
+    world.send_new(&["b.json"]);
     world.key("site-b", [9; 32]);
     let rules = |until: u64| {
         let text = format!(
@@ -203,20 +194,20 @@ fn a_key_ends_where_trust_toml_says() {
         fs::write(world.path("trust/trust.toml"), text).unwrap();
     };
     rules(1);
-    let run = world.verify(&[]).exits(4).says("holds: batch 1");
+    let run = world.verify(&[]).exits(4).prints("holds: batch 1");
     run.says("batch 2 of stream").says_nothing_of("holds: batch 2");
     world.import(&[]).exits(4);
     assert_eq!(world.delivered().len(), 1);
     rules(0);
     world.verify(&[]).exits(4).says_nothing_of("holds");
     rules(2);
-    world.verify(&[]).exits(0).says("holds: batch 2");
+    world.verify(&[]).exits(0).prints("holds: batch 2");
 }
 
 #[test]
 fn the_published_test_keys_are_no_trust_store() {
     let world = World::new();
-    sent(&world, &["a.json"]);
+    world.send_new(&["a.json"]);
     let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/keys");
     world.run(["verify", "medium", "--trust", keys]).exits(2).says("--test-keys");
     world.run(["import", "medium", "--to", "dir:out", "--trust", keys, "--site", "importer"]).exits(2);
@@ -226,7 +217,7 @@ fn the_published_test_keys_are_no_trust_store() {
 #[test]
 fn what_each_weight_is_decides_the_status_and_the_worst_counts() {
     let world = World::new();
-    sent(&world, &["a.json"]);
+    world.send_new(&["a.json"]);
     world.made("b.json");
     world.put("c.json", &envelope_with("c", json!({"update": "more"})));
     world.send(&["--no-overlap"]).exits(0);
@@ -236,7 +227,7 @@ fn what_each_weight_is_decides_the_status_and_the_worst_counts() {
         world.medium().join(found.unwrap())
     };
     fs::remove_file(of("-00000001.", ".v0001.tar.zst")).unwrap();
-    world.verify(&[]).exits(3).says("is missing").says("airpouch carry MEDIUM --resend 1").says("holds: batch 2");
+    world.verify(&[]).exits(3).says("is missing").says("airpouch carry MEDIUM --resend 1").prints("holds: batch 2");
     let path = of("-00000002.", ".v0001.tar.zst");
     let mut bytes = fs::read(&path).unwrap();
     *bytes.last_mut().unwrap() ^= 1;

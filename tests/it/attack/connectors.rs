@@ -88,8 +88,8 @@ fn connector_of_another_stream_goes_once_a_person_takes_it_over_and_from_then_on
     let other_id = format!("--take-over={OWN_FEED}");
     go_on(&world, &[&other_id]).exits(0);
     assert_eq!(delivered(&world).len(), 3);
-    go_on(&world, &[TAKE_OVER]).exits(0).says("delivered 1 envelope, all of them held before,");
-    bring(&world, &[&second]).exits(0).says("delivered 1 envelope");
+    go_on(&world, &[TAKE_OVER]).exits(0).prints("delivered 1 envelope, all of them held before,");
+    bring(&world, &[&second]).exits(0).prints("delivered 1 envelope");
     assert_eq!(delivered(&world)[3..], all_of(&[&first, &second]));
 }
 
@@ -98,7 +98,7 @@ fn take_over_without_an_id_lets_all_that_were_shown() {
     let world = two_keys();
     bring(&world, &[&three().build()]).exits(0);
     bring(&world, &[&of_the_other().build()]).exits(3);
-    go_on(&world, &["--take-over"]).exits(0).says("delivered 1 envelope");
+    go_on(&world, &["--take-over"]).exits(0).prints("delivered 1 envelope");
 }
 
 #[test]
@@ -111,7 +111,7 @@ fn take_over_for_one_stream_lets_no_third_one() {
     third.signers = vec![[9; 32]];
     let run = bring_with(&world, &[&third.next("third")], &[TAKE_OVER]).exits(3);
     run.says("of stream bbbbbbbb-58a1-4d0b-9a6e-5b1f0c2d7e94 belongs to")
-        .says("delivered 1 envelope, all of them held before,");
+        .prints("delivered 1 envelope, all of them held before,");
 }
 
 #[test]
@@ -259,7 +259,7 @@ fn connector_that_another_stream_renames_is_held_and_its_own_stream_may_rename_i
     bring_with(&world, &[&renamed], &SPOOL).exits(0);
     assert_eq!(registered_name(&world), "New Name");
     let run = go_on(&world, &[&SPOOL[..], &[TAKE_OVER]].concat()).exits(0);
-    run.says("delivered 1 envelope");
+    run.prints("delivered 1 envelope");
     assert_eq!(registered_name(&world), "Their Feed");
 }
 

@@ -81,8 +81,7 @@ fn somebody_names_files_so_that_they_act_on_a_terminal() {
         fs::write(&path, batch.bytes(".manifest")).unwrap();
         fs::write(world.medium().join(batch.name(".sig")), batch.bytes(".sig")).unwrap();
         for run in [verify(&world), world.verify(&["--json"]), import(&world)] {
-            is_harmless(&run);
-            run.exits(3);
+            is_harmless(&run.exits(3));
         }
         assert!(delivered(&world).is_empty());
     }
@@ -99,8 +98,8 @@ fn somebody_names_folders_and_signatures_so_that_they_act_on_a_terminal() {
     let acting = folder.join(batch.name(".sig").replace(".sig", ".\u{1b}[2J\nSAFE TO REMOVE.sig"));
     fs::rename(signature, acting).unwrap();
     for run in [verify(&world), world.verify(&["--json"]), import(&world)] {
+        let run = run.exits(4).mentions("does not match the manifest");
         is_harmless(&run);
-        run.exits(4).says("does not match the manifest");
     }
 }
 
@@ -160,7 +159,7 @@ fn somebody_fills_the_medium_with_100_001_names() {
         fs::File::create(inside.join(format!("{n:06}"))).unwrap();
     }
     let words = "there are more than 100,000 names on this medium";
-    verify(&world).exits(3).says(words).says("holds: batch 1");
+    verify(&world).exits(3).says(words).prints("holds: batch 1");
     import(&world).exits(3).says(words);
     // What was seen before the limit is whole, and it is what was signed.
     assert_eq!(delivered(&world), all_of(&[&batch]));
@@ -173,7 +172,7 @@ fn a_damaged_copy_lies_beside_a_good_one() {
         let batch = three().build();
         batch.clone().damage(end, |b| b[9] ^= 1).place(&world.medium().join("a"));
         batch.place(&world.medium().join("b"));
-        verify(&world).exits(0).says("holds: batch 1");
+        verify(&world).exits(0).prints("holds: batch 1");
         import(&world).exits(0);
         assert_eq!(delivered(&world), all_of(&[&batch]));
     }
@@ -185,7 +184,7 @@ fn a_false_manifest_lies_beside_a_good_one() {
     let batch = three().build();
     batch.clone().damage(".manifest", |b| b[99] ^= 1).place(&world.medium().join("a"));
     batch.place(&world.medium().join("b"));
-    verify(&world).exits(4).says("does not match the manifest").says("holds: batch 1");
+    verify(&world).exits(4).says("does not match the manifest").prints("holds: batch 1");
     import(&world).exits(4).says("does not match the manifest");
     assert_eq!(delivered(&world), all_of(&[&batch]));
 }
@@ -222,10 +221,9 @@ fn a_volume_is_swapped_for_one_of_another_batch_of_the_same_signer() {
     let batch = three().build();
     let same_size = batch.bytes(".v0001.tar.zst").len() == other.len();
     batch.damage(".v0001.tar.zst", |b| *b = other).place(&world.medium());
-    let run = verify(&world);
-    assert!(!run.said().contains("holds"), "{run:#?}");
+    let run = verify(&world).exits(if same_size { 4 } else { 3 }).says_nothing_of("holds");
     if same_size {
-        run.exits(4).says("does not match its digest");
+        run.says("does not match its digest");
     }
     import(&world).exits(if same_size { 4 } else { 3 });
     assert!(delivered(&world).is_empty());
@@ -288,7 +286,7 @@ fn heap_of_false_signatures_hides_no_true_one() {
         let copy = sig.replace(".sig", &format!(" ({n}).sig"));
         fs::write(world.medium().join(copy), [7; 64]).unwrap();
     }
-    verify(&world).exits(0).says("holds: batch 1");
+    verify(&world).exits(0).prints("holds: batch 1");
     import(&world).exits(0);
     assert_eq!(delivered(&world), all_of(&[&batch]));
 }
@@ -301,7 +299,7 @@ fn heap_of_stray_signatures_hides_no_renamed_one() {
     let manifest = batch.name(".manifest");
     fs::rename(world.medium().join(&manifest), world.medium().join("0815.bin")).unwrap();
     junk(&world, "00000000", 200);
-    verify(&world).exits(0).says("holds: batch 1");
+    verify(&world).exits(0).prints("holds: batch 1");
     import(&world).exits(0);
     assert_eq!(delivered(&world), all_of(&[&batch]));
 }
@@ -316,7 +314,7 @@ fn many_batches_of_a_stranger_hide_no_true_one() {
         fs::write(stem.with_extension("manifest"), format!("{{\"airpouch\":\"batch/1\",{n}}}")).unwrap();
         fs::write(stem.with_extension("0123456789abcdef.sig"), [n as u8; 64]).unwrap();
     }
-    verify(&world).exits(4).says("holds: batch 1").says("signed only by unknown keys");
+    verify(&world).exits(4).prints("holds: batch 1").says("signed only by unknown keys");
     import(&world).exits(4);
     assert_eq!(delivered(&world), all_of(&[&batch]));
 }

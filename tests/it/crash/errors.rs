@@ -3,7 +3,7 @@
 use super::journeys::*;
 use super::kills::At;
 use super::strace::{Blow, Call, Ended, Fault, calls_of, points_of, with_fault};
-use crate::support::{Run, finish};
+use crate::support::{Run, Unjudged, finish};
 
 /// What a disk may say.
 const ERRORS: [&str; 5] = ["EIO", "ENOSPC", "EROFS", "EDQUOT", "EINTR"];
@@ -39,6 +39,7 @@ fn is_tried(call: &Call, error: usize) -> bool {
 fn refuse_everywhere<J: Journey>(verb: &'static str, journey: &J) {
     let started = std::time::Instant::now();
     let (clean, calls) = calls_of(&journey.first());
+    let clean = clean.exits_one_of(&[0, 3]);
     let points = points_of(&calls);
     let (mut count, mut went_on) = (0, 0);
     for call in calls.iter().filter(|c| c.is_main && CALLS.contains(&c.name.as_str()) && !c.only_looks()) {
@@ -53,14 +54,17 @@ fn refuse_everywhere<J: Journey>(verb: &'static str, journey: &J) {
             let mut memory = J::Memory::default();
             let Ended::ByItself(run) = with_fault(&journey.first(), fault) else { panic!("nobody killed it") };
             journey.stopped(&mut memory);
-            if ends_well(&run, &clean) {
-                went_on += 1;
-                if !journey.owns_up(&run) {
-                    journey.done(&memory);
+            match ends_well(run, &clean) {
+                Ok(run) => {
+                    went_on += 1;
+                    if !journey.owns_up(&run) {
+                        journey.done(&memory);
+                    }
                 }
-            } else {
-                let must_go_on = *error == "EINTR" && !is_sqlites(call);
-                assert!(!must_go_on, "an interrupted call is to be made again: {run:#?}");
+                Err(run) => {
+                    let must_go_on = *error == "EINTR" && !is_sqlites(call);
+                    assert!(!must_go_on, "an interrupted call is to be made again: {run:#?}");
+                }
             }
             let run = finish(&mut journey.again(&mut memory));
             journey.healed(memory, run);
@@ -75,14 +79,13 @@ fn refuse_everywhere<J: Journey>(verb: &'static str, journey: &J) {
     assert!(count >= least, "only {count} points in {verb}");
 }
 
-/// Whether a run went on to its end. One that did not ends with status 1 and one error of three lines at most.
+/// A run that went on to its end, or else one that did not: with status 1 and one error of three lines at most.
 #[track_caller]
-pub fn ends_well(run: &Run, clean: &Run) -> bool {
-    assert!(!run.stderr.contains("panicked"), "{run:#?}");
-    if run.status == clean.status || matches!(run.status, Some(0 | 3)) {
-        return true;
+pub fn ends_well(run: Unjudged, clean: &Run) -> Result<Run, Run> {
+    let run = run.exits_one_of(&[0, 1, 3]);
+    if run.status == clean.status || run.status != Some(1) {
+        return Ok(run);
     }
-    assert_eq!(run.status, Some(1), "{run:#?}");
     let lines: Vec<&str> = run.stderr.lines().skip_while(|line| !line.starts_with("error: ")).collect();
     // What was refused may have been the result, and then the run's own error comes first.
     let errors: Vec<&[&str]> = lines.chunk_by(|_, line| !line.starts_with("error: ")).collect();
@@ -91,7 +94,7 @@ pub fn ends_well(run: &Run, clean: &Run) -> bool {
         assert!((1..=3).contains(&error.len()), "an error is one to three lines: {run:#?}");
         assert!(error[1..].iter().all(|line| line.starts_with("  ")), "{run:#?}");
     }
-    false
+    Err(run)
 }
 
 /// SQLite makes its own calls, and does not sync or remove again after a signal. It says so, and nothing is lost.
@@ -129,6 +132,7 @@ fn nothing_is_lost_and_no_message_repeated_when_an_import_to_a_spool_meets_error
 fn an_error_in_one_of_several_threads_stops_the_import_and_costs_nothing() {
     let journey = Import::many(60).with_threads("4");
     let (clean, _) = calls_of(&journey.first());
+    let clean = clean.exits_one_of(&[0, 3]);
     let (mut count, mut stopped) = (0, 0);
     for call in ["write", "utimensat"] {
         for (nth, error) in (1..=10).flat_map(|nth| ["EIO", "ENOSPC", "EINTR"].map(|error| (nth, error))) {
@@ -138,11 +142,13 @@ fn an_error_in_one_of_several_threads_stops_the_import_and_costs_nothing() {
             let mut memory = <Import as Journey>::Memory::default();
             let Ended::ByItself(run) = with_fault(&journey.first(), fault) else { panic!("nobody killed it") };
             journey.stopped(&mut memory);
-            if !ends_well(&run, &clean) {
-                assert_ne!(error, "EINTR", "{run:#?}");
-                stopped += 1;
-            } else if !journey.owns_up(&run) {
-                journey.done(&memory);
+            match ends_well(run, &clean) {
+                Err(run) => {
+                    assert_ne!(error, "EINTR", "{run:#?}");
+                    stopped += 1;
+                }
+                Ok(run) if journey.owns_up(&run) => {}
+                Ok(_) => journey.done(&memory),
             }
             let again = finish(&mut journey.again(&mut memory));
             journey.healed(memory, again);

@@ -118,10 +118,7 @@ fn recovers(journey: &impl Journey, calls: &[&str], least: usize) {
             let root = journey.scene().world.dir.path();
             match after_a_kill(root, &journey.first(), (call, nth), &[0, 3]) {
                 None => kills += 1,
-                Some(run) => {
-                    assert!(matches!(run.status, Some(0 | 3)), "{run:#?}");
-                    break;
-                }
+                Some(_) => break,
             }
         }
     }

@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::strace::under;
-use crate::support::Run;
+use crate::support::Unjudged;
 
 /// What a call does to what is on disk, or to who reads the terminal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,10 +48,10 @@ const CALLS: &str = "trace=open,openat,creat,write,writev,pwrite64,pwritev,pwrit
     link,linkat,symlink,symlinkat,unlink,unlinkat,rmdir,fsync,fdatasync,sync,syncfs,msync,mknod,mknodat,sendto,sendmsg";
 
 /// Runs a command to its end and gives its moments, in their order; with more options for strace.
-pub fn moments_of(command: &Command, more: &[&str]) -> (Run, Vec<Moment>) {
+pub fn moments_of(command: &Command, more: &[&str]) -> (Unjudged, Vec<Moment>) {
     let log = tempfile::NamedTempFile::new().unwrap();
     let options = ["-o", log.path().to_str().unwrap(), "-e", "signal=none", "-s", "4000", "-y", "-e", CALLS];
-    let run = Run::of(&under(command, &[&options, more].concat()).output().expect("strace is there"));
+    let run = Unjudged::of(&under(command, &[&options, more].concat()).output().expect("strace is there"));
     let at = command.get_current_dir().expect("a command of a world runs in it").canonicalize().unwrap();
     let text = String::from_utf8_lossy(&fs::read(log.path()).unwrap()).into_owned();
     (run, read(&text, &at))

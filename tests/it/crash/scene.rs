@@ -10,7 +10,7 @@ use airpouch::digest::Digest;
 use rusqlite::Connection;
 use serde_json::{Value, json};
 
-use crate::support::{APPLICANT, Run, SEED, World, envelope, envelope_with, files};
+use crate::support::{APPLICANT, SEED, Unjudged, World, envelope, envelope_with, files};
 
 /// An applicant that nobody is mapped to.
 pub const STRANGER: &str = "5f2b8e4c-9d31-4a6b-8a59-2f6f5f0c7b11";
@@ -54,7 +54,7 @@ impl Scene {
         self.world.path(name)
     }
 
-    pub fn run(&self, arguments: &[&str]) -> Run {
+    pub fn run(&self, arguments: &[&str]) -> Unjudged {
         self.world.run(arguments)
     }
 }

@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::Run;
+use crate::support::Unjudged;
 
 /// Calls after which something on disk is different, or safer, than before: each of them is a point to stop at.
 const CHANGING: [&str; 50] = [
@@ -190,7 +190,7 @@ impl fmt::Display for Fault {
 #[derive(Debug)]
 pub enum Ended {
     Killed,
-    ByItself(Run),
+    ByItself(Unjudged),
 }
 
 /// Runs a command with one fault in it.
@@ -203,7 +203,7 @@ pub fn with_fault(command: &Command, fault: Fault) -> Ended {
 }
 
 /// Runs a command in which calls of this name fail that concern one of these paths; `when` as strace has it.
-pub fn with_error_at(command: &Command, paths: &[&Path], call: &str, error: &str, when: &str) -> Run {
+pub fn with_error_at(command: &Command, paths: &[&Path], call: &str, error: &str, when: &str) -> Unjudged {
     let more: Vec<&str> = paths.iter().flat_map(|path| ["-P", path.to_str().unwrap()]).collect();
     match injected(command, &more, &format!("{call}:error={error}:when={when}")) {
         Ended::ByItself(run) => run,
@@ -221,7 +221,7 @@ fn injected(command: &Command, more: &[&str], rule: &str) -> Ended {
     match output.status.signal() {
         Some(9) => Ended::Killed,
         Some(other) => panic!("signal {other} from {rule}"),
-        None => Ended::ByItself(Run::of(&output)),
+        None => Ended::ByItself(Unjudged::of(&output)),
     }
 }
 
@@ -279,12 +279,12 @@ impl Call {
 }
 
 /// Runs a command to its end and lists every call that it makes.
-pub fn calls_of(command: &Command) -> (Run, Vec<Call>) {
+pub fn calls_of(command: &Command) -> (Unjudged, Vec<Call>) {
     let log = tempfile::NamedTempFile::new().unwrap();
     let path = log.path().to_str().unwrap();
     let output =
         under(command, &["-o", path, "-e", "signal=none", "-s", "400", "-y"]).output().expect("strace is there");
-    let run = Run::of(&output);
+    let run = Unjudged::of(&output);
     let text = String::from_utf8_lossy(&fs::read(log.path()).unwrap()).into_owned();
     let mut main = None;
     let mut counts: HashMap<(&str, &str), usize> = HashMap::new();
