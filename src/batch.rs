@@ -5,6 +5,8 @@
 //!     \----digest of----> volumes, which hold these envelopes in the index's order
 //! ```
 
+pub mod entry;
+pub mod frame;
 pub mod index;
 pub mod manifest;
 pub mod name;

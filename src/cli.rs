@@ -11,6 +11,7 @@ mod examine;
 mod import;
 mod keygen;
 mod keys;
+mod mapping;
 mod pack;
 mod quarantine;
 mod reach;

@@ -22,6 +22,7 @@ pub mod lack;
 pub mod text;
 pub mod code;
 pub mod json;
+pub mod mtime;
 pub mod opencti;
 pub mod envelope;
 pub mod fit;

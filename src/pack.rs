@@ -16,8 +16,7 @@ mod recover;
 use std::collections::HashSet;
 use std::path::Path;
 
-use crate::batch::index::Mtime;
-use crate::batch::volume::Compressors;
+use crate::batch::frame::Compressors;
 use crate::code::{Code, Severity};
 use crate::digest::Digest;
 use crate::disk;
@@ -25,6 +24,7 @@ use crate::error::{Error, Result};
 use crate::issued::refuse_older_ledger;
 use crate::ledger::exporter::{ExporterLedger, ExporterView, Seen, Sight, StreamRow};
 use crate::limits::{BATCH_BYTES_MAX, VOLUME_UNPACKED_MAX};
+use crate::mtime::Mtime;
 use crate::policy::{Objection, Policy, Verdict};
 use crate::report::{BatchLine, Event, Finding, NOT_PACKED, Observer, PackReport};
 use crate::shelf::kept::KeptShelf;

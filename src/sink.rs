@@ -16,12 +16,12 @@ pub mod spooled;
 mod tests;
 mod works;
 
-use crate::batch::index::Mtime;
 use crate::code::Code;
 use crate::digest::Digest;
 use crate::envelope::{Connector, Scope};
 use crate::error::Result;
 use crate::fit::{Examined, Examiner, Unfit};
+use crate::mtime::Mtime;
 use crate::opencti::registration::{Registration, scope_of_text};
 use crate::report::Finding;
 use crate::stream::StreamId;

@@ -9,10 +9,10 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 use walkdir::WalkDir;
 
-use crate::batch::index::Mtime;
 use crate::error::{Error, Result, reason};
 use crate::lack::Lack;
 use crate::limits::{ENVELOPE_MAX, NAME_MAX};
+use crate::mtime::Mtime;
 
 /// A file that may be an envelope.
 #[derive(Debug, Clone)]

@@ -11,7 +11,8 @@ use airpouch::report::ExitStatus;
 use airpouch::site::Site;
 use airpouch::text::{count, harmless, quoted_toml, visible};
 
-use super::settings::{self, Settings, parse_mapping};
+use super::mapping::{self, lines_to_paste};
+use super::settings::{self, Settings};
 use super::terminal::Talk;
 
 /// List applicants of the other side that are not mapped
@@ -77,36 +78,8 @@ fn lower(id: &str) -> String {
     id.trim().to_ascii_lowercase()
 }
 
-/// What stands above the lines to paste where mappings are narrowed.
-const FOR_ONE_ALONE: &str =
-    "# for all streams; for one alone: below [applicants.\"STREAM\"] or [applicants.\"FINGERPRINT OF THE KEY\"]";
-
 fn waiting(ledger: &ImporterView) -> Result<Vec<(Option<String>, u64)>> {
     ledger.unmapped_applicants()
-}
-
-/// The section for airpouch.toml, each line a comment until a person puts an id in. Whoever has narrowed mappings is
-/// reminded that this section is for all.
-pub fn lines_to_paste(waiting: &[(Option<String>, u64)], narrowed: bool) -> Vec<String> {
-    let mut lines = Vec::new();
-    if waiting.iter().any(|(id, _)| id.is_some()) {
-        lines.push("[applicants]".to_owned());
-        if narrowed {
-            lines.push(FOR_ONE_ALONE.to_owned());
-        }
-    }
-    for (id, envelopes) in waiting {
-        let wait = count(*envelopes, "envelope");
-        match id {
-            Some(id) => {
-                lines.push(format!("# {} = \"ID OF THE USER HERE\"    # {wait}", quoted_toml(id)));
-            }
-            None => lines.push(format!(
-                "# no applicant at all: {wait}; to deliver them: unmapped = \"default=ID\" at the top of the file"
-            )),
-        }
-    }
-    lines
 }
 
 fn write(
@@ -119,7 +92,7 @@ fn write(
     let path = site.settings();
     let mut mapped = BTreeMap::new();
     for text in &args.applicant {
-        mapped.extend(parse_mapping(text)?.into_iter().map(|(from, to)| (lower(&from), to)));
+        mapped.extend(mapping::parse(text)?.into_iter().map(|(from, to)| (lower(&from), to)));
     }
     let text = Site::text_of(&path)?.unwrap_or_default();
     let there = everywhere(set)?;

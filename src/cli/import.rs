@@ -16,10 +16,11 @@ use airpouch::text::{count, grouped, harmless, parse_size};
 use airpouch::trust::TrustStore;
 use clap::builder::BoolishValueParser;
 
+use super::mapping::lines_to_paste;
 use super::settings::{self, Amount, Settings};
 use super::terminal::Talk;
 use super::verify::policy_file;
-use super::{applicants, keys, reach};
+use super::{keys, reach};
 
 /// How long delivered batches stay in the inbox.
 const KEEP: &str = "30d";
@@ -254,7 +255,7 @@ fn say(report: &ImportReport, options: &ImportOptions, talk: &Talk) {
     talk.findings(&report.findings);
     if total.held > 0 && !report.unmapped.is_empty() {
         talk.note("applicants of the other side that are not mapped; add their user ids here to airpouch.toml:");
-        for line in applicants::lines_to_paste(&report.unmapped, options.applicants.is_narrowed()) {
+        for line in lines_to_paste(&report.unmapped, options.applicants.is_narrowed()) {
             talk.note(&line);
         }
     }

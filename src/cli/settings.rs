@@ -18,6 +18,8 @@ use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
 use time::OffsetDateTime;
 
+use super::mapping;
+
 /// The zone where none is named.
 const DEFAULT_ZONE: &str = "default";
 
@@ -314,7 +316,7 @@ pub fn applicants(named: &[String], unmapped: Option<&str>, settings: &Settings,
                 Error::usage(format!("invalid rule for unmapped applicants {:?}", harmless(rule)))
                     .advise("--unmapped hold, or --unmapped default=ID")
             })?;
-            Some(UserId::parse(id).map_err(not_a_user)?)
+            Some(mapping::user(id)?)
         }
     };
     let mut applicants = Applicants::with_default(default);
@@ -327,7 +329,7 @@ pub fn applicants(named: &[String], unmapped: Option<&str>, settings: &Settings,
     }
     let mut here = Applicants::default();
     for text in named {
-        for (from, to) in parse_mapping(text)? {
+        for (from, to) in mapping::parse(text)? {
             if here.map(AppliesTo::All, &from, to).is_some_and(|before| before != to) {
                 return Err(twice(&from).advise("give --applicant once for each"));
             }
@@ -335,26 +337,6 @@ pub fn applicants(named: &[String], unmapped: Option<&str>, settings: &Settings,
         }
     }
     Ok(applicants)
-}
-
-fn not_a_user(fault: impl fmt::Display) -> Error {
-    Error::usage(fault.to_string()).advise("open the user in OpenCTI: its id stands in the page's address")
-}
-
-/// `FROM=TO`, or OpenCTI's `FROM:TO,FROM:TO`.
-pub fn parse_mapping(text: &str) -> Result<Vec<(String, UserId)>> {
-    let wrong =
-        || Error::usage(format!("invalid mapping {:?}", harmless(text))).advise("write FROM=TO, or FROM:TO,FROM:TO");
-    let mut pairs = Vec::new();
-    for part in text.split(',').map(str::trim).filter(|p| !p.is_empty()) {
-        let (from, to) = part.split_once('=').or_else(|| part.split_once(':')).ok_or_else(wrong)?;
-        let (from, to) = (from.trim(), to.trim());
-        if from.is_empty() || to.is_empty() {
-            return Err(wrong());
-        }
-        pairs.push((from.to_owned(), UserId::parse(to).map_err(not_a_user)?));
-    }
-    if pairs.is_empty() { Err(wrong()) } else { Ok(pairs) }
 }
 
 /// The destination: named, else set.

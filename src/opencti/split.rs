@@ -9,6 +9,7 @@ mod count;
 mod enlist;
 mod identity;
 mod index;
+mod span;
 mod symbols;
 
 use std::fmt::Write;
@@ -19,7 +20,8 @@ use crate::limits::DEPENDENCY_DIGITS_MAX;
 use crate::text::harmless;
 pub use count::Count;
 use enlist::Enlisted;
-use index::{Held, Item, Member, Span};
+use index::{Held, Item, Member};
+use span::Span;
 use symbols::SymbolText;
 
 /// What makes pycti raise, or lose a marking: the envelope cannot be delivered in parts.

@@ -5,10 +5,12 @@ use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 
 use super::PackOptions;
-use crate::batch::index::{Index, IndexLine, KindCounts, Kinds, Mtime};
+use crate::batch::entry;
+use crate::batch::frame::Compressors;
+use crate::batch::index::{Index, IndexLine, KindCounts, Kinds};
 use crate::batch::manifest::{ApplicantEntry, ConnectorEntry, Format, IndexEntry, Manifest, Totals, VolumeEntry};
 use crate::batch::name;
-use crate::batch::volume::{self, Compressors, FinishedVolume, VolumeWriter};
+use crate::batch::volume::{FinishedVolume, VolumeWriter};
 use crate::digest::Digest;
 use crate::disk::{self, Partial};
 use crate::envelope::Envelope;
@@ -17,6 +19,7 @@ use crate::form;
 use crate::lack;
 use crate::ledger::exporter::{BatchRow, StreamRow};
 use crate::limits::{BATCH_ENVELOPES_MAX, HISTORY_LENGTH, INDEX_PACKED_MAX, MANIFEST_MAX, PARTIES_MAX, VOLUMES_MAX};
+use crate::mtime::Mtime;
 use crate::stream::{Sequence, Size, StreamId};
 
 /// Bytes of a manifest beside its parties and volumes, history included, generously.
@@ -102,7 +105,7 @@ impl Assembly {
         envelope: &Envelope,
     ) -> Result<()> {
         let size = bytes.len() as u64;
-        if self.open.as_ref().is_some_and(|v| v.unpacked() + volume::room(size) > self.options.volume_size) {
+        if self.open.as_ref().is_some_and(|v| v.unpacked() + entry::room(size) > self.options.volume_size) {
             self.close_volume()?;
         }
         let ordinal = self.index.lines.len() + 1;

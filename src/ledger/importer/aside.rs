@@ -6,11 +6,11 @@ use std::ops::RangeInclusive;
 use rusqlite::{Row, params};
 
 use super::{ImporterLedger, ImporterView};
-use crate::batch::index::Mtime;
 use crate::code::Code;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::ledger::asking::{all, any, first};
+use crate::mtime::Mtime;
 use crate::set_aside::{Kind, Reason};
 use crate::stream::StreamId;
 

@@ -5,7 +5,8 @@
 
 use std::collections::HashSet;
 
-use super::index::{Held, Index, Item, Member, Role, Span};
+use super::index::{Held, Index, Item, Member, Role};
+use super::span::Span;
 use super::symbols::{Support, SymbolText, Symbols};
 use super::{Count, Incompatible, Unsplittable, fault, identity};
 use crate::json::{Kind, Value};

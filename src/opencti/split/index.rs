@@ -2,6 +2,7 @@
 
 use std::ops::Range;
 
+use super::span::Span;
 use super::symbols::{Symbols, Unhashable};
 use super::{Count, Unsplittable, fault};
 use crate::json::keys::{Keys, Seen};
@@ -10,40 +11,6 @@ use crate::limits::{KEYS_MAX, OBJECTS_MAX, OPEN_KEYS_MAX};
 use crate::opencti::OPENCTI_EXTENSION;
 use crate::opencti::python::{self, OddNumber};
 use crate::text::harmless;
-
-/// A piece of the bundle's text, in bytes. An envelope is far smaller than 4 GiB.
-#[derive(Clone, Copy, Debug)]
-pub struct Span {
-    from: u32,
-    to: u32,
-}
-
-impl Span {
-    /// Where a piece lies in the text of which it was taken.
-    pub fn of(text: &str, piece: &str) -> Self {
-        let from = (piece.as_ptr() as usize).wrapping_sub(text.as_ptr() as usize);
-        Self { from: from as u32, to: (from + piece.len()) as u32 }
-    }
-
-    /// How many bytes it has.
-    pub fn length(self) -> usize {
-        (self.to - self.from) as usize
-    }
-
-    fn str(self, text: &str) -> &str {
-        &text[self.from as usize..self.to as usize]
-    }
-
-    /// The piece as the value that it is.
-    pub fn value(self, text: &str) -> Value<'_> {
-        Value::of(self.str(text))
-    }
-
-    /// The piece as the inside of a string that it is.
-    pub fn as_text(self, text: &str) -> Text<'_> {
-        Text::between_quotes(self.str(text))
-    }
-}
 
 /// What a key of a STIX object is to pycti's splitter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -304,7 +271,7 @@ impl<'a> Reader<'_, 'a> {
             }
             _ => {}
         }
-        Ok(Span { from: from as u32, to: self.scanner.offset() as u32 })
+        Ok(Span::between(from, self.scanner.offset()))
     }
 
     fn number(&self, digits: &str) -> Result<(), Fault> {

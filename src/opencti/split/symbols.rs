@@ -3,7 +3,7 @@
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::index::Span;
+use super::span::Span;
 use crate::json::{Kind, Text, Value};
 use crate::opencti::{is_supported_id, python};
 
