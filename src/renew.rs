@@ -110,8 +110,8 @@ fn bring_back(outbox: &KeptShelf, medium: &Path, signed: &Signed<Manifest>) -> R
         }
     }
     for file in sighting.unverified.signatures() {
-        if let Some(key) = signed.signers().iter().find(|key| key.verifies(signed.bytes(), &file.bytes)) {
-            outbox.place(&name::signature(signed.stream, signed.sequence, &key.id()), &file.bytes)?;
+        if let Some(key) = signed.signers().iter().find(|key| key.verifies(signed.bytes(), &file.signature)) {
+            outbox.place(&name::signature(signed.stream, signed.sequence, &key.id()), file.signature.bytes())?;
         }
     }
     outbox.place(&name::manifest(signed.stream, signed.sequence), signed.bytes())

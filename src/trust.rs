@@ -8,6 +8,6 @@ pub mod key;
 pub mod signature;
 pub mod store;
 
-pub use key::{KeyError, PrivateKey, PublicKey};
+pub use key::{KeyError, PrivateKey, PublicKey, Signature};
 pub use signature::{Authentic, NotAuthentic, SignatureFile, Signed, Unverified};
 pub use store::{NotAllowed, TrustError, TrustStore};

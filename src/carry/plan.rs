@@ -10,7 +10,7 @@ use crate::ledger::exporter::{BatchRow, CarriedRow, ExporterView, PackedState, S
 use crate::report::Finding;
 use crate::shelf::kept::{KeptShelf, Listed};
 use crate::stream::{Asked, Numbers};
-use crate::trust::PublicKey;
+use crate::trust::{PublicKey, Signature};
 
 /// What is to go, in order.
 pub(super) struct Plan {
@@ -140,10 +140,11 @@ impl Planner<'_> {
         let mut good = 0;
         for name in signatures {
             let path = self.outbox.dir().join(name);
-            let read = disk::read_bounded(&path, 64).map_err(|e| Error::io("read a signature", &path, &e))?;
-            let holds = |key: &PublicKey| {
-                <&[u8; 64]>::try_from(read.as_slice()).is_ok_and(|bytes| key.verifies(&load.batch.bytes, bytes))
-            };
+            let read =
+                disk::read_bounded(&path, Signature::LONGEST).map_err(|e| Error::io("read a signature", &path, &e))?;
+            let signature = Signature::from_bytes(&read);
+            let holds =
+                |key: &PublicKey| signature.is_some_and(|signature| key.verifies(&load.batch.bytes, &signature));
             // Somebody else's signature may lie there too, and is carried as it is; one of our own has to hold.
             let ours =
                 self.signers.iter().find(|k| *name == name::signature(manifest.stream, manifest.sequence, &k.id()));

@@ -10,7 +10,7 @@ use crate::limits::MANIFEST_MAX;
 use crate::report::{BatchLine, Head, Proof, head_code};
 use crate::shelf::check::check_batch;
 use crate::shelf::kept::ReadBack;
-use crate::trust::{SignatureFile, TrustStore, Unverified};
+use crate::trust::{Signature, SignatureFile, TrustStore, Unverified};
 
 impl Run<'_> {
     pub(super) fn read_back(&mut self, store: &TrustStore) -> Result<()> {
@@ -52,9 +52,10 @@ impl Run<'_> {
         }
         let mut signatures = Vec::new();
         for (name, _) in load.files.iter().filter(|f| f.0.ends_with(".sig")) {
-            let read = shelf.read(name, 64).map_err(|e| unread(name, &e))?;
-            let bytes = <[u8; 64]>::try_from(read.as_slice()).map_err(|_| differs(name, "is not 64 bytes"))?;
-            signatures.push(SignatureFile { name: name.clone(), bytes, named: true });
+            let read = shelf.read(name, Signature::LONGEST).map_err(|e| unread(name, &e))?;
+            let signature =
+                Signature::from_bytes(&read).ok_or_else(|| differs(name, "is not as long as a signature is"))?;
+            signatures.push(SignatureFile { name: name.clone(), signature, named: true });
         }
         if let Err(e) = store.authenticate(Unverified::new(bytes, signatures)) {
             return Err(differs(&name, &format!("is signed by no key that this ledger knows: {e}")));

@@ -263,8 +263,8 @@ fn fetch_ahead(
 fn place_signatures(shelf: &KeptShelf, sighting: &Sighting, signed: &Signed<Manifest>) -> Result<()> {
     let name_of = |id: &str| name::signature(signed.stream, signed.sequence, id);
     for file in sighting.unverified.signatures() {
-        if let Some(key) = signed.signers().iter().find(|key| key.verifies(signed.bytes(), &file.bytes)) {
-            shelf.place_over(&name_of(&key.id()), &file.bytes)?;
+        if let Some(key) = signed.signers().iter().find(|key| key.verifies(signed.bytes(), &file.signature)) {
+            shelf.place_over(&name_of(&key.id()), file.signature.bytes())?;
         }
     }
     let mut room = SIGNATURES_KEPT.saturating_sub(shelf.signature_count()?);
@@ -273,7 +273,7 @@ fn place_signatures(shelf: &KeptShelf, sighting: &Sighting, signed: &Signed<Mani
             && room > 0
             && !shelf.has_name(&name)
         {
-            disk::write_new(shelf.dir(), &name, &file.bytes)?;
+            disk::write_new(shelf.dir(), &name, file.signature.bytes())?;
             room -= 1;
         }
     }

@@ -127,10 +127,9 @@ impl Again<'_> {
     /// The manifest and our own signatures are made anew: what lies damaged under their names gives way.
     fn clear_damaged(&self, batch: &BatchRow) -> Result<()> {
         let (stream, sequence) = (batch.manifest.stream, batch.manifest.sequence);
-        let signatures = self
-            .keys
-            .iter()
-            .map(|key| (name::signature(stream, sequence, &key.public().id()), key.sign(&batch.bytes).to_vec()));
+        let signatures = self.keys.iter().map(|key| {
+            (name::signature(stream, sequence, &key.public().id()), key.sign(&batch.bytes).bytes().to_vec())
+        });
         for (name, bytes) in signatures.chain([(name::manifest(stream, sequence), batch.bytes.clone())]) {
             let path = self.outbox.dir().join(&name);
             match disk::read_bounded(&path, bytes.len() as u64) {

@@ -51,7 +51,7 @@ pub(super) fn sign_and_place(
         if !public.verifies(bytes, &signature) {
             return Err(Error::failed("a signature made just now does not verify; nothing was placed"));
         }
-        outbox.place(&name::signature(manifest.stream, manifest.sequence, &public.id()), &signature)?;
+        outbox.place(&name::signature(manifest.stream, manifest.sequence, &public.id()), signature.bytes())?;
     }
     outbox.place(&name::manifest(manifest.stream, manifest.sequence), bytes)?;
     let signers: Vec<PublicKey> = keys.iter().map(PrivateKey::public).collect();

@@ -12,7 +12,7 @@ use crate::error::{Error, Result};
 use crate::lack::Unread;
 use crate::limits::{MANIFEST_MAX, SIGNATURES_MAX};
 use crate::stream::{Sequence, StreamId};
-use crate::trust::{SignatureFile, Unverified};
+use crate::trust::{Signature, SignatureFile, Unverified};
 
 /// Listed that lie on a shelf, sorted.
 #[derive(Debug)]
@@ -173,9 +173,9 @@ impl KeptShelf {
         let names = self.batch_names().map_err(|e| (self.dir.clone(), e))?;
         for name in names.into_iter().filter(|n| n.starts_with(&base) && n.ends_with(".sig")).take(SIGNATURES_MAX) {
             let path = self.dir.join(&name);
-            let read = disk::read_bounded(&path, 64).map_err(|e| (path, e))?;
-            if let Ok(bytes) = <[u8; 64]>::try_from(read.as_slice()) {
-                signatures.push(SignatureFile { name, bytes, named: true });
+            let read = disk::read_bounded(&path, Signature::LONGEST).map_err(|e| (path, e))?;
+            if let Some(signature) = Signature::from_bytes(&read) {
+                signatures.push(SignatureFile { name, signature, named: true });
             }
         }
         Ok(Unverified::new(bytes, signatures))

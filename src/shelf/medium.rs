@@ -21,7 +21,7 @@ use crate::lack::{self, Lack, Unread};
 use crate::limits::{MANIFEST_MAX, MEDIUM_DEPTH, MEDIUM_NAMES_MAX, SIGNATURES_MAX};
 use crate::text::{harmless, harmless_bytes};
 use crate::trust::signature::key_id_in;
-use crate::trust::{SignatureFile, Unverified};
+use crate::trust::{Signature, SignatureFile, Unverified};
 
 /// Unnamed signature files tried for one manifest: a folder of a batch or two has a few.
 const UNNAMED_SIGNATURES_MAX: usize = 16;
@@ -58,8 +58,8 @@ struct Lookup {
     sizes: HashMap<u64, Vec<usize>>,
     /// What ends in `.sig`, by its plain name.
     signatures: Vec<usize>,
-    /// Files of 64 bytes in each directory: those named for a trusted key first, then what ends in `.sig`.
-    of_64: HashMap<PathBuf, Vec<usize>>,
+    /// Files in each directory that are as long as a signature is: those named for a trusted key first, then what ends in `.sig`.
+    may_sign: HashMap<PathBuf, Vec<usize>>,
 }
 
 impl Lookup {
@@ -71,8 +71,8 @@ impl Lookup {
             if file.plain.ends_with(".sig") {
                 by.signatures.push(at);
             }
-            if file.size == 64 {
-                by.of_64.entry(file.dir.clone()).or_default().push(at);
+            if Signature::may_have(file.size) {
+                by.may_sign.entry(file.dir.clone()).or_default().push(at);
             }
         }
         by.signatures.sort_by(|a, b| files[*a].plain.cmp(&files[*b].plain));
@@ -81,7 +81,7 @@ impl Lookup {
             let named = key_id_in(name).is_some_and(|id| ids.contains(&id));
             (!named, !name.ends_with(".sig"))
         };
-        by.of_64.values_mut().for_each(|near| near.sort_by_key(rank));
+        by.may_sign.values_mut().for_each(|near| near.sort_by_key(rank));
         by
     }
 }
@@ -247,12 +247,14 @@ impl Medium {
         let near = if is_named { named } else { self.signatures_beside(file) };
         let mut signatures = Vec::new();
         let mut unread = None;
-        for signature in near.iter().filter(|f| f.size == 64) {
+        for signature in near.iter().filter(|f| Signature::may_have(f.size)) {
             let name = harmless(&signature.path.file_name().unwrap_or_default().to_string_lossy());
-            match disk::read_bounded(&signature.path, 64) {
-                Ok(bytes) => {
-                    signatures.extend(bytes.try_into().ok().map(|bytes| SignatureFile { name, bytes, named: is_named }))
-                }
+            match disk::read_bounded(&signature.path, Signature::LONGEST) {
+                Ok(bytes) => signatures.extend(Signature::from_bytes(&bytes).map(|signature| SignatureFile {
+                    name,
+                    signature,
+                    named: is_named,
+                })),
                 Err(e) if Lack::of(&e).is_some() => return Err(Error::io("read the medium", &signature.path, &e)),
                 Err(e) if is_named => unread = unread.or(Some((name, reason(&e)))),
                 // What only lies beside it may be anything.
@@ -262,8 +264,8 @@ impl Medium {
         Ok(Some(Sighting {
             place: harmless_bytes(file.path.file_name().unwrap_or_default().as_encoded_bytes()),
             shorter_than_tag: cut,
-            short_signature: is_named && near.iter().any(|f| f.size < 64),
-            long_signature: is_named && near.iter().any(|f| f.size > 64),
+            short_signature: is_named && near.iter().any(|f| f.size < Signature::SHORTEST),
+            long_signature: is_named && near.iter().any(|f| f.size > Signature::LONGEST),
             unread_signature: unread,
             dir: file.dir.clone(),
             unverified: Unverified::new(bytes, signatures),
@@ -294,7 +296,7 @@ impl Medium {
     }
 
     fn signatures_beside(&self, manifest: &Entry) -> Vec<&Entry> {
-        let near = self.by.of_64.get(&manifest.dir).map_or(&[][..], Vec::as_slice);
+        let near = self.by.may_sign.get(&manifest.dir).map_or(&[][..], Vec::as_slice);
         near.iter().take(UNNAMED_SIGNATURES_MAX).map(|at| &self.files[*at]).collect()
     }
 

@@ -8,7 +8,7 @@ use std::cmp::Ordering;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 
-use ed25519_dalek::{Signature, Signer as _, SigningKey, VerifyingKey};
+use ed25519_dalek::{Signer as _, SigningKey, VerifyingKey};
 use pkcs8::der::asn1::{AnyRef, OctetStringRef};
 use pkcs8::der::{Decode as _, Encode as _, ErrorKind, pem};
 use pkcs8::pkcs5::{self, pbes2};
@@ -83,9 +83,9 @@ impl PublicKey {
 
     /// Whether this is the key's signature over the message. Verification is strict: no S past the group's
     /// order (RFC 8032, section 5.1.7), no R of small order, no cofactor.
-    pub fn verifies(&self, message: &[u8], signature: &[u8; 64]) -> bool {
-        let signature = Signature::from_bytes(signature);
-        self.0.verify_strict(message, &signature).is_ok()
+    pub fn verifies(&self, message: &[u8], signature: &Signature) -> bool {
+        let Signature::Ed25519(bytes) = signature;
+        self.0.verify_strict(message, &ed25519_dalek::Signature::from_bytes(bytes)).is_ok()
     }
 
     /// The canonical DER of RFC 8410, section 4: a fixed head and the 32 bytes.
@@ -197,8 +197,8 @@ impl PrivateKey {
     }
 
     /// The signature over the message (RFC 8032, section 5.1.6): the same message has the same signature.
-    pub fn sign(&self, message: &[u8]) -> [u8; 64] {
-        self.0.sign(message).to_bytes()
+    pub fn sign(&self, message: &[u8]) -> Signature {
+        Signature::Ed25519(self.0.sign(message).to_bytes())
     }
 
     fn from_info(info: &PrivateKeyInfoRef<'_>) -> Result<Self, KeyError> {
@@ -226,6 +226,37 @@ impl PrivateKey {
 impl fmt::Debug for PrivateKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "PrivateKey(of {})", self.public().id())
+    }
+}
+
+/// A signature. Another algorithm is another variant, and a length of its own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Signature {
+    /// 64 raw bytes (RFC 8032, section 5.1.6).
+    Ed25519([u8; 64]),
+}
+
+impl Signature {
+    /// Bytes of the shortest signature that there is.
+    pub const SHORTEST: u64 = 64;
+    /// Bytes of the longest one.
+    pub const LONGEST: u64 = 64;
+
+    /// Whether a signature can have so many bytes.
+    pub fn may_have(bytes: u64) -> bool {
+        bytes == 64
+    }
+
+    /// The signature in a file, which holds its bytes and nothing else.
+    pub fn from_bytes(bytes: &[u8]) -> Option<Self> {
+        bytes.try_into().ok().map(Self::Ed25519)
+    }
+
+    /// Its bytes.
+    pub fn bytes(&self) -> &[u8] {
+        match self {
+            Self::Ed25519(bytes) => bytes,
+        }
     }
 }
 
@@ -588,7 +619,7 @@ mod tests {
         let signature = "e5564300c360ac729086e2cc806e828a84877f1eb8e5d974d873e065224901555fb8821590a33bacc61e39701cf9b46bd25bf5f0595bbe24655141438e7a100b";
         let key = PrivateKey::from_seed(hex32(seed));
         assert_eq!(key.public().bytes(), &hex32(public));
-        assert_eq!(key.sign(b"")[..], hex(signature)[..]);
+        assert_eq!(key.sign(b"").bytes(), hex(signature));
         assert!(key.public().verifies(b"", &key.sign(b"")));
         assert!(!key.public().verifies(b"x", &key.sign(b"")));
     }
@@ -820,7 +851,7 @@ mod tests {
         // Number 7 of C2SP/CCTV's ed25519vectors.json: key and R with torsion, that cancel out.
         let bytes = hex32("10eb7c3acfb2bed3e0d6ab89bf5a3d6afddd1176ce4812e38d9fd485058fdb1f");
         let signature: [u8; 64] = hex("36684ea91032ba5b1dbab2d02f4debc74c3327f2b3802e2e4d371aa42b12b56bbbfd00bd9c259d8d222d15e67a3d8228585050dbb9b9585be20d8fadc721da03").try_into().unwrap();
-        let signature = Signature::from_bytes(&signature);
+        let signature = ed25519_dalek::Signature::from_bytes(&signature);
         let key = VerifyingKey::from_bytes(&bytes).unwrap();
         assert!(key.verify_strict(b"ed25519vectors", &signature).is_ok());
         assert_eq!(PublicKey::from_bytes(&bytes), Err(KeyError::Weak));
@@ -830,26 +861,27 @@ mod tests {
     fn a_second_signature_made_by_adding_the_order_is_refused() {
         let order = hex32("edd3f55c1a631258d69cf7a2def9de1400000000000000000000000000000010");
         let key = key(1);
-        let mut signature = key.sign(b"message");
+        let signature = key.sign(b"message");
         assert!(key.public().verifies(b"message", &signature));
+        let Signature::Ed25519(mut bytes) = signature;
         let mut carry = 0;
-        for (byte, add) in signature[32..].iter_mut().zip(order) {
+        for (byte, add) in bytes[32..].iter_mut().zip(order) {
             let sum = u16::from(*byte) + u16::from(add) + carry;
             *byte = sum as u8;
             carry = sum >> 8;
         }
         assert_eq!(carry, 0);
-        assert!(!key.public().verifies(b"message", &signature));
+        assert!(!key.public().verifies(b"message", &Signature::Ed25519(bytes)));
     }
 
     #[test]
     fn any_bit_changed_in_a_signature_breaks_it() {
         let key = key(1);
-        let good = key.sign(b"message");
+        let Signature::Ed25519(good) = key.sign(b"message");
         for bit in 0..512 {
-            let mut signature = good;
-            signature[bit / 8] ^= 1 << (bit % 8);
-            assert!(!key.public().verifies(b"message", &signature), "{bit}");
+            let mut bytes = good;
+            bytes[bit / 8] ^= 1 << (bit % 8);
+            assert!(!key.public().verifies(b"message", &Signature::Ed25519(bytes)), "{bit}");
         }
     }
 
@@ -867,8 +899,8 @@ mod tests {
             let unempty = |text: &str| if text == "-" { Vec::new() } else { hex(text) };
             let key = PublicKey::from_bytes(&hex32(key)).unwrap();
             // What is not 64 bytes long is no signature file, and never comes here.
-            let signature: Option<[u8; 64]> = unempty(signature).try_into().ok();
-            let holds = signature.is_some_and(|bytes| key.verifies(&unempty(message), &bytes));
+            let signature = Signature::from_bytes(&unempty(signature));
+            let holds = signature.is_some_and(|signature| key.verifies(&unempty(message), &signature));
             assert_eq!(holds, result == "valid", "number {number}");
             count += 1;
             valid += usize::from(holds);

@@ -7,15 +7,15 @@ use std::ops::Deref;
 use crate::digest::Digest;
 use crate::json;
 use crate::text::harmless;
-use crate::trust::key::PublicKey;
+use crate::trust::key::{PublicKey, Signature};
 
-/// One signature file: 64 raw bytes (RFC 8032, section 5.1.6) and where they were found.
+/// One signature file: a signature, and where it was found.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SignatureFile {
     /// The file's name as it was found.
     pub name: String,
     /// The signature.
-    pub bytes: [u8; 64],
+    pub signature: Signature,
     /// Whether the file bears the manifest's name. Others are only tried, since a scanner may have renamed
     /// everything, and can never be false.
     pub named: bool,

@@ -76,7 +76,7 @@ impl TrustStore {
         let Unverified { bytes, signatures } = unverified;
         let holds = |key: &&PublicKey| {
             let mut files = signatures.iter();
-            files.any(|file| key.verifies(&bytes, &file.bytes))
+            files.any(|file| key.verifies(&bytes, &file.signature))
         };
         let signers: BTreeSet<PublicKey> = self.keys.keys().filter(holds).cloned().collect();
         if signers.is_empty() {
@@ -612,7 +612,7 @@ mod tests {
     /// A signature file of this key, named as it should be.
     fn signature(number: u8, message: &[u8]) -> SignatureFile {
         let key = key(number);
-        SignatureFile { name: format!("{TAG}.{}.sig", key.public().id()), bytes: key.sign(message), named: true }
+        SignatureFile { name: format!("{TAG}.{}.sig", key.public().id()), signature: key.sign(message), named: true }
     }
 
     fn authenticate(store: &TrustStore, signatures: Vec<SignatureFile>) -> Result<BTreeSet<PublicKey>, NotAuthentic> {

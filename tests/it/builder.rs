@@ -457,7 +457,7 @@ impl Builder {
         files.push((index_name, index));
         for seed in &self.signers {
             let key = PrivateKey::from_seed(*seed);
-            files.push((format!("{base}.{}.sig", key.public().id()), key.sign(&bytes).to_vec()));
+            files.push((format!("{base}.{}.sig", key.public().id()), key.sign(&bytes).bytes().to_vec()));
         }
         let size = (self.items.len() as u64, self.items.iter().map(|i| i.body.len() as u64).sum());
         files.push((format!("{base}.manifest"), bytes));

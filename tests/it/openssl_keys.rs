@@ -132,8 +132,8 @@ fn signatures_are_equal_and_hold_both_ways() {
     fs::write(folder.path().join("m"), MESSAGE).unwrap();
     openssl(folder.path(), "pkeyutl -sign -rawin -in m -inkey k.pem -out theirs");
     let ours = private(&folder, "k.pem").unwrap().sign(MESSAGE);
-    assert_eq!(read(&folder, "theirs"), ours);
-    fs::write(folder.path().join("ours"), ours).unwrap();
+    assert_eq!(read(&folder, "theirs"), ours.bytes());
+    fs::write(folder.path().join("ours"), ours.bytes()).unwrap();
     let verify = "pkeyutl -verify -rawin -in m -pubin -inkey p.pem -sigfile ours";
     openssl(folder.path(), verify);
 

@@ -8,7 +8,7 @@ use airpouch::batch::manifest::Manifest;
 use airpouch::batch::volume::{self, EnvelopeTaker};
 use airpouch::digest::Digest;
 use airpouch::lack::Lack;
-use airpouch::trust::{PrivateKey, SignatureFile, TrustStore, Unverified};
+use airpouch::trust::{PrivateKey, Signature, SignatureFile, TrustStore, Unverified};
 
 use super::{three, verify, world};
 use crate::builder::{Batch, Builder, Item};
@@ -43,7 +43,8 @@ impl Subject {
     }
 
     fn authentic(&self, bytes: &[u8], signature: &[u8]) -> bool {
-        let file = SignatureFile { name: self.batch.name(".sig"), bytes: signature.try_into().unwrap(), named: true };
+        let signature = Signature::from_bytes(signature).unwrap();
+        let file = SignatureFile { name: self.batch.name(".sig"), signature, named: true };
         self.store.authenticate(Unverified::new(bytes.to_vec(), vec![file])).is_ok()
     }
 }
