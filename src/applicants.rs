@@ -49,6 +49,23 @@ impl fmt::Display for UserId {
     }
 }
 
+/// The id of an applicant as mappings know it. Ids are compared without regard to case, as UUIDs are; blanks around them
+/// come from pasting.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ApplicantId(String);
+
+impl ApplicantId {
+    /// The applicant that an envelope or a person names so.
+    pub fn of(id: &str) -> Self {
+        Self(id.trim().to_ascii_lowercase())
+    }
+
+    /// The id in lower case.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
 /// The envelopes to which a mapping applies.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum AppliesTo {
@@ -79,12 +96,11 @@ pub struct Disagreement {
 /// The user for each applicant: for all envelopes, for those of one stream, or for those that one key signed.
 #[derive(Debug, Clone, Default)]
 pub struct Applicants {
-    /// By the applicant's id in lower case.
-    everywhere: BTreeMap<String, UserId>,
-    /// By stream, then likewise.
-    in_stream: BTreeMap<Uuid, BTreeMap<String, UserId>>,
-    /// By the fingerprint of the key, then likewise.
-    under_key: BTreeMap<Digest, BTreeMap<String, UserId>>,
+    everywhere: BTreeMap<ApplicantId, UserId>,
+    /// By stream.
+    in_stream: BTreeMap<Uuid, BTreeMap<ApplicantId, UserId>>,
+    /// By the fingerprint of the key.
+    under_key: BTreeMap<Digest, BTreeMap<ApplicantId, UserId>>,
     /// The user for every applicant that is not mapped.
     default: Option<UserId>,
 }
@@ -102,7 +118,7 @@ impl Applicants {
             AppliesTo::Stream(stream) => self.in_stream.entry(stream).or_default(),
             AppliesTo::Key(key) => self.under_key.entry(key).or_default(),
         };
-        map.insert(key(from), to)
+        map.insert(ApplicantId::of(from), to)
     }
 
     /// The user in whose name an envelope is delivered. The mapping of the nearest stream comes first, then those of the
@@ -111,7 +127,7 @@ impl Applicants {
     /// # Errors
     /// [`Disagreement`]: its signers' mappings name different users, and no stream's mapping decides.
     pub fn user_of(&self, came_by: &CameBy, applicant: Option<&str>) -> Result<Option<UserId>, Disagreement> {
-        let Some(id) = applicant.map(key) else { return Ok(self.default) };
+        let Some(id) = applicant.map(ApplicantId::of) else { return Ok(self.default) };
         let mut near = came_by.streams.iter().filter_map(|stream| self.in_stream.get(stream));
         if let Some(user) = near.find_map(|map| map.get(&id)) {
             return Ok(Some(*user));
@@ -129,7 +145,8 @@ impl Applicants {
 
     /// Whether there is a user for an applicant at all, be it for one stream or one key alone.
     pub fn knows(&self, applicant: Option<&str>) -> bool {
-        self.default.is_some() || applicant.map(key).is_some_and(|id| self.maps().any(|map| map.contains_key(&id)))
+        self.default.is_some()
+            || applicant.map(ApplicantId::of).is_some_and(|id| self.maps().any(|map| map.contains_key(&id)))
     }
 
     /// Whether the stream or the signers of an envelope can make a difference.
@@ -147,14 +164,9 @@ impl Applicants {
         self.maps().flat_map(BTreeMap::values).copied().chain(self.default).collect()
     }
 
-    fn maps(&self) -> impl Iterator<Item = &BTreeMap<String, UserId>> {
+    fn maps(&self) -> impl Iterator<Item = &BTreeMap<ApplicantId, UserId>> {
         self.in_stream.values().chain(self.under_key.values()).chain([&self.everywhere])
     }
-}
-
-/// Ids are compared without regard to case, as UUIDs are; blanks around them come from pasting.
-fn key(id: &str) -> String {
-    id.trim().to_ascii_lowercase()
 }
 
 #[cfg(test)]

@@ -120,7 +120,7 @@ impl Run<'_> {
         let entries = std::fs::read_dir(self.medium).map_err(|e| Error::io("read the medium", self.medium, &e))?;
         for entry in entries.flatten() {
             let name = entry.file_name();
-            let prefix = name.to_str().filter(|n| n.ends_with(".partial")).and_then(name::parse).map(|(p, _)| p);
+            let prefix = name.to_str().and_then(name::of_partial).and_then(name::parse).map(|(p, _)| p);
             if prefix.is_some_and(|p| ours.contains(p)) && entry.file_type().is_ok_and(|t| t.is_file()) {
                 disk::remove_file(&entry.path())
                     .map_err(|e| Error::io("remove what a broken carry left", &entry.path(), &e))?;

@@ -21,7 +21,9 @@ pub use mount::{Mount, refuse_unfit_for_ledger};
 pub use open_dir::{Entry, FileId, OpenDir, unguessable};
 pub use owner::keep_owner_of;
 pub use read::{open_regular, read_bounded, read_bounded_following, read_past_cache};
-pub use write::{Partial, remove_file, rename, replace, write_new, write_over, write_over_unsynced, write_secret};
+pub use write::{
+    Partial, remove_file, remove_if_there, rename, replace, write_new, write_over, write_over_unsynced, write_secret,
+};
 
 /// Asks again where a signal came between: std does so for what is in files, and not for their names. FUSE shows it.
 ///

@@ -4,6 +4,7 @@ pub mod api;
 pub mod broker;
 pub mod message;
 pub mod python;
+pub mod reference;
 pub mod registration;
 pub mod secrets;
 pub mod split;

@@ -3,7 +3,6 @@
 //! `<sha256>.json` is the envelope, byte for byte; `<sha256>.reason.json` says what, where and what to do.
 
 use std::fs;
-use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
@@ -142,8 +141,5 @@ pub fn remove(site: &Site, kind: Kind, sha256: Digest) -> Result<()> {
 }
 
 fn remove_file(path: &Path) -> Result<()> {
-    match disk::remove_file(path) {
-        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(Error::io("remove what was delivered", path, &e)),
-        _ => Ok(()),
-    }
+    disk::remove_if_there(path).map_err(|e| Error::io("remove what was delivered", path, &e))
 }

@@ -191,12 +191,7 @@ impl Site {
     /// The system refused.
     pub fn turn(&self) -> Result<Option<Turn>> {
         let left = self.root.join(partial(TURN));
-        match disk::remove_file(&left) {
-            Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
-                return Err(Error::io("remove what a broken run left", &left, &e));
-            }
-            _ => {}
-        }
+        disk::remove_if_there(&left).map_err(|e| Error::io("remove what a broken run left", &left, &e))?;
         let Some(text) = Self::text_of(&self.root.join(TURN))? else { return Ok(None) };
         let mut words = text.split_whitespace();
         let read = (words.next(), words.next().and_then(|count| count.parse().ok()), words.next());

@@ -32,6 +32,11 @@ pub fn partial(name: &str) -> String {
     format!("{name}.partial")
 }
 
+/// What a file that is still being written will be called; none of any other.
+pub fn of_partial(name: &str) -> Option<&str> {
+    name.strip_suffix(".partial")
+}
+
 /// Stream prefix and number in the name of a batch's file, if it is one of ours.
 pub fn parse(name: &str) -> Option<(&str, Sequence)> {
     let rest = name.strip_prefix("airpouch-")?;

@@ -3,7 +3,7 @@ mod edit;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use airpouch::applicants::{AppliesTo, UserId};
+use airpouch::applicants::{ApplicantId, AppliesTo, UserId};
 use airpouch::disk;
 use airpouch::error::{Error, Result};
 use airpouch::ledger::importer::ImporterView;
@@ -58,7 +58,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let everywhere = everywhere(&set)?;
     if !everywhere.is_empty() {
         talk.note("the stock diode-import connector maps by itself; give it the same map:");
-        let pairs: Vec<String> = everywhere.iter().map(|(from, to)| format!("{from}:{to}")).collect();
+        let pairs: Vec<String> = everywhere.iter().map(|(from, to)| format!("{}:{to}", from.as_str())).collect();
         talk.note(&format!("DIODE_IMPORT_APPLICANT_MAPPINGS={}", visible(&pairs.join(","))));
     }
     let list: Vec<_> =
@@ -67,15 +67,10 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     Ok(ExitStatus::Done)
 }
 
-/// What airpouch.toml maps for all streams, by the applicant's id in lower case.
-fn everywhere(set: &Settings) -> Result<BTreeMap<String, UserId>> {
+/// What airpouch.toml maps for all streams.
+fn everywhere(set: &Settings) -> Result<BTreeMap<ApplicantId, UserId>> {
     let mappings = set.mappings()?.into_iter().filter(|mapping| mapping.applies_to == AppliesTo::All);
-    Ok(mappings.map(|mapping| (lower(&mapping.from), mapping.to)).collect())
-}
-
-/// Ids are compared without regard to case.
-fn lower(id: &str) -> String {
-    id.trim().to_ascii_lowercase()
+    Ok(mappings.map(|mapping| (ApplicantId::of(&mapping.from), mapping.to)).collect())
 }
 
 fn waiting(ledger: &ImporterView) -> Result<Vec<(Option<String>, u64)>> {
@@ -92,13 +87,13 @@ fn write(
     let path = site.settings();
     let mut mapped = BTreeMap::new();
     for text in &args.applicant {
-        mapped.extend(mapping::parse(text)?.into_iter().map(|(from, to)| (lower(&from), to)));
+        mapped.extend(mapping::parse(text)?.into_iter().map(|(from, to)| (ApplicantId::of(&from), to)));
     }
     let text = Site::text_of(&path)?.unwrap_or_default();
     let there = everywhere(set)?;
     let new = not_mapped_yet(&mapped, &there, &path)?;
     let comments = comments(waiting, &mapped, &there, &text);
-    let lines = new.iter().map(|(from, to)| format!("{} = {}", quoted_toml(from), quoted_toml(to)));
+    let lines = new.iter().map(|(from, to)| format!("{} = {}", quoted_toml(from.as_str()), quoted_toml(to)));
     let lines: Vec<String> = lines.chain(comments.iter().cloned()).collect();
     if lines.is_empty() {
         talk.note("airpouch.toml has all of it already");
@@ -124,16 +119,16 @@ fn write(
 
 /// The mappings that the file does not have.
 fn not_mapped_yet(
-    mapped: &BTreeMap<String, UserId>,
-    there: &BTreeMap<String, UserId>,
+    mapped: &BTreeMap<ApplicantId, UserId>,
+    there: &BTreeMap<ApplicantId, UserId>,
     path: &Path,
-) -> Result<BTreeMap<String, String>> {
+) -> Result<BTreeMap<ApplicantId, String>> {
     let mut new = BTreeMap::new();
     for (from, to) in mapped {
         match there.get(from) {
             Some(there) if there == to => {}
             Some(there) => {
-                return Err(Error::usage(format!("{} is mapped to {there} already", harmless(from)))
+                return Err(Error::usage(format!("{} is mapped to {there} already", harmless(from.as_str())))
                     .at(path)
                     .advise("change that line by hand"));
             }
@@ -146,13 +141,13 @@ fn not_mapped_yet(
 /// A line for each applicant that waits and is mapped neither here nor there, unless the file has it.
 fn comments(
     waiting: &[(Option<String>, u64)],
-    mapped: &BTreeMap<String, UserId>,
-    there: &BTreeMap<String, UserId>,
+    mapped: &BTreeMap<ApplicantId, UserId>,
+    there: &BTreeMap<ApplicantId, UserId>,
     text: &str,
 ) -> Vec<String> {
     let mut lines = Vec::new();
     for (id, envelopes) in waiting.iter().filter_map(|(id, n)| Some((id.as_ref()?, *n))) {
-        let is_mapped = mapped.contains_key(&lower(id)) || there.contains_key(&lower(id));
+        let is_mapped = [mapped, there].iter().any(|map| map.contains_key(&ApplicantId::of(id)));
         let line = format!("# {} =", quoted_toml(id));
         if !is_mapped && !text.contains(&line) {
             lines.push(format!("{line} \"ID OF THE USER HERE\"    # {}", count(envelopes, "envelope")));

@@ -187,6 +187,17 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     uninterrupted(|| fs::rename(from, to))
 }
 
+/// Removes a file, if it is there.
+///
+/// # Errors
+/// The system refused.
+pub fn remove_if_there(path: &Path) -> io::Result<()> {
+    match remove_file(path) {
+        Err(e) if e.kind() != io::ErrorKind::NotFound => Err(e),
+        _ => Ok(()),
+    }
+}
+
 /// Removes a file.
 ///
 /// # Errors

@@ -2,6 +2,7 @@
 
 use crate::json::Text;
 use crate::opencti::OPENCTI_EXTENSION;
+use crate::opencti::reference::Reference;
 
 /// What a key means to us, wherever it stands. The role of its object says whether it counts.
 #[derive(Clone, Copy, Default, PartialEq)]
@@ -70,22 +71,26 @@ impl Meaning {
             b"x_opencti_additional_names" | b"additional_names" => Self::AdditionalNames,
             b"tlp" => Self::TlpLevel,
             b"definition" | b"x_opencti_definition" => Self::Definition,
-            _ if key.ends_with(b"_refs") => match key {
-                b"object_marking_refs" => Self::MarkingRefs,
-                b"where_sighted_refs" => Self::WhereSighted,
-                _ if grants(key) => Self::GrantedRefs,
-                _ => Self::Refs,
+            _ => match Reference::of(key) {
+                Some(reference) => Self::of_reference(reference, key),
+                None if key == OPENCTI_EXTENSION.as_bytes() => Self::OpenctiExtension,
+                None => Self::Nothing,
             },
-            _ if key.ends_with(b"_ref") => match key {
-                b"source_ref" => Self::SourceRef,
-                b"target_ref" => Self::TargetRef,
-                b"sighting_of_ref" => Self::SightingOf,
-                b"marking_ref" => Self::MarkingRef,
-                _ if grants(key) => Self::GrantedRef,
-                _ => Self::Ref,
-            },
-            _ if key == OPENCTI_EXTENSION.as_bytes() => Self::OpenctiExtension,
-            _ => Self::Nothing,
+        }
+    }
+
+    fn of_reference(reference: Reference, key: &[u8]) -> Self {
+        match reference {
+            Reference::Source => Self::SourceRef,
+            Reference::Target => Self::TargetRef,
+            Reference::SightingOf => Self::SightingOf,
+            Reference::WhereSighted => Self::WhereSighted,
+            Reference::Markings => Self::MarkingRefs,
+            Reference::One if key == b"marking_ref" => Self::MarkingRef,
+            Reference::One if grants(key) => Self::GrantedRef,
+            Reference::One => Self::Ref,
+            Reference::Many if grants(key) => Self::GrantedRefs,
+            Reference::Many => Self::Refs,
         }
     }
 

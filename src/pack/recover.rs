@@ -63,7 +63,7 @@ pub(super) fn sign_and_place(
 pub(super) fn sweep(ledger: &ExporterView, outbox: &KeptShelf, names: &Listed) -> Result<()> {
     let used = Used::of(ledger)?;
     for name in names.all() {
-        if name.ends_with(".partial") || !used.has_name(name) {
+        if name::of_partial(name).is_some() || !used.has_name(name) {
             let path = outbox.dir().join(name);
             disk::remove_file(&path).map_err(|e| Error::io("remove what an unfinished run left", &path, &e))?;
         }

@@ -87,9 +87,6 @@ impl KeptShelf {
     /// The system refused.
     pub fn remove_cut(&self, name: &str) -> Result<()> {
         let path = self.dir().join(name);
-        match disk::remove_file(&path) {
-            Err(e) if e.kind() != ErrorKind::NotFound => Err(Error::io("remove a cut file", &path, &e)),
-            _ => Ok(()),
-        }
+        disk::remove_if_there(&path).map_err(|e| Error::io("remove a cut file", &path, &e))
     }
 }

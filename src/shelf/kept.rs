@@ -119,7 +119,8 @@ impl KeptShelf {
     /// The system refused.
     pub fn sweep_partials(&self) -> Result<()> {
         let files = fs::read_dir(&self.dir).map_err(|e| Error::io("read a directory of the site", &self.dir, &e))?;
-        for file in files.flatten().map(|e| e.path()).filter(|p| p.extension().is_some_and(|e| e == "partial")) {
+        let is_partial = |e: &fs::DirEntry| e.file_name().to_str().is_some_and(|n| name::of_partial(n).is_some());
+        for file in files.flatten().filter(is_partial).map(|e| e.path()) {
             disk::remove_file(&file).map_err(|e| Error::io("remove what a broken run left", &file, &e))?;
         }
         Ok(())

@@ -23,7 +23,7 @@ use self::times::{STEP_NANOS, Times};
 use super::beside::{Flusher, Writers};
 use super::mark::{self, Access};
 use super::{Deferred, Deliverable, Delivery, OpenWork, Placing, Prepared, Sink};
-use crate::batch::name::partial;
+use crate::batch::name::{of_partial, partial};
 use crate::code::Code;
 use crate::disk::{self, FileId, OpenDir};
 use crate::error::{Error, Result};
@@ -94,7 +94,7 @@ impl Directory {
         self.staging.sweep(is_known)?;
         for entry in self.root.entries().map_err(|e| self.unreadable(&e))? {
             let entry = entry.map_err(|e| self.unreadable(&e))?;
-            let Some(stem) = entry.name.strip_suffix(".partial") else { continue };
+            let Some(stem) = of_partial(&entry.name) else { continue };
             if is_ours(stem) && !entry.is_dir && !is_known(stem) {
                 self.root
                     .remove(&entry.name)

@@ -18,7 +18,7 @@ use super::beside::{Flusher, Writers};
 use super::connectors::{Connectors, is_id, is_of_one};
 use super::mark::{self, Access};
 use super::{Deferred, Deliverable, Delivery, OpenWork, Placing, Prepared, Sink, registration};
-use crate::batch::name::partial;
+use crate::batch::name::{of_partial, partial};
 use crate::code::Code;
 use crate::disk::OpenDir;
 use crate::envelope::Connector;
@@ -379,7 +379,7 @@ pub(super) fn name(number: i64) -> String {
 
 /// The number that a file bears, and whether it is still partial.
 pub(super) fn number_of(name: &str) -> Option<(i64, bool)> {
-    let (stem, partial) = match name.strip_suffix(".partial") {
+    let (stem, partial) = match of_partial(name) {
         Some(stem) => (stem, true),
         None => (name, false),
     };

@@ -10,6 +10,7 @@ use crate::json::{Event, JsonError, Kind, Scanner, Text, Value};
 use crate::limits::{KEYS_MAX, OBJECTS_MAX, OPEN_KEYS_MAX};
 use crate::opencti::OPENCTI_EXTENSION;
 use crate::opencti::python::{self, OddNumber};
+use crate::opencti::reference::Reference;
 use crate::text::harmless;
 
 /// What a key of a STIX object is to pycti's splitter.
@@ -35,17 +36,19 @@ impl Role {
     fn of(key: &[u8]) -> Self {
         match key {
             b"type" => Self::Type,
-            b"where_sighted_refs" => Self::WhereSightedRefs,
-            b"object_marking_refs" => Self::MarkingRefs,
-            b"source_ref" => Self::SourceRef,
-            b"target_ref" => Self::TargetRef,
-            b"sighting_of_ref" => Self::SightingOfRef,
             b"external_references" => Self::ExternalReferences,
             b"kill_chain_phases" => Self::KillChainPhases,
             b"nb_deps" => Self::Deps,
-            _ if key.ends_with(b"_refs") => Self::Refs,
-            _ if key.ends_with(b"_ref") => Self::Ref,
-            _ => Self::Other,
+            _ => match Reference::of(key) {
+                Some(Reference::Source) => Self::SourceRef,
+                Some(Reference::Target) => Self::TargetRef,
+                Some(Reference::SightingOf) => Self::SightingOfRef,
+                Some(Reference::WhereSighted) => Self::WhereSightedRefs,
+                Some(Reference::Markings) => Self::MarkingRefs,
+                Some(Reference::One) => Self::Ref,
+                Some(Reference::Many) => Self::Refs,
+                None => Self::Other,
+            },
         }
     }
 }

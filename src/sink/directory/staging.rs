@@ -8,7 +8,7 @@ use std::fs::File;
 use std::io;
 use std::sync::Arc;
 
-use crate::batch::name::partial;
+use crate::batch::name::{of_partial, partial};
 use crate::disk::{OpenDir, unguessable};
 use crate::error::{Error, Result};
 
@@ -113,7 +113,7 @@ impl Staging {
             let fault = |e: &io::Error| Error::io("remove what a broken run left", dir.path(), e);
             for entry in dir.entries().map_err(|e| fault(&e))? {
                 let name = entry.map_err(|e| fault(&e))?.name;
-                if !name.strip_suffix(".partial").is_some_and(&is_known) {
+                if !of_partial(&name).is_some_and(&is_known) {
                     dir.remove(&name).map_err(|e| fault(&e))?;
                 }
             }
