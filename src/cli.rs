@@ -1,4 +1,4 @@
-//! What was typed, what it means, what is said. The work is the library's.
+//! The command line: arguments, settings, output. The library does the work.
 
 mod applicants;
 mod called;
@@ -19,7 +19,7 @@ mod settings;
 mod split;
 mod status;
 mod stream;
-mod terminal;
+mod output;
 mod verify;
 
 use airpouch::error::Result;
@@ -28,7 +28,7 @@ use airpouch::report::ExitStatus;
 use clap::builder::Resettable;
 use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
-use terminal::{Talk, status_of_error};
+use output::{Flags, Output};
 
 const AFTER_HELP: &str = "\
 Exit status:
@@ -80,12 +80,10 @@ pub fn run() -> ExitStatus {
     let mut command = without_empty_variables(Cli::command());
     let matches = command.get_matches_mut();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
-    let talk = Talk::new(cli.verb.json(), cli.verb.quiet(), cli.verb.all(), called::call(&command, &matches));
-    let status = cli.verb.run(&talk).unwrap_or_else(|error| {
-        talk.error(&error);
-        status_of_error(&error)
-    });
-    talk.or_unsaid(status)
+    let flags = Flags { json: cli.verb.json(), quiet: cli.verb.quiet(), all: cli.verb.all() };
+    let output = Output::new(called::verb(&matches), flags, called::call(&command, &matches));
+    let status = cli.verb.run(&output).unwrap_or_else(|error| output.error(&error));
+    output.or_unsaid(status)
 }
 
 /// The command, which does not look at variables of the environment that are set to nothing.
@@ -132,22 +130,22 @@ impl Verb {
         }
     }
 
-    fn run(self, talk: &Talk) -> Result<ExitStatus> {
+    fn run(self, output: &Output) -> Result<ExitStatus> {
         match self {
-            Self::Keygen(args) => keygen::run(&args, talk),
-            Self::Pack(args) => pack::run(&args, talk),
-            Self::Carry(args) => carry::run(&args, talk),
-            Self::Verify(args) => verify::run(&args, talk),
-            Self::Import(args) => import::run(&args, talk),
-            Self::Check(args) => check::run(&args, talk),
-            Self::Drain(args) => drain::run(&args, talk),
-            Self::Split(args) => split::run(&args, talk),
-            Self::Status(args) => status::run(&args, talk),
-            Self::Applicants(args) => applicants::run(&args, talk),
-            Self::Quarantine(args) => quarantine::run(&args, talk),
-            Self::Stream(args) => stream::run(&args, talk),
-            Self::Demo(args) => demo::run(&args, talk),
-            Self::Completions(args) => completions::run(&args, Cli::command(), talk),
+            Self::Keygen(args) => keygen::run(&args, output),
+            Self::Pack(args) => pack::run(&args, output),
+            Self::Carry(args) => carry::run(&args, output),
+            Self::Verify(args) => verify::run(&args, output),
+            Self::Import(args) => import::run(&args, output),
+            Self::Check(args) => check::run(&args, output),
+            Self::Drain(args) => drain::run(&args, output),
+            Self::Split(args) => split::run(&args, output),
+            Self::Status(args) => status::run(&args, output),
+            Self::Applicants(args) => applicants::run(&args, output),
+            Self::Quarantine(args) => quarantine::run(&args, output),
+            Self::Stream(args) => stream::run(&args, output),
+            Self::Demo(args) => demo::run(&args, output),
+            Self::Completions(args) => completions::run(&args, Cli::command(), output),
         }
     }
 }

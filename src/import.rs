@@ -33,7 +33,7 @@ use crate::ledger::importer::{Admitted, AsideKind, DestinationRow, ImporterLedge
 use crate::platform::Platform;
 use crate::policy::Policy;
 use crate::report::call::Call;
-use crate::report::{DeliveredBatch, Finding, Head, ImportReport, Observer, head_code};
+use crate::report::{DeliveredBatch, Finding, Head, ImportReport, Observer, Unmapped, head_code};
 use crate::shelf::PartFault;
 use crate::shelf::inbox::Inbox;
 use crate::shelf::kept::KeptShelf;
@@ -563,7 +563,8 @@ fn count_aside(ledger: &ImporterView, report: &mut ImportReport) -> Result<()> {
             AsideKind::Quarantined | AsideKind::Released => report.quarantined_in_all += count.number,
         }
     }
-    report.unmapped = ledger.unmapped_applicants()?;
+    let unmapped = ledger.unmapped_applicants()?.into_iter();
+    report.unmapped = unmapped.map(|(id, envelopes)| Unmapped { id, envelopes }).collect();
     Ok(())
 }
 

@@ -60,3 +60,6 @@ pub mod drain;
 pub mod check;
 pub mod renew;
 pub mod look;
+pub mod accept;
+pub mod quarantine;
+pub mod status;

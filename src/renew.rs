@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::batch::index::Names;
-use crate::batch::manifest::{Manifest, Succeeds};
+use crate::batch::manifest::Manifest;
 use crate::batch::name;
 use crate::digest::Digest;
 use crate::disk;
@@ -11,28 +11,13 @@ use crate::error::{Error, Result};
 use crate::issued::{Used, beyond};
 use crate::lack;
 use crate::ledger::exporter::{ExporterLedger, PackedState, StreamRow};
-use crate::report::BatchLine;
+use crate::report::{BatchLine, RenewReport};
 use crate::shelf::Shelf;
 use crate::shelf::check::read_index;
 use crate::shelf::kept::KeptShelf;
 use crate::shelf::medium::{Medium, Sighting};
 use crate::stream::StreamId;
 use crate::trust::{PublicKey, Signed};
-
-/// What `stream renew` did.
-#[derive(Debug)]
-pub struct Renewal {
-    /// The new stream.
-    pub stream: StreamId,
-    /// Its zone.
-    pub zone: String,
-    /// What it goes on from.
-    pub succeeds: Option<Succeeds>,
-    /// Batches that outbox and medium held beyond the ledger.
-    pub taken_in: Vec<BatchLine>,
-    /// Batches that no carry took and the outbox has lost: they will never come, and what was in them is packed again.
-    pub given_up: Vec<BatchLine>,
-}
 
 /// Begins a new stream for a zone, after taking into the ledger and the outbox what outbox and medium hold
 /// beyond them.
@@ -46,7 +31,7 @@ pub fn renew(
     zone: &str,
     keys: &[PublicKey],
     at: &str,
-) -> Result<Renewal> {
+) -> Result<RenewReport> {
     let mut signers = ledger.signers()?;
     signers.extend_from_slice(keys);
     let mut taken_in = Vec::new();
@@ -77,7 +62,7 @@ pub fn renew(
     // What is sealed and was never signed goes nowhere any more; its content is packed again.
     let succeeds = ledger.last_packed(old)?;
     let new = ledger.begin_successor(StreamId::from_random(disk::random()?), old, succeeds)?;
-    Ok(Renewal { stream: new.stream, zone: zone.to_owned(), succeeds, taken_in, given_up })
+    Ok(RenewReport { stream: new.stream, zone: zone.to_owned(), succeeds, taken_in, given_up })
 }
 
 /// Gives up what no carry took and the outbox has lost, of a stream and those before it: the new one is to have it.

@@ -11,7 +11,7 @@ use crate::findings;
 use crate::findings::medium::{no_batch, scan, signed_batches};
 use crate::lack;
 use crate::policy::{Objection, Policy, Verdict};
-use crate::report::{BatchLine, Finding, Observer, VerifiedBatch, VerifyReport, fold, head_code};
+use crate::report::{BatchLine, Finding, Head, Observer, VerifiedBatch, VerifyReport, fold};
 use crate::shelf::check::check_batch;
 use crate::shelf::medium::{Medium, Sighting};
 use crate::stream::Lineages;
@@ -98,7 +98,7 @@ fn verify_one(
                 batch: BatchLine::of(signed, signed.sha256()),
                 created: signed.created.clone(),
                 signers: signed.signers().iter().map(|k| store.who(k)).collect(),
-                head: head_code(signed.sha256()),
+                head: Head::of(signed.stream, signed.sequence.get(), signed.sha256()),
             });
         }
         Err(faults) => report.findings.extend(faults.iter().map(|(name, fault)| findings::part(signed, name, fault))),

@@ -7,13 +7,13 @@ use airpouch::applicants::{ApplicantId, AppliesTo, UserId};
 use airpouch::disk;
 use airpouch::error::{Error, Result};
 use airpouch::ledger::importer::ImporterView;
-use airpouch::report::ExitStatus;
+use airpouch::report::{ApplicantsReport, ExitStatus, Unmapped, to_map};
 use airpouch::site::Site;
-use airpouch::text::{count, harmless, quoted_toml, visible};
+use airpouch::text::{count, harmless, quoted_toml};
 
-use super::mapping::{self, lines_to_paste};
+use super::mapping;
+use super::output::Output;
 use super::settings::{self, Settings};
-use super::terminal::Talk;
 
 /// List applicants of the other side that are not mapped
 ///
@@ -40,31 +40,21 @@ pub struct Args {
     pub json: bool,
 }
 
-pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
+pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
-    talk.is_in(&site);
+    output.is_in(&site);
     let set = settings::load(&site)?;
-    let waiting = waiting(&ImporterView::look(&site)?)?;
-    if args.write {
-        return write(args, &site, &set, &waiting, talk);
-    }
-    if waiting.is_empty() {
-        talk.note("no envelope waits for an applicant");
-    }
-    let narrowed = settings::applicants(&[], None, &set, &site)?.is_narrowed();
-    for line in lines_to_paste(&waiting, narrowed) {
-        talk.result(&line);
-    }
-    let everywhere = everywhere(&set)?;
-    if !everywhere.is_empty() {
-        talk.note("the stock diode-import connector maps by itself; give it the same map:");
-        let pairs: Vec<String> = everywhere.iter().map(|(from, to)| format!("{}:{to}", from.as_str())).collect();
-        talk.note(&format!("DIODE_IMPORT_APPLICANT_MAPPINGS={}", visible(&pairs.join(","))));
-    }
-    let list: Vec<_> =
-        waiting.iter().map(|(id, envelopes)| serde_json::json!({"id": id, "envelopes": envelopes})).collect();
-    talk.json("applicants", ExitStatus::Done, &serde_json::json!({"unmapped": list}));
-    Ok(ExitStatus::Done)
+    let unmapped = ImporterView::look(&site)?.unmapped_applicants()?.into_iter();
+    let unmapped: Vec<_> = unmapped.map(|(id, envelopes)| Unmapped { id, envelopes }).collect();
+    let written = if args.write { Some(write(args, &site, &set, &unmapped)?) } else { None };
+    let pairs: Vec<String> = everywhere(&set)?.iter().map(|(from, to)| format!("{}:{to}", from.as_str())).collect();
+    Ok(output.show(&ApplicantsReport {
+        unmapped,
+        written,
+        settings: site.settings().display().to_string(),
+        is_narrowed: settings::applicants(&[], None, &set, &site)?.is_narrowed(),
+        for_stock_connector: pairs.join(","),
+    }))
 }
 
 /// What airpouch.toml maps for all streams.
@@ -73,17 +63,8 @@ fn everywhere(set: &Settings) -> Result<BTreeMap<ApplicantId, UserId>> {
     Ok(mappings.map(|mapping| (ApplicantId::of(&mapping.from), mapping.to)).collect())
 }
 
-fn waiting(ledger: &ImporterView) -> Result<Vec<(Option<String>, u64)>> {
-    ledger.unmapped_applicants()
-}
-
-fn write(
-    args: &Args,
-    site: &Site,
-    set: &Settings,
-    waiting: &[(Option<String>, u64)],
-    talk: &Talk,
-) -> Result<ExitStatus> {
+/// Puts into airpouch.toml what it does not have yet; gives the lines that were written.
+fn write(args: &Args, site: &Site, set: &Settings, unmapped: &[Unmapped]) -> Result<Vec<String>> {
     let path = site.settings();
     let mut mapped = BTreeMap::new();
     for text in &args.applicant {
@@ -92,13 +73,11 @@ fn write(
     let text = Site::text_of(&path)?.unwrap_or_default();
     let there = everywhere(set)?;
     let new = not_mapped_yet(&mapped, &there, &path)?;
-    let comments = comments(waiting, &mapped, &there, &text);
+    let comments = comments(unmapped, &mapped, &there, &text);
     let lines = new.iter().map(|(from, to)| format!("{} = {}", quoted_toml(from.as_str()), quoted_toml(to)));
     let lines: Vec<String> = lines.chain(comments.iter().cloned()).collect();
     if lines.is_empty() {
-        talk.note("airpouch.toml has all of it already");
-        talk.json("applicants", ExitStatus::Done, &serde_json::json!({"written": []}));
-        return Ok(ExitStatus::Done);
+        return Ok(lines);
     }
     let advice = "write these lines below [applicants] by hand: airpouch applicants prints them";
     let refused = |what: String| Error::usage(what).at(&path).advise(advice);
@@ -111,10 +90,7 @@ fn write(
         return Err(refused("nothing was written: the mappings cannot be added to this file".to_owned()));
     }
     disk::replace(&path, text.as_bytes())?;
-    lines.iter().for_each(|l| talk.result(l));
-    talk.note(&talk.complete(&format!("written to {}; then: airpouch import", path.display())));
-    talk.json("applicants", ExitStatus::Done, &serde_json::json!({"written": lines}));
-    Ok(ExitStatus::Done)
+    Ok(lines)
 }
 
 /// The mappings that the file does not have.
@@ -140,15 +116,15 @@ fn not_mapped_yet(
 
 /// A line for each applicant that waits and is mapped neither here nor there, unless the file has it.
 fn comments(
-    waiting: &[(Option<String>, u64)],
+    unmapped: &[Unmapped],
     mapped: &BTreeMap<ApplicantId, UserId>,
     there: &BTreeMap<ApplicantId, UserId>,
     text: &str,
 ) -> Vec<String> {
     let mut lines = Vec::new();
-    for (id, envelopes) in waiting.iter().filter_map(|(id, n)| Some((id.as_ref()?, *n))) {
+    for (id, envelopes) in unmapped.iter().filter_map(|u| Some((u.id.as_ref()?, u.envelopes))) {
         let is_mapped = [mapped, there].iter().any(|map| map.contains_key(&ApplicantId::of(id)));
-        let line = format!("# {} =", quoted_toml(id));
+        let line = to_map(id);
         if !is_mapped && !text.contains(&line) {
             lines.push(format!("{line} \"ID OF THE USER HERE\"    # {}", count(envelopes, "envelope")));
         }

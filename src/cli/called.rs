@@ -57,15 +57,25 @@ pub fn is_of_side(command: &str, side: Role) -> bool {
     side_of(command).is_none_or(|of| of == side)
 }
 
-/// What was typed in this run, for each command of the same side that takes it too. `command` is built.
-pub fn call(command: &Command, matches: &ArgMatches) -> Call {
+/// The verb that was typed, such as `stream accept`, with what was typed for it.
+fn typed(matches: &ArgMatches) -> (String, &ArgMatches) {
     let mut path = Vec::new();
     let mut typed = matches;
     while let Some((name, below)) = typed.subcommand() {
         path.push(name);
         typed = below;
     }
-    let name = path.join(" ");
+    (path.join(" "), typed)
+}
+
+/// The verb that was typed, such as `stream accept`.
+pub fn verb(matches: &ArgMatches) -> String {
+    typed(matches).0
+}
+
+/// What was typed in this run, for each command of the same side that takes it too. `command` is built.
+pub fn call(command: &Command, matches: &ArgMatches) -> Call {
+    let (name, typed) = typed(matches);
     let Some(own) = find(command, &name) else { return Call::default() };
     let here = side_of(&name);
     let mut options = BTreeMap::new();

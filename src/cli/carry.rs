@@ -3,14 +3,14 @@ use std::path::{Path, PathBuf};
 use airpouch::carry::{CarryOptions, carry};
 use airpouch::error::{Error, Result};
 use airpouch::ledger::exporter::ExporterLedger;
-use airpouch::report::{BatchLine, CarryReport, ExitStatus, Proof, fold, status_of, sum};
+use airpouch::report::{CarryReport, ExitStatus, fold};
 use airpouch::site::Site;
-use airpouch::stream::{Asked, Numbers, StreamId};
-use airpouch::text::{count, size};
+use airpouch::stream::Asked;
+use airpouch::text::harmless;
 use clap::builder::BoolishValueParser;
 
+use super::output::Output;
 use super::settings::{self, Settings};
-use super::terminal::Talk;
 
 /// Batches of how many earlier carries go again, while there is room.
 const OVERLAP: u32 = 3;
@@ -69,9 +69,9 @@ impl CarryArgs {
     }
 }
 
-pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
+pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
-    talk.is_in(&site);
+    output.is_in(&site);
     let set = settings::load(&site)?;
     let medium = args.medium.clone().or(set.medium.clone()).ok_or_else(|| {
         Error::usage("no medium given").advise("airpouch carry MEDIUM, or `medium = \"DIR\"` in airpouch.toml")
@@ -86,11 +86,11 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     let zone = settings::exporter_zone(args.zone.as_deref(), &set, &ledger, false)?;
     let threads = settings::threads(args.threads, &set)?;
     let mut report = CarryReport::default();
-    let ended = carry_to(&site, &mut ledger, &medium, zone, &args.carry, &set, threads, talk, &mut report);
-    Ok(talk.end_of("carry", status_of(&report.findings), &report, ended))
+    let ended = carry_to(&site, &mut ledger, &medium, zone, &args.carry, &set, threads, output, &mut report);
+    Ok(output.show_ended(&report, ended))
 }
 
-/// Carries, and says what was done.
+/// Carries as `carry` and `pack` with a medium were asked to.
 #[allow(clippy::too_many_arguments, reason = "two verbs hand over what they have read")]
 pub fn carry_to(
     site: &Site,
@@ -100,7 +100,7 @@ pub fn carry_to(
     args: &CarryArgs,
     set: &Settings,
     threads: usize,
-    talk: &Talk,
+    output: &Output,
     report: &mut CarryReport,
 ) -> Result<()> {
     let no_overlap = args.no_overlap || (args.overlap.is_none() && set.no_overlap.unwrap_or(false));
@@ -113,55 +113,9 @@ pub fn carry_to(
         threads,
         at: settings::timestamp()?,
     };
-    let ended = carry(site, ledger, medium, &options, talk, report);
+    let ended = carry(site, ledger, medium, &options, output, report);
     fold(&mut report.findings);
-    match &ended {
-        Ok(()) => say(report, medium, talk),
-        Err(_) => talk.findings(&report.findings),
-    }
+    report.medium = harmless(&medium.to_string_lossy());
+    report.ended = ended.is_ok();
     ended
-}
-
-fn say(report: &CarryReport, medium: &Path, talk: &Talk) {
-    talk.findings(&report.findings);
-    if report.new.is_empty() && report.repeated.is_empty() {
-        if talk.is_terminal() {
-            talk.note("nothing to carry");
-        }
-        return;
-    }
-    if !report.left.is_empty() {
-        talk.result(&format!("no room for {}: the next medium takes what is left", batches(&report.left)));
-    }
-    let proof = report.proof.unwrap_or(Proof::Cache);
-    if proof == Proof::Sent {
-        talk.result(&format!("sent: {}", batches(&report.new)));
-        return;
-    }
-    talk.result("SAFE TO REMOVE");
-    talk.result(&format!("  {}: {} written, {}", medium.display(), size(report.written), proof.meaning()));
-    if !report.new.is_empty() {
-        talk.result(&format!("  new: {}", batches(&report.new)));
-    }
-    if !report.repeated.is_empty() {
-        talk.result(&format!("  again: {}", batches(&report.repeated)));
-    }
-    if let Some(head) = &report.head {
-        talk.result(&format!("  head code {} of batch {} (the other side shows the same)", head.code, head.sequence));
-    }
-}
-
-/// Numbers and sizes; with their streams where there are several.
-fn batches(batches: &[BatchLine]) -> String {
-    let mut streams: Vec<StreamId> = batches.iter().map(|b| b.stream).collect();
-    streams.dedup();
-    let mut out = Vec::new();
-    for stream in &streams {
-        let mine: Vec<&BatchLine> = batches.iter().filter(|b| b.stream == *stream).collect();
-        let numbers: Numbers = mine.iter().map(|b| b.sequence).collect();
-        let of = if streams.len() > 1 { format!(" of stream {stream}") } else { String::new() };
-        out.push(format!("{}{of}", numbers.words()));
-    }
-    let sum = sum(batches);
-    format!("{} ({}, {})", out.join("; "), count(sum.envelopes, "envelope"), size(sum.bytes))
 }

@@ -3,10 +3,10 @@ use std::path::PathBuf;
 use airpouch::check::{CheckOptions, check};
 use airpouch::error::Result;
 use airpouch::ledger::{View, look};
-use airpouch::report::{CheckReport, ExitStatus, fold, status_of};
+use airpouch::report::{CheckReport, ExitStatus, fold};
 
 use super::import::read_settings;
-use super::terminal::Talk;
+use super::output::Output;
 use super::{reach, settings};
 
 /// Look at a destination before anything is delivered there
@@ -38,14 +38,14 @@ pub struct Args {
     reach: reach::Args,
 }
 
-pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
+pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
-    talk.is_in(&site);
+    output.is_in(&site);
     let set = settings::load(&site)?;
-    read_settings(&set, &site, talk)?;
+    read_settings(&set, &site, output)?;
     let options = CheckOptions {
         to: settings::destination(args.to.as_ref(), &set)?,
-        reach: args.reach.reach(&set, talk)?,
+        reach: args.reach.reach(&set, output)?,
         connectors: settings::connectors(&set)?,
         applicants: settings::applicants(&args.applicant, args.unmapped.as_deref(), &set, &site)?,
     };
@@ -55,11 +55,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
         Some(View::Exporter(_)) | None => None,
     };
     let mut report = CheckReport::default();
-    let ended = check(ledger.as_ref(), &options, talk, &mut report);
+    let ended = check(ledger.as_ref(), &options, output, &mut report);
     fold(&mut report.findings);
-    for fact in &report.facts {
-        talk.result(&format!("{}: {}", fact.about, fact.is));
-    }
-    talk.findings(&report.findings);
-    Ok(talk.end_of("check", status_of(&report.findings), &report, ended))
+    Ok(output.show_ended(&report, ended))
 }

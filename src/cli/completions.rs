@@ -3,7 +3,7 @@ use airpouch::report::ExitStatus;
 use clap::{Command, ValueEnum};
 use clap_complete::{Shell, generate};
 
-use super::terminal::Talk;
+use super::output::Output;
 
 /// Print the completions for a shell
 ///
@@ -26,7 +26,7 @@ enum Kind {
     Fish,
 }
 
-pub fn run(args: &Args, mut command: Command, talk: &Talk) -> Result<ExitStatus> {
+pub fn run(args: &Args, mut command: Command, output: &Output) -> Result<ExitStatus> {
     let shell = match args.shell {
         Kind::Bash => Shell::Bash,
         Kind::Zsh => Shell::Zsh,
@@ -34,6 +34,6 @@ pub fn run(args: &Args, mut command: Command, talk: &Talk) -> Result<ExitStatus>
     };
     let mut script = Vec::new();
     generate(shell, &mut command, "airpouch", &mut script);
-    talk.raw(String::from_utf8_lossy(&script).trim_end());
+    output.raw(String::from_utf8_lossy(&script).trim_end());
     Ok(ExitStatus::Done)
 }

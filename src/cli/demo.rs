@@ -8,7 +8,7 @@ use airpouch::disk;
 use airpouch::error::{Error, Result};
 use airpouch::report::ExitStatus;
 
-use super::terminal::Talk;
+use super::output::Output;
 
 /// Show the whole journey in a directory of its own
 ///
@@ -42,7 +42,7 @@ const ANALYST: (&str, &str) = ("7c9e6679-7425-40de-944b-e07fc1f90ae7", "0b2f1a56
 const FEEDS: (&str, &str) = ("5f2b8e4c-9d31-4a6b-8a59-2f6f5f0c7b11", "c1d0a7e2-3b44-4f0e-9b3a-6a1c2d3e4f50");
 const SOMEBODY: &str = "9a1c2e4f-0b3d-4e5f-8a7b-6c5d4e3f2a1b";
 
-pub fn run(_: &Args, _: &Talk) -> Result<ExitStatus> {
+pub fn run(_: &Args, _: &Output) -> Result<ExitStatus> {
     let dir = std::env::temp_dir().join(format!("airpouch-demo-{}", hex(&disk::random::<4>()?)));
     let demo = Demo { dir };
     demo.prepare()?;

@@ -3,10 +3,9 @@ use std::path::PathBuf;
 use airpouch::destination::Destination;
 use airpouch::drain::{DrainOptions, drain};
 use airpouch::error::Result;
-use airpouch::report::{DrainReport, ExitStatus, fold, status_of};
-use airpouch::text::{count, harmless};
+use airpouch::report::{DrainReport, ExitStatus, fold};
 
-use super::terminal::Talk;
+use super::output::Output;
 use super::{reach, settings};
 
 /// Move the messages of a spool to the queues of a broker
@@ -37,27 +36,14 @@ pub struct Args {
     reach: reach::Args,
 }
 
-pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
+pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
-    talk.is_in(&site);
+    output.is_in(&site);
     let set = settings::load(&site)?;
-    let (to, reach) = (Destination::parse(&args.to)?, args.reach.reach(&set, talk)?);
+    let (to, reach) = (Destination::parse(&args.to)?, args.reach.reach(&set, output)?);
     let options = DrainOptions { to, reach, accept_gone: args.accept_gone };
-    let mut report = DrainReport::default();
-    let ended = drain(&args.spool, &options, talk, &mut report);
-    let to = &options.to;
+    let mut report = DrainReport { destination: options.to.to_string(), ..DrainReport::default() };
+    let ended = drain(&args.spool, &options, output, &mut report);
     fold(&mut report.findings);
-    for drained in &report.drained {
-        let messages = count(drained.messages, "message");
-        talk.result(&format!("drained {messages} of {} to {to}", harmless(&drained.name)));
-    }
-    if report.left > 0 {
-        let stay = if report.left == 1 { "stays" } else { "stay" };
-        talk.result(&format!("{} {stay} in the spool", count(report.left, "message")));
-    }
-    talk.findings(&report.findings);
-    if report.drained.is_empty() && report.findings.is_empty() && ended.is_ok() && talk.is_terminal() {
-        talk.note("nothing to do");
-    }
-    Ok(talk.end_of("drain", status_of(&report.findings), &report, ended))
+    Ok(output.show_ended(&report, ended))
 }

@@ -10,15 +10,14 @@ use airpouch::import::{ImportOptions, OnGap, OtherDestination, import};
 use airpouch::ledger::importer::ImporterLedger;
 use airpouch::limits::{EXAMINED_APART_LIMIT, SET_ASIDE_QUOTA};
 use airpouch::policy::Policy;
-use airpouch::report::{ExitStatus, ImportReport, fold, status_of};
+use airpouch::report::{ExitStatus, ImportReport, fold};
 use airpouch::site::Site;
-use airpouch::text::{count, grouped, harmless, parse_size};
+use airpouch::text::{harmless, parse_size};
 use airpouch::trust::TrustStore;
 use clap::builder::BoolishValueParser;
 
-use super::mapping::lines_to_paste;
+use super::output::Output;
 use super::settings::{self, Amount, Settings};
-use super::terminal::Talk;
 use super::verify::policy_file;
 use super::{keys, reach};
 
@@ -102,14 +101,14 @@ pub struct Args {
     reach: reach::Args,
 }
 
-pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
+pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
-    talk.is_in(&site);
+    output.is_in(&site);
     let set = settings::load(&site)?;
-    let options = options(args, &set, &site, settings::destination(args.to.as_ref(), &set)?, talk)?;
+    let options = options(args, &set, &site, settings::destination(args.to.as_ref(), &set)?, output)?;
     let trust = args.trust.clone().or(set.trust.clone()).unwrap_or_else(|| site.trust());
-    let store = keys::trust_store(&trust, args.test_keys || set.test_keys.unwrap_or(false), talk)?;
-    warn_of_unknown_keys(&options.applicants, &store, &site, talk);
+    let store = keys::trust_store(&trust, args.test_keys || set.test_keys.unwrap_or(false), output)?;
+    warn_of_unknown_keys(&options.applicants, &store, &site, output);
     if let Some(medium) = &args.medium
         && !medium.is_dir()
     {
@@ -119,17 +118,20 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     }
     let (mut ledger, made) = ImporterLedger::open(&site)?;
     if made {
-        talk.note(&format!("created the importer site {}", site.root().display()));
+        output.note(&format!("created the importer site {}", site.root().display()));
     }
-    let mut report = ImportReport::default();
-    let ended = import(&site, &mut ledger, args.medium.as_deref(), &store, &options, talk, &mut report);
+    let mut report = ImportReport {
+        destination: options.to.to_string(),
+        is_narrowed: options.applicants.is_narrowed(),
+        ..ImportReport::default()
+    };
+    let ended = import(&site, &mut ledger, args.medium.as_deref(), &store, &options, output, &mut report);
     fold(&mut report.findings);
-    say(&report, &options, talk);
-    Ok(talk.end_of("import", status_of(&report.findings), &report, ended))
+    Ok(output.show_ended(&report, ended))
 }
 
 /// Reads all that import would read from the site, so that a check refuses what import would refuse.
-pub fn read_settings(set: &Settings, site: &Site, talk: &Talk) -> Result<()> {
+pub fn read_settings(set: &Settings, site: &Site, output: &Output) -> Result<()> {
     policy(None, set, site)?;
     on_gap(None, set)?;
     keep(None, set)?;
@@ -138,20 +140,20 @@ pub fn read_settings(set: &Settings, site: &Site, talk: &Talk) -> Result<()> {
     settings::threads(None, set)?;
     // import may name another one; what the site has is read.
     let trust = set.trust.clone().or_else(|| Some(site.trust()).filter(|dir| dir.exists()));
-    let store = trust.map(|dir| keys::trust_store(&dir, set.test_keys.unwrap_or(false), talk)).transpose()?;
+    let store = trust.map(|dir| keys::trust_store(&dir, set.test_keys.unwrap_or(false), output)).transpose()?;
     if let Some(store) = store {
-        warn_of_unknown_keys(&settings::applicants(&[], None, set, site)?, &store, site, talk);
+        warn_of_unknown_keys(&settings::applicants(&[], None, set, site)?, &store, site, output);
     }
     Ok(())
 }
 
 /// A mapping for a key that is not trusted applies to nothing.
-fn warn_of_unknown_keys(applicants: &Applicants, store: &TrustStore, site: &Site, talk: &Talk) {
+fn warn_of_unknown_keys(applicants: &Applicants, store: &TrustStore, site: &Site, output: &Output) {
     let trusted: BTreeSet<Digest> = store.keys().map(|(key, _)| key.fingerprint()).collect();
     for key in applicants.keys().filter(|key| !trusted.contains(key)) {
         let what = format!("no key in the trust store has the fingerprint {key} of [applicants.\"{key}\"]");
         let advice = "compare it: openssl pkey -pubin -in KEY.pub.pem -outform DER | sha256sum";
-        talk.warn(&what, &site.settings(), Some(advice));
+        output.warn(&what, &site.settings(), Some(advice));
     }
 }
 
@@ -185,7 +187,7 @@ fn quota(named: Option<&str>, set: &Settings) -> Result<u64> {
     }
 }
 
-fn options(args: &Args, set: &Settings, site: &Site, to: Destination, talk: &Talk) -> Result<ImportOptions> {
+fn options(args: &Args, set: &Settings, site: &Site, to: Destination, output: &Output) -> Result<ImportOptions> {
     let other_destination = match (args.new_destination, args.same_destination) {
         (true, _) => OtherDestination::New,
         (_, true) => OtherDestination::Same,
@@ -194,7 +196,7 @@ fn options(args: &Args, set: &Settings, site: &Site, to: Destination, talk: &Tal
     Ok(ImportOptions {
         zone: settings::zone(args.zone.as_deref(), set)?,
         to,
-        reach: args.reach.reach(set, talk)?,
+        reach: args.reach.reach(set, output)?,
         connectors: settings::connectors(set)?,
         other_destination,
         policy: policy(args.policy.as_deref(), set, site)?,
@@ -206,60 +208,7 @@ fn options(args: &Args, set: &Settings, site: &Site, to: Destination, talk: &Tal
         set_aside_quota: quota(args.set_aside_quota.as_deref(), set)?,
         threads: settings::threads(args.threads, set)?,
         at: settings::timestamp()?,
-        call: talk.call(),
+        call: output.call(),
         program: Program { path: std::env::current_exe().unwrap_or_default(), limit: EXAMINED_APART_LIMIT },
     })
-}
-
-fn say_passed_over(report: &ImportReport, talk: &Talk) {
-    /// Envelopes that are named; the report has some more.
-    const SHOWN: usize = 5;
-    for p in report.incompatible_in.iter().take(SHOWN) {
-        let command = talk.complete(&format!("airpouch split {}:{}:{}", p.stream, p.sequence, p.ordinal));
-        talk.result(&format!("  {} in {}: {command}", grouped(p.objects), harmless(&p.name)));
-    }
-    let more = report.incompatible_envelopes.saturating_sub(SHOWN as u64);
-    if more > 0 {
-        talk.result(&format!("  and {} with such objects", count(more, "more envelope")));
-    }
-}
-
-fn say(report: &ImportReport, options: &ImportOptions, talk: &Talk) {
-    let total = report.outcome;
-    let news =
-        total.delivered + total.held + total.quarantined + total.empty > 0 || !report.delivered_batches.is_empty();
-    if news {
-        let before = match report.released {
-            0 => String::new(),
-            all if all == total.delivered => ", all of them held before,".to_owned(),
-            some => format!(", {} of them held before,", grouped(some)),
-        };
-        let messages =
-            if report.messages > 0 { format!(" in {}", count(report.messages, "message")) } else { String::new() };
-        let envelopes = count(total.delivered, "envelope");
-        talk.result(&format!("delivered {envelopes}{before}{messages} to {}", options.to));
-        if report.incompatible > 0 {
-            let objects = count(report.incompatible, "incompatible object");
-            talk.result(&format!(
-                "skipped {objects} that OpenCTI's client does not import either; these commands say why:"
-            ));
-            say_passed_over(report, talk);
-        }
-        for head in &report.heads {
-            let (code, sequence) = (&head.code, head.sequence);
-            let shown = if head.is_last { " (carry showed the same)" } else { "" };
-            let of = if report.heads.len() > 1 { format!(" of stream {}", head.stream) } else { String::new() };
-            talk.result(&format!("head code {code} of batch {sequence}{of}{shown}"));
-        }
-    }
-    talk.findings(&report.findings);
-    if total.held > 0 && !report.unmapped.is_empty() {
-        talk.note("applicants of the other side that are not mapped; add their user ids here to airpouch.toml:");
-        for line in lines_to_paste(&report.unmapped, options.applicants.is_narrowed()) {
-            talk.note(&line);
-        }
-    }
-    if !news && report.findings.is_empty() && talk.is_terminal() {
-        talk.note("nothing to do");
-    }
 }

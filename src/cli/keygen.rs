@@ -2,13 +2,12 @@ use std::path::{Path, PathBuf};
 
 use airpouch::disk;
 use airpouch::error::{Error, Result};
-use airpouch::report::ExitStatus;
+use airpouch::report::{ExitStatus, KeygenReport};
 use airpouch::trust::PrivateKey;
-use serde::Serialize;
 use zeroize::Zeroizing;
 
 use super::keys;
-use super::terminal::Talk;
+use super::output::Output;
 
 /// Make a signing key and its public half
 ///
@@ -34,15 +33,7 @@ pub struct Args {
     pub json: bool,
 }
 
-#[derive(Serialize)]
-struct Made {
-    private_key: PathBuf,
-    public_key: PathBuf,
-    id: String,
-    fingerprint: String,
-}
-
-pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
+pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
     let name = args
         .out
         .file_name()
@@ -59,7 +50,7 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
             key
         }
         // A run that ended between the two files: the private key is whole, only its public half is missing.
-        (true, false) => keys::private_key(&private_path, args.passphrase_file.as_deref(), true, talk)?,
+        (true, false) => keys::private_key(&private_path, args.passphrase_file.as_deref(), true, output)?,
         (_, true) => {
             let there = if private_path.exists() { &private_path } else { &public_path };
             return Err(Error::usage("a key is there already; it was not overwritten")
@@ -69,17 +60,12 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     };
     let half = key.public();
     disk::write_new(dir, &public, half.to_pem().as_bytes())?;
-    let made = Made {
-        private_key: private_path,
-        public_key: public_path,
+    Ok(output.show(&KeygenReport {
+        private_key: private_path.display().to_string(),
+        public_key: public_path.display().to_string(),
         id: half.id(),
         fingerprint: half.fingerprint().to_string(),
-    };
-    talk.result(&format!("private key   {}   keep it here, at the exporter", made.private_key.display()));
-    talk.result(&format!("public key    {}   for the importer's trust store", made.public_key.display()));
-    talk.result(&format!("fingerprint   {}   compare it by another way", made.fingerprint));
-    talk.json("keygen", ExitStatus::Done, &made);
-    Ok(ExitStatus::Done)
+    }))
 }
 
 fn pem(key: &PrivateKey, args: &Args) -> Result<Zeroizing<String>> {

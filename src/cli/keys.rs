@@ -14,8 +14,8 @@ use airpouch::trust::{KeyError, PrivateKey, TrustError, TrustStore};
 use rustix::termios::{LocalModes, OptionalActions, tcgetattr, tcsetattr};
 use zeroize::Zeroizing;
 
+use super::output::Output;
 use super::settings;
-use super::terminal::Talk;
 
 /// What editors of Windows write before UTF-8.
 pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
@@ -24,7 +24,12 @@ pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 const CREDENTIAL: &str = "airpouch-passphrase";
 
 /// Reads a private key; warns if others can read it too.
-pub fn private_key(path: &Path, passphrase_file: Option<&Path>, test_keys: bool, talk: &Talk) -> Result<PrivateKey> {
+pub fn private_key(
+    path: &Path,
+    passphrase_file: Option<&Path>,
+    test_keys: bool,
+    output: &Output,
+) -> Result<PrivateKey> {
     let text =
         Zeroizing::new(disk::read_bounded_following(path, SETTINGS_FILE_MAX).map_err(|e| {
             Error::setting("read the key", path, &e).advise("make one with: airpouch keygen --out NAME")
@@ -32,7 +37,7 @@ pub fn private_key(path: &Path, passphrase_file: Option<&Path>, test_keys: bool,
     let mode = std::fs::metadata(path).map(|m| m.mode() & 0o777).unwrap_or(0o600);
     if mode & 0o077 != 0 {
         let what = format!("this private key is readable by others (mode {mode:o})");
-        talk.warn(&what, path, Some("chmod 600 it"));
+        output.warn(&what, path, Some("chmod 600 it"));
     }
     let passphrase = match PrivateKey::is_encrypted(&text) {
         true => Some(passphrase(path, passphrase_file)?),
@@ -57,12 +62,12 @@ fn key_error(fault: &KeyError, path: &Path) -> Error {
 }
 
 /// Reads a trust store and says what is odd in it.
-pub fn trust_store(dir: &Path, test_keys: bool, talk: &Talk) -> Result<TrustStore> {
+pub fn trust_store(dir: &Path, test_keys: bool, output: &Output) -> Result<TrustStore> {
     let files = read_trust(dir)?;
     let store =
         TrustStore::from_files(files.keys, files.rules.as_deref(), test_keys).map_err(|e| trust_error(&e, dir))?;
     for warning in store.warnings() {
-        talk.warn(&warning.to_string(), dir, None);
+        output.warn(&warning.to_string(), dir, None);
     }
     Ok(store)
 }

@@ -1,24 +1,21 @@
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use airpouch::error::{Error, Result};
-use airpouch::findings::missing::never_comes;
 use airpouch::ledger::exporter::ExporterLedger;
 use airpouch::limits::{BATCH_BYTES_MAX, VOLUME_SIZE_MIN, VOLUME_UNPACKED_MAX};
 use airpouch::pack::{Again, PackOptions, pack};
-use airpouch::report::{CarryReport, ExitStatus, PackReport, fold, status_of};
+use airpouch::report::{CarryReport, ExitStatus, PackAndCarryReport, fold};
 use airpouch::shelf::kept::KeptShelf;
 use airpouch::site::Site;
-use airpouch::stream::{Asked, Numbers, StreamId};
-use airpouch::text::{count, grouped, size};
+use airpouch::stream::Asked;
+use airpouch::text::size;
 use airpouch::trust::PrivateKey;
 use clap::builder::BoolishValueParser;
-use serde::Serialize;
 
 use super::carry::{self, CarryArgs};
 use super::keys;
+use super::output::Output;
 use super::settings::{self, Amount, Settings};
-use super::terminal::Talk;
 
 /// Pack new envelopes into sealed, signed batches
 ///
@@ -87,13 +84,13 @@ pub struct Args {
     pub json: bool,
 }
 
-pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
+pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
-    talk.is_in(&site);
+    output.is_in(&site);
     let set = settings::load(&site)?;
     let source = args.source.clone().or(set.source.clone());
     if source.is_none() && !args.again.is_empty() {
-        return give_up(args, &site, &set, talk);
+        return give_up(args, &site, &set, output);
     }
     let source = source.ok_or_else(|| {
         Error::usage("no source given").advise("airpouch pack SOURCE, or `source = \"DIR\"` in airpouch.toml")
@@ -105,10 +102,10 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
     if let Some(medium) = &medium {
         airpouch::shelf::medium::mounted(medium, args.carry.require_mount(&set))?;
     }
-    let keys = private_keys(args, &set, talk)?;
+    let keys = private_keys(args, &set, output)?;
     let (mut ledger, made) = ExporterLedger::open(&site)?;
     if made {
-        talk.note(&format!("created the exporter site {}", site.root().display()));
+        output.note(&format!("created the exporter site {}", site.root().display()));
     }
     let zone = settings::exporter_zone(args.zone.as_deref(), &set, &ledger, args.new_zone)?;
     let options = PackOptions {
@@ -120,21 +117,21 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
         max_batch: limits.1,
         ..PackOptions::new(zone.clone(), settings::timestamp()?, threads)
     };
-    let mut done = Done::default();
-    let mut ended = pack(&site, &mut ledger, &source, medium.as_deref(), &keys, &options, talk, &mut done.pack);
+    let mut done = PackAndCarryReport::default();
+    let mut ended = pack(&site, &mut ledger, &source, medium.as_deref(), &keys, &options, output, &mut done.pack);
     fold(&mut done.pack.findings);
-    say(&done.pack, talk);
-    let mut status = status_of(&done.pack.findings);
+    // Before the carry, which takes its time: a file is reported once, and a carry may be killed.
+    output.print_report(&done.pack, ended.is_ok());
     if let (Ok(()), Some(medium)) = (&ended, medium) {
         let carried = done.carry.insert(CarryReport::default());
-        ended = carry::carry_to(&site, &mut ledger, &medium, zone, &args.carry, &set, threads, talk, carried);
-        status = worse(status, status_of(&carried.findings));
+        ended = carry::carry_to(&site, &mut ledger, &medium, zone, &args.carry, &set, threads, output, carried);
+        output.print_report(carried, ended.is_ok());
     }
-    Ok(talk.end_of("pack", status, &done, ended))
+    Ok(output.close(&done, ended))
 }
 
 /// Gives up lost batches; what still lies in their source goes with the next pack, which knows where that is.
-fn give_up(args: &Args, site: &Site, set: &Settings, talk: &Talk) -> Result<ExitStatus> {
+fn give_up(args: &Args, site: &Site, set: &Settings, output: &Output) -> Result<ExitStatus> {
     if !site.exists() {
         return Err(Error::failed("no airpouch site here").at(site.root()).advise("name it with --site DIR"));
     }
@@ -143,25 +140,12 @@ fn give_up(args: &Args, site: &Site, set: &Settings, talk: &Talk) -> Result<Exit
     let at = settings::timestamp()?;
     let outbox = KeptShelf::new(site.outbox());
     let again = Again { outbox: &outbox, medium: None, keys: &[], zone: &zone, at: &at };
-    let mut done = Done::default();
+    let mut done = PackAndCarryReport::default();
     let ended = again.look_after(&mut ledger, &args.again, &mut done.pack);
-    say(&done.pack, talk);
-    Ok(talk.end_of("pack", status_of(&done.pack.findings), &done, ended))
+    Ok(output.show_ended(&done, ended))
 }
 
-/// What `pack` did, and `carry` after it.
-#[derive(Default, Serialize)]
-struct Done {
-    pack: PackReport,
-    carry: Option<CarryReport>,
-}
-
-/// Of two runs in one the worse: false over incomplete over done.
-fn worse(a: ExitStatus, b: ExitStatus) -> ExitStatus {
-    if a.code() >= b.code() { a } else { b }
-}
-
-fn private_keys(args: &Args, set: &Settings, talk: &Talk) -> Result<Vec<PrivateKey>> {
+fn private_keys(args: &Args, set: &Settings, output: &Output) -> Result<Vec<PrivateKey>> {
     let paths = match (&args.key[..], &set.key) {
         ([], Some(key)) => key.paths(),
         (named, _) => named.to_vec(),
@@ -172,7 +156,7 @@ fn private_keys(args: &Args, set: &Settings, talk: &Talk) -> Result<Vec<PrivateK
     }
     let passphrase = args.passphrase_file.as_ref().or(set.passphrase_file.as_ref());
     let test_keys = args.test_keys || set.test_keys.unwrap_or(false);
-    paths.iter().map(|p| keys::private_key(p, passphrase.map(PathBuf::as_path), test_keys, talk)).collect()
+    paths.iter().map(|p| keys::private_key(p, passphrase.map(PathBuf::as_path), test_keys, output)).collect()
 }
 
 /// Bytes of a volume and of a batch; too large or too small ones are refused before anything is read.
@@ -194,60 +178,4 @@ fn limits(args: &Args, set: &Settings) -> Result<(u64, u64)> {
             .advise(format!("--max-batch takes up to {}", size(BATCH_BYTES_MAX))));
     }
     Ok((volume, batch))
-}
-
-/// Batches that will never come: what became of them, where a pack knows it by now, and what the importer does.
-fn say_given_up(report: &PackReport, talk: &Talk) {
-    let mut streams: BTreeMap<StreamId, Vec<u64>> = BTreeMap::new();
-    for batch in &report.given_up {
-        streams.entry(batch.stream).or_default().push(batch.sequence);
-        if !report.lost.iter().any(|l| l.stream == batch.stream && l.sequence == batch.sequence) {
-            let envelopes = count(batch.envelopes, "envelope");
-            talk.result(&format!(
-                "batch {} will never come: its files were lost; what of its {envelopes} still lies in the source goes with the next pack",
-                batch.sequence
-            ));
-        }
-    }
-    for lost in &report.lost {
-        let numbers = Numbers::from_iter([lost.sequence]);
-        let within = lost.within.parse().unwrap_or_default();
-        talk.result(&never_comes(&numbers, lost.envelopes, lost.packed_again, &within));
-    }
-    for (stream, numbers) in streams {
-        let numbers: Numbers = numbers.into_iter().collect();
-        talk.note(&format!(
-            "the importer waits for {} until it is told there: airpouch stream accept {stream} {numbers} --reason \"lost at the exporter\"",
-            numbers.words()
-        ));
-    }
-}
-
-fn say(report: &PackReport, talk: &Talk) {
-    for batch in &report.completed {
-        talk.result(&format!(
-            "signed batch {}, which an earlier run had sealed: {}",
-            batch.sequence,
-            count(batch.envelopes, "envelope")
-        ));
-    }
-    for batch in &report.restored {
-        talk.result(&format!("batch {} is whole in the outbox again: airpouch carry takes it", batch.sequence));
-    }
-    say_given_up(report, talk);
-    talk.findings(&report.findings);
-    if report.changing > 0 {
-        talk.note(&format!("{} being written; they are looked at in the next run", count(report.changing, "file")));
-    }
-    if report.gone > 0 && !report.packed.is_empty() {
-        talk.note(&format!("{} gone before they could be read", count(report.gone, "file")));
-    }
-    if report.packed.is_empty() && report.findings.is_empty() && talk.is_terminal() {
-        talk.note(&format!(
-            "nothing new: {} of {} packed before, {} no envelopes",
-            grouped(report.already_packed),
-            count(report.looked_at, "file"),
-            grouped(report.refused)
-        ));
-    }
 }

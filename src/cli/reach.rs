@@ -12,8 +12,8 @@ use clap::builder::BoolishValueParser;
 use zeroize::Zeroizing;
 
 use super::keys;
+use super::output::Output;
 use super::settings::{self, Settings};
-use super::terminal::Talk;
 
 /// The largest file with a token or a password.
 const SECRET_MAX: u64 = 64 << 10;
@@ -81,14 +81,14 @@ pub struct Args {
 
 impl Args {
     /// What was typed over what is set.
-    pub fn reach(&self, set: &Settings, talk: &Talk) -> Result<Reach> {
+    pub fn reach(&self, set: &Settings, output: &Output) -> Result<Reach> {
         let token_file = self.token_file.as_ref().or(set.token_file.as_ref());
         let password_file = self.amqp_password_file.as_ref().or(set.amqp_password_file.as_ref());
         let patience = self.patience.as_deref().or(set.patience.as_deref());
         let usual = Reach::default();
         Ok(Reach {
-            token: secret(token_file, "token", "token", talk)?,
-            amqp_password: secret(password_file, "amqp-password", "password", talk)?,
+            token: secret(token_file, "token", "token", output)?,
+            amqp_password: secret(password_file, "amqp-password", "password", output)?,
             ca: self.ca_file.as_ref().or(set.ca_file.as_ref()).map(|path| authority(path)).transpose()?,
             overrides: BrokerOverrides {
                 host: self.amqp_host.clone().or_else(|| set.amqp_host.clone()),
@@ -146,7 +146,7 @@ fn not_one_of(key: &str, value: &str, choice: &str) -> Error {
 }
 
 /// The secret in a file, or in systemd's credential of that name; the first line, without its end.
-fn secret(file: Option<&PathBuf>, credential: &str, what: &str, talk: &Talk) -> Result<Option<Zeroizing<String>>> {
+fn secret(file: Option<&PathBuf>, credential: &str, what: &str, output: &Output) -> Result<Option<Zeroizing<String>>> {
     let of_systemd = || {
         let path = PathBuf::from(settings::variable("CREDENTIALS_DIRECTORY")?).join(credential);
         path.is_file().then_some(path)
@@ -161,7 +161,7 @@ fn secret(file: Option<&PathBuf>, credential: &str, what: &str, talk: &Talk) -> 
     })?;
     let mode = std::fs::metadata(&path).map_or(0, |m| m.mode() & 0o777);
     if mode & 0o007 != 0 {
-        talk.warn(
+        output.warn(
             &format!("the file with the {what} is open to everybody here (mode {mode:o})"),
             &path,
             Some("chmod 600 it"),

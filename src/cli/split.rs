@@ -8,16 +8,14 @@ use airpouch::ledger::importer::ImporterView;
 use airpouch::limits::ENVELOPE_MAX;
 use airpouch::look;
 use airpouch::opencti::message::{Messages, spare_bundle_id};
-use airpouch::opencti::registration::Registration;
-use airpouch::report::ExitStatus;
+use airpouch::report::{ExitStatus, SplitReport};
 use airpouch::sink::registration;
 use airpouch::site::Site;
 use airpouch::stream::StreamId;
-use airpouch::text::{count, grouped};
-use serde::Serialize;
+use airpouch::text::count;
 
+use super::output::Output;
 use super::settings;
-use super::terminal::Talk;
 
 /// Show what would become of one envelope
 ///
@@ -45,32 +43,7 @@ pub struct Args {
     pub json: bool,
 }
 
-/// What would become of an envelope.
-#[derive(Serialize)]
-struct Shown {
-    sha256: String,
-    connector: Registration,
-    expectations: usize,
-    messages: Vec<Message>,
-    incompatible: Vec<PassedOver>,
-}
-
-#[derive(Serialize)]
-struct Message {
-    action_sequence: usize,
-    x_opencti_seq: String,
-    object: usize,
-    id: String,
-}
-
-#[derive(Serialize)]
-struct PassedOver {
-    object: usize,
-    id: String,
-    why: &'static str,
-}
-
-pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
+pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
     let bytes = match Place::parse(&args.file).filter(|_| !args.file.exists()) {
         Some(place) => place.read(&settings::site(args.site.as_deref())?)?,
         None => disk::read_bounded_following(&args.file, ENVELOPE_MAX)
@@ -93,16 +66,11 @@ pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
         for at in 0..messages.count() {
             bundle.clear();
             messages.write_bundle(&mut bundle, text, at, &spare_bundle_id(sha256));
-            talk.result(&bundle);
+            output.result(&bundle);
         }
         return Ok(ExitStatus::Done);
     }
-    let shown = shown(text, &messages, sha256, &envelope);
-    if !args.json {
-        say(&shown, talk);
-    }
-    talk.json("split", ExitStatus::Done, &shown);
-    Ok(ExitStatus::Done)
+    Ok(output.show(&SplitReport::of(text, &messages, sha256, registration(&envelope.connector))))
 }
 
 /// An envelope in the inbox.
@@ -138,38 +106,5 @@ impl Place {
                     .advise(format!("say of which stream: airpouch split {place}")))
             }
         }
-    }
-}
-
-fn shown(text: &str, messages: &Messages, sha256: Digest, envelope: &Envelope) -> Shown {
-    let message = |at| {
-        let (object, id) = messages.object(text, at);
-        Message { action_sequence: at + 1, x_opencti_seq: messages.split().dependencies(at).to_string(), object, id }
-    };
-    let passed_over = messages.split().incompatible().iter();
-    Shown {
-        sha256: sha256.to_string(),
-        connector: registration(&envelope.connector),
-        expectations: messages.count(),
-        messages: (0..messages.count()).map(message).collect(),
-        incompatible: passed_over.map(|i| PassedOver { object: i.object, id: i.id.clone(), why: i.why }).collect(),
-    }
-}
-
-fn say(shown: &Shown, talk: &Talk) {
-    let name = airpouch::text::harmless(&shown.connector.name);
-    talk.result(&format!("connector {} ({name}), {}", shown.connector.id, count(shown.expectations as u64, "message")));
-    if !shown.messages.is_empty() {
-        talk.result("message   nb_deps   object");
-    }
-    for message in &shown.messages {
-        let sequence = grouped(message.action_sequence as u64);
-        talk.result(&format!("{sequence:>7}   {:>7}   {}", message.x_opencti_seq, message.id));
-    }
-    if !shown.incompatible.is_empty() {
-        talk.result(&format!("skipped: {}", count(shown.incompatible.len() as u64, "incompatible object")));
-    }
-    for object in &shown.incompatible {
-        talk.result(&format!("  {} (object {}): {}", object.id, object.object, object.why));
     }
 }

@@ -1,19 +1,17 @@
-use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use airpouch::digest::Digest;
+use airpouch::accept::{Asked, accept};
+use airpouch::digest::NotADigest;
 use airpouch::error::{Error, Result};
-use airpouch::findings::missing;
 use airpouch::ledger::exporter::ExporterLedger;
 use airpouch::ledger::importer::ImporterLedger;
 use airpouch::renew::renew;
 use airpouch::report::ExitStatus;
 use airpouch::shelf::kept::KeptShelf;
 use airpouch::stream::{NotNumbers, Numbers, StreamId};
-use airpouch::text::{count, harmless};
-use serde_json::json;
+use airpouch::text::harmless;
 
-use super::terminal::Talk;
+use super::output::Output;
 use super::{keys, settings};
 
 /// Go on after a ledger was restored, or settle a gap or a fork
@@ -82,19 +80,19 @@ impl Args {
     }
 }
 
-pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
+pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
     match &args.verb {
-        Verb::Renew(args) => run_renew(args, talk),
-        Verb::Accept(args) => accept(args, talk),
+        Verb::Renew(args) => run_renew(args, output),
+        Verb::Accept(args) => run_accept(args, output),
     }
 }
 
-fn run_renew(args: &Renew, talk: &Talk) -> Result<ExitStatus> {
+fn run_renew(args: &Renew, output: &Output) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
-    talk.is_in(&site);
+    output.is_in(&site);
     let set = settings::load(&site)?;
     let keys: Vec<_> = match &args.trust {
-        Some(dir) => keys::trust_store(dir, true, talk)?.keys().map(|(key, _)| key.clone()).collect(),
+        Some(dir) => keys::trust_store(dir, true, output)?.keys().map(|(key, _)| key.clone()).collect(),
         None => Vec::new(),
     };
     // With public keys at hand a lost site is made again around what was copied into its outbox.
@@ -106,45 +104,11 @@ fn run_renew(args: &Renew, talk: &Talk) -> Result<ExitStatus> {
     }
     let (mut ledger, _) = ExporterLedger::open(&site)?;
     let zone = settings::exporter_zone(args.zone.as_deref(), &set, &ledger, false)?;
-    let done = renew(
-        &mut ledger,
-        &KeptShelf::new(site.outbox()),
-        args.medium.as_deref(),
-        &zone,
-        &keys,
-        &settings::timestamp()?,
-    )?;
-    for batch in &done.taken_in {
-        talk.result(&format!(
-            "taken into the ledger: batch {} of stream {}, {}",
-            batch.sequence,
-            batch.stream,
-            count(batch.envelopes, "envelope")
-        ));
-    }
-    for batch in &done.given_up {
-        talk.result(&format!(
-            "batch {} of stream {} will never come: its files were lost; what of its {} still lies in the source goes with the next pack",
-            batch.sequence,
-            batch.stream,
-            count(batch.envelopes, "envelope")
-        ));
-    }
-    let from = match done.succeeds {
-        Some(s) => format!("goes on from batch {} of stream {}", s.sequence, s.stream),
-        None => "goes on from an empty stream".to_owned(),
-    };
-    talk.result(&format!("new stream {} for zone {}: {from}", done.stream, done.zone));
-    talk.note("the importer accepts it if the key may sign the old stream too");
-    talk.json(
-        "stream renew",
-        ExitStatus::Done,
-        &json!({"stream": done.stream, "zone": done.zone, "succeeds": done.succeeds, "taken_in": done.taken_in, "given_up": done.given_up}),
-    );
-    Ok(ExitStatus::Done)
+    let (outbox, at) = (KeptShelf::new(site.outbox()), settings::timestamp()?);
+    Ok(output.show(&renew(&mut ledger, &outbox, args.medium.as_deref(), &zone, &keys, &at)?))
 }
 
-fn accept(args: &Accept, talk: &Talk) -> Result<ExitStatus> {
+fn run_accept(args: &Accept, output: &Output) -> Result<ExitStatus> {
     let stream = StreamId::parse(&args.stream).ok_or_else(|| {
         Error::usage(format!("unknown stream {:?}", harmless(&args.stream))).advise("airpouch status shows its UUID")
     })?;
@@ -156,82 +120,15 @@ fn accept(args: &Accept, talk: &Talk) -> Result<ExitStatus> {
         return Err(Error::usage("this needs a reason; the ledger keeps it").advise("--reason TEXT"));
     }
     let site = settings::site(args.site.as_deref())?;
-    talk.is_in(&site);
+    output.is_in(&site);
     if !site.exists() {
         return Err(Error::failed("no airpouch site here").at(site.root()).advise("name it with --site DIR"));
     }
     let (mut ledger, _) = ImporterLedger::open(&site)?;
-    if args.sha256.is_none() && accept_gone(&ledger, stream, &numbers)? {
-        talk.result(&format!(
-            "accepted what was lost with the works of {} of stream {stream}, which were cleared on the platform",
-            numbers.words()
-        ));
-        talk.json("stream accept", ExitStatus::Done, &json!({"stream": stream, "numbers": numbers.to_string()}));
-        return Ok(ExitStatus::Done);
-    }
-    if args.sha256.is_none() {
-        let missing = missing::all(&ledger)?.into_iter().filter(|(s, ..)| *s == stream).map(|(_, m, _)| m.numbers);
-        check_missing(&numbers, &missing.collect()).map_err(|range| {
-            let what = if range.only().is_some() { "is" } else { "are" };
-            Error::usage(format!("{} of stream {stream} {what} not missing", range.words()))
-                .advise("airpouch status lists what is")
-        })?;
-    }
-    let at = settings::timestamp()?;
-    match &args.sha256 {
-        None => {
-            ledger.settle_gap(stream, &numbers, &args.reason, &at)?;
-            talk.result(&format!(
-                "gave up on {} of stream {stream}; if it arrives later it is delivered and marked late",
-                numbers.words()
-            ));
-        }
-        Some(text) => {
-            let sha256: Digest = text
-                .parse()
-                .map_err(|e| Error::usage(format!("{e}")).advise("the finding about the fork has the whole command"))?;
-            let known = ledger
-                .incoming(sha256)?
-                .filter(|r| r.manifest.stream == stream && numbers.only() == Some(r.manifest.sequence.get()));
-            let Some(known) = known else {
-                return Err(Error::usage("no batch of this number and digest is in the inbox")
-                    .advise("airpouch status shows what is there"));
-            };
-            let sequence = known.manifest.sequence;
-            ledger.accept_fork(stream, sequence.get(), sha256, &args.reason, &at)?;
-            talk.result(&format!("accepted: batch {sequence} ({}) is delivered with the next import", sha256.short()));
-        }
-    }
-    talk.json("stream accept", ExitStatus::Done, &json!({"stream": stream, "numbers": numbers.to_string(), "from": numbers.first(), "to": numbers.last(), "sha256": args.sha256, "reason": args.reason}));
-    Ok(ExitStatus::Done)
-}
-
-/// Some numbers of each range have to be missing, and none may be a number that is still to come.
-fn check_missing(asked: &Numbers, missing: &Numbers) -> std::result::Result<(), Numbers> {
-    let wrong: Numbers = asked
-        .ranges()
-        .iter()
-        .filter(|range| !missing.overlaps(range) || Some(*range.end()) > missing.last())
-        .cloned()
-        .collect();
-    if wrong.is_empty() { Ok(()) } else { Err(wrong) }
-}
-
-/// Settles works that were cleared with what was delivered under them, if these numbers are nothing else.
-fn accept_gone(ledger: &ImporterLedger, stream: StreamId, numbers: &Numbers) -> Result<bool> {
-    let Some(destination) = ledger.destination()? else { return Ok(false) };
-    let mut batches = BTreeMap::new();
-    for work in ledger.gone_works(destination.id)? {
-        if let Some(row) = ledger.incoming_by_id(work.batch)?.filter(|row| row.manifest.stream == stream) {
-            batches.insert(row.manifest.sequence.get(), work.batch);
-        }
-    }
-    let gone: Numbers = batches.keys().copied().collect();
-    if !numbers.without(&gone).is_empty() {
-        return Ok(false);
-    }
-    for (_, batch) in batches.into_iter().filter(|(sequence, _)| numbers.contains(*sequence)) {
-        ledger.settle_gone(destination.id, batch)?;
-    }
-    Ok(true)
+    let sha256 = args.sha256.as_deref().map(str::parse).transpose();
+    let sha256 = sha256.map_err(|e: NotADigest| {
+        Error::usage(format!("{e}")).advise("the finding about the fork has the whole command")
+    })?;
+    let asked = Asked { stream, numbers: &numbers, sha256, reason: &args.reason, at: &settings::timestamp()? };
+    Ok(output.show(&accept(&mut ledger, &asked)?))
 }

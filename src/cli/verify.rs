@@ -2,13 +2,12 @@ use std::path::{Path, PathBuf};
 
 use airpouch::error::{Error, Result};
 use airpouch::policy::Policy;
-use airpouch::report::{ExitStatus, VerifyReport, status_of};
+use airpouch::report::ExitStatus;
 use airpouch::site::Site;
-use airpouch::text::{count, size};
 use airpouch::verify::{VerifyOptions, verify};
 use clap::builder::BoolishValueParser;
 
-use super::terminal::Talk;
+use super::output::Output;
 use super::{keys, settings};
 
 /// Check a medium by hand: needs public keys, no site, no network
@@ -45,44 +44,19 @@ pub struct Args {
     pub json: bool,
 }
 
-pub fn run(args: &Args, talk: &Talk) -> Result<ExitStatus> {
+pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
     if let Some(zone) = &args.zone {
         settings::check_zone(zone)?;
     }
-    let store = keys::trust_store(&args.trust, args.test_keys, talk)?;
+    let store = keys::trust_store(&args.trust, args.test_keys, output)?;
     let policy = args.policy.as_deref().map(policy_file).transpose()?;
     let threads = settings::threads(args.threads, &settings::Settings::default())?;
     let options = VerifyOptions { zone: args.zone.clone(), policy, threads, now: airpouch::disk::now().0 };
-    let report = verify(&args.medium, &store, &options, talk)?;
-    say(&report, talk);
-    let exit = status_of(&report.findings);
-    talk.json("verify", exit, &report);
-    Ok(exit)
+    Ok(output.show(&verify(&args.medium, &store, &options, output)?))
 }
 
 /// A policy that was named, and so has to be there.
 pub fn policy_file(path: &Path) -> Result<Policy> {
     let text = Site::text_of(path)?.ok_or_else(|| Error::usage("there is no such policy").at(path))?;
     Policy::from_toml(&text).map_err(|e| Error::usage(e).at(path))
-}
-
-fn say(report: &VerifyReport, talk: &Talk) {
-    for whole in &report.whole {
-        let b = &whole.batch;
-        let what = if b.envelopes == 0 {
-            "heartbeat".to_owned()
-        } else {
-            format!("{}, {}", count(b.envelopes, "envelope"), size(b.bytes))
-        };
-        talk.result(&format!(
-            "holds: batch {} of stream {} for zone {}: {what}, made {}, signed by {}, head code {}",
-            b.sequence,
-            b.stream,
-            b.zone,
-            whole.created,
-            whole.signers.join(" and "),
-            whole.head
-        ));
-    }
-    talk.findings(&report.findings);
 }

@@ -8,7 +8,7 @@ use crate::ledger::importer::ImporterView;
 use crate::report::Finding;
 use crate::sink::gone_finding;
 use crate::stream::{Missing, Numbers, Size, StreamId, is_settled};
-use crate::text::{count, grouped, size};
+use crate::text::{count, size};
 
 /// All numbers that have not come: of each stream, also where batches wait behind them, and of the end of each stream
 /// that another one goes on from. The third value is whether the stream begins behind them.
@@ -86,45 +86,4 @@ pub fn gone_works(ledger: &ImporterView) -> Result<Vec<Finding>> {
         )));
     }
     Ok(findings)
-}
-
-/// Batches that will never come, in one sentence.
-pub fn never_comes(numbers: &Numbers, envelopes: u64, again: u64, within: &Numbers) -> String {
-    let its = if numbers.only().is_some() { "its" } else { "their" };
-    let all = count(envelopes, "envelope");
-    let packed = match again {
-        _ if envelopes == 0 => String::new(),
-        0 => format!("; none of {its} {all} was packed again"),
-        _ => {
-            let part = if again < envelopes { format!("{} of ", grouped(again)) } else { String::new() };
-            let verb = if again == 1 { "was" } else { "were" };
-            let within = if within.is_empty() { String::new() } else { format!(" in {}", within.words()) };
-            format!("; {part}{its} {all} {verb} packed again{within}")
-        }
-    };
-    format!("{} will never come: {its} files were lost{packed}", numbers.words())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lost_batches_are_told_in_a_sentence() {
-        let of = |n: &str| n.parse::<Numbers>().unwrap();
-        let none = Numbers::default();
-        assert_eq!(
-            never_comes(&of("2"), 14, 14, &of("8")),
-            "batch 2 will never come: its files were lost; its 14 envelopes were packed again in batch 8"
-        );
-        assert_eq!(
-            never_comes(&of("2,5"), 14, 1, &of("8-9")),
-            "batches 2 and 5 will never come: their files were lost; 1 of their 14 envelopes was packed again in batches 8 to 9"
-        );
-        assert_eq!(
-            never_comes(&of("2"), 3, 0, &none),
-            "batch 2 will never come: its files were lost; none of its 3 envelopes was packed again"
-        );
-        assert_eq!(never_comes(&of("2"), 0, 0, &none), "batch 2 will never come: its files were lost");
-    }
 }

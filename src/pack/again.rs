@@ -186,7 +186,7 @@ pub(super) fn tell_losses(
                 sequence,
                 envelopes: loss.envelopes,
                 packed_again: loss.again,
-                within: loss.within.to_string(),
+                within: loss.within,
                 not_packed: loss.gone,
             });
         }

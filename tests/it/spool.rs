@@ -134,7 +134,8 @@ fn what_pycti_raises_on_is_quarantined_with_object_and_key() {
     let run = import(&world, &["medium", "--all"]).exits(3).prints("delivered 1 envelope in 1 message");
     run.says("object 1 (relationship--7) is a relationship without source_ref").says("object_marking_refs");
     let listed = world.run(["quarantine", "list", "--site", "importer", "--json"]).exits(0).json();
-    let places: Vec<_> = listed["report"]["set_aside"].as_array().unwrap().iter().map(|a| a["where"].clone()).collect();
+    let places: Vec<_> =
+        listed["report"]["set_aside"].as_array().unwrap().iter().map(|a| a["pointer"].clone()).collect();
     assert_eq!(places, ["/bundle/objects/1/source_ref", "/bundle/objects/0/object_marking_refs"]);
 }
 

@@ -32,7 +32,7 @@ fn a_whole_batch_is_named_with_what_is_in_it_and_who_signed() {
     assert_eq!((&whole["sequence"], &whole["envelopes"], &whole["zone"]), (&json!(1), &json!(2), &json!("default")));
     assert_eq!(whole["signers"], json!(["Site A, exporter"]));
     let head = whole["sha256"].as_str().unwrap()[..8].to_uppercase();
-    assert_eq!(whole["head"], format!("{}-{}", &head[..4], &head[4..]));
+    assert_eq!(whole["head"]["code"], format!("{}-{}", &head[..4], &head[4..]));
 }
 
 #[test]

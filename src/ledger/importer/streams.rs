@@ -27,8 +27,8 @@ pub struct StreamSummary {
     pub first: u64,
     /// The largest number.
     pub last: u64,
-    /// The digest of the last one that was delivered.
-    pub head: Option<Digest>,
+    /// The number and the digest of the last one that was delivered.
+    pub head: Option<(u64, Digest)>,
     /// How many batches stand where.
     pub batches: Vec<(State, Option<Code>, u64)>,
     /// What all of them hold.
@@ -192,13 +192,15 @@ impl ImporterView {
         Ok(out)
     }
 
-    /// The zone of the last batch of a stream, and the digest of the last one that was delivered.
-    fn zone_and_head(&self, stream: StreamId) -> Result<(String, Option<Digest>)> {
+    /// The zone of the last batch of a stream, and number and digest of the last one that was delivered.
+    fn zone_and_head(&self, stream: StreamId) -> Result<(String, Option<(u64, Digest)>)> {
         let last = "WHERE stream = ?1 ORDER BY sequence DESC, id DESC LIMIT 1";
         let mut zone = self.connection.prepare_cached(&format!("SELECT zone FROM batch {last}"))?;
         let zone = zone.query_row([stream.to_string()], |r| r.get(0))?;
-        let sql = format!("SELECT sha256 FROM batch {}", last.replace("ORDER", "AND state = 'delivered' ORDER"));
-        let head = first(&self.connection, &sql, [stream.to_string()], |r| r.get(0))?;
+        let sql =
+            format!("SELECT sequence, sha256 FROM batch {}", last.replace("ORDER", "AND state = 'delivered' ORDER"));
+        let head =
+            first(&self.connection, &sql, [stream.to_string()], |r| Ok((r.get::<_, i64>(0)? as u64, r.get(1)?)))?;
         Ok((zone, head))
     }
 

@@ -139,7 +139,7 @@ fn batches_of_an_older_ledger_are_counted_as_new_ones_are() {
     let [summary] = &ledger.stream_summaries().unwrap()[..] else { panic!("one stream") };
     assert_eq!((summary.first, summary.last, summary.zone.as_str()), (1, 5, "restricted"));
     assert_eq!(summary.size, Size { envelopes: 8, bytes: 80 });
-    assert_eq!(summary.head, Some(Digest::of(&manifest(stream(1), 2).encode())));
+    assert_eq!(summary.head, Some((2, Digest::of(&manifest(stream(1), 2).encode()))));
     let connector =
         CameConnector { id: "feed".into(), name: "Feed 5".into(), kind: "EXTERNAL_IMPORT".into(), envelopes: 8 };
     assert_eq!(ledger.came_connectors(stream(1)).unwrap(), [connector]);

@@ -116,8 +116,8 @@ fn gap_on_hold_that_is_accepted_delivers_what_waited() {
     let accept = ["stream", "accept", &stream, "2", "--reason", "stick lost", "--site", "importer", "--json"];
     let told = world.run(accept).exits(0).json();
     assert_eq!(
-        (&told["verb"], &told["report"]["from"], &told["report"]["sha256"]),
-        (&json!("stream accept"), &json!(2), &json!(null))
+        (&told["verb"], &told["report"]["sequences"], &told["report"]["sha256"]),
+        (&json!("stream accept"), &json!([[2, 2]]), &json!(null))
     );
     world.import_inbox(&["--on-gap", "hold"]).exits(0).prints("delivered 1 envelope");
     world.run(accept).exits(2).prints("is not missing");

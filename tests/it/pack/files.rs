@@ -25,7 +25,7 @@ fn refused_file_is_reported_once_and_counted_from_then_on() {
     let changed = pack_json(&world, &[], 3);
     assert_eq!(changed["findings"][0]["code"], "not-json");
     let status = || world.run(["status", "--site", "exporter", "--json"]).exits(0).json()["report"].clone();
-    assert_eq!(status()["refused_files"][0][0], "bad.json");
+    assert_eq!(status()["refused_files"][0]["path"], "bad.json");
     world.put("bad.json", &envelope("bad"));
     assert_eq!(pack_json(&world, &[], 0)["packed"][0]["sequence"], 2, "it is whole now");
     world.put("bad.json", b"{}");

@@ -1,4 +1,4 @@
-//! How airpouch talks: results on stdout, talk on stderr, bars only on a terminal, JSON alone when asked.
+//! What airpouch prints: results on stdout, remarks on stderr, bars only on a terminal, JSON alone when asked.
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
@@ -13,12 +13,15 @@ use airpouch::disk;
 use airpouch::error::{Error, Result, Stop};
 use airpouch::lack;
 use airpouch::report::call::Call;
-use airpouch::report::{BatchLine, DeliveredBatch, Event, ExitStatus, Finding, Observer, each, summaries};
+use airpouch::report::{
+    BatchLine, DeliveredBatch, Document, Event, ExitStatus, Finding, Line, Observer, Page, Problem, Report, each,
+    summaries,
+};
 use airpouch::site::{Role, Site};
 use airpouch::text::{count, duration, grouped, size, visible, visible_json};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
@@ -72,8 +75,21 @@ impl Bar {
     }
 }
 
-/// Where words go.
-pub struct Talk {
+/// How a run is to print.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Flags {
+    /// One JSON document, and nothing else.
+    pub json: bool,
+    /// Only what a person has to look at.
+    pub quiet: bool,
+    /// Findings of one kind one by one.
+    pub all: bool,
+}
+
+/// Where lines go.
+pub struct Output {
+    /// The verb of this run.
+    verb: String,
     json: bool,
     /// Only what a person has to look at is said.
     quiet: bool,
@@ -88,18 +104,20 @@ pub struct Talk {
     /// The site in which this run works.
     site: Mutex<Option<String>>,
     /// Warnings about keys and settings, for the JSON document.
-    warnings: Mutex<Vec<Value>>,
+    warnings: Mutex<Vec<Problem>>,
     /// A result that could not be written, other than to a reader that went away.
     unsaid: Mutex<Option<io::Error>>,
 }
 
-impl Talk {
+impl Output {
     /// Looks at the terminal once.
-    pub fn new(json: bool, quiet: bool, all: bool, call: Call) -> Self {
+    pub fn new(verb: String, flags: Flags, call: Call) -> Self {
+        let Flags { json, quiet, all } = flags;
         let terminal = io::stderr().is_terminal() && !json && !quiet;
         let plain = std::env::var_os("NO_COLOR").is_some_and(|v| !v.is_empty())
             || std::env::var_os("TERM").is_some_and(|t| t == "dumb");
         Self {
+            verb,
             json,
             quiet,
             all,
@@ -140,11 +158,6 @@ impl Talk {
         self.call.lock().expect("no thread panics with it").complete(advice)
     }
 
-    /// Whether a person is looking.
-    pub fn is_terminal(&self) -> bool {
-        self.terminal
-    }
-
     /// A line of result. A reader that went away is no error.
     pub fn result(&self, line: &str) {
         if !self.json && !self.quiet {
@@ -178,20 +191,29 @@ impl Talk {
     pub fn warn(&self, what: &str, place: &Path, advice: Option<&str>) {
         let place = place.display().to_string();
         if self.json {
-            let warning = json!({"what": what, "where": place, "do": advice});
+            let advice = advice.map(str::to_owned);
+            let warning = Problem { what: what.to_owned(), place: Some(place), advice };
             self.warnings.lock().expect("no thread panics with it").push(warning);
         } else {
             self.three_lines("warning", "33", what, Some(&place), advice);
         }
     }
 
-    fn document(&self, mut document: Value) {
+    /// Prints the one JSON document of a run.
+    fn document<R: Serialize>(&self, exit: ExitStatus, report: Option<&R>, error: Option<&Error>) {
+        let document = Document {
+            version: env!("CARGO_PKG_VERSION"),
+            verb: &self.verb,
+            site: self.site.lock().expect("no thread panics with it").clone(),
+            begun: utc(self.begun),
+            ended: utc(disk::now().0),
+            exit: exit.code(),
+            report,
+            error: error.map(problem),
+            warnings: std::mem::take(&mut *self.warnings.lock().expect("no thread panics with it")),
+        };
+        let mut document = serde_json::to_value(document).expect("its keys are texts");
         self.complete_all(&mut document);
-        document["version"] = env!("CARGO_PKG_VERSION").into();
-        document["site"] = self.site.lock().expect("no thread panics with it").clone().into();
-        document["begun"] = utc(self.begun).into();
-        document["ended"] = utc(disk::now().0).into();
-        document["warnings"] = std::mem::take(&mut *self.warnings.lock().expect("no thread panics with it")).into();
         self.print(&visible_json(&document.to_string()));
     }
 
@@ -211,7 +233,7 @@ impl Talk {
         }
     }
 
-    /// A line of talk.
+    /// A line of output.
     pub fn note(&self, line: &str) {
         if !self.quiet {
             self.line(line);
@@ -224,8 +246,64 @@ impl Talk {
         }
     }
 
+    /// What stopped a run that has no report.
+    pub fn error(&self, error: &Error) -> ExitStatus {
+        self.end();
+        let exit = status_of_error(error);
+        match self.json {
+            true => self.document::<()>(exit, None, Some(error)),
+            false => self.print_error(error),
+        }
+        exit
+    }
+
+    fn print_error(&self, error: &Error) {
+        self.three_lines("error", "31", &error.what, error.place.as_deref(), error.advice.as_deref());
+    }
+
+    /// Shows the report of a run that was not stopped, and says how the run ends.
+    pub fn show(&self, report: &impl Report) -> ExitStatus {
+        self.show_ended(report, Ok(()))
+    }
+
+    /// Shows the report of a run, stopped or not, and says how the run ends.
+    pub fn show_ended(&self, report: &impl Report, ended: Result<()>) -> ExitStatus {
+        self.print_report(report, ended.is_ok());
+        self.close(report, ended)
+    }
+
+    /// Prints what a person reads of a report; `ended` unless the run was stopped.
+    pub fn print_report(&self, report: &impl Report, ended: bool) {
+        self.end();
+        if self.json {
+            return;
+        }
+        let mut page = Page::default();
+        report.write(&mut page);
+        for line in page.lines() {
+            match line {
+                Line::Result(line) => self.result(&self.complete(&line)),
+                Line::Note(line) => self.note(&self.complete(&line)),
+                Line::Idle(line) if ended && self.terminal => self.note(&line),
+                Line::Idle(_) => {}
+                Line::Findings(findings) => self.findings(findings),
+            }
+        }
+    }
+
+    /// The end of a run whose report is printed: the error that stopped it, or the JSON document; and how the run ends.
+    pub fn close(&self, report: &impl Report, ended: Result<()>) -> ExitStatus {
+        let exit = ended.as_ref().map_or_else(status_of_error, |()| report.exit());
+        match (&ended, self.json) {
+            (ended, true) => self.document(exit, Some(report), ended.as_ref().err()),
+            (Err(error), false) => self.print_error(error),
+            (Ok(()), false) => {}
+        }
+        exit
+    }
+
     /// The findings of a run, in three lines at most for each kind; with --all each finding.
-    pub fn findings(&self, findings: &[Finding]) {
+    fn findings(&self, findings: &[Finding]) {
         let summaries = if self.all { each(findings) } else { summaries(findings) };
         for summary in summaries.iter().filter(|s| !self.quiet || s.severity > Severity::Note) {
             let colour = match summary.severity {
@@ -238,44 +316,8 @@ impl Talk {
         }
     }
 
-    /// What stopped a run.
-    pub fn error(&self, error: &Error) {
-        self.end();
-        if self.json {
-            let exit = status_of_error(error).code();
-            self.document(json!({"exit": exit, "error": error_json(error)}));
-            return;
-        }
-        self.three_lines("error", "31", &error.what, error.place.as_deref(), error.advice.as_deref());
-    }
-
-    /// The end of a run that has a report, whether it was stopped or not: the error, the JSON, the exit status.
-    pub fn end_of(&self, verb: &str, status: ExitStatus, report: &impl Serialize, ended: Result<()>) -> ExitStatus {
-        self.end();
-        let Err(error) = ended else {
-            self.json(verb, status, report);
-            return status;
-        };
-        let status = status_of_error(&error);
-        if self.json {
-            let report = serde_json::to_value(report).unwrap_or_default();
-            self.document(json!({"verb": verb, "exit": status.code(), "report": report, "error": error_json(&error)}));
-        } else {
-            self.error(&error);
-        }
-        status
-    }
-
-    /// The one JSON document of a run: the verb, the exit status, and the report.
-    pub fn json(&self, verb: &str, exit: ExitStatus, report: &impl Serialize) {
-        if self.json {
-            let report = serde_json::to_value(report).unwrap_or_default();
-            self.document(json!({"verb": verb, "exit": exit.code(), "report": report}));
-        }
-    }
-
     /// A bar of one line, however narrow the terminal is; without a number of steps, only that it goes on.
-    fn show(&self, stage: &str, steps: u64, all: &str) {
+    fn show_bar(&self, stage: &str, steps: u64, all: &str) {
         let bar = ProgressBar::with_draw_target(Some(steps), ProgressDrawTarget::stderr());
         let columns = rustix::termios::tcgetwinsize(io::stderr()).map_or(80, |size| size.ws_col);
         let template = match (steps, columns) {
@@ -362,21 +404,21 @@ pub fn status_of_error(error: &Error) -> ExitStatus {
     }
 }
 
-fn error_json(error: &Error) -> Value {
-    json!({"what": error.what, "where": error.place, "do": error.advice})
+fn problem(error: &Error) -> Problem {
+    Problem { what: error.what.clone(), place: error.place.clone(), advice: error.advice.clone() }
 }
 
-impl Observer for Talk {
+impl Observer for Output {
     fn begin(&self, stage: &str, bytes: u64) {
         if !self.terminal {
             return;
         }
-        self.show(stage, bytes, "{total_bytes}");
+        self.show_bar(stage, bytes, "{total_bytes}");
     }
 
     fn begin_messages(&self, stage: &str, messages: u64) {
         if self.terminal {
-            self.show(stage, messages, "{human_len} messages");
+            self.show_bar(stage, messages, "{human_len} messages");
         }
     }
 
