@@ -30,18 +30,13 @@ use crate::error::{Error, Result};
 use crate::examining::Program;
 use crate::findings::{self, missing};
 use crate::ledger::importer::{Admitted, AsideKind, DestinationRow, ImporterLedger, ImporterView, IncomingRow, State};
-use crate::platform::Platform;
 use crate::policy::Policy;
 use crate::report::call::Call;
 use crate::report::{DeliveredBatch, Finding, Head, ImportReport, Observer, Unmapped, head_code};
 use crate::shelf::PartFault;
 use crate::shelf::inbox::Inbox;
 use crate::shelf::kept::KeptShelf;
-use crate::sink::directory::Directory;
-use crate::sink::queues::Queues;
-use crate::sink::queues::gate::Gate;
-use crate::sink::spool::Spool;
-use crate::sink::{Ended, Sink};
+use crate::sink::{self, Ended, Opened};
 use crate::site::{Site, refuse_below};
 use crate::stream::{Lineages, StreamId, is_settled};
 use crate::text::count;
@@ -449,73 +444,67 @@ fn deliver_all(
     observer: &dyn Observer,
     report: &mut ImportReport,
 ) -> Result<()> {
-    let high_water = ledger.high_water(options.to.kind())?;
-    let known = if let Target::Known(row) = &target { Some(row) } else { None };
-    let mark = known.map(|row| row.mark.as_str());
-    let unfinished = known.map_or(Ok(false), |row| ledger.unsettled(row.id).map(|n| n > 0))?;
-    let mut sink: Box<dyn Sink> = match &options.to {
-        Destination::Directory(path) => Box::new(Directory::open(path, high_water, mark, options.threads)?),
-        Destination::Spool(path) => {
-            Box::new(Spool::open(path, high_water, mark.filter(|_| unfinished), options.threads)?)
-        }
-        Destination::Broker(address) => {
-            let gate = Gate::to_broker(address, options.reach.clone(), observer)?;
-            Box::new(Queues::new(gate, high_water, Vec::new()))
-        }
-        Destination::Platform(address) => {
-            let platform = Platform::open(address, &options.reach, observer)?;
-            // Under another address it is the same one.
-            let there = match &target {
-                Target::Known(row) => Some(row.clone()),
-                Target::Same => ledger.destination()?,
-                Target::First | Target::New => None,
-            };
-            let works = there.as_ref().map_or(Ok(Vec::new()), |row| ledger.open_works(row.id))?;
-            let ours = there.as_ref().map_or(Ok(BTreeSet::new()), |row| ledger.registered(row.id))?;
-            let shown = there.as_ref().map_or(Ok(BTreeSet::new()), |row| ledger.shown(row.id))?;
-            let gate = Gate::through(platform, options.reach.clone(), ours, shown, observer);
-            Box::new(Queues::new(gate, high_water, works))
-        }
-    };
+    let known = known_before(ledger, &target, options)?;
+    let Opened { mut sink, mark } = sink::open(&options.to, &options.reach, known, options.threads, observer)?;
     // Only now: a destination that was never reached is not known.
     let destination = match target {
         Target::Known(row) => {
-            if row.mark != sink.mark() {
-                ledger.move_destination(&options.to, sink.mark())?;
+            if row.mark != mark {
+                ledger.move_destination(&options.to, &mark)?;
             }
             row
         }
-        Target::First => ledger.begin_destination(&options.to, sink.mark(), false, &options.at)?,
-        Target::New => ledger.begin_destination(&options.to, sink.mark(), true, &options.at)?,
+        Target::First => ledger.begin_destination(&options.to, &mark, false, &options.at)?,
+        Target::New => ledger.begin_destination(&options.to, &mark, true, &options.at)?,
         Target::Same => {
-            ledger.move_destination(&options.to, sink.mark())?;
+            ledger.move_destination(&options.to, &mark)?;
             let row = ledger.destination()?.ok_or_else(|| Error::failed("the destination is not in the ledger"))?;
             // Nobody knows how far a broken run came on its way to the old address.
             ledger.forget_unsettled(row.id)?;
             row
         }
     };
-    let delivery = sink.recover(ledger.placings(destination.id)?)?;
-    report.outcome.delivered += delivery.placed.len() as u64;
-    ledger.settle(destination.id, &delivery, sink.high_water())?;
-    let unsettled = ledger.forget_unsettled(destination.id)?;
+    let mut delivering = Delivering::new(site, ledger, sink.as_mut(), destination.id, options, report)?;
+    let unsettled = delivering.recover()?;
     if unsettled > 0 {
         let what = format!("the last run was cut off; {} may come a second time", count(unsettled, "envelope"));
-        report.findings.push(Finding::new(Code::DeliveredAgain, what));
+        delivering.report(Finding::new(Code::DeliveredAgain, what));
     }
-    let mut delivering = Delivering::new(site, ledger, sink.as_mut(), destination.id, options, report)?;
     let delivered = deliver_each(&mut delivering, observer);
     // A work must not stay open because its run has failed; what cannot be told now is told in the next run.
     let ended = delivered.as_ref().err().map_or(Ended::Run, |error| Ended::Failed(&error.what));
-    let closed = delivering.close_works(ended);
+    let closed = delivering.close(ended);
     let kept = delivering.keep_suspects();
     let said = if unsettled > 0 { ledger.unsettled_is_said(destination.id) } else { Ok(()) };
     delivered.and(closed).and(said).and(kept)
 }
 
+/// What the ledger knows of the destination before it is opened. Under another address it is the same one.
+fn known_before(ledger: &ImporterView, target: &Target, options: &ImportOptions) -> Result<sink::Known> {
+    let mut known = sink::Known {
+        high_water: ledger.high_water(options.to.kind())?,
+        connectors: deliver::connectors_to_go(ledger, matches!(target, Target::New))?,
+        ..sink::Known::default()
+    };
+    let there = match target {
+        Target::Known(row) => Some(row.clone()),
+        Target::Same => ledger.destination()?,
+        Target::First | Target::New => None,
+    };
+    if let Some(row) = there {
+        known.works = ledger.open_works(row.id)?;
+        known.registered = ledger.registered(row.id)?;
+        known.shown = ledger.shown(row.id)?;
+        if matches!(target, Target::Known(_)) {
+            known.is_unfinished = ledger.unsettled(row.id)? > 0;
+            known.mark = Some(row.mark);
+        }
+    }
+    Ok(known)
+}
+
 /// What waits, then each batch of each stream; and what the destination could not take at once goes to it again.
 fn deliver_each(delivering: &mut Delivering<'_>, observer: &dyn Observer) -> Result<()> {
-    delivering.announce()?;
     loop {
         delivering.retry_set_aside()?;
         let mut batches: BTreeMap<StreamId, Vec<i64>> = BTreeMap::new();

@@ -4,17 +4,23 @@
 //! be seen what arrived (not in queues): [`Sink::stage`] puts envelopes where nobody sees them yet and [`Sink::prepare`]
 //! makes that durable; the ledger notes what is about to appear; [`Sink::settle`] makes it appear and says what was
 //! delivered.
+//!
+//! Each call says what it has done, in one value, also where it failed: [`Effects`]. What must be known before it is so
+//! is written ahead instead: [`WriteAhead`].
 
 mod beside;
 mod connectors;
 pub mod directory;
 mod mark;
+mod open;
 pub mod queues;
+#[cfg(test)]
+pub mod scripted;
 pub mod spool;
 pub mod spooled;
 #[cfg(test)]
 mod tests;
-mod works;
+pub mod works;
 
 use crate::code::Code;
 use crate::digest::Digest;
@@ -26,8 +32,10 @@ use crate::opencti::registration::{Registration, scope_of_text};
 use crate::report::Finding;
 use crate::stream::StreamId;
 
-pub use queues::working::gone_finding;
-pub use works::{GoneWork, OpenWork};
+pub use open::{Known, Opened, open};
+pub use works::Ended;
+
+use works::{ForBatch, GoneWork};
 
 /// Where an envelope came from, for names and reasons.
 #[derive(Debug, Clone)]
@@ -93,17 +101,103 @@ impl Placing {
     }
 }
 
-/// What a sink vouches for: these were delivered. Only this can be recorded as such.
-#[derive(Debug, Default)]
+/// What a sink vouches for: these were delivered. The ledger records nothing else as such, and nobody but a sink can make
+/// one: the fields are this room's own.
+#[derive(Debug)]
 pub struct Delivery {
-    /// Delivered.
-    pub(crate) placed: Vec<Placing>,
+    placed: Vec<Placing>,
     /// Not delivered, and why; they never will be as they are.
-    pub(crate) refused: Vec<Refused>,
+    refused: Vec<Refused>,
     /// Not delivered in this run, though others are; the next run tries them again.
-    pub(crate) deferred: Vec<Deferred>,
+    deferred: Vec<Deferred>,
+    on_their_way: Option<u64>,
+    mark: i64,
+}
+
+impl Delivery {
+    fn none(mark: i64) -> Self {
+        Self { placed: Vec::new(), refused: Vec::new(), deferred: Vec::new(), on_their_way: None, mark }
+    }
+
+    /// What was delivered.
+    pub fn placed(&self) -> &[Placing] {
+        &self.placed
+    }
+
     /// How many are on their way still, where the sink was given [`Prepared::Sending`].
-    pub(crate) on_their_way: Option<u64>,
+    pub fn on_their_way(&self) -> Option<u64> {
+        self.on_their_way
+    }
+
+    /// How many the destination does not take.
+    pub fn refused(&self) -> usize {
+        self.refused.len()
+    }
+
+    /// All of which it is known by now what became of them: nothing of these is on its way.
+    pub fn settled(&self) -> impl Iterator<Item = &Placing> {
+        let refused = self.refused.iter().map(|refused| &refused.placing);
+        self.placed.iter().chain(refused).chain(self.deferred.iter().map(|deferred| &deferred.placing))
+    }
+
+    /// What the ledger is to keep for the next run: the last [`Placing::mark`] that was given out.
+    pub fn mark(&self) -> i64 {
+        self.mark
+    }
+
+    /// Whether nothing is known of any envelope.
+    pub fn is_empty(&self) -> bool {
+        self.settled().next().is_none()
+    }
+
+    /// What was not delivered, once the ledger has recorded what was.
+    pub fn into_undelivered(self) -> (Vec<Refused>, Vec<Deferred>) {
+        (self.refused, self.deferred)
+    }
+}
+
+/// What a call of a sink has done, also one that failed: all of it is recorded before anything else is done.
+#[derive(Debug)]
+pub struct Effects {
+    /// What is known of envelopes.
+    pub delivery: Delivery,
+    /// Connectors that were found to exist at the destination, and are not taken over: their ids.
+    pub shown: Vec<String>,
+    /// Works that were closed, or are gone.
+    pub closed: Vec<String>,
+    /// Works that are gone with what was delivered under them.
+    pub gone: Vec<GoneWork>,
+    /// What is to be reported of the destination.
+    pub findings: Vec<Finding>,
+}
+
+impl Effects {
+    fn none(mark: i64) -> Self {
+        Self::of(Delivery::none(mark))
+    }
+
+    fn of(delivery: Delivery) -> Self {
+        Self { delivery, shown: Vec::new(), closed: Vec::new(), gone: Vec::new(), findings: Vec::new() }
+    }
+}
+
+/// What a call has done, and what came of it.
+pub type Did<T> = (Effects, Result<T>);
+
+/// Notes what the next run must know if this one is killed right after: these cannot wait for the end of a call.
+pub trait WriteAhead {
+    /// A connector is about to be registered; else the next run would take it for somebody else's, and hold all that it
+    /// wrote. Or that was refused (`is_ours` is false).
+    ///
+    /// # Errors
+    /// It cannot be written down.
+    fn registered(&mut self, id: &str, name: &str, is_ours: bool) -> Result<()>;
+
+    /// A work was opened, and nothing rests on it yet; else it would stay open on the platform for ever.
+    ///
+    /// # Errors
+    /// It cannot be written down.
+    fn opened(&mut self, subject: &ForBatch, id: &str) -> Result<()>;
 }
 
 /// What is to be noted of a group before any of it is seen.
@@ -157,120 +251,35 @@ pub fn registration(connector: &Connector) -> Registration {
     Registration::new(&connector.id, &connector.name, &connector.kind, scope, connector.auto == Some(true))
 }
 
-/// What has ended, so that its works can be closed.
-#[derive(Debug, Clone, Copy)]
-pub enum Ended<'a> {
-    /// A batch, or what had waited. What a run before this one left open may belong to the next batch.
-    Batch,
-    /// The run.
-    Run,
-    /// The run, because it failed, and why.
-    Failed(&'a str),
-}
-
-/// Notes that a connector, by id and name, is about to be registered (true), so that a run that is killed in between knows
-/// it for ours; or that the destination refused that (false).
-pub type NoteRegistered<'a> = &'a mut dyn FnMut(&str, &str, bool) -> Result<()>;
-
 /// A place of delivery.
 pub trait Sink {
     /// Finishes what a crash left between `prepare` and `settle`, where the sink can tell how far that came. What is
     /// not in the answer is delivered again.
-    ///
-    /// # Errors
-    /// The sink is not there, or the system refused.
-    fn recover(&mut self, placing: Vec<Placing>) -> Result<Delivery>;
+    fn recover(&mut self, placing: Vec<Placing>) -> Did<()>;
 
     /// How this sink looks at envelopes.
     fn examiner(&self) -> Examiner;
 
-    /// Whether what this connector wrote is taken there at all, now that the destination is asked. What is registered for
-    /// that is given to `note` before.
-    ///
-    /// # Errors
-    /// The destination cannot be asked.
-    fn admits(&mut self, _connector: &Connector, _note: NoteRegistered<'_>) -> Result<Option<Unfit>> {
-        Ok(None)
-    }
+    /// Whether what this connector wrote is taken there at all, now that the destination is asked.
+    fn admits(&mut self, _connector: &Connector, _ahead: &mut dyn WriteAhead) -> Did<Option<Unfit>>;
 
-    /// Takes an envelope into the group, unseen.
+    /// Takes an envelope into the group, unseen. Says whether the group is large enough.
     ///
     /// # Errors
     /// The system refused.
-    fn stage(&mut self, deliverable: Deliverable) -> Result<()>;
+    fn stage(&mut self, deliverable: Deliverable) -> Result<bool>;
 
-    /// Whether the group is large enough.
-    fn is_full(&self) -> bool;
-
-    /// Makes the group durable and fixes all that will be seen of it. Each work that is opened is given to `note` before
-    /// the next one is.
-    ///
-    /// # Errors
-    /// The system refused; then nothing of the group was seen.
-    fn prepare(&mut self, note: &mut dyn FnMut(OpenWork) -> Result<()>) -> Result<Prepared>;
+    /// Makes the group durable and fixes all that will be seen of it. Where it fails nothing of the group was seen; of
+    /// groups before it, the answer may hold more.
+    fn prepare(&mut self, ahead: &mut dyn WriteAhead) -> Did<Prepared>;
 
     /// Makes the group appear, in order, and says of which envelopes it is known by now that they have; with `all`, of
-    /// all that were prepared. `delivery` holds what is known also where this fails.
-    ///
-    /// # Errors
-    /// The system refused; [`Sink::recover`] finishes it later, or it is delivered again.
-    fn settle(&mut self, all: bool, delivery: &mut Delivery) -> Result<()>;
-
-    /// Says what is known meanwhile of envelopes that were prepared before; for a run that stops.
-    ///
-    /// # Errors
-    /// The destination cannot be asked.
-    fn landed(&mut self, _delivery: &mut Delivery) -> Result<()> {
-        Ok(())
-    }
-
-    /// Works that were opened since this was asked for last.
-    fn opened(&mut self) -> Vec<OpenWork> {
-        Vec::new()
-    }
-
-    /// Connectors that were found to exist at the destination, and are not taken over, since this was asked for last: ids.
-    fn exist(&mut self) -> Vec<String> {
-        Vec::new()
-    }
+    /// all that were prepared. Where it fails, [`Sink::recover`] finishes it later, or it is delivered again.
+    fn settle(&mut self, all: bool, ahead: &mut dyn WriteAhead) -> Did<()>;
 
     /// Waits until what was deferred may be taken, if that is worth it: then all that is left goes to it once more.
-    ///
-    /// # Errors
-    /// The destination is in trouble, or took nothing from any connector.
-    fn wait_for_deferred(&mut self) -> Result<bool> {
-        Ok(false)
-    }
+    fn wait(&mut self) -> Did<bool>;
 
-    /// So many connectors have something to go at most: one that is alone is waited for, and not deferred at once.
-    fn expects(&mut self, _connectors: usize) {}
-
-    /// Works that were closed, or are gone, since this was asked for last.
-    fn closed(&mut self) -> Vec<String> {
-        Vec::new()
-    }
-
-    /// Works that are gone with what was delivered under them, since this was asked for last.
-    fn gone(&mut self) -> Vec<GoneWork> {
-        Vec::new()
-    }
-
-    /// Closes works: those of what has ended.
-    ///
-    /// # Errors
-    /// The destination cannot be told.
-    fn close_works(&mut self, _ended: Ended<'_>) -> Result<()> {
-        Ok(())
-    }
-
-    /// What is to be reported of the destination, since this was asked for last.
-    fn findings(&mut self) -> Vec<Finding> {
-        Vec::new()
-    }
-
-    /// What the ledger is to keep for the next run: the last [`Placing::mark`] that was given out.
-    fn high_water(&self) -> i64;
-
-    /// By what the destination is known again.
-    fn mark(&self) -> &str;
+    /// Closes what was opened for a batch or a run that has ended.
+    fn close(&mut self, ended: Ended<'_>, ahead: &mut dyn WriteAhead) -> Did<()>;
 }

@@ -6,7 +6,7 @@ use crate::code::Code;
 use crate::error::Result;
 use crate::ledger::importer::ImporterView;
 use crate::report::Finding;
-use crate::sink::gone_finding;
+use crate::sink::works::gone_finding;
 use crate::stream::{Missing, Numbers, Size, StreamId, is_settled};
 use crate::text::{count, size};
 
@@ -78,7 +78,7 @@ pub fn gone_works(ledger: &ImporterView) -> Result<Vec<Finding>> {
     let Some(destination) = ledger.destination()? else { return Ok(Vec::new()) };
     let mut findings = Vec::new();
     for work in ledger.gone_works(destination.id)? {
-        let finding = gone_finding(&work.id, work.envelopes as u64, work.at_most);
+        let finding = gone_finding(&work);
         let Some(row) = ledger.incoming_by_id(work.batch)? else { continue };
         let (stream, sequence) = (row.manifest.stream, row.manifest.sequence);
         findings.push(finding.advise(format!(

@@ -4,8 +4,11 @@
 //! at any point leaves either nothing of the group, or a note from which the next run finishes it; to queues, from which
 //! it sends the group again and says so.
 
+mod aside;
+mod record;
+mod waiting;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
-use std::ops::RangeInclusive;
 use std::sync::Arc;
 
 use super::decide::{self, Decision, Known, Rules, decide};
@@ -18,27 +21,41 @@ use crate::code::Code;
 use crate::digest::Digest;
 use crate::disk;
 use crate::envelope::{Envelope, NotAnEnvelope};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::examining::{Apart, EXAMINE_APART, Examining};
 use crate::findings;
 use crate::fit::{Examined, Unfit};
 use crate::lack;
-use crate::ledger::importer::{
-    Aside, AsideKind, AsideRow, Group, ImporterLedger, ImporterView, IncomingRow, KnownBefore, State,
-};
-use crate::limits::{ASIDE_GROUP, BATCH_ENVELOPES_MAX, DEATHS_MAX};
-use crate::policy::Objection;
+use crate::ledger::importer::{AsideKind, Group, ImporterLedger, ImporterView, IncomingRow, KnownBefore, State};
+use crate::limits::{ASIDE_GROUP, DEATHS_MAX};
 use crate::report::{BatchLine, DeliveredBatch, Event, Finding, ImportReport, Observer, Outcome, PassedOver};
-use crate::set_aside::{self, BatchPlace, ConnectorName, Kind, Reason};
+use crate::set_aside::{self, Kind};
 use crate::shelf::PartFault;
-use crate::shelf::check::{envelopes_at, read_index};
-use crate::sink::{Deferred, Deliverable, Delivery, Ended, Origin, Prepared, Refused, Sink};
+use crate::shelf::check::read_index;
+use crate::sink::{Deliverable, Ended, Origin, Sink};
 use crate::site::Site;
 use crate::stream::{Lineages, StreamId};
-use crate::text::{self, count, harmless};
+
+use record::InLedger;
 
 /// An envelope as it was read, if it is one.
 type Parsed = std::result::Result<Envelope, NotAnEnvelope>;
+
+/// How many connectors have something to go, two at most; with `again`, all that lies in the inbox is to go.
+pub fn connectors_to_go(ledger: &ImporterView, again: bool) -> Result<usize> {
+    let mut connectors: BTreeSet<String> = BTreeSet::new();
+    let waits = ledger.aside_by_connector()?.into_iter().filter(|(_, _, is_held, _)| *is_held);
+    connectors.extend(waits.map(|(_, connector, ..)| connector));
+    for batch in if again { ledger.kept_in_inbox()? } else { ledger.batches_in(State::Admitted)? } {
+        // More than one is all that matters.
+        if connectors.len() > 1 {
+            break;
+        }
+        let row = ledger.incoming_by_id(batch.id)?;
+        connectors.extend(row.into_iter().flat_map(|row| row.manifest.connectors).map(|entry| entry.id));
+    }
+    Ok(connectors.len())
+}
 
 /// Takes away what a crash left in held/ and quarantine/ of envelopes that were delivered.
 pub fn sweep_delivered(site: &Site, ledger: &ImporterView, destination: i64) -> Result<()> {
@@ -63,14 +80,6 @@ struct Staged {
     connector: String,
     /// Where it lies already, if it was set aside before and copied there.
     copied: Option<Kind>,
-}
-
-/// Where an envelope that waits was set aside, and what is known of it by that.
-fn kind_of(row: &AsideRow) -> (Kind, Known) {
-    match row.kind {
-        AsideKind::Held => (Kind::Held, Known::Held),
-        AsideKind::Quarantined | AsideKind::Released => (Kind::Quarantined, Known::Released),
-    }
 }
 
 /// Objects of an envelope that are passed over.
@@ -157,32 +166,20 @@ impl<'a> Delivering<'a> {
         })
     }
 
+    /// Adds to the report.
+    pub fn report(&mut self, finding: Finding) {
+        self.report.findings.push(finding);
+    }
+
     /// The ledger as it stands now.
     pub fn ledger(&self) -> &ImporterView {
         self.ledger
     }
 
-    /// Tells the sink how many connectors have something to go, so that it need not defer one that is alone.
-    pub fn announce(&mut self) -> Result<()> {
-        let mut connectors: BTreeSet<String> = BTreeSet::new();
-        let waits = self.ledger.aside_by_connector()?.into_iter().filter(|(_, _, is_held, _)| *is_held);
-        connectors.extend(waits.map(|(_, connector, ..)| connector));
-        for batch in self.ledger.batches_in(State::Admitted)? {
-            // More than one is all that matters.
-            if connectors.len() > 1 {
-                break;
-            }
-            let row = self.ledger.incoming_by_id(batch.id)?;
-            connectors.extend(row.into_iter().flat_map(|row| row.manifest.connectors).map(|entry| entry.id));
-        }
-        self.sink.expects(connectors.len());
-        Ok(())
-    }
-
     /// Waits until the sink may take what it deferred; then all that is left goes to it once more.
     pub fn goes_on(&mut self) -> Result<bool> {
-        let goes_on = self.sink.wait_for_deferred();
-        self.report.findings.append(&mut self.sink.findings());
+        let (effects, goes_on) = self.sink.wait();
+        self.record(effects)?;
         if goes_on? {
             self.deferred.clear();
             self.report.outcome.deferred = 0;
@@ -190,137 +187,6 @@ impl<'a> Delivering<'a> {
             return Ok(true);
         }
         Ok(false)
-    }
-
-    /// What waits goes first, for it is older: what is released, and what nothing speaks against any more.
-    pub fn retry_set_aside(&mut self) -> Result<()> {
-        for batch in self.ledger.batches_with_waiting()? {
-            self.forked = self.ledger.shares_its_number(batch)?;
-            self.retry_batch(batch)?;
-        }
-        self.commit(true)?;
-        self.close_works(Ended::Batch)
-    }
-
-    /// What waits of one batch, in its order. What lies in the inbox alone is unpacked once more.
-    fn retry_batch(&mut self, batch: i64) -> Result<()> {
-        let in_inbox = self.ledger.waiting_in_inbox(batch)?;
-        let mut from = 1;
-        if let Some(row) = self.ledger.incoming_by_id(batch)?.filter(|_| !in_inbox.is_empty()) {
-            let shelf = shelf_of(self.site, &row);
-            let mut done = Ok(());
-            let read = envelopes_at(&shelf, &row.manifest, &in_inbox, &mut |ordinal, bytes| {
-                done = self.retry_copies(batch, from..=ordinal).and_then(|()| self.retry_one(batch, ordinal, bytes));
-                from = ordinal + 1;
-                done.is_ok()
-            });
-            done?;
-            if let Err((name, fault)) = lack::apart(read)? {
-                self.spoiled(&row, &name, &fault)?;
-            }
-        }
-        self.retry_copies(batch, from..=BATCH_ENVELOPES_MAX as usize)
-    }
-
-    fn retry_one(&mut self, batch: i64, ordinal: usize, bytes: Vec<u8>) -> Result<()> {
-        let row = self.ledger.aside_at(batch, ordinal)?;
-        row.map_or(Ok(()), |row| self.one_set_aside(&row, bytes))
-    }
-
-    /// What was copied and waits at these places of a batch.
-    fn retry_copies(&mut self, batch: i64, mut places: RangeInclusive<usize>) -> Result<()> {
-        loop {
-            let rows = self.ledger.waiting_copies(batch, &places)?;
-            let Some(last) = rows.last() else { return Ok(()) };
-            places = last.ordinal + 1..=*places.end();
-            for row in rows {
-                match set_aside::get(self.site, kind_of(&row).0, row.sha256) {
-                    Ok(bytes) => self.one_set_aside(&row, bytes)?,
-                    // What the machine lacks to read it says nothing of the file.
-                    Err(cause) if cause.lack.is_some() => return Err(cause),
-                    Err(cause) => self.lost_from_site(&row, cause)?,
-                }
-            }
-        }
-    }
-
-    fn one_set_aside(&mut self, row: &AsideRow, bytes: Vec<u8>) -> Result<()> {
-        let (kind, known) = kind_of(row);
-        let copied = row.copied.then_some(kind);
-        self.came_by = self.came_by(row.stream, row.batch)?;
-        let origin = Origin {
-            batch: row.batch,
-            stream: row.stream,
-            sequence: row.sequence,
-            ordinal: row.ordinal,
-            name: row.name.clone(),
-            sha256: row.sha256,
-            mtime: row.mtime,
-            connector: row.connector.clone(),
-            connector_name: row.connector_name.clone(),
-        };
-        let is_known_for_it = [Code::StoppedARun, Code::StopsRuns].contains(&row.code);
-        let suspected = self.suspect(row.sha256, &bytes, is_known_for_it);
-        let _note = self.examining.note(&[row.sha256]);
-        self.examining.settle([row.sha256].into_iter());
-        let (decision, parsed) = match suspected {
-            Some(decision) => (decision, None),
-            None => {
-                let parsed = Envelope::parse(&bytes);
-                (self.decide(row.stream, &bytes, &parsed, None, (known, false))?, parsed.ok())
-            }
-        };
-        let envelope = parsed.as_ref();
-        match decision {
-            // Runs died of it again since it was released: a person decides anew.
-            Decision::Quarantine(objection) if objection.code == Code::StopsRuns && known == Known::Released => {
-                self.put_aside(Kind::Quarantined, &origin, &bytes, None, objection, copied).map(drop)
-            }
-            decision @ (Decision::Deliver { .. } | Decision::Empty(_)) => {
-                self.released.push((kind, row.sha256));
-                self.report.released += u64::from(matches!(decision, Decision::Deliver { .. }));
-                self.carry_out(&origin, bytes, envelope, decision, copied)
-            }
-            // Released, but the site's settings hold it, or the sink cannot take it: it stays, and is said.
-            Decision::Hold(objection) | Decision::Quarantine(objection) if known == Known::Released => {
-                let what = format!("released, and still not delivered: {}", objection.what);
-                let finding = Finding::new(objection.code, what)
-                    .of_batch(row.stream, row.sequence)
-                    .of_envelope(row.ordinal, harmless(&row.name))
-                    .of_connector(harmless(&row.connector), harmless(&row.connector_name));
-                let advice = objection.code.advice(row.sha256, &row.connector);
-                self.report.findings.push(finding.labelled(AsideKind::Held.word()).advise(advice));
-                Ok(())
-            }
-            Decision::Quarantine(objection) => {
-                self.report.outcome.quarantined += 1;
-                if self.put_aside(Kind::Quarantined, &origin, &bytes, envelope, objection, copied)? {
-                    self.released.push((kind, row.sha256));
-                }
-                self.commit_if_full()
-            }
-            // The first reason is gone, and there is another one.
-            Decision::Hold(objection) if objection.code != row.code => {
-                self.put_aside(Kind::Held, &origin, &bytes, envelope, objection, copied).map(drop)
-            }
-            Decision::Hold(_) | Decision::AsBefore | Decision::AlreadyDelivered => Ok(()),
-        }
-    }
-
-    /// Its file is gone or was changed. What was only held is unpacked once more, while its batch lies in the inbox;
-    /// what a person has released was looked at, and nothing else takes its place.
-    fn lost_from_site(&mut self, row: &AsideRow, cause: Error) -> Result<()> {
-        let batch = self.ledger.incoming_by_id(row.batch)?.filter(|b| b.state == State::Delivered && !b.pruned);
-        if let Some(batch) = batch.filter(|_| row.kind == AsideKind::Held) {
-            self.ledger.forget_aside(row.sha256)?;
-            return self.ledger.set_state(batch.id, State::Admitted, None);
-        }
-        let lost = Finding::new(Code::LostFromSite, cause.what).at(cause.place.unwrap_or_default());
-        self.report.findings.push(lost.advise(format!(
-            "at the exporter: airpouch carry MEDIUM --resend {}:{}; then here: airpouch import MEDIUM --redeliver",
-            row.stream, row.sequence
-        )));
-        Ok(())
     }
 
     /// The streams and signers of a batch, where they make a difference to applicants.
@@ -372,7 +238,7 @@ impl<'a> Delivering<'a> {
                 self.ledger.settle_gone(self.destination, row.id)?;
             }
         }
-        self.close_works(Ended::Batch)?;
+        self.close(Ended::Batch)?;
         self.report_batch(row, before, observer);
         Ok(())
     }
@@ -489,10 +355,9 @@ impl<'a> Delivering<'a> {
         if let Some(objection) = objection {
             return Ok(Decision::Hold(objection));
         }
-        let (ledger, destination) = (&*self.ledger, self.destination);
-        let unfit =
-            self.sink.admits(&here, &mut |id, name, is_ours| ledger.note_registered(destination, id, name, is_ours));
-        self.ledger.note_shown(self.destination, self.sink.exist())?;
+        let (effects, unfit) =
+            self.sink.admits(&here, &mut InLedger { ledger: self.ledger, destination: self.destination });
+        self.record(effects)?;
         Ok(unfit?.map_or(decision, Decision::of_unfit))
     }
 
@@ -540,7 +405,7 @@ impl<'a> Delivering<'a> {
                 };
                 self.staged.insert(origin.sha256, staged);
                 self.in_run.insert(origin.sha256);
-                self.sink.stage(Deliverable {
+                let is_full = self.sink.stage(Deliverable {
                     origin: origin.clone(),
                     bytes: instead.unwrap_or(bytes),
                     examined,
@@ -548,6 +413,9 @@ impl<'a> Delivering<'a> {
                     name: self.name(origin),
                     applicant,
                 })?;
+                if is_full {
+                    return self.commit(false);
+                }
             }
             Decision::Hold(objection) => {
                 self.report.outcome.held += 1;
@@ -562,7 +430,7 @@ impl<'a> Delivering<'a> {
     }
 
     fn commit_if_full(&mut self) -> Result<()> {
-        if self.sink.is_full() || self.group.aside.len() + self.group.empty.len() >= ASIDE_GROUP {
+        if self.group.aside.len() + self.group.empty.len() >= ASIDE_GROUP {
             self.commit(false)?;
         }
         Ok(())
@@ -574,215 +442,9 @@ impl<'a> Delivering<'a> {
         self.forked.map_or_else(|| name.clone(), |sha256| format!("{name}-{}", sha256.short()))
     }
 
-    /// Sets an envelope aside; `copied` says where it lies already, if it was copied before. `false` if it has to stay as
-    /// it was: it lies there alone, and nothing can be written where it belongs now.
-    fn put_aside(
-        &mut self,
-        kind: Kind,
-        origin: &Origin,
-        bytes: &[u8],
-        envelope: Option<&Envelope>,
-        objection: Objection,
-        copied: Option<Kind>,
-    ) -> Result<bool> {
-        let reason = Reason {
-            code: objection.code.word().to_owned(),
-            what: objection.what,
-            place: objection.place,
-            advice: self.options.call.complete(&objection.code.advice(origin.sha256, &origin.connector)),
-            batch: BatchPlace { stream: origin.stream, sequence: origin.sequence, ordinal: origin.ordinal },
-            connector: ConnectorName { id: origin.connector.clone(), name: origin.connector_name.clone() },
-            name: origin.name.clone(),
-            sha256: origin.sha256,
-        };
-        let finding = Finding::new(objection.code, reason.what.clone()).labelled(kind.word());
-        self.report.findings.push(
-            finding
-                .of_batch(origin.stream, origin.sequence)
-                .of_envelope(origin.ordinal, harmless(&origin.name))
-                .of_connector(harmless(&origin.connector), harmless(&origin.connector_name))
-                .advise(reason.advice.clone())
-                .ranked(objection.rank),
-        );
-        self.in_run.insert(origin.sha256);
-        let written = match copied {
-            Some(there) if there == kind => set_aside::put_reason(self.site, kind, &reason),
-            Some(_) => set_aside::put(self.site, kind, bytes, &reason),
-            None => self.copy_within_quota(kind, bytes, &reason),
-        };
-        let is_copied = written.is_ok() || copied == Some(kind);
-        if let Err(cause) = written {
-            let uncopied = self.uncopied.entry((origin.stream, origin.sequence)).or_insert((0, cause.what));
-            uncopied.0 += 1;
-            if copied.is_some_and(|there| there != kind) {
-                return Ok(false);
-            }
-        }
-        let (batch, bytes) = (origin.batch, bytes.len() as u64);
-        let applicant = envelope.and_then(|e| e.applicant.clone());
-        self.group.aside.push(Aside { kind, reason, batch, applicant, mtime: origin.mtime, copied: is_copied, bytes });
-        Ok(true)
-    }
-
-    /// Copies an envelope of the inbox to held/ or quarantine/. Where that fails it stays in the inbox alone.
-    fn copy_within_quota(&mut self, kind: Kind, bytes: &[u8], reason: &Reason) -> Result<()> {
-        let of_stream = match &mut self.aside_bytes {
-            Some(all) => all,
-            none => none.insert(self.ledger.aside_bytes()?),
-        };
-        let used = of_stream.entry(reason.batch.stream).or_default();
-        let (size, quota) = (bytes.len() as u64, self.options.set_aside_quota);
-        if *used + size > quota {
-            return Err(Error::failed(format!("the stream has used up its {} there", text::size(quota))));
-        }
-        let put = set_aside::put(self.site, kind, bytes, reason);
-        match put {
-            Ok(()) => *used += size,
-            // What was written of it is of no use.
-            Err(_) => set_aside::remove(self.site, kind, reason.sha256).unwrap_or_default(),
-        }
-        put
-    }
-
-    /// Durable, noted, seen, recorded: in this order. With `all` it waits until the destination has everything.
-    pub fn commit(&mut self, all: bool) -> Result<()> {
-        let (ledger, destination) = (&mut *self.ledger, self.destination);
-        let prepared = self.sink.prepare(&mut |work| ledger.note_opened(destination, &[work]));
-        // What was opened is noted in any case, for it is there.
-        self.note_opened()?;
-        self.report.findings.append(&mut self.sink.findings());
-        let mut delivery = Delivery::default();
-        if prepared.is_err() {
-            // What came through before is not to go again.
-            drop(self.sink.landed(&mut delivery));
-            self.note_opened()?;
-            self.record(std::mem::take(&mut delivery))?;
-        }
-        match prepared? {
-            Prepared::Placing(placing) => self.group.placing = placing,
-            Prepared::Sending(number) => self.group.on_their_way = Some(number),
-        }
-        let group = std::mem::take(&mut self.group);
-        self.note(&group)?;
-        let settled = self.sink.settle(all, &mut delivery);
-        self.note_opened()?;
-        self.record(delivery)?;
-        self.note_closed()?;
-        settled?;
-        if all {
-            for (kind, sha256) in std::mem::take(&mut self.released) {
-                set_aside::remove(self.site, kind, sha256)?;
-            }
-            if !self.options.redeliver {
-                self.in_run.clear();
-            }
-        }
-        Ok(())
-    }
-
-    fn note_opened(&mut self) -> Result<()> {
-        self.ledger.note_opened(self.destination, &self.sink.opened())
-    }
-
-    fn note(&mut self, group: &Group) -> Result<()> {
-        if group.aside.iter().any(|aside| aside.copied) {
-            disk::sync_file_system(self.site.root())?;
-        }
-        if !group.is_empty() {
-            self.ledger.note_group(self.destination, group)?;
-        }
-        Ok(())
-    }
-
-    /// Records what the sink settled. What it does not take is set aside.
-    fn record(&mut self, mut delivery: Delivery) -> Result<()> {
-        if delivery.placed.is_empty() && delivery.refused.is_empty() && delivery.deferred.is_empty() {
-            return Ok(());
-        }
-        self.report.outcome.delivered += delivery.placed.len() as u64;
-        // What is refused may come again until it is set aside, which is noted behind it.
-        let on_their_way = delivery.on_their_way.filter(|_| !delivery.refused.is_empty());
-        delivery.on_their_way = delivery.on_their_way.map(|n| n + delivery.refused.len() as u64);
-        self.ledger.settle(self.destination, &delivery, self.sink.high_water())?;
-        for placing in &delivery.placed {
-            let staged = self.staged.remove(&placing.sha256).unwrap_or_default();
-            self.report.messages += staged.messages;
-            staged.incompatible.into_iter().for_each(|passed_over| self.report.pass_over(passed_over));
-        }
-        delivery.deferred.into_iter().for_each(|deferred| self.defer(deferred));
-        for refused in delivery.refused {
-            let Refused { origin, bytes, code, what, place, .. } = refused;
-            let parsed = Envelope::parse(&bytes).ok();
-            let copied = self.staged.remove(&origin.sha256).and_then(|staged| staged.copied);
-            self.report.outcome.quarantined += 1;
-            let objection = Objection::new(code, what, place);
-            let moved = self.put_aside(Kind::Quarantined, &origin, &bytes, parsed.as_ref(), objection, copied)?;
-            // What was held before lies in held/ no more, but here.
-            self.released.retain(|(kind, sha256)| (moved && *kind == Kind::Held) || *sha256 != origin.sha256);
-        }
-        self.group.on_their_way = on_their_way;
-        let group = std::mem::take(&mut self.group);
-        self.note(&group)
-    }
-
-    /// The sink cannot take an envelope at the moment. One that was held or released before is so still.
-    fn defer(&mut self, deferred: Deferred) {
-        let Deferred { placing, code, what, advice } = deferred;
-        let staged = self.staged.remove(&placing.sha256).unwrap_or_default();
-        let were_aside = self.released.len();
-        self.released.retain(|(_, sha256)| *sha256 != placing.sha256);
-        self.report.released -= (were_aside - self.released.len()) as u64;
-        // In this run it may go once more.
-        self.in_run.remove(&placing.sha256);
-        self.has_deferred = true;
-        self.report.outcome.deferred += 1;
-        let finding = Finding::new(code, what).advise(advice);
-        self.deferred.entry((staged.connector, code)).or_insert((0, finding)).0 += 1;
-    }
-
-    /// Reports what the sink could not take in this run, once for each connector and reason.
-    fn report_deferred(&mut self) {
-        for ((connector, _), (number, mut finding)) in std::mem::take(&mut self.deferred) {
-            let envelopes = count(number, "envelope");
-            finding.what = format!("{envelopes} of {}: {}", harmless(&connector), finding.what);
-            self.report.findings.push(finding.labelled("not delivered"));
-        }
-    }
-
-    /// Reports what is set aside and lies in the inbox alone, once for each batch.
-    fn report_uncopied(&mut self) {
-        for ((stream, sequence), (number, why)) in std::mem::take(&mut self.uncopied) {
-            let envelopes = count(number, "envelope");
-            let what = format!("{envelopes} of batch {sequence} could not be copied to held/ or quarantine/: {why}");
-            let finding = Finding::new(Code::KeptInInbox, what).of_batch(stream, sequence);
-            self.report.findings.push(finding.advise(
-                "nothing is lost: they are kept in inbox/, which airpouch does not clear of them; make room, or raise set_aside_quota",
-            ));
-        }
-    }
-
     /// What a dead run was at stays known until it is settled.
     pub fn keep_suspects(&self) -> Result<()> {
         self.examining.save()
-    }
-
-    /// Closes the works of what has ended.
-    pub fn close_works(&mut self, ended: Ended<'_>) -> Result<()> {
-        if !matches!(ended, Ended::Batch) {
-            self.report_deferred();
-        }
-        self.report_uncopied();
-        self.note_opened()?;
-        let closed = self.sink.close_works(ended);
-        self.report.findings.append(&mut self.sink.findings());
-        self.note_closed()?;
-        closed
-    }
-
-    /// Works that are closed are no business of the next run, but those that are gone with what was delivered under them.
-    fn note_closed(&mut self) -> Result<()> {
-        self.ledger.note_gone(self.destination, self.sink.gone())?;
-        self.ledger.forget_works(&self.sink.closed())
     }
 }
 

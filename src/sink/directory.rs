@@ -22,14 +22,14 @@ use self::staging::{Left, Staging};
 use self::times::{STEP_NANOS, Times};
 use super::beside::{Flusher, Writers};
 use super::mark::{self, Access};
-use super::{Deferred, Deliverable, Delivery, OpenWork, Placing, Prepared, Sink};
+use super::{Deferred, Deliverable, Delivery, Did, Effects, Ended, Placing, Prepared, Sink, WriteAhead};
 use crate::batch::name::{of_partial, partial};
 use crate::code::Code;
 use crate::disk::{self, FileId, OpenDir};
+use crate::envelope::Connector;
 use crate::error::{Error, Result};
-use crate::fit::Examiner;
+use crate::fit::{Examiner, Unfit};
 use crate::limits::{ENVELOPE_MAX, PLACING_GROUP, PLACING_GROUP_BYTES};
-use crate::report::Finding;
 use crate::text::harmless_bytes;
 
 /// FAT keeps even seconds only.
@@ -177,6 +177,70 @@ impl Directory {
         self.times.go_on_from(last);
         Ok(())
     }
+
+    /// By what it is known again.
+    pub fn mark(&self) -> &str {
+        &self.mark
+    }
+
+    fn none(&self) -> Effects {
+        Effects::none(self.times.last())
+    }
+
+    fn recover_all(&mut self, placing: Vec<Placing>) -> Result<Delivery> {
+        self.sweep(&placing)?;
+        let mut delivery = Delivery::none(0);
+        for placing in placing {
+            self.times.go_on_from(placing.mark);
+            // One whose name somebody took meanwhile is not delivered: its batch brings it again.
+            if self.place_again(&placing.name)? {
+                delivery.placed.push(placing);
+            } else {
+                delivery.deferred.push(taken(placing, &self.root));
+            }
+        }
+        self.root.sync().map_err(|e| Error::io("sync a directory", self.root.path(), &e))?;
+        delivery.mark = self.times.last();
+        Ok(delivery)
+    }
+
+    fn make_durable(&mut self) -> Result<()> {
+        let mut all_kept = true;
+        for Written { at, id, kept } in self.writers.wait()? {
+            all_kept &= kept;
+            self.group[at].id = id;
+        }
+        if self.group.is_empty() {
+            return Ok(());
+        }
+        if !all_kept {
+            let dir = self.staging.current(&self.root)?;
+            self.stamp_coarsely(&dir)?;
+        }
+        self.flusher.sync(self.root.path())
+    }
+
+    fn place_group(&mut self, delivery: &mut Delivery) -> Result<()> {
+        if self.group.is_empty() {
+            return Ok(());
+        }
+        let dir = self.staging.current(&self.root)?;
+        self.bytes = 0;
+        let mut placed = Vec::with_capacity(self.group.len());
+        for Staged { placing, id } in std::mem::take(&mut self.group) {
+            if self.place(&dir, &placing.name, id)? {
+                placed.push(placing);
+                continue;
+            }
+            let from = partial(&placing.name);
+            dir.remove(&from).map_err(|e| Error::io("remove an envelope", &dir.path_of(&from), &e))?;
+            delivery.deferred.push(taken(placing, &self.root));
+        }
+        self.root.sync().map_err(|e| Error::io("sync a directory", self.root.path(), &e))?;
+        // Not before their names are durable.
+        delivery.placed = placed;
+        Ok(())
+    }
 }
 
 /// Sets a file's mtime, and says what the file system made of it.
@@ -204,27 +268,22 @@ fn write(dir: &OpenDir, placing: &Placing, bytes: &[u8], keeps_ids: bool) -> Res
 }
 
 impl Sink for Directory {
-    fn recover(&mut self, placing: Vec<Placing>) -> Result<Delivery> {
-        self.sweep(&placing)?;
-        let mut delivery = Delivery::default();
-        for placing in placing {
-            self.times.go_on_from(placing.mark);
-            // One whose name somebody took meanwhile is not delivered: its batch brings it again.
-            if self.place_again(&placing.name)? {
-                delivery.placed.push(placing);
-            } else {
-                delivery.deferred.push(taken(placing, &self.root));
-            }
+    fn recover(&mut self, placing: Vec<Placing>) -> Did<()> {
+        match self.recover_all(placing) {
+            Ok(delivery) => (Effects::of(delivery), Ok(())),
+            Err(cause) => (self.none(), Err(cause)),
         }
-        self.root.sync().map_err(|e| Error::io("sync a directory", self.root.path(), &e))?;
-        Ok(delivery)
     }
 
     fn examiner(&self) -> Examiner {
         Examiner::Whole
     }
 
-    fn stage(&mut self, deliverable: Deliverable) -> Result<()> {
+    fn admits(&mut self, _connector: &Connector, _ahead: &mut dyn WriteAhead) -> Did<Option<Unfit>> {
+        (self.none(), Ok(None))
+    }
+
+    fn stage(&mut self, deliverable: Deliverable) -> Result<bool> {
         let Deliverable { origin, bytes, name, applicant, .. } = deliverable;
         let mtime = self.times.next(origin.mtime.map(|mtime| mtime.seconds()));
         let placing = Placing::of(&origin, format!("{name}.json"), mtime, applicant);
@@ -234,60 +293,29 @@ impl Sink for Directory {
         let (dir, at, keeps_ids) = (self.staging.current(&self.root)?, self.group.len(), self.staging.keeps_ids());
         self.group.push(Staged { placing: placing.clone(), id: None });
         let job = move || write(&dir, &placing, &bytes, keeps_ids).map(|(id, kept)| Written { at, id, kept });
-        self.writers.run(size, Box::new(job))
+        self.writers.run(size, Box::new(job))?;
+        Ok(self.group.len() >= PLACING_GROUP || self.bytes >= PLACING_GROUP_BYTES)
     }
 
-    fn is_full(&self) -> bool {
-        self.group.len() >= PLACING_GROUP || self.bytes >= PLACING_GROUP_BYTES
+    fn prepare(&mut self, _ahead: &mut dyn WriteAhead) -> Did<Prepared> {
+        let durable = self.make_durable();
+        let placing = || Prepared::Placing(self.group.iter().map(|staged| staged.placing.clone()).collect());
+        let prepared = durable.map(|()| placing());
+        (Effects { findings: self.times.findings(), ..self.none() }, prepared)
     }
 
-    fn prepare(&mut self, _note: &mut dyn FnMut(OpenWork) -> Result<()>) -> Result<Prepared> {
-        let mut all_kept = true;
-        for Written { at, id, kept } in self.writers.wait()? {
-            all_kept &= kept;
-            self.group[at].id = id;
-        }
-        if !self.group.is_empty() {
-            if !all_kept {
-                let dir = self.staging.current(&self.root)?;
-                self.stamp_coarsely(&dir)?;
-            }
-            self.flusher.sync(self.root.path())?;
-        }
-        Ok(Prepared::Placing(self.group.iter().map(|staged| staged.placing.clone()).collect()))
+    fn settle(&mut self, _all: bool, _ahead: &mut dyn WriteAhead) -> Did<()> {
+        let mut delivery = Delivery::none(self.times.last());
+        let placed = self.place_group(&mut delivery);
+        (Effects::of(delivery), placed)
     }
 
-    fn settle(&mut self, _all: bool, delivery: &mut Delivery) -> Result<()> {
-        if self.group.is_empty() {
-            return Ok(());
-        }
-        let dir = self.staging.current(&self.root)?;
-        self.bytes = 0;
-        let mut placed = Vec::with_capacity(self.group.len());
-        for Staged { placing, id } in std::mem::take(&mut self.group) {
-            if self.place(&dir, &placing.name, id)? {
-                placed.push(placing);
-                continue;
-            }
-            let from = partial(&placing.name);
-            dir.remove(&from).map_err(|e| Error::io("remove an envelope", &dir.path_of(&from), &e))?;
-            delivery.deferred.push(taken(placing, &self.root));
-        }
-        self.root.sync().map_err(|e| Error::io("sync a directory", self.root.path(), &e))?;
-        delivery.placed.append(&mut placed);
-        Ok(())
+    fn wait(&mut self) -> Did<bool> {
+        (self.none(), Ok(false))
     }
 
-    fn findings(&mut self) -> Vec<Finding> {
-        self.times.findings()
-    }
-
-    fn high_water(&self) -> i64 {
-        self.times.last()
-    }
-
-    fn mark(&self) -> &str {
-        &self.mark
+    fn close(&mut self, _ended: Ended<'_>, _ahead: &mut dyn WriteAhead) -> Did<()> {
+        (self.none(), Ok(()))
     }
 }
 

@@ -6,25 +6,24 @@
 
 pub mod blocked;
 pub mod gate;
+mod in_flight;
 mod room;
-pub mod working;
+mod working;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::works::{GoneWork, OpenWork, Works};
-use super::{Deferred, Deliverable, Delivery, Ended, NoteRegistered, Placing, Prepared, Refused, Sink, registration};
+use super::works::{ForBatch, Gone, OpenWork, Remembers, Works};
+use super::{Deferred, Deliverable, Did, Effects, Ended, Placing, Prepared, Sink, WriteAhead, registration};
 use crate::broker::{Message, Outcome};
-use crate::code::Code;
 use crate::envelope::Connector;
 use crate::error::{Error, Result};
 use crate::fit::{Examined, Examiner, Unfit};
 use crate::opencti::message::{Addressee, spare_bundle_id};
-use crate::report::Finding;
-use crate::text::{count, grouped};
 
 use blocked::Until;
 use gate::Gate;
+use in_flight::{InFlight, message_id, messages_in};
 
 /// Messages of one group: what a crash repeats at most, beside what is on its way.
 pub const GROUP_MESSAGES: usize = 2_000;
@@ -32,81 +31,173 @@ pub const GROUP_MESSAGES: usize = 2_000;
 pub const GROUP_BYTES: usize = 16 << 20;
 /// Bytes of envelopes that are on their way; with more it is waited for all of them.
 const HELD_BYTES_MAX: usize = 64 << 20;
-/// How often a work is opened anew for one envelope, if they are cleared one after the other.
-pub const CLEARED_MAX: u32 = 3;
-
-/// An envelope on its way.
-struct Flying {
-    deliverable: Deliverable,
-    placing: Placing,
-    /// Messages that are not confirmed yet.
-    left: usize,
-    /// Why the broker does not take it, if so.
-    refused: Option<(String, String)>,
-    /// Whether its connector was blocked while it was on its way: it goes again as a whole, later.
-    is_given_back: bool,
-    /// The id of the work that its messages bear.
-    work: Option<String>,
-    /// How often its work was cleared.
-    cleared: u32,
-}
 
 /// The queues of a broker.
 pub struct Queues<'a> {
     gate: Gate<'a>,
-    works: Works,
+    works: Works<ForBatch>,
     group: Vec<(Deliverable, Placing)>,
     group_messages: usize,
     group_bytes: usize,
     /// What was staged for connectors that are blocked.
     deferred: Vec<Deferred>,
-    /// How many connectors have something to go at most.
+    /// How many connectors have something to go at most: one that is alone is waited for, and not deferred at once.
     connectors: usize,
-    flying: BTreeMap<u64, Box<Flying>>,
+    /// Envelopes on their way, by the number under which they were sent.
+    in_flight: BTreeMap<u64, Box<InFlight>>,
     /// The number of the last envelope that was sent.
     last: u64,
     mark: i64,
 }
 
+/// One call of the sink: what it has done so far, and where it writes ahead.
+struct Call<'c> {
+    effects: Effects,
+    ahead: &'c mut dyn WriteAhead,
+}
+
+/// The ledger remembers works. That one is closed or gone is recorded behind what was delivered under it.
+impl Remembers<ForBatch> for Call<'_> {
+    fn opened(&mut self, subject: &ForBatch, id: &str) -> Result<()> {
+        self.ahead.opened(subject, id)
+    }
+
+    fn closed(&mut self, _subject: &ForBatch, id: &str) -> Result<()> {
+        self.effects.closed.push(id.to_owned());
+        Ok(())
+    }
+
+    fn gone(&mut self, gone: &Gone<ForBatch>) -> Result<()> {
+        self.effects.closed.push(gone.id.clone());
+        if gone.resting > 0 {
+            self.effects.gone.push(gone.into());
+        }
+        Ok(())
+    }
+}
+
 impl<'a> Queues<'a> {
-    /// Through this gate. `works` are those that a run before this one left open.
-    pub fn new(gate: Gate<'a>, mark: i64, works: Vec<OpenWork>) -> Self {
+    /// Through this gate. `works` are those that a run before this one left open, `connectors` how many have something to
+    /// go at most.
+    pub fn new(gate: Gate<'a>, mark: i64, works: Vec<OpenWork>, connectors: usize) -> Self {
+        let left_open = works.into_iter().map(|work| (work.subject, work.id, work.delivered));
         Self {
             gate,
-            works: Works::left_open(works),
+            works: Works::left_open(left_open),
             group: Vec::new(),
             group_messages: 0,
             group_bytes: 0,
             deferred: Vec::new(),
-            connectors: usize::MAX,
-            flying: BTreeMap::new(),
+            connectors,
+            in_flight: BTreeMap::new(),
             last: 0,
             mark,
         }
     }
 
-    /// Sends the messages of an envelope.
-    fn publish(&mut self, number: u64) -> Result<()> {
-        let Some(mut flying) = self.flying.remove(&number) else { return Ok(()) };
-        // Nothing goes past what was given back before.
-        if self.gate.blocked.obstacle(&flying.deliverable.connector.id).is_some() {
-            flying.is_given_back = true;
-            self.flying.insert(number, flying);
-            return Ok(());
+    /// Does a call, and says what it has done, also where it failed.
+    fn call<T>(
+        &mut self,
+        ahead: &mut dyn WriteAhead,
+        work: impl FnOnce(&mut Self, &mut Call<'_>) -> Result<T>,
+    ) -> Did<T> {
+        let mut call = Call { effects: Effects::none(self.mark), ahead };
+        let outcome = work(self, &mut call);
+        (self.with_news_of_the_gate(call.effects), outcome)
+    }
+
+    fn with_news_of_the_gate(&mut self, mut effects: Effects) -> Effects {
+        effects.shown.append(&mut self.gate.exist);
+        effects.findings.append(&mut self.gate.findings);
+        effects
+    }
+
+    fn prepare_group(&mut self, call: &mut Call<'_>) -> Result<Prepared> {
+        if self.group.is_empty() {
+            return Ok(Prepared::Placing(Vec::new()));
         }
-        let subject = self.subject(&flying.deliverable);
-        flying.work = subject.and_then(|subject| self.works.get(&subject).map(|work| work.id.clone()));
-        let sent = self.publish_one(number, &flying);
-        self.flying.insert(number, flying);
+        self.defer_blocked();
+        let connectors: BTreeSet<String> = self.group.iter().map(|(d, _)| d.connector.id.clone()).collect();
+        let is_alone = self.connectors <= 1;
+        connectors.iter().try_for_each(|connector| self.gate.look_for_room(connector, is_alone))?;
+        self.defer_blocked();
+        let group = std::mem::take(&mut self.group);
+        let opened = group.iter().try_for_each(|(deliverable, _)| self.open_work(deliverable, call));
+        self.group = group;
+        opened?;
+        self.defer_blocked();
+        Ok(Prepared::Sending((self.group.len() + self.in_flight.len()) as u64))
+    }
+
+    fn settle_group(&mut self, all: bool, call: &mut Call<'_>) -> Result<()> {
+        (self.group_messages, self.group_bytes) = (0, 0);
+        call.effects.delivery.deferred.append(&mut self.deferred);
+        let mut numbers = Vec::new();
+        for (deliverable, placing) in std::mem::take(&mut self.group) {
+            self.last += 1;
+            self.in_flight.insert(self.last, Box::new(InFlight::new(deliverable, placing)));
+            numbers.push(self.last);
+        }
+        // What is on its way is held whole until it is confirmed.
+        let held: usize = self.in_flight.values().map(|envelope| envelope.deliverable.bytes.len()).sum();
+        let sent = self.send(&numbers, all || held > HELD_BYTES_MAX, call);
+        if sent.is_err() && self.gate.is_over() {
+            let taken = self.take_what_is_known(call);
+            return sent.and(taken);
+        }
+        call.effects.delivery.on_their_way = Some(self.in_flight.len() as u64);
         sent
     }
 
-    fn publish_one(&mut self, number: u64, flying: &Flying) -> Result<()> {
-        let Deliverable { origin, bytes, examined, connector, applicant, .. } = &flying.deliverable;
+    /// What the broker has by now, of a run that stops.
+    fn take_what_is_known(&mut self, call: &mut Call<'_>) -> Result<()> {
+        // It cannot get better any more.
+        self.gate.hurry();
+        // What was confirmed before the broker failed comes behind the word that it has.
+        while self.poll_outcomes(false).is_err() {}
+        let taken = self.take_confirmed(call);
+        call.effects.delivery.on_their_way = Some(self.in_flight.len() as u64);
+        taken
+    }
+
+    /// Sends these, and takes what becomes known meanwhile of all that is on its way.
+    fn send(&mut self, numbers: &[u64], all: bool, call: &mut Call<'_>) -> Result<()> {
+        self.expect(numbers, call)?;
+        for number in numbers {
+            let sent = self.publish(*number);
+            self.poll_outcomes(false)?;
+            sent?;
+        }
+        self.take_confirmed(call)?;
+        while all && !self.in_flight.is_empty() {
+            self.poll_outcomes(true)?;
+            self.take_confirmed(call)?;
+        }
+        Ok(())
+    }
+
+    /// Sends the messages of an envelope.
+    fn publish(&mut self, number: u64) -> Result<()> {
+        let Some(mut envelope) = self.in_flight.remove(&number) else { return Ok(()) };
+        // Nothing goes past what was given back before.
+        if self.gate.blocked.obstacle(&envelope.deliverable.connector.id).is_some() {
+            envelope.is_given_back = true;
+            self.in_flight.insert(number, envelope);
+            return Ok(());
+        }
+        let subject = self.subject(&envelope.deliverable);
+        envelope.work = subject.and_then(|subject| self.works.get(&subject).map(|work| work.id.clone()));
+        let sent = self.publish_one(number, &envelope);
+        self.in_flight.insert(number, envelope);
+        sent
+    }
+
+    fn publish_one(&mut self, number: u64, envelope: &InFlight) -> Result<()> {
+        let Deliverable { origin, bytes, examined, connector, applicant, .. } = &envelope.deliverable;
         let Examined::Messages(messages) = examined else {
             return Err(Error::failed("an envelope came to the queues that was not taken apart"));
         };
-        let subject = self.subject(&flying.deliverable);
+        let subject = self.subject(&envelope.deliverable);
         let work = subject.and_then(|subject| self.works.get(&subject).cloned());
         let (route, spare_id) = (self.gate.route(&connector.id)?, spare_bundle_id(origin.sha256));
         let to = Addressee {
@@ -126,40 +217,24 @@ impl<'a> Queues<'a> {
         Ok(())
     }
 
-    /// Sends these, and hears what becomes of all that is on its way.
-    fn send(&mut self, numbers: &[u64], all: bool, delivery: &mut Delivery) -> Result<()> {
-        self.expect(numbers)?;
-        for number in numbers {
-            let sent = self.publish(*number);
-            self.hear(false)?;
-            sent?;
-        }
-        self.land(delivery)?;
-        while all && !self.flying.is_empty() {
-            self.hear(true)?;
-            self.land(delivery)?;
-        }
-        Ok(())
-    }
-
-    /// Hears what became of messages.
-    fn hear(&mut self, wait: bool) -> Result<()> {
-        for outcome in self.gate.hear(wait)? {
+    /// Notes what the broker says of messages.
+    fn poll_outcomes(&mut self, wait: bool) -> Result<()> {
+        for outcome in self.gate.poll_outcomes(wait)? {
             match outcome {
                 Outcome::Confirmed { part_of } => {
-                    if let Some(flying) = self.flying.get_mut(&part_of) {
-                        flying.left = flying.left.saturating_sub(1);
+                    if let Some(envelope) = self.in_flight.get_mut(&part_of) {
+                        envelope.left = envelope.left.saturating_sub(1);
                     }
                 }
                 Outcome::Refused { part_of, id, words } => {
-                    if let Some(flying) = self.flying.get_mut(&part_of) {
-                        flying.refused = Some((id, words));
+                    if let Some(envelope) = self.in_flight.get_mut(&part_of) {
+                        envelope.refused = Some((id, words));
                     }
                 }
                 Outcome::NotTaken { part_of, why } => {
-                    if let Some(flying) = self.flying.get_mut(&part_of) {
-                        flying.is_given_back = true;
-                        self.gate.not_taken(&flying.deliverable.connector.id, &why);
+                    if let Some(envelope) = self.in_flight.get_mut(&part_of) {
+                        envelope.is_given_back = true;
+                        self.gate.not_taken(&envelope.deliverable.connector.id, &why);
                     }
                 }
             }
@@ -167,60 +242,62 @@ impl<'a> Queues<'a> {
         Ok(())
     }
 
-    /// Hands over what is known of envelopes by now.
-    fn land(&mut self, delivery: &mut Delivery) -> Result<()> {
-        let refused: Vec<u64> = self.flying.iter().filter(|(_, f)| f.refused.is_some()).map(|(n, _)| *n).collect();
-        for number in refused {
-            let Some(flying) = self.flying.remove(&number) else { continue };
-            self.note_flaw(&flying.deliverable, "the broker refused a message of it");
-            let ended = self.end_own_work(&flying.deliverable);
-            if ended.is_ok() {
-                self.forget_own_work(&flying.deliverable);
-            }
-            delivery.refused.extend(refusal(*flying));
-            ended?;
-        }
-        let is_done = |f: &Flying| f.left == 0 && f.refused.is_none() && !f.is_given_back;
-        let done: Vec<u64> = self.flying.iter().filter(|(_, f)| is_done(f)).map(|(n, _)| *n).collect();
+    /// Hands over what is known of envelopes by now: refused, given back, or confirmed under a work that is there.
+    fn take_confirmed(&mut self, call: &mut Call<'_>) -> Result<()> {
+        self.take_refused(call)?;
+        let done: Vec<u64> = self.in_flight.iter().filter(|(_, e)| e.is_confirmed()).map(|(n, _)| *n).collect();
         // A work is looked for after the last that it is told, for of one that is gone nothing is ever refused.
         for number in &done {
-            if let Some(flying) = self.flying.remove(number) {
-                let ended = self.end_own_work(&flying.deliverable);
-                self.flying.insert(*number, flying);
-                ended?;
+            if let Some(envelope) = self.in_flight.get(number) {
+                let own = self.own_work(&envelope.deliverable);
+                own.map_or(Ok(()), |own| self.works.end(&own, None, &mut self.gate))?;
             }
         }
         let gone = self.gone_works(&done)?;
-        self.give_back(delivery)?;
+        self.give_back(call)?;
         let mut again = Vec::new();
         for number in done {
-            let Some(flying) = self.flying.remove(&number) else { continue };
-            if let Some(subject) = self.subject(&flying.deliverable) {
-                if gone.contains(&subject) || !self.works.rests(&subject, flying.work.as_deref()) {
-                    self.flying.insert(number, flying);
+            let Some(envelope) = self.in_flight.remove(&number) else { continue };
+            if let Some(subject) = self.subject(&envelope.deliverable) {
+                if gone.contains(&subject) || !self.works.rests(&subject, envelope.work.as_deref()) {
+                    self.in_flight.insert(number, envelope);
                     again.push(number);
                     continue;
                 }
-                if let Some(work) = self.works.get(&subject) {
-                    work.landed += 1;
-                }
+                self.works.delivered(&subject);
             }
-            self.forget_own_work(&flying.deliverable);
-            self.gate.blocked.moved(&flying.deliverable.connector.id);
-            delivery.placed.push(flying.placing);
+            self.forget_own_work(&envelope.deliverable, call)?;
+            self.gate.blocked.moved(&envelope.deliverable.connector.id);
+            call.effects.delivery.placed.push(envelope.placing);
         }
-        self.send_again(&again, &gone)
+        self.send_again(&again, &gone, call)
+    }
+
+    /// Takes out what the broker refused by itself. Its other messages may be in the queue: its work ends in error.
+    fn take_refused(&mut self, call: &mut Call<'_>) -> Result<()> {
+        let refused: Vec<u64> = self.in_flight.iter().filter(|(_, e)| e.refused.is_some()).map(|(n, _)| *n).collect();
+        for number in refused {
+            let Some(envelope) = self.in_flight.remove(&number) else { continue };
+            let ended = self.end_flawed(&envelope.deliverable, "the broker refused a message of it");
+            if ended.is_ok() {
+                self.forget_own_work(&envelope.deliverable, call)?;
+            }
+            call.effects.delivery.refused.extend(envelope.into_refused());
+            ended?;
+        }
+        Ok(())
     }
 
     /// Gives back what was on its way to connectors that are blocked now: it goes again as a whole, in a later run.
-    fn give_back(&mut self, delivery: &mut Delivery) -> Result<()> {
-        let back: Vec<u64> = self.flying.iter().filter(|(_, f)| f.is_given_back).map(|(n, _)| *n).collect();
+    fn give_back(&mut self, call: &mut Call<'_>) -> Result<()> {
+        let back: Vec<u64> = self.in_flight.iter().filter(|(_, e)| e.is_given_back).map(|(n, _)| *n).collect();
         for number in back {
-            let Some(flying) = self.flying.remove(&number) else { continue };
-            self.note_flaw(&flying.deliverable, "what its queue did not take goes again, in another work");
-            let ended = self.end_own_work(&flying.deliverable);
-            self.forget_own_work(&flying.deliverable);
-            delivery.deferred.extend(self.deferred(&flying.deliverable.connector.id, flying.placing));
+            let Some(envelope) = self.in_flight.remove(&number) else { continue };
+            let ended =
+                self.end_flawed(&envelope.deliverable, "what its queue did not take goes again, in another work");
+            let connector = &envelope.deliverable.connector.id;
+            call.effects.delivery.deferred.extend(self.deferred(connector, envelope.placing));
+            self.forget_own_work(&envelope.deliverable, call)?;
             ended?;
         }
         Ok(())
@@ -250,8 +327,8 @@ impl<'a> Queues<'a> {
 
 impl Sink for Queues<'_> {
     /// Nobody can tell how far the messages of a broken run came: all of it goes again, with the same ids.
-    fn recover(&mut self, _placing: Vec<Placing>) -> Result<Delivery> {
-        Ok(Delivery::default())
+    fn recover(&mut self, _placing: Vec<Placing>) -> Did<()> {
+        (Effects::none(self.mark), Ok(()))
     }
 
     fn examiner(&self) -> Examiner {
@@ -260,154 +337,53 @@ impl Sink for Queues<'_> {
         Examiner::Splitting { drafts, max_message: self.gate.reach.max_message }
     }
 
-    fn admits(&mut self, connector: &Connector, note: NoteRegistered<'_>) -> Result<Option<Unfit>> {
-        self.gate.admits(&registration(connector), note)
+    fn admits(&mut self, connector: &Connector, ahead: &mut dyn WriteAhead) -> Did<Option<Unfit>> {
+        self.call(ahead, |queues, call| {
+            queues
+                .gate
+                .admits(&registration(connector), &mut |id, name, is_ours| call.ahead.registered(id, name, is_ours))
+        })
     }
 
-    fn stage(&mut self, deliverable: Deliverable) -> Result<()> {
+    fn stage(&mut self, deliverable: Deliverable) -> Result<bool> {
         self.mark += 1;
         let placing =
             Placing::of(&deliverable.origin, deliverable.name.clone(), self.mark, deliverable.applicant.clone());
         self.group_messages += messages_in(&deliverable);
         self.group_bytes += deliverable.bytes.len();
         self.group.push((deliverable, placing));
-        Ok(())
+        Ok(self.group_messages >= GROUP_MESSAGES || self.group_bytes >= GROUP_BYTES)
     }
 
-    fn is_full(&self) -> bool {
-        self.group_messages >= GROUP_MESSAGES || self.group_bytes >= GROUP_BYTES
+    fn prepare(&mut self, ahead: &mut dyn WriteAhead) -> Did<Prepared> {
+        self.call(ahead, |queues, call| {
+            let prepared = queues.prepare_group(call);
+            if prepared.is_err() {
+                // What came through before is not to go again; what failed just now is the error.
+                drop(queues.take_what_is_known(call));
+            }
+            prepared
+        })
     }
 
-    fn prepare(&mut self, note: &mut dyn FnMut(OpenWork) -> Result<()>) -> Result<Prepared> {
-        if self.group.is_empty() {
-            return Ok(Prepared::Placing(Vec::new()));
-        }
-        self.defer_blocked();
-        let connectors: BTreeSet<String> = self.group.iter().map(|(d, _)| d.connector.id.clone()).collect();
-        let is_alone = self.connectors <= 1;
-        connectors.iter().try_for_each(|connector| self.gate.look_for_room(connector, is_alone))?;
-        self.defer_blocked();
-        let group = std::mem::take(&mut self.group);
-        let opened = group.iter().try_for_each(|(deliverable, _)| {
-            self.open_work(deliverable)?;
-            self.works.opened().into_iter().try_for_each(&mut *note)
-        });
-        self.group = group;
-        opened?;
-        self.defer_blocked();
-        Ok(Prepared::Sending((self.group.len() + self.flying.len()) as u64))
+    fn settle(&mut self, all: bool, ahead: &mut dyn WriteAhead) -> Did<()> {
+        self.call(ahead, |queues, call| queues.settle_group(all, call))
     }
 
-    fn settle(&mut self, all: bool, delivery: &mut Delivery) -> Result<()> {
-        (self.group_messages, self.group_bytes) = (0, 0);
-        delivery.deferred.append(&mut self.deferred);
-        let mut numbers = Vec::new();
-        for (deliverable, placing) in std::mem::take(&mut self.group) {
-            self.last += 1;
-            let left = messages_in(&deliverable);
-            let flying =
-                Flying { deliverable, placing, left, refused: None, is_given_back: false, work: None, cleared: 0 };
-            self.flying.insert(self.last, Box::new(flying));
-            numbers.push(self.last);
-        }
-        // What is on its way is held whole until it has landed.
-        let held: usize = self.flying.values().map(|flying| flying.deliverable.bytes.len()).sum();
-        let sent = self.send(&numbers, all || held > HELD_BYTES_MAX, delivery);
-        if sent.is_err() && self.gate.is_over() {
-            let landed = self.landed(delivery);
-            return sent.and(landed);
-        }
-        delivery.on_their_way = Some(self.flying.len() as u64);
-        sent
+    fn wait(&mut self) -> Did<bool> {
+        let outcome = match self.gate.blocked.count() {
+            0 => Ok(false),
+            _ => {
+                // Of those that are left, one that is alone is waited for where it is.
+                let left = self.gate.blocked.list();
+                self.connectors = left.iter().filter(|(_, until)| *until != Until::Changed).count();
+                self.gate.wait_for_blocked()
+            }
+        };
+        (self.with_news_of_the_gate(Effects::none(self.mark)), outcome)
     }
 
-    fn landed(&mut self, delivery: &mut Delivery) -> Result<()> {
-        // It cannot get better any more.
-        self.gate.hurry();
-        // What was confirmed before the broker failed is heard behind the word that it has.
-        while self.hear(false).is_err() {}
-        let landed = self.land(delivery);
-        delivery.on_their_way = Some(self.flying.len() as u64);
-        landed
+    fn close(&mut self, ended: Ended<'_>, ahead: &mut dyn WriteAhead) -> Did<()> {
+        self.call(ahead, |queues, call| queues.works.close_all(ended, &mut queues.gate, call))
     }
-
-    fn opened(&mut self) -> Vec<OpenWork> {
-        self.works.opened()
-    }
-
-    fn closed(&mut self) -> Vec<String> {
-        self.works.closed()
-    }
-
-    fn exist(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.gate.exist)
-    }
-
-    fn expects(&mut self, connectors: usize) {
-        self.connectors = connectors;
-    }
-
-    fn wait_for_deferred(&mut self) -> Result<bool> {
-        if self.gate.blocked.count() == 0 {
-            return Ok(false);
-        }
-        // Of those that are left, one that is alone is waited for where it is.
-        self.connectors = self.gate.blocked.list().iter().filter(|(_, until)| *until != Until::Changed).count();
-        self.gate.wait_for_blocked()
-    }
-
-    fn close_works(&mut self, ended: Ended<'_>) -> Result<()> {
-        self.close_all(ended)
-    }
-
-    fn gone(&mut self) -> Vec<GoneWork> {
-        self.works.gone()
-    }
-
-    fn findings(&mut self) -> Vec<Finding> {
-        std::mem::take(&mut self.gate.findings)
-    }
-
-    fn high_water(&self) -> i64 {
-        self.mark
-    }
-
-    fn mark(&self) -> &str {
-        ""
-    }
-}
-
-/// Nobody can keep up with whoever clears works.
-pub(crate) fn cleared() -> Error {
-    Error::failed("works are cleared on the platform as fast as they are opened")
-        .advise("leave them alone meanwhile, or say --works none; then run this again")
-}
-
-/// The id of a message: the same at each import, and another one for each part of each envelope.
-fn message_id(envelope: crate::digest::Digest, at: usize) -> String {
-    format!("airpouch-{envelope}-{}", at + 1)
-}
-
-fn messages_in(deliverable: &Deliverable) -> usize {
-    match &deliverable.examined {
-        Examined::Messages(messages) => messages.count(),
-        Examined::Whole => 0,
-    }
-}
-
-/// An envelope with a message that the broker does not take.
-fn refusal(flying: Flying) -> Option<Refused> {
-    let (id, words) = flying.refused?;
-    let Deliverable { origin, bytes, examined, .. } = flying.deliverable;
-    let Examined::Messages(messages) = examined else { return None };
-    let at = id.rsplit('-').next().and_then(|n| n.parse::<usize>().ok()).unwrap_or(1).saturating_sub(1);
-    let (object, name) = messages.object(std::str::from_utf8(&bytes).unwrap_or_default(), at.min(messages.count() - 1));
-    let taken = messages.count() - flying.left;
-    let what = format!(
-        "the broker does not take the message for {name}: {words}; {} of its {} were taken before",
-        grouped(taken as u64),
-        count(messages.count() as u64, "message")
-    );
-    let place = format!("/bundle/objects/{object}");
-    Some(Refused { placing: flying.placing, origin, bytes, code: Code::MessageRefused, what, place })
 }

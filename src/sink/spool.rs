@@ -17,13 +17,13 @@ use std::sync::Arc;
 use super::beside::{Flusher, Writers};
 use super::connectors::{Connectors, is_id, is_of_one};
 use super::mark::{self, Access};
-use super::{Deferred, Deliverable, Delivery, OpenWork, Placing, Prepared, Sink, registration};
+use super::{Deferred, Deliverable, Delivery, Did, Effects, Ended, Placing, Prepared, Sink, WriteAhead, registration};
 use crate::batch::name::{of_partial, partial};
 use crate::code::Code;
 use crate::disk::OpenDir;
 use crate::envelope::Connector;
 use crate::error::{Error, Result, reason};
-use crate::fit::{Examined, Examiner};
+use crate::fit::{Examined, Examiner, Unfit};
 use crate::limits::{PLACING_GROUP, PLACING_GROUP_BYTES, SETTINGS_FILE_MAX};
 use crate::opencti::message::{Addressee, Messages, spare_bundle_id};
 use crate::text::{harmless_bytes, visible_json};
@@ -214,12 +214,19 @@ impl Spool {
         }
         Ok(())
     }
-}
 
-impl Sink for Spool {
-    fn recover(&mut self, placing: Vec<Placing>) -> Result<Delivery> {
+    /// By what it is known again.
+    pub fn mark(&self) -> &str {
+        &self.mark
+    }
+
+    fn none(&self) -> Effects {
+        Effects::none(self.last)
+    }
+
+    fn recover_all(&mut self, placing: Vec<Placing>) -> Result<Delivery> {
         self.sweep(&placing)?;
-        let mut delivery = Delivery::default();
+        let mut delivery = Delivery::none(0);
         for placing in placing {
             self.last = self.last.max(placing.mark);
             let id = id_of(&placing.name).to_owned();
@@ -232,14 +239,56 @@ impl Sink for Spool {
             }
         }
         self.sync(&delivery.placed)?;
+        delivery.mark = self.last;
         Ok(delivery)
+    }
+
+    fn make_durable(&mut self) -> Result<Prepared> {
+        let troubles: Vec<Trouble> = self.writers.wait()?.into_iter().flatten().collect();
+        if !troubles.is_empty() {
+            self.take_out(troubles);
+        }
+        if !self.group.is_empty() {
+            self.flusher.sync(self.root.path())?;
+        }
+        Ok(Prepared::Placing(self.group.clone()))
+    }
+
+    fn place_group(&mut self, delivery: &mut Delivery) -> Result<()> {
+        delivery.deferred.append(&mut self.deferred);
+        (self.files, self.bytes) = (0, 0);
+        if self.group.is_empty() {
+            return Ok(());
+        }
+        let group = std::mem::take(&mut self.group);
+        group.iter().try_for_each(|placing| self.place(placing, false))?;
+        self.sync(&group)?;
+        delivery.placed.extend(group);
+        Ok(())
+    }
+
+    fn is_full(&self) -> bool {
+        self.files >= PLACING_GROUP || self.bytes >= PLACING_GROUP_BYTES
+    }
+}
+
+impl Sink for Spool {
+    fn recover(&mut self, placing: Vec<Placing>) -> Did<()> {
+        match self.recover_all(placing) {
+            Ok(delivery) => (Effects::of(delivery), Ok(())),
+            Err(cause) => (self.none(), Err(cause)),
+        }
     }
 
     fn examiner(&self) -> Examiner {
         Examiner::Splitting { drafts: false, max_message: None }
     }
 
-    fn stage(&mut self, deliverable: Deliverable) -> Result<()> {
+    fn admits(&mut self, _connector: &Connector, _ahead: &mut dyn WriteAhead) -> Did<Option<Unfit>> {
+        (self.none(), Ok(None))
+    }
+
+    fn stage(&mut self, deliverable: Deliverable) -> Result<bool> {
         let Deliverable { origin, bytes, examined, connector, applicant, .. } = deliverable;
         let Examined::Messages(messages) = examined else {
             return Err(Error::failed("an envelope came to the spool that was not taken apart"));
@@ -255,12 +304,12 @@ impl Sink for Spool {
         let placing = Placing::of(&origin, name, self.last, applicant.clone());
         if let Some(why) = self.troubled.get(&connector.id).cloned() {
             self.defer(&connector.id, placing, why);
-            return Ok(());
+            return Ok(self.is_full());
         }
         let dir = match self.register(&connector) {
             Err(e) if is_of_one(&e) => {
                 self.defer(&connector.id, placing, reason(&e));
-                return Ok(());
+                return Ok(self.is_full());
             }
             dir => dir.map_err(|e| {
                 Error::io("use a directory of the spool", &self.root.path_of(&connector.id), &e)
@@ -275,43 +324,27 @@ impl Sink for Spool {
         let spare_id = spare_bundle_id(origin.sha256);
         let size = bytes.len() * 3;
         let job = Writing { at, dir, bytes, messages, first, applicant, spare_id };
-        self.writers.run(size, Box::new(move || job.run()))
+        self.writers.run(size, Box::new(move || job.run()))?;
+        Ok(self.is_full())
     }
 
-    fn is_full(&self) -> bool {
-        self.files >= PLACING_GROUP || self.bytes >= PLACING_GROUP_BYTES
+    fn prepare(&mut self, _ahead: &mut dyn WriteAhead) -> Did<Prepared> {
+        let prepared = self.make_durable();
+        (self.none(), prepared)
     }
 
-    fn prepare(&mut self, _note: &mut dyn FnMut(OpenWork) -> Result<()>) -> Result<Prepared> {
-        let troubles: Vec<Trouble> = self.writers.wait()?.into_iter().flatten().collect();
-        if !troubles.is_empty() {
-            self.take_out(troubles);
-        }
-        if !self.group.is_empty() {
-            self.flusher.sync(self.root.path())?;
-        }
-        Ok(Prepared::Placing(self.group.clone()))
+    fn settle(&mut self, _all: bool, _ahead: &mut dyn WriteAhead) -> Did<()> {
+        let mut delivery = Delivery::none(self.last);
+        let placed = self.place_group(&mut delivery);
+        (Effects::of(delivery), placed)
     }
 
-    fn settle(&mut self, _all: bool, delivery: &mut Delivery) -> Result<()> {
-        delivery.deferred.append(&mut self.deferred);
-        (self.files, self.bytes) = (0, 0);
-        if self.group.is_empty() {
-            return Ok(());
-        }
-        let group = std::mem::take(&mut self.group);
-        group.iter().try_for_each(|placing| self.place(placing, false))?;
-        self.sync(&group)?;
-        delivery.placed.extend(group);
-        Ok(())
+    fn wait(&mut self) -> Did<bool> {
+        (self.none(), Ok(false))
     }
 
-    fn high_water(&self) -> i64 {
-        self.last
-    }
-
-    fn mark(&self) -> &str {
-        &self.mark
+    fn close(&mut self, _ended: Ended<'_>, _ahead: &mut dyn WriteAhead) -> Did<()> {
+        (self.none(), Ok(()))
     }
 }
 

@@ -43,22 +43,42 @@ fn file_name(ordinal: usize) -> String {
 }
 
 fn prepare(sink: &mut dyn Sink) -> Vec<Placing> {
-    match sink.prepare(&mut |_| Ok(())).unwrap() {
+    match sink.prepare(&mut Nowhere).1.unwrap() {
         Prepared::Placing(placing) => placing,
         Prepared::Sending(_) => panic!("files are placed"),
     }
 }
 
 fn settle(sink: &mut dyn Sink) -> Delivery {
-    let mut delivery = Delivery::default();
-    sink.settle(true, &mut delivery).unwrap();
-    delivery
+    let (effects, settled) = sink.settle(true, &mut Nowhere);
+    settled.unwrap();
+    effects.delivery
+}
+
+fn recover(sink: &mut dyn Sink, placing: Vec<Placing>) -> Result<Delivery> {
+    let (effects, recovered) = sink.recover(placing);
+    recovered.map(|()| effects.delivery)
+}
+
+/// Destinations on disk write nothing ahead.
+struct Nowhere;
+
+impl WriteAhead for Nowhere {
+    fn registered(&mut self, id: &str, _: &str, _: bool) -> Result<()> {
+        panic!("{id} is registered")
+    }
+
+    fn opened(&mut self, _: &ForBatch, id: &str) -> Result<()> {
+        panic!("the work {id} is opened")
+    }
 }
 
 /// Stages these and delivers them.
 fn deliver(sink: &mut dyn Sink, envelopes: &[(usize, &str)]) -> Delivery {
     let examiner = sink.examiner();
-    envelopes.iter().for_each(|(ordinal, id)| sink.stage(deliverable(*ordinal, id, examiner)).unwrap());
+    for (ordinal, id) in envelopes {
+        sink.stage(deliverable(*ordinal, id, examiner)).unwrap();
+    }
     prepare(sink);
     settle(sink)
 }
@@ -177,7 +197,7 @@ mod directory {
                 fs::write(dir.path().join("forged"), "forged").unwrap();
                 fs::rename(dir.path().join("forged"), &staged).unwrap();
             }
-            let error = sink.settle(true, &mut Delivery::default()).unwrap_err();
+            let error = sink.settle(true, &mut Nowhere).1.unwrap_err();
             assert!(error.what.contains("not the file that airpouch wrote"), "{error}");
             assert!(!dir.path().join("in").join(file_name(1)).exists());
         }
@@ -192,13 +212,11 @@ mod directory {
             large.bytes.resize(crate::limits::PLACING_GROUP_BYTES / 2, b' ');
             large
         };
-        sink.stage(large(1)).unwrap();
-        assert!(!sink.is_full());
-        sink.stage(large(2)).unwrap();
-        assert!(sink.is_full());
+        assert!(!sink.stage(large(1)).unwrap());
+        assert!(sink.stage(large(2)).unwrap());
         prepare(&mut sink);
         assert_eq!(ordinals(&settle(&mut sink).placed), [1, 2]);
-        assert!(!sink.is_full(), "the next group begins with none");
+        assert!(!sink.stage(large(3)).unwrap(), "the next group begins with none");
     }
 
     #[test]
@@ -211,13 +229,13 @@ mod directory {
         sink.stage(deliverable(3, "feed", Examiner::Whole)).unwrap();
         drop(sink);
         let mut sink = open(dir.path());
-        let delivery = sink.recover(noted.clone()).unwrap();
+        let delivery = recover(&mut sink, noted.clone()).unwrap();
         assert_eq!(ordinals(&delivery.placed), [1, 2]);
         // Once more, as after a crash before that was recorded; and one is eaten already.
         fs::remove_file(dir.path().join("in").join(file_name(1))).unwrap();
         drop(sink);
         let mut sink = open(dir.path());
-        assert_eq!(ordinals(&sink.recover(noted).unwrap().placed), [1, 2]);
+        assert_eq!(ordinals(&recover(&mut sink, noted).unwrap().placed), [1, 2]);
         drop(sink);
         assert_eq!(names(&dir.path().join("in")), [file_name(2)], "what was not noted is swept away");
     }
@@ -234,7 +252,7 @@ mod directory {
         fs::rename(staging.join(file_name(1) + ".partial"), out.join(file_name(1) + ".partial")).unwrap();
         fs::write(out.join(file_name(9) + ".partial"), "not noted").unwrap();
         let mut sink = open(dir.path());
-        assert_eq!(ordinals(&sink.recover(noted).unwrap().placed), [1]);
+        assert_eq!(ordinals(&recover(&mut sink, noted).unwrap().placed), [1]);
         drop(sink);
         assert_eq!(names(&out), [file_name(1)]);
     }
@@ -252,13 +270,13 @@ mod directory {
         let staging = root_of(&dir.path().join("in")).unwrap();
         chown(&staging, Some(65_534), None).unwrap();
         let mut sink = open(dir.path());
-        let error = sink.recover(noted.clone()).unwrap_err();
+        let error = recover(&mut sink, noted.clone()).unwrap_err();
         assert!(error.what.contains("a run of another user was cut off here"), "{error}");
         // Another user's directory that holds nothing of ours is no obstacle, and is not used.
         fs::remove_file(staging.join(file_name(1) + ".partial")).unwrap();
         fs::set_permissions(&staging, fs::Permissions::from_mode(0o777)).unwrap();
         let mut sink = open(dir.path());
-        assert_eq!(ordinals(&sink.recover(noted).unwrap().placed), [1]);
+        assert_eq!(ordinals(&recover(&mut sink, noted).unwrap().placed), [1]);
         sink.stage(deliverable(2, "feed", Examiner::Whole)).unwrap();
         prepare(&mut sink);
         assert_eq!(fs::read_dir(&staging).unwrap().count(), 0);
@@ -274,7 +292,7 @@ mod directory {
         // The clock was set back by a day since.
         noted[0].mark += 86_400 * 1_000_000_000;
         let mut sink = open(dir.path());
-        sink.recover(noted.clone()).unwrap();
+        recover(&mut sink, noted.clone()).unwrap();
         sink.stage(deliverable(2, "feed", Examiner::Whole)).unwrap();
         let next = prepare(&mut sink);
         assert!(next[0].mark > noted[0].mark, "the connector would pass over it");
@@ -319,11 +337,11 @@ mod spool {
         sink.stage(deliverable(1, "feed", examiner)).unwrap();
         let noted = prepare(&mut sink);
         fs::remove_file(dir.path().join("spool/feed/000000000001.json.partial")).unwrap();
-        let mut delivery = Delivery::default();
-        let error = sink.settle(true, &mut delivery).unwrap_err();
-        assert!(error.what.contains("give a message its name") && delivery.placed.is_empty(), "{error}");
+        let (effects, settled) = sink.settle(true, &mut Nowhere);
+        let error = settled.unwrap_err();
+        assert!(error.what.contains("give a message its name") && effects.delivery.is_empty(), "{error}");
         // After a crash nobody can tell, and it had its name most likely.
-        assert_eq!(ordinals(&open(dir.path()).recover(noted).unwrap().placed), [1]);
+        assert_eq!(ordinals(&recover(&mut open(dir.path()), noted).unwrap().placed), [1]);
     }
 
     #[test]
@@ -338,7 +356,7 @@ mod spool {
         // As if the fourth had been written by a later group, of which the crash came before it was noted.
         noted.truncate(3);
         drop(sink);
-        let delivery = open(dir.path()).recover(noted).unwrap();
+        let delivery = recover(&mut open(dir.path()), noted).unwrap();
         assert_eq!(ordinals(&delivery.placed), [1, 2, 3]);
         let spool = dir.path().join("spool");
         let left = |id: &str| names(&spool.join(id));
@@ -361,7 +379,7 @@ mod spool {
             chown(spool.join("others"), Some(65_534), None).unwrap();
             odd.push("others");
         }
-        sink.recover(Vec::new()).unwrap();
+        recover(&mut sink, Vec::new()).unwrap();
         let all: Vec<_> = odd.iter().chain(&["ours"]).enumerate().map(|(at, id)| (at + 1, *id)).collect();
         let delivery = deliver(&mut sink, &all);
         assert_eq!(ordinals(&delivery.placed), [all.len()]);
@@ -384,7 +402,7 @@ mod spool {
         drop(sink);
         // The next run passes over that number.
         let mut sink = open(dir.path());
-        sink.recover(Vec::new()).unwrap();
+        recover(&mut sink, Vec::new()).unwrap();
         assert_eq!(ordinals(&deliver(&mut sink, &[(2, "feed"), (3, "feed")]).placed), [2, 3]);
         let left = names(&dir.path().join("spool/feed"));
         assert_eq!(left.iter().filter(|name| name.ends_with(".partial")).count(), 1, "{left:?}");
@@ -401,7 +419,7 @@ mod spool {
             fs::set_permissions(path, fs::Permissions::from_mode(0o777)).unwrap();
         }
         let mut sink = open(dir.path());
-        sink.recover(Vec::new()).unwrap();
+        recover(&mut sink, Vec::new()).unwrap();
         assert_eq!((mode(&spool), mode(&spool.join("feed"))), (0o700, 0o700));
         for name in names(&spool.join("feed")) {
             assert_eq!(mode(&spool.join("feed").join(name)), 0o600);

@@ -1,208 +1,457 @@
-//! Works that are open on the platform, each for what it is.
+//! Works on the platform, from their opening to their end: those of an import, and those of a drain.
+//!
+//! A work is opened before a message bears its id, and is told how many messages come before they do. It is looked for
+//! once more behind the last of them: workers pass over messages whose work is gone, without a word, so that whoever
+//! clears works on the platform throws away what waits under them. It is closed at the end, in error where more may be
+//! expected of it than comes: the platform would show it as running for ever.
 
-use std::collections::{BTreeMap, VecDeque};
+mod of_batch;
 
-use serde::{Deserialize, Serialize};
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::time::{Duration, Instant};
 
-use crate::digest::Digest;
+use super::queues::gate::Gate;
+use crate::code::Code;
+use crate::error::{Error, Result};
+use crate::platform::Updated;
+use crate::report::Finding;
+use crate::text::harmless;
 
-/// A work that is open on the platform: the ledger keeps it until it is closed, so that a run that was cut off leaves
-/// none behind for ever.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct OpenWork {
-    /// Its id.
-    pub id: String,
-    /// The ledger's number of the batch that it is for.
-    pub batch: i64,
-    /// The connector that it is for.
-    pub connector: String,
-    /// The envelope, where it is for one only.
-    pub envelope: Option<Digest>,
-    /// Envelopes that were delivered of its batch, or that it is for: so many rest on it at most.
-    pub delivered: usize,
+pub use of_batch::{ForBatch, GoneWork, OpenWork, gone_finding};
+
+/// How often a work is opened anew for one envelope or group, if they are cleared one after the other.
+pub const CLEARED_MAX: u32 = 3;
+/// How long works are closed when one of them could not be told; the rest is told in the next run.
+const CLOSING_MAX: Duration = Duration::from_secs(10);
+/// How long works that were closed are looked for once more.
+const LOOKING_MAX: Duration = Duration::from_secs(30);
+/// Works that were closed and are looked for once more at the end of the run. Of more of them the oldest are left out:
+/// each was looked for when it was closed.
+const ENDED_MAX: usize = 50_000;
+
+/// What one work is for.
+pub trait Subject: Clone + Ord {
+    /// Whose messages go under it.
+    fn connector(&self) -> &str;
+
+    /// Whether more comes under it than what it is opened for.
+    fn is_shared(&self) -> bool;
+
+    /// What the platform shows of it when it has ended well.
+    fn success(&self, work: &Work) -> String;
 }
 
-/// What a work is for.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Subject {
-    /// The ledger's number of the batch.
-    pub batch: i64,
-    /// The connector's id.
-    pub connector: String,
-    /// The envelope, where it is for one only.
-    pub envelope: Option<Digest>,
+/// Who remembers works from one run to the next, so that a run that is cut off leaves none open for ever: the ledger, or
+/// the spool.
+pub trait Remembers<S> {
+    /// A work was opened. The next one is not before this one is remembered.
+    ///
+    /// # Errors
+    /// It cannot be written down.
+    fn opened(&mut self, subject: &S, id: &str) -> Result<()>;
+
+    /// A work was closed: no business of the next run.
+    ///
+    /// # Errors
+    /// It cannot be written down.
+    fn closed(&mut self, subject: &S, id: &str) -> Result<()>;
+
+    /// A work is gone, and workers pass over what rests on it.
+    ///
+    /// # Errors
+    /// It cannot be written down.
+    fn gone(&mut self, gone: &Gone<S>) -> Result<()>;
 }
 
-/// A work in use.
+/// A work that is to be opened, unless it is open.
+pub struct Wanted<'a, S> {
+    /// What it is for.
+    pub subject: &'a S,
+    /// What the platform shows of it.
+    pub title: &'a dyn Fn() -> String,
+    /// Whether it goes into a draft, which a person validates.
+    pub draft: bool,
+}
+
+/// A work that is open.
 #[derive(Debug, Clone)]
 pub struct Work {
     /// Its id.
     pub id: String,
     /// The draft that it goes into.
     pub draft: Option<String>,
-    /// Whether a run before this one opened it, and nobody has looked yet whether it is still there.
-    pub from_before: bool,
     /// Messages that were expected of it in this run.
     pub messages: usize,
-    /// Envelopes whose messages are all in the queue and rest on it; of runs before this one, at most.
-    pub landed: usize,
+    /// What was delivered under it, in envelopes or in messages; of runs before this one, at most.
+    pub resting: usize,
+    /// Whether a run before this one opened it, and nobody has looked yet whether it is still there.
+    from_before: bool,
     /// Why it cannot be complete, if so.
-    pub flaw: Option<String>,
+    flaw: Option<String>,
 }
 
-/// A work that is gone, or may be, with what was recorded as delivered under it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct GoneWork {
+impl Work {
+    fn new(id: &str) -> Self {
+        Self { id: id.to_owned(), draft: None, messages: 0, resting: 0, from_before: false, flaw: None }
+    }
+}
+
+/// A work that is gone.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gone<S> {
+    /// What it was for.
+    pub subject: S,
     /// Its id.
     pub id: String,
-    /// The ledger's number of the batch that it was for.
-    pub batch: i64,
-    /// Envelopes that rest on it.
-    pub envelopes: usize,
-    /// Whether it may be fewer.
+    /// What was delivered under it.
+    pub resting: usize,
+    /// Whether it may be less.
     pub at_most: bool,
 }
 
-/// Works that were closed and are looked for once more at the end of the run. Of more of them the oldest are left out:
-/// each was looked for when it was closed.
-const ENDED_MAX: usize = 50_000;
-
-/// The works that are open.
-#[derive(Debug, Default)]
-pub struct Works {
-    open: BTreeMap<Subject, Work>,
-    opened: Vec<OpenWork>,
-    closed: Vec<String>,
-    /// Those that were closed in this run and on which something rests.
-    ended: VecDeque<GoneWork>,
-    /// Those that are gone.
-    gone: Vec<GoneWork>,
+/// What has ended, so that its works can be closed.
+#[derive(Debug, Clone, Copy)]
+pub enum Ended<'a> {
+    /// A batch, or what had waited. What a run before this one left open may belong to the next batch.
+    Batch,
+    /// The run.
+    Run,
+    /// The run, because it failed, and why.
+    Failed(&'a str),
 }
 
-impl Works {
-    /// Those that a run before this one left open.
-    pub fn left_open(works: Vec<OpenWork>) -> Self {
-        let known = |work: OpenWork| {
-            let subject = Subject { batch: work.batch, connector: work.connector, envelope: work.envelope };
-            let landed = work.delivered;
-            (subject, Work { id: work.id, draft: None, from_before: true, messages: 0, landed, flaw: None })
+/// What a look at works has shown.
+pub struct Looked<S> {
+    /// These are gone.
+    pub gone: BTreeSet<S>,
+    /// Of these the platform does not say it.
+    pub unknown: BTreeSet<S>,
+}
+
+/// The works that are open.
+#[derive(Debug)]
+pub struct Works<S> {
+    open: BTreeMap<S, Work>,
+    /// Those that were closed in this run and under which something was delivered.
+    ended: VecDeque<Gone<S>>,
+}
+
+impl<S: Subject> Works<S> {
+    /// Those that a run before this one left open: what for, their ids, and what was delivered under them.
+    pub fn left_open(works: impl IntoIterator<Item = (S, String, usize)>) -> Self {
+        let known = |(subject, id, resting): (S, String, usize)| {
+            (subject, Work { resting, from_before: true, ..Work::new(&id) })
         };
-        Self { open: works.into_iter().map(known).collect(), ..Self::default() }
+        Self { open: works.into_iter().map(known).collect(), ended: VecDeque::new() }
     }
 
-    /// The work for this.
-    pub fn get(&mut self, subject: &Subject) -> Option<&mut Work> {
-        self.open.get_mut(subject)
+    /// The work for this, if it is open.
+    pub fn get(&self, subject: &S) -> Option<&Work> {
+        self.open.get(subject)
     }
 
-    /// Notes a work that was opened now; another one for the same is closed, or gone.
-    pub fn add(&mut self, subject: &Subject, id: &str) {
-        if let Some(before) = self.open.get(subject) {
-            self.closed.push(before.id.clone());
+    /// Whether messages that were sent under a work rest on the one that is open for the same now. They may bear one that
+    /// was found to be gone while they were on their way.
+    pub fn rests(&self, subject: &S, sent_under: Option<&str>) -> bool {
+        self.open.get(subject).map(|work| work.id.as_str()) == sent_under
+    }
+
+    /// Something was delivered under it.
+    pub fn delivered(&mut self, subject: &S) {
+        if let Some(work) = self.open.get_mut(subject) {
+            work.resting += 1;
         }
-        let work = Work { id: id.to_owned(), draft: None, from_before: false, messages: 0, landed: 0, flaw: None };
-        self.open.insert(subject.clone(), work);
-        let Subject { batch, connector, envelope } = subject.clone();
-        self.opened.push(OpenWork { id: id.to_owned(), batch, connector, envelope, delivered: 0 });
     }
 
-    /// Those that are open.
-    pub fn list(&self) -> Vec<(Subject, Work)> {
-        self.open.iter().map(|(subject, work)| (subject.clone(), work.clone())).collect()
+    /// It cannot be complete; the first reason counts.
+    pub fn note_flaw(&mut self, subject: &S, flaw: &str) {
+        if let Some(work) = self.open.get_mut(subject) {
+            work.flaw.get_or_insert_with(|| flaw.to_owned());
+        }
     }
 
-    /// It is closed. It may be gone later: see [`Self::next_ended`].
-    pub fn remove(&mut self, subject: &Subject) {
-        if let Some(ended) = self.take(subject) {
+    /// Opens a work if it is not open. Where the platform opens none, its connector is blocked.
+    ///
+    /// # Errors
+    /// The platform is in trouble; it cannot be remembered.
+    pub fn open(&mut self, wanted: &Wanted<'_, S>, gate: &mut Gate<'_>, memory: &mut dyn Remembers<S>) -> Result<()> {
+        let Wanted { subject, draft: wants_draft, .. } = *wanted;
+        if gate.blocked.obstacle(subject.connector()).is_some() {
+            return Ok(());
+        }
+        if let Some(work) = self.open.get(subject) {
+            let can_go_on = match (wants_draft, work.from_before) {
+                // The draft of a work is known only to the run that made it; without it all would go in unseen.
+                (true, _) => Some(work.draft.is_some()),
+                (false, true) => gate.is_work_alive(subject.connector(), &work.id)?,
+                (false, false) => Some(true),
+            };
+            match can_go_on {
+                None => return Ok(()),
+                Some(true) => {
+                    self.take_up(subject);
+                    return Ok(());
+                }
+                Some(false) if wants_draft => {
+                    self.end(subject, None, gate)?;
+                    self.forget(subject, memory)?;
+                }
+                Some(false) => self.drop_gone(subject, memory)?,
+            }
+        }
+        self.open_new(wanted, gate, memory)
+    }
+
+    /// A run before this one may have left it, and have announced more than it sent.
+    fn take_up(&mut self, subject: &S) {
+        if let Some(work) = self.open.get_mut(subject).filter(|work| work.from_before) {
+            work.flaw = Some("a run was cut off: more may be expected than comes".into());
+            work.from_before = false;
+        }
+    }
+
+    fn open_new(&mut self, wanted: &Wanted<'_, S>, gate: &mut Gate<'_>, memory: &mut dyn Remembers<S>) -> Result<()> {
+        let Wanted { subject, title, draft } = *wanted;
+        let Some(platform) = gate.platform() else { return Ok(()) };
+        let opened = platform.add_work(subject.connector(), &title(), subject.is_shared());
+        let Some(id) = gate.answer_about(subject.connector(), opened)? else { return Ok(()) };
+        self.open.insert(subject.clone(), Work::new(&id));
+        memory.opened(subject, &id)?;
+        if draft && let Some(platform) = gate.platform() {
+            let made = platform.add_draft(&id);
+            let made = gate.answer_about(subject.connector(), made)?;
+            self.open.get_mut(subject).into_iter().for_each(|work| work.draft.clone_from(&made));
+        }
+        Ok(())
+    }
+
+    /// Tells an open work how many messages come. One that is gone is opened anew.
+    ///
+    /// # Errors
+    /// The platform is in trouble, or works are cleared as fast as they are opened; one cannot be remembered.
+    pub fn expect(
+        &mut self,
+        wanted: &Wanted<'_, S>,
+        messages: usize,
+        gate: &mut Gate<'_>,
+        memory: &mut dyn Remembers<S>,
+    ) -> Result<()> {
+        let subject = wanted.subject;
+        for _ in 0..CLEARED_MAX {
+            if gate.blocked.obstacle(subject.connector()).is_some() {
+                return Ok(());
+            }
+            let Some(work) = self.open.get_mut(subject) else { return Err(cleared()) };
+            let Some(platform) = gate.platform() else { return Ok(()) };
+            let asked = platform.expect(&work.id, messages);
+            match gate.answer_about(subject.connector(), asked)? {
+                None => return Ok(()),
+                Some(Updated::WorkGone) => {
+                    self.drop_gone(subject, memory)?;
+                    self.open(wanted, gate, memory)?;
+                }
+                Some(updated) => {
+                    if updated == Updated::PerhapsTwice {
+                        work.flaw = Some("a request was cut: its expectations may be counted twice".into());
+                    }
+                    work.messages += messages;
+                    return Ok(());
+                }
+            }
+        }
+        Err(cleared())
+    }
+
+    /// Looks for works under which messages were confirmed.
+    ///
+    /// # Errors
+    /// The platform is in trouble.
+    pub fn look_for(&self, subjects: &BTreeSet<S>, gate: &mut Gate<'_>) -> Result<Looked<S>> {
+        let mut looked = Looked { gone: BTreeSet::new(), unknown: BTreeSet::new() };
+        for subject in subjects {
+            let Some(work) = self.open.get(subject) else { continue };
+            match gate.is_work_alive(subject.connector(), &work.id)? {
+                Some(true) => {}
+                Some(false) => drop(looked.gone.insert(subject.clone())),
+                None => drop(looked.unknown.insert(subject.clone())),
+            }
+        }
+        Ok(looked)
+    }
+
+    /// A work was found to be gone: it is not ours any more.
+    ///
+    /// # Errors
+    /// It cannot be remembered.
+    pub fn drop_gone(&mut self, subject: &S, memory: &mut dyn Remembers<S>) -> Result<()> {
+        self.take(subject).map_or(Ok(()), |gone| memory.gone(&gone))
+    }
+
+    /// Tells the platform that a work has ended, in error if the run has failed or the work has a flaw. One that the
+    /// platform does not close stays open, and that is reported.
+    ///
+    /// # Errors
+    /// The platform is in trouble.
+    pub fn end(&self, subject: &S, failed: Option<&str>, gate: &mut Gate<'_>) -> Result<()> {
+        let (Some(work), Some(platform)) = (self.open.get(subject), gate.platform()) else { return Ok(()) };
+        let (message, in_error) = match (failed, &work.flaw) {
+            (Some(why), _) => {
+                (format!("airpouch stopped: {why}. What was not confirmed goes again, in another work"), true)
+            }
+            (None, Some(flaw)) => (format!("airpouch: {flaw}"), true),
+            (None, None) if work.from_before => {
+                ("airpouch was cut off; what was not confirmed went again, in another work".to_owned(), true)
+            }
+            (None, None) => (subject.success(work), false),
+        };
+        if let Err(words) = platform.close(&work.id, &message, in_error)? {
+            let what = format!("a work stays open on the platform: {words}");
+            let finding = Finding::new(Code::WorkOpen, what).at(harmless(&work.id));
+            gate.findings.push(finding.advise("its messages came through; close it there by hand"));
+        }
+        Ok(())
+    }
+
+    /// A work has ended. It may still be cleared while its messages wait: [`Self::close_all`] looks for it once more.
+    ///
+    /// # Errors
+    /// It cannot be remembered.
+    pub fn forget(&mut self, subject: &S, memory: &mut dyn Remembers<S>) -> Result<()> {
+        let Some(ended) = self.take(subject) else { return Ok(()) };
+        memory.closed(subject, &ended.id)?;
+        if ended.resting > 0 {
             if self.ended.len() == ENDED_MAX {
                 self.ended.pop_front();
             }
             self.ended.push_back(ended);
         }
+        Ok(())
     }
 
-    /// It is gone.
-    pub fn drop_gone(&mut self, subject: &Subject) {
-        let gone = self.take(subject);
-        self.gone.extend(gone);
-    }
-
-    /// Takes a work out; what is returned has something resting on it.
-    fn take(&mut self, subject: &Subject) -> Option<GoneWork> {
+    fn take(&mut self, subject: &S) -> Option<Gone<S>> {
         let work = self.open.remove(subject)?;
-        self.closed.push(work.id.clone());
         let at_most = work.from_before || work.flaw.is_some();
-        let gone = GoneWork { id: work.id, batch: subject.batch, envelopes: work.landed, at_most };
-        (work.landed > 0).then_some(gone)
+        Some(Gone { subject: subject.clone(), id: work.id, resting: work.resting, at_most })
     }
 
-    /// The newest of the works that were closed in this run; it is asked about once.
-    pub fn next_ended(&mut self) -> Option<GoneWork> {
-        self.ended.pop_back()
+    /// Closes the works of what has ended. At the end of a run, also of one that fails, those that it closed are looked
+    /// for once more: whoever clears works may have come behind the last look at one of them.
+    ///
+    /// # Errors
+    /// A work cannot be closed, or that cannot be remembered.
+    pub fn close_all(&mut self, ended: Ended<'_>, gate: &mut Gate<'_>, memory: &mut dyn Remembers<S>) -> Result<()> {
+        let failed = if let Ended::Failed(why) = ended { Some(why) } else { None };
+        if failed.is_some() {
+            gate.hurry();
+        }
+        let is_batch = matches!(ended, Ended::Batch);
+        let of_it: Vec<S> =
+            self.open.iter().filter(|(_, work)| !is_batch || !work.from_before).map(|(s, _)| s.clone()).collect();
+        let (began, mut trouble) = (Instant::now(), Ok(()));
+        for subject in of_it {
+            // One that cannot be told holds no other; a platform that is gone holds all of them.
+            let closed = self.end(&subject, failed, gate).and_then(|()| self.forget(&subject, memory));
+            let is_over = closed.is_err() && (is_batch || began.elapsed() > CLOSING_MAX);
+            trouble = trouble.and(closed);
+            if is_over {
+                break;
+            }
+        }
+        if is_batch { trouble } else { trouble.and(self.look_again(gate, memory)) }
     }
 
-    /// One that was closed is gone.
-    pub fn note_gone(&mut self, work: GoneWork) {
-        self.gone.push(work);
-    }
-
-    /// Those that are gone since this was asked for last.
-    pub fn gone(&mut self) -> Vec<GoneWork> {
-        std::mem::take(&mut self.gone)
-    }
-
-    /// Whether messages that were sent under a work rest on the one that is there for the same now. They may bear one that
-    /// was found to be gone while they were on their way.
-    pub fn rests(&self, subject: &Subject, sent_under: Option<&str>) -> bool {
-        self.open.get(subject).map(|work| work.id.as_str()) == sent_under
-    }
-
-    /// Those that were opened since this was asked for last.
-    pub fn opened(&mut self) -> Vec<OpenWork> {
-        std::mem::take(&mut self.opened)
-    }
-
-    /// The ids of those that were closed since this was asked for last.
-    pub fn closed(&mut self) -> Vec<String> {
-        std::mem::take(&mut self.closed)
+    /// Looks once more for the works that this run closed and under which something was delivered, the newest first. What
+    /// cannot be asked any more is left: the run has its error already, or the platform was well a moment ago.
+    fn look_again(&mut self, gate: &Gate<'_>, memory: &mut dyn Remembers<S>) -> Result<()> {
+        let began = Instant::now();
+        let Some(platform) = gate.platform() else { return Ok(()) };
+        while let Some(work) = self.ended.pop_back() {
+            match platform.is_alive(&work.id) {
+                Ok(Ok(false)) => memory.gone(&work)?,
+                Ok(_) => {}
+                Err(_) => break,
+            }
+            if began.elapsed() > LOOKING_MAX {
+                break;
+            }
+        }
+        Ok(())
     }
 }
+
+/// Nobody can keep up with whoever clears works.
+pub fn cleared() -> Error {
+    Error::failed("works are cleared on the platform as fast as they are opened")
+        .advise("leave them alone meanwhile, or say --works none; then run this again")
+}
+
+/// What people are told while messages go again.
+pub const SENT_AGAIN: &str = "works were cleared on the platform while their messages were sent; those go again";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn subject(connector: &str) -> Subject {
-        Subject { batch: 1, connector: connector.to_owned(), envelope: None }
+    /// Remembers in words what it was told.
+    #[derive(Default)]
+    struct Memory(Vec<String>);
+
+    impl Remembers<ForBatch> for Memory {
+        fn opened(&mut self, subject: &ForBatch, id: &str) -> Result<()> {
+            self.0.push(format!("opened {id} for {}", subject.connector));
+            Ok(())
+        }
+
+        fn closed(&mut self, _: &ForBatch, id: &str) -> Result<()> {
+            self.0.push(format!("closed {id}"));
+            Ok(())
+        }
+
+        fn gone(&mut self, gone: &Gone<ForBatch>) -> Result<()> {
+            self.0.push(format!("gone {} with {}", gone.id, gone.resting));
+            Ok(())
+        }
+    }
+
+    fn subject(connector: &str) -> ForBatch {
+        ForBatch { batch: 1, connector: connector.to_owned(), envelope: None }
+    }
+
+    fn works(open: &[(&str, usize)]) -> Works<ForBatch> {
+        let mut works = Works::left_open([]);
+        for (id, resting) in open {
+            works.open.insert(subject(id), Work { resting: *resting, ..Work::new(id) });
+        }
+        works
     }
 
     #[test]
     fn message_sent_under_a_replaced_work_does_not_rest_on_the_new_one() {
-        let mut works = Works::default();
-        works.add(&subject("a"), "first");
-        assert!(works.rests(&subject("a"), Some("first")));
-        works.add(&subject("a"), "second");
-        assert!(!works.rests(&subject("a"), Some("first")) && works.rests(&subject("a"), Some("second")));
-        works.drop_gone(&subject("a"));
-        assert!(!works.rests(&subject("a"), Some("second")) && works.rests(&subject("a"), None));
-        assert_eq!(works.closed(), ["first", "second"]);
+        let (mut works, mut memory) = (works(&[("a", 0)]), Memory::default());
+        assert!(works.rests(&subject("a"), Some("a")));
+        works.drop_gone(&subject("a"), &mut memory).unwrap();
+        assert!(!works.rests(&subject("a"), Some("a")) && works.rests(&subject("a"), None));
+        works.open.insert(subject("a"), Work::new("second"));
+        assert!(!works.rests(&subject("a"), Some("a")) && works.rests(&subject("a"), Some("second")));
+        assert_eq!(memory.0, ["gone a with 0"]);
     }
 
     #[test]
-    fn closed_work_is_asked_about_again_only_if_something_rests_on_it() {
-        let mut works = Works::default();
-        for (connector, landed) in [("a", 2), ("b", 0), ("c", 1)] {
-            works.add(&subject(connector), connector);
-            works.get(&subject(connector)).unwrap().landed = landed;
-        }
-        works.drop_gone(&subject("c"));
-        works.remove(&subject("b"));
-        works.remove(&subject("a"));
-        let ended = works.next_ended().unwrap();
-        assert_eq!((ended.id.as_str(), ended.envelopes), ("a", 2));
-        assert!(works.next_ended().is_none());
-        works.note_gone(ended);
-        assert_eq!(works.gone().iter().map(|work| work.id.as_str()).collect::<Vec<_>>(), ["c", "a"]);
-        assert!(works.gone().is_empty());
+    fn closed_work_is_looked_for_again_only_if_something_rests_on_it() {
+        let (mut works, mut memory) = (works(&[("a", 2), ("b", 0), ("c", 1)]), Memory::default());
+        works.drop_gone(&subject("c"), &mut memory).unwrap();
+        works.forget(&subject("b"), &mut memory).unwrap();
+        works.forget(&subject("a"), &mut memory).unwrap();
+        assert_eq!(memory.0, ["gone c with 1", "closed b", "closed a"]);
+        let again: Vec<_> = works.ended.iter().map(|gone| (gone.id.as_str(), gone.resting, gone.at_most)).collect();
+        assert_eq!(again, [("a", 2, false)]);
+    }
+
+    #[test]
+    fn of_a_work_that_a_run_before_left_it_is_not_known_how_much_rests_on_it() {
+        let mut works = Works::left_open([(subject("a"), "a".to_owned(), 3)]);
+        works.take_up(&subject("a"));
+        let gone = works.take(&subject("a")).unwrap();
+        assert_eq!((gone.resting, gone.at_most), (3, true));
     }
 }

@@ -12,78 +12,14 @@ use crate::batch::name;
 use crate::code::Code;
 use crate::destination::{Destination, Reach};
 use crate::examining::Program;
-use crate::fit::Examiner;
 use crate::import::{OnGap, OtherDestination};
+use crate::ledger::importer::Aside;
 use crate::limits::EXAMINED_APART_LIMIT;
 use crate::policy::Policy;
 use crate::report::call::Call;
-use crate::set_aside::Kind;
-use crate::sink::{OpenWork, Placing};
+use crate::set_aside::{BatchPlace, ConnectorName, Kind, Reason};
+use crate::sink::scripted::{Answer, Scripted};
 use crate::stream::{Sequence, Size};
-
-/// How the sink answers to each envelope of a group.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Answer {
-    Place,
-    Refuse,
-    Defer,
-}
-
-struct Scripted {
-    answer: Answer,
-    group: Vec<(Deliverable, Placing)>,
-}
-
-impl Sink for Scripted {
-    fn recover(&mut self, _: Vec<Placing>) -> Result<Delivery> {
-        Ok(Delivery::default())
-    }
-
-    fn examiner(&self) -> Examiner {
-        Examiner::Whole
-    }
-
-    fn stage(&mut self, deliverable: Deliverable) -> Result<()> {
-        let placing = Placing {
-            sha256: deliverable.origin.sha256,
-            batch: deliverable.origin.batch,
-            ordinal: deliverable.origin.ordinal,
-            name: deliverable.name.clone(),
-            mark: 1,
-            applicant: deliverable.applicant.clone(),
-        };
-        self.group.push((deliverable, placing));
-        Ok(())
-    }
-
-    fn is_full(&self) -> bool {
-        false
-    }
-
-    fn prepare(&mut self, _: &mut dyn FnMut(OpenWork) -> Result<()>) -> Result<Prepared> {
-        Ok(Prepared::Placing(self.group.iter().map(|(_, placing)| placing.clone()).collect()))
-    }
-
-    fn settle(&mut self, _: bool, delivery: &mut Delivery) -> Result<()> {
-        for (Deliverable { origin, bytes, .. }, placing) in self.group.drain(..) {
-            let (code, what, place) = (Code::NameTaken, "the name is taken".to_owned(), String::new());
-            match self.answer {
-                Answer::Place => delivery.placed.push(placing),
-                Answer::Refuse => delivery.refused.push(Refused { placing, origin, bytes, code, what, place }),
-                Answer::Defer => delivery.deferred.push(Deferred { placing, code, what, advice: "free it".into() }),
-            }
-        }
-        Ok(())
-    }
-
-    fn high_water(&self) -> i64 {
-        1
-    }
-
-    fn mark(&self) -> &str {
-        "mark"
-    }
-}
 
 const ENVELOPE: &[u8] = br#"{"bundle_type":"DIRECTORY_BUNDLE","applicant_id":"7c9e6679-7425-40de-944b-e07fc1f90ae7","connector":{"id":"feed","name":"Feed","type":"EXTERNAL_IMPORT","scope":"x","auto":false,"validate_before_import":false},"entities_types":null,"bundle":{"type":"bundle","id":"bundle--1","objects":[{"type":"domain-name","id":"domain-name--1","value":"a.example"}]},"update":false}"#;
 
@@ -139,7 +75,7 @@ impl Scene {
     /// The same; the process may take so long.
     fn retry_within(&mut self, limit: Duration, answer: Answer, apart: &str) -> ImportReport {
         let mut report = ImportReport::default();
-        let mut sink = Scripted { answer, group: Vec::new() };
+        let mut sink = Scripted::new(answer);
         let path = self.site.root().join("apart");
         std::fs::write(&path, format!("#!/bin/sh\ncat > /dev/null\n{apart}\n")).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
@@ -148,7 +84,7 @@ impl Scene {
             .and_then(|mut delivering| {
                 let retried = delivering.retry_set_aside();
                 // What the sink could not take is reported at the end of a run.
-                retried.and(delivering.close_works(Ended::Run)).and(delivering.keep_suspects())
+                retried.and(delivering.close(Ended::Run)).and(delivering.keep_suspects())
             })
             .unwrap();
         report
@@ -321,7 +257,7 @@ fn envelope_that_cannot_be_examined_apart_is_held_and_the_run_goes_on() {
     let mut scene = Scene::with_envelope_aside(Kind::Held);
     a_run_dies(&scene);
     let mut report = ImportReport::default();
-    let mut sink = Scripted { answer: Answer::Place, group: Vec::new() };
+    let mut sink = Scripted::new(Answer::Place);
     let program = Program { path: "/nonexistent/airpouch".into(), limit: EXAMINED_APART_LIMIT };
     let options = ImportOptions { program, ..options() };
     Delivering::new(&scene.site, &mut scene.ledger, &mut sink, scene.destination, &options, &mut report)

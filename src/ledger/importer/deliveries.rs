@@ -133,8 +133,8 @@ impl ImporterLedger {
     }
 
     /// Records what the sink vouches for, and the mark that it goes on from. What was set aside of it is so no more.
-    pub fn settle(&mut self, destination: i64, delivery: &Delivery, high_water: i64) -> Result<()> {
-        let mut sorted: Vec<&Placing> = delivery.placed.iter().collect();
+    pub fn settle(&mut self, destination: i64, delivery: &Delivery) -> Result<()> {
+        let mut sorted: Vec<&Placing> = delivery.placed().iter().collect();
         sorted.sort_unstable_by_key(|p| p.sha256);
         let change = self.change()?;
         {
@@ -147,19 +147,19 @@ impl ImporterLedger {
             let mut forget_placing =
                 change.prepare_cached("DELETE FROM placing WHERE destination = ?1 AND name = ?2")?;
             // Where only their number was noted there is none to forget.
-            if delivery.on_their_way.is_none() {
-                let refused = delivery.refused.iter().map(|refused| &refused.placing);
-                let deferred = delivery.deferred.iter().map(|deferred| &deferred.placing);
-                for p in sorted.iter().copied().chain(refused).chain(deferred) {
+            if delivery.on_their_way().is_none() {
+                for p in delivery.settled() {
                     forget_placing.execute(params![destination, p.name])?;
                 }
             }
         }
-        note_on_their_way(&change, destination, delivery.on_their_way)?;
+        // What is refused may come again until it is set aside, which is noted behind this.
+        let on_their_way = delivery.on_their_way().map(|number| number + delivery.refused() as u64);
+        note_on_their_way(&change, destination, on_their_way)?;
         change.execute(
             "INSERT INTO meta SELECT 'high_water_' || kind, ?2 FROM destination WHERE id = ?1
                  ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            params![destination, high_water.to_string()],
+            params![destination, delivery.mark().to_string()],
         )?;
         Ok(change.commit()?)
     }

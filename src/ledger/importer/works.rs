@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::ledger::asking::all;
 use crate::limits::GONE_WORKS_MAX;
-use crate::sink::{GoneWork, OpenWork};
+use crate::sink::works::{ForBatch, GoneWork, OpenWork};
 
 impl ImporterView {
     /// Works that are open at a destination.
@@ -17,7 +17,8 @@ impl ImporterView {
         all(&self.connection, sql, [destination], |r| {
             let envelope = r.get::<_, Option<Vec<u8>>>(3)?.and_then(|bytes| Digest::from_bytes(&bytes));
             let delivered = r.get::<_, i64>(4)? as usize;
-            Ok(OpenWork { id: r.get(0)?, batch: r.get(1)?, connector: r.get(2)?, envelope, delivered })
+            let subject = ForBatch { batch: r.get(1)?, connector: r.get(2)?, envelope };
+            Ok(OpenWork { id: r.get(0)?, subject, delivered })
         })
     }
 
@@ -28,23 +29,13 @@ impl ImporterView {
 }
 
 impl ImporterLedger {
-    /// Notes works that were opened, before anything rests on them.
-    pub fn note_opened(&mut self, destination: i64, works: &[OpenWork]) -> Result<()> {
-        if works.is_empty() {
-            return Ok(());
-        }
-        let change = self.change()?;
-        for work in works {
-            let envelope = work.envelope.as_ref().map(|e| e.as_bytes().to_vec());
-            change.prepare_cached("INSERT OR REPLACE INTO work VALUES (?1, ?2, ?3, ?4, ?5)")?.execute(params![
-                work.id,
-                destination,
-                work.batch,
-                work.connector,
-                envelope
-            ])?;
-        }
-        Ok(change.commit()?)
+    /// Notes a work that was opened, before anything rests on it.
+    pub fn note_opened(&self, destination: i64, subject: &ForBatch, id: &str) -> Result<()> {
+        let ForBatch { batch, connector, envelope } = subject;
+        let envelope = envelope.as_ref().map(|e| e.as_bytes().to_vec());
+        let sql = "INSERT OR REPLACE INTO work VALUES (?1, ?2, ?3, ?4, ?5)";
+        self.connection.prepare_cached(sql)?.execute(params![id, destination, batch, connector, envelope])?;
+        Ok(())
     }
 
     /// Forgets works that were closed, or are gone.

@@ -1,31 +1,34 @@
-//! The gate to the queues: who sets them up, where messages go, and whether there is room.
+//! The gate to the queues: resolves connectors to queues, says where messages go, and whether there is room.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::super::NoteRegistered;
 use super::blocked::{Blocked, Obstacle, Until};
 use super::room::queue_refused;
 use crate::broker::{Broker, LANES, Login, Outcome};
 use crate::code::Code;
-use crate::destination::{Reach, TakeOver, WorkPer};
+use crate::destination::{Destination, Reach, TakeOver, WorkPer};
 use crate::error::{Error, Result};
 use crate::fit::Unfit;
 use crate::opencti::broker::{BrokerAddress, Route, Topology};
 use crate::opencti::registration::Registration;
-use crate::platform::{Platform, Unregistered, choose_crypto};
+use crate::platform::{Asked, Platform, Unregistered, choose_crypto};
 use crate::report::{Finding, Observer};
 use crate::text::harmless;
 
 /// Who sets up queues.
-enum Door<'a> {
-    /// We do.
-    Alone,
+enum Setup<'a> {
+    /// Airpouch, at the broker.
+    Direct,
     /// The platform, when connectors are registered.
     Platform(Box<Platform<'a>>),
 }
+
+/// Notes that a connector, by id and name, is about to be registered (true), so that a run that is killed in between knows
+/// it for ours; or that the platform refused that (false).
+pub type NoteRegistered<'a> = &'a mut dyn FnMut(&str, &str, bool) -> Result<()>;
 
 /// What is known of a connector in this run.
 enum Known {
@@ -39,7 +42,7 @@ enum Known {
 
 /// The way to the queues of connectors.
 pub struct Gate<'a> {
-    door: Door<'a>,
+    setup: Setup<'a>,
     /// How broker and platform are reached.
     pub reach: Reach,
     /// Who hears what cannot wait.
@@ -61,19 +64,37 @@ pub struct Gate<'a> {
 }
 
 impl<'a> Gate<'a> {
-    /// To a broker alone, which is connected to now.
+    /// To a broker or a platform. `ours` are connectors that were registered there by us before, `shown` those of which
+    /// people were told that they exist there.
     ///
     /// # Errors
-    /// It is not there, or does not let us in.
-    pub fn to_broker(address: &BrokerAddress, reach: Reach, observer: &'a dyn Observer) -> Result<Self> {
-        let address = reach.overrides.over(address);
-        let broker = Broker::connect(login(&reach, &address, None)?, reach.patience, observer)?;
-        Ok(Self { broker: Some(broker), ..Self::new(Door::Alone, reach, observer) })
+    /// It is not there, or does not let us in; or it is neither.
+    pub fn open(
+        to: &Destination,
+        reach: &Reach,
+        ours: BTreeSet<String>,
+        shown: BTreeSet<String>,
+        observer: &'a dyn Observer,
+    ) -> Result<Self> {
+        match to {
+            Destination::Broker(address) => Self::to_broker(address, reach.clone(), observer),
+            Destination::Platform(address) => {
+                let platform = Platform::open(address, reach, observer)?;
+                Ok(Self::through(platform, reach.clone(), ours, shown, observer))
+            }
+            Destination::Directory(_) | Destination::Spool(_) => Err(Error::usage(format!("{to} has no queues"))),
+        }
     }
 
-    /// Through a platform. `ours` are connectors that were registered there by us before, `shown` those of which people
-    /// were told that they exist there.
-    pub fn through(
+    /// To a broker alone, which is connected to now.
+    fn to_broker(address: &BrokerAddress, reach: Reach, observer: &'a dyn Observer) -> Result<Self> {
+        let address = reach.overrides.over(address);
+        let broker = Broker::connect(login(&reach, &address, None)?, reach.patience, observer)?;
+        Ok(Self { broker: Some(broker), ..Self::new(Setup::Direct, reach, observer) })
+    }
+
+    /// Through a platform, which tells where its broker is when the first connector is registered.
+    fn through(
         platform: Platform<'a>,
         reach: Reach,
         ours: BTreeSet<String>,
@@ -81,7 +102,7 @@ impl<'a> Gate<'a> {
         observer: &'a dyn Observer,
     ) -> Self {
         let (left_out, version) = (platform.version().left_out(), platform.version());
-        let mut gate = Self { ours, shown, ..Self::new(Door::Platform(Box::new(platform)), reach, observer) };
+        let mut gate = Self { ours, shown, ..Self::new(Setup::Platform(Box::new(platform)), reach, observer) };
         if !left_out.is_empty() {
             let what = format!("the platform is {version}; left out: {}", left_out.join("; "));
             gate.findings.push(Finding::new(Code::OlderPlatform, what));
@@ -89,9 +110,9 @@ impl<'a> Gate<'a> {
         gate
     }
 
-    fn new(door: Door<'a>, reach: Reach, observer: &'a dyn Observer) -> Self {
+    fn new(setup: Setup<'a>, reach: Reach, observer: &'a dyn Observer) -> Self {
         Self {
-            door,
+            setup,
             reach,
             observer,
             broker: None,
@@ -107,9 +128,9 @@ impl<'a> Gate<'a> {
 
     /// The platform, if there is one.
     pub fn platform(&self) -> Option<&Platform<'a>> {
-        match &self.door {
-            Door::Alone => None,
-            Door::Platform(platform) => Some(platform),
+        match &self.setup {
+            Setup::Direct => None,
+            Setup::Platform(platform) => Some(platform),
         }
     }
 
@@ -120,7 +141,7 @@ impl<'a> Gate<'a> {
 
     /// The run has failed: what does not get better is waited for no more.
     pub fn hurry(&mut self) {
-        if let Door::Platform(platform) = &mut self.door {
+        if let Setup::Platform(platform) = &mut self.setup {
             platform.hurry();
         }
     }
@@ -137,7 +158,7 @@ impl<'a> Gate<'a> {
     ///
     /// # Errors
     /// The broker has failed, and why.
-    pub fn hear(&mut self, wait: bool) -> Result<Vec<Outcome>> {
+    pub fn poll_outcomes(&mut self, wait: bool) -> Result<Vec<Outcome>> {
         self.broker.as_mut().map_or_else(|| Ok(Vec::new()), |broker| broker.outcomes(wait))
     }
 
@@ -153,13 +174,37 @@ impl<'a> Gate<'a> {
     /// Broker or platform are in trouble.
     pub fn admits(&mut self, connector: &Registration, note: NoteRegistered<'_>) -> Result<Option<Unfit>> {
         if !self.connectors.contains_key(&connector.id) {
-            let known = self.meet(connector, note)?;
+            let known = self.resolve_connector(connector, note)?;
             self.connectors.insert(connector.id.clone(), known);
         }
         match self.connectors.get(&connector.id) {
             Some(Known::Unfit(unfit)) => Ok(Some(unfit.clone())),
             _ => Ok(None),
         }
+    }
+
+    /// What the platform answered about a connector's works, unless it has a word against this one: then it is blocked.
+    ///
+    /// # Errors
+    /// The platform is in trouble.
+    pub fn answer_about<T>(&mut self, connector: &str, asked: Asked<T>) -> Result<Option<T>> {
+        Ok(match asked? {
+            Ok(answer) => Some(answer),
+            Err(words) => {
+                self.works_refused(connector, &words);
+                None
+            }
+        })
+    }
+
+    /// Whether a work is there, if the platform says; if not, its connector is blocked.
+    ///
+    /// # Errors
+    /// The platform is in trouble.
+    pub fn is_work_alive(&mut self, connector: &str, work: &str) -> Result<Option<bool>> {
+        let Some(platform) = self.platform() else { return Ok(Some(true)) };
+        let asked = platform.is_alive(work);
+        self.answer_about(connector, asked)
     }
 
     /// Where the messages of a connector go.
@@ -181,14 +226,14 @@ impl<'a> Gate<'a> {
         }
     }
 
-    fn meet(&mut self, wanted: &Registration, note: NoteRegistered<'_>) -> Result<Known> {
+    fn resolve_connector(&mut self, wanted: &Registration, note: NoteRegistered<'_>) -> Result<Known> {
         let lane = self.connectors.len() % LANES;
         if self.platform().is_none() {
             return self.declare(wanted, lane);
         }
         if !self.ours.contains(&wanted.id)
             && !self.takes_over(&wanted.id)
-            && let Door::Platform(platform) = &self.door
+            && let Setup::Platform(platform) = &self.setup
             && let Some(unfit) = collision(platform, wanted)?
         {
             self.exist.push(wanted.id.clone());
@@ -225,7 +270,7 @@ impl<'a> Gate<'a> {
     }
 
     fn register(&mut self, wanted: &Registration, lane: usize, note: NoteRegistered<'_>) -> Result<Known> {
-        let Door::Platform(platform) = &self.door else { return Ok(Known::Refused) };
+        let Setup::Platform(platform) = &self.setup else { return Ok(Known::Refused) };
         // Noted before: a run that is killed right after would take it for somebody else's, and hold all that it wrote.
         note(&wanted.id, &wanted.name, true)?;
         let is_first = !self.connectors.values().any(|known| matches!(known, Known::Route(..) | Known::Fails(_)));

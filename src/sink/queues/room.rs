@@ -156,7 +156,7 @@ impl Gate<'_> {
     }
 
     /// The platform has a word against the works of a connector.
-    pub fn works_refused(&mut self, connector: &str, words: &str) {
+    pub(super) fn works_refused(&mut self, connector: &str, words: &str) {
         let obstacle = Obstacle {
             code: Code::WorkRefused,
             what: words.to_owned(),

@@ -1,0 +1,80 @@
+//! Works of an import: each for one connector's part of a batch, or for one envelope of it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{Gone, Subject, Work};
+use crate::code::Code;
+use crate::digest::Digest;
+use crate::report::Finding;
+use crate::text::{count, harmless};
+
+/// What a work of an import is for.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ForBatch {
+    /// The ledger's number of the batch.
+    pub batch: i64,
+    /// The connector's id.
+    pub connector: String,
+    /// The envelope, where it is for one only.
+    pub envelope: Option<Digest>,
+}
+
+impl Subject for ForBatch {
+    fn connector(&self) -> &str {
+        &self.connector
+    }
+
+    fn is_shared(&self) -> bool {
+        self.envelope.is_none()
+    }
+
+    fn success(&self, work: &Work) -> String {
+        match self.envelope {
+            // As the stock connector closes the work of an envelope.
+            Some(_) => "Connector successfully run".to_owned(),
+            None => format!("airpouch sent {}", count(work.messages as u64, "message")),
+        }
+    }
+}
+
+/// A work as the ledger keeps it until it is closed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct OpenWork {
+    /// Its id.
+    pub id: String,
+    /// What it is for.
+    pub subject: ForBatch,
+    /// Envelopes that were delivered of its batch, or that it is for: so many rest on it at most.
+    pub delivered: usize,
+}
+
+/// A work that is gone, or may be, with what was recorded as delivered under it: as the ledger keeps it until a person
+/// says that it is settled.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct GoneWork {
+    /// Its id.
+    pub id: String,
+    /// The ledger's number of the batch that it was for.
+    pub batch: i64,
+    /// Envelopes that rest on it.
+    pub envelopes: usize,
+    /// Whether it may be fewer.
+    pub at_most: bool,
+}
+
+impl From<&Gone<ForBatch>> for GoneWork {
+    fn from(gone: &Gone<ForBatch>) -> Self {
+        let Gone { subject, id, resting, at_most } = gone;
+        Self { id: id.clone(), batch: subject.batch, envelopes: *resting, at_most: *at_most }
+    }
+}
+
+/// What is reported of a work that is gone.
+pub fn gone_finding(work: &GoneWork) -> Finding {
+    let envelopes = count(work.envelopes as u64, "envelope");
+    let most = if work.at_most { "at most " } else { "" };
+    let what = format!(
+        "a work was cleared on the platform under which {most}{envelopes} had been sent; workers skip what still waits"
+    );
+    Finding::new(Code::WorkGone, what).at(harmless(&work.id))
+}
