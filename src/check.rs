@@ -10,12 +10,12 @@ use crate::destination::{Destination, Reach, TakeOver, WorkPer};
 use crate::envelope::{Connector, Scope};
 use crate::error::{Error, Result};
 use crate::fit::Unfit;
+use crate::gate::{collision, login};
 use crate::ledger::importer::ImporterView;
 use crate::opencti::api::Registered;
 use crate::opencti::broker::{BrokerAddress, Topology, push_exchange};
 use crate::platform::Platform;
 use crate::report::{CheckReport, Fact, Finding, Observer};
-use crate::sink::queues::gate::{collision, login};
 use crate::sink::registration;
 use crate::text::{count, harmless};
 

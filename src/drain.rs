@@ -13,14 +13,14 @@ use crate::code::Code;
 use crate::destination::{Destination, Reach};
 use crate::error::{Error, Result};
 use crate::fit::Unfit;
+use crate::gate::Gate;
 use crate::opencti::message::with_work;
 use crate::opencti::registration::Registration;
 use crate::report::{DrainReport, Drained, Finding, Observer};
-use crate::sink::queues::gate::Gate;
 use crate::sink::queues::{GROUP_BYTES, GROUP_MESSAGES};
 use crate::sink::spooled::Listing;
-use crate::sink::works::{CLEARED_MAX, Ended, Looked, SENT_AGAIN, Subject, Wanted, Work, Works, cleared};
 use crate::text::{count, harmless};
+use crate::works::{CLEARED_MAX, Ended, Looked, SENT_AGAIN, Subject, Wanted, Work, Works, cleared};
 
 use remembered::Remembered;
 

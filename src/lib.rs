@@ -45,6 +45,8 @@ pub mod shelf;
 pub mod destination;
 pub mod broker;
 pub mod platform;
+pub mod gate;
+pub mod works;
 pub mod sink;
 pub mod set_aside;
 pub mod ledger;

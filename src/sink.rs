@@ -8,10 +8,10 @@
 //! Each call says what it has done, in one value, also where it failed: [`Effects`]. What must be known before it is so
 //! is written ahead instead: [`WriteAhead`].
 
-mod beside;
+mod background;
 mod connectors;
 pub mod directory;
-mod mark;
+mod marked_directory;
 mod open;
 pub mod queues;
 #[cfg(test)]
@@ -20,7 +20,6 @@ pub mod spool;
 pub mod spooled;
 #[cfg(test)]
 mod tests;
-pub mod works;
 
 use crate::code::Code;
 use crate::digest::Digest;
@@ -31,11 +30,10 @@ use crate::mtime::Mtime;
 use crate::opencti::registration::{Registration, scope_of_text};
 use crate::report::Finding;
 use crate::stream::StreamId;
+use crate::works::{ForBatch, GoneWork};
 
+pub use crate::works::Ended;
 pub use open::{Known, Opened, open};
-pub use works::Ended;
-
-use works::{ForBatch, GoneWork};
 
 /// Where an envelope came from, for names and reasons.
 #[derive(Debug, Clone)]

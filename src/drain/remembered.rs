@@ -10,8 +10,8 @@ use crate::error::Result;
 use crate::limits::DRAIN_GONE_MAX;
 use crate::report::Finding;
 use crate::sink::spooled::{Gone, Memory, Spooled};
-use crate::sink::works::{self, Remembers};
 use crate::text::{count, harmless};
+use crate::works::{self, Remembers};
 
 /// A spool with what is remembered beside it.
 pub struct Remembered {

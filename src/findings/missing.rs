@@ -6,9 +6,9 @@ use crate::code::Code;
 use crate::error::Result;
 use crate::ledger::importer::ImporterView;
 use crate::report::Finding;
-use crate::sink::works::gone_finding;
 use crate::stream::{Missing, Numbers, Size, StreamId, is_settled};
 use crate::text::{count, size};
+use crate::works::gone_finding;
 
 /// All numbers that have not come: of each stream, also where batches wait behind them, and of the end of each stream
 /// that another one goes on from. The third value is whether the stream begins behind them.

@@ -20,8 +20,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use self::staging::{Left, Staging};
 use self::times::{STEP_NANOS, Times};
-use super::beside::{Flusher, Writers};
-use super::mark::{self, Access};
+use super::background::{Flusher, Writers};
+use super::marked_directory::{self, Access};
 use super::{Deferred, Deliverable, Delivery, Did, Effects, Ended, Placing, Prepared, Sink, WriteAhead};
 use crate::batch::name::{of_partial, partial};
 use crate::code::Code;
@@ -72,7 +72,7 @@ impl Directory {
     /// # Errors
     /// It is not there, or another one lies in its place; the system refused.
     pub fn open(path: &Path, last_mtime: i64, mark: Option<&str>, threads: usize) -> Result<Self> {
-        let (root, mark) = mark::open(path, mark, Access::Shared)?;
+        let (root, mark) = marked_directory::open(path, mark, Access::Shared)?;
         let (seconds, nanos) = disk::now();
         let now = seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(nanos));
         Ok(Self {

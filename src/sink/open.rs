@@ -5,12 +5,12 @@ use std::collections::BTreeSet;
 use super::Sink;
 use super::directory::Directory;
 use super::queues::Queues;
-use super::queues::gate::Gate;
 use super::spool::Spool;
-use super::works::OpenWork;
 use crate::destination::{Destination, Reach};
 use crate::error::Result;
+use crate::gate::Gate;
 use crate::report::Observer;
+use crate::works::OpenWork;
 
 /// What earlier runs have left to know of a destination.
 #[derive(Debug, Default)]

@@ -4,25 +4,22 @@
 //! work is still there: workers pass over messages whose work is gone. What a crash cuts off goes again as a whole, with
 //! the same message ids.
 
-pub mod blocked;
-pub mod gate;
 mod in_flight;
-mod room;
 mod working;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
-use super::works::{ForBatch, Gone, OpenWork, Remembers, Works};
 use super::{Deferred, Deliverable, Did, Effects, Ended, Placing, Prepared, Sink, WriteAhead, registration};
 use crate::broker::{Message, Outcome};
 use crate::envelope::Connector;
 use crate::error::{Error, Result};
 use crate::fit::{Examined, Examiner, Unfit};
+use crate::gate::Gate;
+use crate::gate::blocked::Until;
 use crate::opencti::message::{Addressee, spare_bundle_id};
+use crate::works::{ForBatch, Gone, OpenWork, Remembers, Works};
 
-use blocked::Until;
-use gate::Gate;
 use in_flight::{InFlight, message_id, messages_in};
 
 /// Messages of one group: what a crash repeats at most, beside what is on its way.

@@ -14,9 +14,9 @@ use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
 
-use super::beside::{Flusher, Writers};
+use super::background::{Flusher, Writers};
 use super::connectors::{Connectors, is_id, is_of_one};
-use super::mark::{self, Access};
+use super::marked_directory::{self, Access};
 use super::{Deferred, Deliverable, Delivery, Did, Effects, Ended, Placing, Prepared, Sink, WriteAhead, registration};
 use crate::batch::name::{of_partial, partial};
 use crate::code::Code;
@@ -71,7 +71,7 @@ impl Spool {
     /// # Errors
     /// It is another one, others may use it, or it cannot be made; the system refused.
     pub fn open(path: &Path, last: i64, mark: Option<&str>, threads: usize) -> Result<Self> {
-        let (root, mark) = mark::open(path, mark, Access::Private)?;
+        let (root, mark) = marked_directory::open(path, mark, Access::Private)?;
         Ok(Self {
             mark,
             group: Vec::new(),

@@ -10,7 +10,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::connectors::{Connectors, is_id, is_of_one};
-use super::mark;
+use super::marked_directory;
 use super::spool::{REGISTRATION, name, number_of};
 use crate::disk::{self, OpenDir};
 use crate::error::{Error, Result};
@@ -91,10 +91,10 @@ impl Spooled {
             Err(e) if matches!(e.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => return Err(none()),
             root => root.map_err(|e| Error::io("open the spool", path, &e))?,
         };
-        let mark = mark::find(&root)?.ok_or_else(none)?;
-        mark::keep_private(&root, true)?;
+        let mark = marked_directory::find(&root)?.ok_or_else(none)?;
+        marked_directory::keep_private(&root, true)?;
         let owner = root.owner().map_err(|e| Error::io("look at the spool", path, &e))?;
-        let lock = mark::file(&root).map_err(|e| Error::io("open the spool's mark", path, &e))?;
+        let lock = marked_directory::file(&root).map_err(|e| Error::io("open the spool's mark", path, &e))?;
         match lock.try_lock() {
             Ok(()) => Ok(Self { root, mark, owner, connectors: RefCell::default(), _lock: lock }),
             Err(TryLockError::WouldBlock) => Err(Error::locked("another drain is at work in this spool").at(path)),

@@ -8,9 +8,9 @@ use crate::ledger::importer::{Group, ImporterLedger};
 use crate::policy::Objection;
 use crate::report::Finding;
 use crate::set_aside::{self, Kind};
-use crate::sink::works::ForBatch;
 use crate::sink::{Deferred, Delivery, Effects, Ended, Prepared, Refused, WriteAhead};
 use crate::text::{count, harmless};
+use crate::works::ForBatch;
 
 /// Where a sink writes ahead: the ledger.
 pub(super) struct InLedger<'l> {

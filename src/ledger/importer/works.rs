@@ -7,7 +7,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::ledger::asking::all;
 use crate::limits::GONE_WORKS_MAX;
-use crate::sink::works::{ForBatch, GoneWork, OpenWork};
+use crate::works::{ForBatch, GoneWork, OpenWork};
 
 impl ImporterView {
     /// Works that are open at a destination.

@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::Deliverable;
-use super::super::works::{CLEARED_MAX, ForBatch, SENT_AGAIN, Wanted, cleared};
-use super::gate::Gate;
 use super::{Call, Queues};
 use crate::destination::WorkPer;
 use crate::error::Result;
+use crate::gate::Gate;
 use crate::opencti::api::ctime;
+use crate::works::{CLEARED_MAX, ForBatch, SENT_AGAIN, Wanted, cleared};
 
 /// What work an envelope belongs to; drafts are for one envelope each.
 fn subject_of(gate: &Gate<'_>, deliverable: &Deliverable) -> Option<ForBatch> {

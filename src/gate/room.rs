@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
+use super::Gate;
 use super::blocked::{Obstacle, Until};
-use super::gate::Gate;
 use crate::broker::NotTaken;
 use crate::code::Code;
 use crate::error::Result;

@@ -1,12 +1,13 @@
 //! The gate to the queues: resolves connectors to queues, says where messages go, and whether there is room.
 
+pub mod blocked;
+mod room;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use super::blocked::{Blocked, Obstacle, Until};
-use super::room::queue_refused;
 use crate::broker::{Broker, LANES, Login, Outcome};
 use crate::code::Code;
 use crate::destination::{Destination, Reach, TakeOver, WorkPer};
@@ -17,6 +18,8 @@ use crate::opencti::registration::Registration;
 use crate::platform::{Asked, Platform, Unregistered, choose_crypto};
 use crate::report::{Finding, Observer};
 use crate::text::harmless;
+use blocked::{Blocked, Obstacle, Until};
+use room::queue_refused;
 
 /// Who sets up queues.
 enum Setup<'a> {

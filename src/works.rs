@@ -10,9 +10,9 @@ mod of_batch;
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::time::{Duration, Instant};
 
-use super::queues::gate::Gate;
 use crate::code::Code;
 use crate::error::{Error, Result};
+use crate::gate::Gate;
 use crate::platform::Updated;
 use crate::report::Finding;
 use crate::text::harmless;
