@@ -1,11 +1,10 @@
-//! carry: from the outbox to a medium, and back again with the eyes: what was written is read and decoded.
+//! carry: copies sealed batches to a medium, then reads every byte back and verifies it.
 //!
 //! First the *new* batches, whole and by number, none after one that does not fit; then *repeats* of what
 //! the last carries took, newest first, while there is room, so that a lost stick heals with the next one.
 
 mod place;
 mod plan;
-mod read_back;
 
 use std::path::Path;
 use std::time::Instant;
@@ -16,9 +15,10 @@ use crate::disk::{self, Mount};
 use crate::error::{Error, Result};
 use crate::issued::refuse_older_ledger;
 use crate::ledger::exporter::{CarryRow, ExporterLedger, ExporterView, StreamRow};
-use crate::report::{CarryReport, Finding, Observer, Proof};
+use crate::report::{BatchLine, CarryReport, Finding, Head, Observer, head_code};
 use crate::shelf::kept::KeptShelf;
 use crate::shelf::medium::mounted;
+use crate::shelf::read_back::{Expected, ReadBack, Reader};
 use crate::site::Site;
 use crate::stream::Asked;
 use crate::text;
@@ -84,14 +84,14 @@ pub fn carry(
     observer.end();
     let promised = promised?;
     let millis = started.elapsed().as_millis() as u64;
-    run.read_back(&TrustStore::of_keys(&signers))?;
+    let read_back = run.read_back(&TrustStore::of_keys(&signers))?;
     if !promised {
         run.report.findings.push(
             Finding::new(Code::NoDirectorySync, "this medium cannot promise that file names are durable")
                 .advise("unmount it before you pull it out"),
         );
     }
-    run.record(ledger, millis)
+    run.record(ledger, millis, &read_back)
 }
 
 /// A batch that lies whole on the medium.
@@ -101,6 +101,15 @@ struct Placed {
     is_new: bool,
     /// Bytes that were written of it.
     written: u64,
+}
+
+impl Placed {
+    fn expected(&self, mount: &Mount) -> Expected<'_> {
+        let Load { batch, files, carries, .. } = &self.load;
+        let signatures = files.iter().map(|(name, _)| name.as_str()).filter(|name| name.ends_with(".sig")).collect();
+        let is_replugged = self.written == 0 && carries.last().is_some_and(|carry| carry.mark != mount.mark);
+        Expected { manifest: &batch.manifest, bytes: &batch.bytes, signatures, is_replugged }
+    }
 }
 
 struct Run<'a> {
@@ -154,14 +163,39 @@ impl Run<'_> {
         disk::sync_dir(self.medium)
     }
 
-    fn record(&self, ledger: &mut ExporterLedger, millis: u64) -> Result<()> {
-        let mut batches = Vec::new();
+    /// Reads everything back after the last byte is written.
+    fn read_back(&mut self, store: &TrustStore) -> Result<Vec<ReadBack>> {
+        let (medium, mount, observer, threads) = (self.medium, self.mount, self.observer, self.options.threads);
+        let reader = Reader { medium, mount, store, threads, observer };
+        let mut all = Vec::new();
         for placed in &self.placed {
-            let proof = self.report.proof.unwrap_or(Proof::Cache);
+            let batch = &placed.load.batch;
+            all.push(match self.options.diode {
+                true => ReadBack::sent(&batch.manifest),
+                false => reader.read_back(&placed.expected(mount))?,
+            });
+            let lines = if placed.is_new { &mut self.report.new } else { &mut self.report.repeated };
+            lines.push(BatchLine::of(&batch.manifest, batch.sha256));
+        }
+        self.report.proof = ReadBack::level(&mut all);
+        let of_the_zone = self.placed.iter().map(|p| &p.load).filter(|l| l.stream.active);
+        self.report.head = of_the_zone.max_by_key(|l| l.batch.manifest.sequence).map(|l| Head {
+            stream: l.stream.stream,
+            sequence: l.batch.manifest.sequence.get(),
+            code: head_code(l.batch.sha256),
+            is_last: true,
+        });
+        Ok(all)
+    }
+
+    /// Records what was read back.
+    fn record(&self, ledger: &mut ExporterLedger, millis: u64, read_back: &[ReadBack]) -> Result<()> {
+        let mut batches = Vec::new();
+        for (placed, read) in self.placed.iter().zip(read_back) {
             // A second look at the same stick says nothing new, unless it proves more.
-            let known = placed.load.carries.iter().any(|c| c.mark == self.mount.mark && c.proof == proof);
+            let known = placed.load.carries.iter().any(|c| c.mark == self.mount.mark && c.proof == read.proof());
             if placed.written > 0 || !known {
-                batches.push((&placed.load.stream, placed.load.batch.manifest.sequence, placed.is_new, proof));
+                batches.push((&placed.load.stream, read, placed.is_new));
             }
         }
         if batches.is_empty() {

@@ -1,12 +1,14 @@
 //! Where batches lie: outbox and inbox, which are ours, and the medium, which is not.
 //!
 //! A [`Shelf`] hands out the files that a manifest names, held against their digests; [`check`] decodes a
-//! whole batch from it. Reading a medium is [`medium`]'s alone, and it trusts nothing that it finds there.
+//! whole batch from it. Reading a medium is [`medium`]'s alone, and it trusts nothing that it finds there; what was
+//! written to one is read back by [`read_back`], which alone can say that it lies there.
 
 pub mod check;
 pub mod inbox;
 pub mod kept;
 pub mod medium;
+pub mod read_back;
 
 use std::io;
 

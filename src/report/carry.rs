@@ -88,7 +88,8 @@ impl Report for CarryReport {
         if !self.left.is_empty() {
             page.result(format!("no room for {}: the next medium takes what is left", batches(&self.left)));
         }
-        let proof = self.proof.unwrap_or(Proof::Cache);
+        // Without a proof nothing is said of the medium.
+        let Some(proof) = self.proof else { return };
         if proof == Proof::Sent {
             page.result(format!("sent: {}", batches(&self.new)));
             return;

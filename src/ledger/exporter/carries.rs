@@ -8,6 +8,7 @@ use super::{ExporterLedger, ExporterView, StreamRow};
 use crate::error::Result;
 use crate::ledger::asking::{all, first};
 use crate::report::Proof;
+use crate::shelf::read_back::ReadBack;
 use crate::stream::{Numbers, Sequence};
 
 /// What is remembered of one carry.
@@ -129,7 +130,7 @@ impl ExporterView {
 
 impl ExporterLedger {
     /// Records a carry and the batches in it.
-    pub fn record_carry(&mut self, carry: &CarryRow, batches: &[(&StreamRow, Sequence, bool, Proof)]) -> Result<()> {
+    pub fn record_carry(&mut self, carry: &CarryRow, batches: &[(&StreamRow, &ReadBack, bool)]) -> Result<()> {
         let change = self.change()?;
         change.execute(
             "INSERT INTO carry (at, medium, mark, bytes, millis) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -138,8 +139,8 @@ impl ExporterLedger {
         let id = change.last_insert_rowid();
         {
             let mut insert = change.prepare_cached("INSERT INTO carried VALUES (?1, ?2, ?3, ?4, ?5)")?;
-            for (stream, sequence, is_new, proof) in batches {
-                insert.execute(params![id, stream.id, sequence.get() as i64, is_new, proof])?;
+            for (stream, read, is_new) in batches {
+                insert.execute(params![id, stream.id, read.sequence().get() as i64, is_new, read.proof()])?;
             }
         }
         Ok(change.commit()?)
