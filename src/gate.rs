@@ -48,7 +48,7 @@ pub struct Gate<'a> {
     setup: Setup<'a>,
     /// How broker and platform are reached.
     pub reach: Reach,
-    /// Who hears what cannot wait.
+    /// Who is told what cannot wait.
     pub observer: &'a dyn Observer,
     broker: Option<Broker<'a>>,
     connectors: BTreeMap<String, Known>,
@@ -56,12 +56,12 @@ pub struct Gate<'a> {
     ours: BTreeSet<String>,
     /// Connectors of which people were told, before this run, that they exist over there.
     shown: BTreeSet<String>,
-    /// Connectors of which that was found in this run.
+    /// Those of which that was found in this run.
     pub exist: Vec<String>,
     /// Connectors that cannot be delivered to at the moment.
     pub blocked: Blocked,
-    /// Connectors of which it was said that they wait.
-    pub(super) said: BTreeSet<String>,
+    /// Connectors of which it was reported that they wait.
+    pub(super) reported: BTreeSet<String>,
     /// What is to be reported.
     pub findings: Vec<Finding>,
 }
@@ -124,7 +124,7 @@ impl<'a> Gate<'a> {
             shown: BTreeSet::new(),
             exist: Vec::new(),
             blocked: Blocked::default(),
-            said: BTreeSet::new(),
+            reported: BTreeSet::new(),
             findings: Vec::new(),
         }
     }
@@ -142,10 +142,10 @@ impl<'a> Gate<'a> {
         self.platform().is_some() && self.reach.work_per != WorkPer::None
     }
 
-    /// The run has failed: what does not get better is waited for no more.
-    pub fn hurry(&mut self) {
+    /// The run has failed: do not wait for what does not get better.
+    pub fn stop_waiting(&mut self) {
         if let Setup::Platform(platform) = &mut self.setup {
-            platform.hurry();
+            platform.stop_waiting();
         }
     }
 

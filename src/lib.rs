@@ -9,6 +9,10 @@
 //!                                                     SPOOL --drain--> QUEUES
 //! ```
 //!
+//! A *sink* is a directory, a spool, or the queues of a broker: `sink/open.rs` alone knows which. Queues are reached
+//! through the *gate*, by the sink and by a drain; below it are the *broker* and the *platform*, which know nothing of
+//! sinks. *Works* are theirs too, whoever remembers them.
+//!
 //! *Things* are true about bytes and touch nothing. *Places* are the only rooms that open files, look at
 //! clocks or ask the system. *Steps* take things from one place to the next. A room uses only rooms that
 //! stand above it in this list.

@@ -115,8 +115,8 @@ impl<'a> Platform<'a> {
         }
     }
 
-    /// Waits no more for what does not get better: the run has failed already.
-    pub fn hurry(&mut self) {
+    /// The run has failed already: do not wait for what does not get better.
+    pub fn stop_waiting(&mut self) {
         self.patience = self.patience.min(FIRST_TRIES);
     }
 

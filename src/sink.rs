@@ -155,6 +155,7 @@ impl Delivery {
 }
 
 /// What a call of a sink has done, also one that failed: all of it is recorded before anything else is done.
+#[must_use]
 #[derive(Debug)]
 pub struct Effects {
     /// What is known of envelopes.

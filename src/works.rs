@@ -342,7 +342,7 @@ impl<S: Subject> Works<S> {
     pub fn close_all(&mut self, ended: Ended<'_>, gate: &mut Gate<'_>, memory: &mut dyn Remembers<S>) -> Result<()> {
         let failed = if let Ended::Failed(why) = ended { Some(why) } else { None };
         if failed.is_some() {
-            gate.hurry();
+            gate.stop_waiting();
         }
         let is_batch = matches!(ended, Ended::Batch);
         let of_it: Vec<S> =

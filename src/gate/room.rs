@@ -1,4 +1,4 @@
-//! Room in the queues: who is waited for, and for whom nobody waits.
+//! Room in the queues: which connectors are waited for, and which are deferred.
 
 use std::time::Duration;
 
@@ -25,7 +25,7 @@ impl Gate<'_> {
                 return Ok(());
             };
             let stalled = self.blocked.stalls(connector, waiting);
-            self.say_blocked(connector, &obstacle, is_alone);
+            self.report_blocked(connector, &obstacle, is_alone);
             if !is_alone || obstacle.until == Until::Changed || stalled > patience {
                 self.blocked.add(connector, obstacle);
                 return Ok(());
@@ -111,8 +111,8 @@ impl Gate<'_> {
         Ok(Some(found))
     }
 
-    fn say_blocked(&mut self, connector: &str, obstacle: &Obstacle, is_alone: bool) {
-        if !self.said.insert(connector.to_owned()) {
+    fn report_blocked(&mut self, connector: &str, obstacle: &Obstacle, is_alone: bool) {
+        if !self.reported.insert(connector.to_owned()) {
             return;
         }
         let limit = duration(self.reach.patience.as_secs());
@@ -151,7 +151,7 @@ impl Gate<'_> {
                 until: Until::Changed,
             },
         };
-        self.say_blocked(connector, &obstacle, false);
+        self.report_blocked(connector, &obstacle, false);
         self.blocked.add(connector, obstacle);
     }
 

@@ -1,4 +1,4 @@
-//! What a sink does beside the thread that decides: writing files, and keeping the disk busy.
+//! Background writers and an early flusher for file destinations.
 
 use std::fs::File;
 use std::io;

@@ -100,10 +100,10 @@ impl<'a> Queues<'a> {
     ) -> Did<T> {
         let mut call = Call { effects: Effects::none(self.mark), ahead };
         let outcome = work(self, &mut call);
-        (self.with_news_of_the_gate(call.effects), outcome)
+        (self.with_findings_of_the_gate(call.effects), outcome)
     }
 
-    fn with_news_of_the_gate(&mut self, mut effects: Effects) -> Effects {
+    fn with_findings_of_the_gate(&mut self, mut effects: Effects) -> Effects {
         effects.shown.append(&mut self.gate.exist);
         effects.findings.append(&mut self.gate.findings);
         effects
@@ -149,7 +149,7 @@ impl<'a> Queues<'a> {
     /// What the broker has by now, of a run that stops.
     fn take_what_is_known(&mut self, call: &mut Call<'_>) -> Result<()> {
         // It cannot get better any more.
-        self.gate.hurry();
+        self.gate.stop_waiting();
         // What was confirmed before the broker failed comes behind the word that it has.
         while self.poll_outcomes(false).is_err() {}
         let taken = self.take_confirmed(call);
@@ -377,7 +377,7 @@ impl Sink for Queues<'_> {
                 self.gate.wait_for_blocked()
             }
         };
-        (self.with_news_of_the_gate(Effects::none(self.mark)), outcome)
+        (self.with_findings_of_the_gate(Effects::none(self.mark)), outcome)
     }
 
     fn close(&mut self, ended: Ended<'_>, ahead: &mut dyn WriteAhead) -> Did<()> {
