@@ -118,10 +118,11 @@ fn words(arguments: &str) -> Vec<Word> {
             end + 2
         } else {
             let end = rest.find([',', ')']).unwrap_or(rest.len());
-            let word = &rest[..end];
+            // A call that is interrupted by another thread's may have been given one descriptor only.
+            let word = rest[..end].trim_end_matches("<unfinished ...>").trim_end();
             words.push(match word.split_once('<').and_then(|(_, path)| path.split_once('>')) {
-                Some((path, _)) if !word.contains("unfinished") => Word::Open(PathBuf::from(path)),
-                _ => Word::Other(word.to_owned()),
+                Some((path, _)) => Word::Open(PathBuf::from(path)),
+                None => Word::Other(word.to_owned()),
             });
             end
         };
