@@ -6,7 +6,7 @@ use airpouch::destination::Destination;
 use airpouch::digest::Digest;
 use airpouch::error::{Error, Result};
 use airpouch::examining::Program;
-use airpouch::import::{ImportOptions, OnGap, OtherDestination, import};
+use airpouch::import::{Import, ImportOptions, OnGap, OtherDestination};
 use airpouch::ledger::importer::ImporterLedger;
 use airpouch::limits::{EXAMINED_APART_LIMIT, SET_ASIDE_QUOTA};
 use airpouch::policy::Policy;
@@ -125,7 +125,15 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
         is_narrowed: options.applicants.is_narrowed(),
         ..ImportReport::default()
     };
-    let ended = import(&site, &mut ledger, args.medium.as_deref(), &store, &options, output, &mut report);
+    let ended = Import {
+        site: &site,
+        ledger: &mut ledger,
+        trust: &store,
+        options: &options,
+        observer: output,
+        report: &mut report,
+    }
+    .run(args.medium.as_deref());
     fold(&mut report.findings);
     Ok(output.show_ended(&report, ended))
 }

@@ -1,238 +1,153 @@
-//! admit: may this batch be delivered, and is it its turn? What is judged is a value; so is the answer.
+//! admit: may this batch be delivered, and is it its turn?
 
-use super::{ImportOptions, OnGap, shelf_of};
-use crate::batch::index::Names;
-use crate::batch::manifest::Manifest;
+mod open;
+mod order;
+
+use std::collections::BTreeMap;
+
+use super::{Import, OnGap, put_away_damaged, shelf_of};
+use crate::batch::manifest::Succeeds;
 use crate::code::Code;
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::findings;
-use crate::lack::{self, Unread};
-use crate::ledger::importer::IncomingRow;
-use crate::report::Finding;
+use crate::ledger::importer::{Admitted, ImporterView, IncomingRow, State};
 use crate::shelf::PartFault;
-use crate::shelf::check::read_index;
-use crate::site::Site;
-use crate::stream::{Lineages, Link, Position, Standing, StreamId};
-use crate::text::{count, size};
-use crate::trust::{Signed, TrustStore, Unverified};
+use crate::stream::{Lineages, StreamId, is_settled};
 
-/// Why a batch of the inbox cannot even be looked at.
-#[derive(Debug)]
-pub enum Refusal {
-    /// Not with the keys of today.
-    NotNow(Box<Finding>),
-    /// A file of it is gone from the inbox, or is not what it was.
-    Lost {
-        /// The file's name.
-        name: String,
-        /// What is the matter with it.
-        fault: PartFault,
-    },
-    /// Its signer contradicts himself.
-    Never(Box<Finding>),
+use open::{Opened, Refusal, open};
+use order::{Admission, Kept, admit};
+
+/// A batch that may be admitted, as far as its place in the stream is judged by it.
+struct Candidate {
+    id: i64,
+    standing: Option<Code>,
+    succeeds: Option<Succeeds>,
+    signers: Vec<Digest>,
+    heir_of: Option<StreamId>,
 }
 
-/// A batch that may be admitted, and who vouches for it.
-#[derive(Debug)]
-pub struct Opened {
-    /// Where it stands in its stream.
-    pub link: Link,
-    /// The fingerprints of the keys that signed it and may do so.
-    pub signers: Vec<Digest>,
-    /// The stream that it goes on from, if its signers may sign that one too: a claim alone gives it nothing of the other's.
-    pub heir_of: Option<StreamId>,
-}
-
-/// Opens a batch of the inbox as far as admission needs: signatures, manifest, index. `lineages` says which stream
-/// goes on from which. The inner result is about the batch.
-///
-/// # Errors
-/// What the machine lacks to look at it, which says nothing of the batch.
-pub fn open(
-    site: &Site,
-    lineages: &Lineages,
-    store: &TrustStore,
-    options: &ImportOptions,
-    row: &IncomingRow,
-) -> Result<std::result::Result<Opened, Refusal>> {
-    let lost = |name: &str, fault: PartFault| Ok(Err(Refusal::Lost { name: name.to_owned(), fault }));
-    let shelf = shelf_of(site, row);
-    let unverified = match shelf.unverified(row.manifest.stream, row.manifest.sequence) {
-        Ok(unverified) => unverified,
-        Err(Unread::Lack(lack)) => return Err(Error::lacking("read a manifest", lack).at(shelf.dir())),
-        Err(Unread::Fault((name, fault))) => return lost(&name, fault),
-    };
-    let signed = match allowed(unverified, lineages, store, options, row) {
-        Ok(signed) => signed,
-        Err(refusal) => return Ok(Err(refusal)),
-    };
-    if let Some(part) = signed.parts().find(|p| !shelf.has(p)) {
-        return lost(part.name, PartFault::Missing);
-    }
-    match lack::apart(read_index(&shelf, &signed, Names::Drop))? {
-        Ok(_) => Ok(Ok(opened(&signed, lineages, store))),
-        Err(fault @ PartFault::Lie(_)) => {
-            Ok(Err(Refusal::Never(findings::part(&signed, &signed.index.name, &fault).into())))
+impl Import<'_> {
+    /// Admits what may be delivered and is next in its stream.
+    pub(super) fn admit_all(&mut self) -> Result<()> {
+        self.recheck_admitted()?;
+        let mut waiting: BTreeMap<StreamId, Vec<i64>> = BTreeMap::new();
+        for batch in self.ledger.batches_in(State::Whole)? {
+            waiting.entry(batch.stream).or_default().push(batch.id);
         }
-        Err(fault) => lost(&signed.index.name, fault),
+        let order = succession_order(waiting.keys().copied().collect(), &self.ledger.lineages(true)?);
+        let mut lineages = self.ledger.lineages(false)?;
+        for stream in order {
+            let batches = waiting.remove(&stream).unwrap_or_default();
+            self.admit_stream(stream, &batches, &mut lineages)?;
+        }
+        Ok(())
     }
-}
 
-fn opened(signed: &Signed<Manifest>, lineages: &Lineages, store: &TrustStore) -> Opened {
-    let (signers, number) = (signed.signers(), signed.sequence.get());
-    let before = signed.succeeds.map(|s| s.stream);
-    let streams = lineages.of(signed.stream, before);
-    let may_sign_that =
-        |other: &StreamId| store.allows(signers, &lineages.of(*other, None), &signed.zone, number).is_ok();
-    Opened {
-        link: signed.link(signed.sha256()),
-        signers: store.permitted(signers, &streams, &signed.zone, number).iter().map(|k| k.fingerprint()).collect(),
-        heir_of: before.filter(may_sign_that),
-    }
-}
-
-/// The manifest of a batch of the inbox, if it is the one that was taken and may be signed by whoever signed it.
-fn allowed(
-    unverified: Unverified,
-    lineages: &Lineages,
-    store: &TrustStore,
-    options: &ImportOptions,
-    row: &IncomingRow,
-) -> std::result::Result<Signed<Manifest>, Refusal> {
-    let not_now = |code: Code, what: String| {
-        Refusal::NotNow(Finding::new(code, what).of_batch(row.manifest.stream, row.manifest.sequence.get()).into())
-    };
-    let authentic = store.authenticate(unverified).map_err(|e| not_now(Code::NoLongerTrusted, e.to_string()))?;
-    let signed = authentic.into_signed(Manifest::parse).map_err(|e| not_now(Code::ChangedInInbox, e.to_string()))?;
-    if signed.sha256() != row.sha256 {
-        return Err(not_now(Code::ChangedInInbox, "the manifest in the inbox is not the one that was taken".into()));
-    }
-    if let Some(finding) = findings::wrong_zone(&signed, Some(&options.zone), &place_of(row)) {
-        return Err(Refusal::NotNow(finding.into()));
-    }
-    let streams = lineages.of(signed.stream, signed.succeeds.map(|s| s.stream));
-    match findings::not_allowed(&signed, &streams, store, &place_of(row)) {
-        Some(finding) => Err(Refusal::NotNow(finding.into())),
-        None => Ok(signed),
-    }
-}
-
-fn place_of(row: &IncomingRow) -> String {
-    format!("batch {} of stream {}", row.manifest.sequence, row.manifest.stream)
-}
-
-/// What is to become of a batch.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Admission {
-    /// Deliver it.
-    Admit {
-        /// Later numbers were delivered before it.
-        late: bool,
-    },
-    /// Keep it in the inbox.
-    Keep(Kept),
-}
-
-/// Why a batch is kept and not delivered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kept {
-    /// It waits for the batches before it.
-    Waiting,
-    /// Another history under one number.
-    Fork {
-        /// The number.
-        at: u64,
-        /// The digest that was admitted, or named.
-        known: Digest,
-        /// The other.
-        other: Digest,
-    },
-    /// No admitted batch names it.
-    Unlinked,
-}
-
-impl Kept {
-    /// For the ledger and for programs.
-    pub fn code(&self) -> Code {
-        match self {
-            Self::Waiting => Code::Waiting,
-            Self::Fork { .. } => Code::Fork,
-            Self::Unlinked => Code::Unlinked,
+    /// What was admitted and not delivered to its end is held against the trust store of today.
+    fn recheck_admitted(&mut self) -> Result<()> {
+        let lineages = self.ledger.lineages(false)?;
+        let mut signers = Vec::new();
+        for batch in self.ledger.batches_in(State::Admitted)? {
+            let Some(row) = self.ledger.incoming_by_id(batch.id)? else { continue };
+            match open(self.site, &lineages, self.trust, self.options, &row)? {
+                Ok(opened) => signers.push((row.id, opened.signers)),
+                Err(refusal) => self.refuse(&row, refusal)?,
+            }
+        }
+        match signers.is_empty() {
+            true => Ok(()),
+            false => self.ledger.note_signers(&signers),
         }
     }
 
-    /// What is said of it, once.
-    pub fn finding(&self, manifest: &Manifest, sha256: Digest) -> Finding {
-        let (stream, sequence) = (manifest.stream, manifest.sequence);
-        let what = format!(
-            "batch {sequence}, {}, {}",
-            count(manifest.totals.envelopes, "envelope"),
-            size(manifest.totals.bytes)
-        );
-        match self {
-            Self::Waiting => Finding::new(self.code(), format!("{what}: waits in the inbox for the batches before it"))
-                .of_batch(stream, sequence.get())
-                .advise("the medium may leave"),
-            Self::Fork { at, known, other } => Finding::new(
-                self.code(),
-                format!(
-                    "fork: {what}: number {at} is {} here and {} there; held, not delivered",
-                    known.short(),
-                    other.short()
-                ),
-            )
-            .of_batch(stream, sequence.get())
-            .advise(format!(
-                "ask the exporter; to take it too: airpouch stream accept {stream} {sequence} {sha256} --reason TEXT"
-            )),
-            Self::Unlinked => Finding::new(
-                self.code(),
-                format!("{what}: no delivered batch names its digest; kept, not delivered"),
-            )
-            .of_batch(stream, sequence.get())
-            .advise(format!(
-                "ask the exporter; to take it: airpouch stream accept {stream} {sequence} {sha256} --reason TEXT"
-            )),
+    fn admit_stream(&mut self, stream: StreamId, batches: &[i64], lineages: &mut Lineages) -> Result<()> {
+        let (mut candidates, mut links) = (Vec::new(), Vec::new());
+        for id in batches {
+            let Some(row) = self.ledger.incoming_by_id(*id)? else { continue };
+            match open(self.site, lineages, self.trust, self.options, &row)? {
+                Ok(Opened { link, signers, heir_of }) => {
+                    let (standing, succeeds) = (row.standing, row.manifest.succeeds);
+                    candidates.push(Candidate { id: row.id, standing, succeeds, signers, heir_of });
+                    links.push(link);
+                }
+                Err(refusal) => self.refuse(&row, refusal)?,
+            }
         }
+        let (Some(first), Some(last)) = (links.first(), links.last()) else { return Ok(()) };
+        let position = self.ledger.position(stream, &(first.sequence..=last.sequence))?;
+        let waits = self.options.on_gap == OnGap::Hold
+            && position.last().is_none()
+            && waits_for_the_old_one(self.ledger, candidates.iter().find_map(|c| c.succeeds))?;
+        for (verdict, candidate) in admit(position, &links, self.options.on_gap).into_iter().zip(&candidates) {
+            match if waits { Admission::Keep(Kept::Waiting) } else { verdict } {
+                Admission::Admit { late } => {
+                    let Candidate { id, heir_of, ref signers, .. } = *candidate;
+                    self.ledger.set_admitted(&Admitted { id, stream, late, signers, heir_of })?;
+                    candidate.succeeds.iter().for_each(|s| lineages.add(stream, s.stream));
+                }
+                Admission::Keep(kept) => self.keep(candidate, &kept)?,
+            }
+        }
+        Ok(())
+    }
+
+    /// What is missing is said at every run, elsewhere; that a batch waits for it, once.
+    fn keep(&mut self, candidate: &Candidate, kept: &Kept) -> Result<()> {
+        if candidate.standing == Some(kept.code()) {
+            return Ok(());
+        }
+        self.ledger.set_state(candidate.id, State::Whole, Some(kept.code()))?;
+        if let Some(row) = self.ledger.incoming_by_id(candidate.id)? {
+            self.report.findings.push(kept.finding(&row.manifest, row.sha256));
+        }
+        Ok(())
+    }
+
+    fn refuse(&mut self, row: &IncomingRow, refusal: Refusal) -> Result<()> {
+        match refusal {
+            Refusal::NotNow(finding) => {
+                let is_new = row.standing != Some(finding.code);
+                if is_new {
+                    self.ledger.set_state(row.id, State::Whole, Some(finding.code))?;
+                }
+                // A signature that has not come is missing, as a number is: that is said at every run until it comes.
+                if is_new || finding.code == Code::TooFewSignatures {
+                    self.report.findings.push(*finding);
+                }
+            }
+            Refusal::Lost { name, fault } => {
+                put_away_damaged(self.site, row, &name, &fault)?;
+                self.ledger.set_state(row.id, State::Incomplete, None)?;
+                let finding = findings::part(&row.manifest, &name, &fault);
+                self.report.findings.push(match fault {
+                    // It lies here: another medium is of no use before that is settled.
+                    PartFault::Unreadable(_) => finding.at(shelf_of(self.site, row).dir().display().to_string()).advise(format!(
+                        "make it readable there (owner, mode, disk), then: airpouch import; or remove it and ask the exporter to resend it: airpouch carry MEDIUM --resend {}:{}",
+                        row.manifest.stream, row.manifest.sequence
+                    )),
+                    _ => finding,
+                });
+            }
+            Refusal::Never(finding) => {
+                self.ledger.set_state(row.id, State::Refused, Some(finding.code))?;
+                self.report.findings.push(*finding);
+            }
+        }
+        Ok(())
     }
 }
 
-/// Says of each batch of one stream, given by number, what is to become of it.
-///
-/// Links are followed down first, so that a batch which a later one names counts as named even if that later
-/// one came along with it; then everything goes up in order.
-pub fn admit(mut position: Position, batches: &[Link], on_gap: OnGap) -> Vec<Admission> {
-    let mut late = vec![false; batches.len()];
-    let mut down = position.clone();
-    for (at, link) in batches.iter().enumerate().rev() {
-        if down.last().is_some_and(|last| link.sequence < last) && down.standing(link) == Standing::Late {
-            late[at] = true;
-            down.admit(link.clone());
-        }
-    }
-    let mut out = Vec::new();
-    for (at, link) in batches.iter().enumerate() {
-        let admission = if late[at] { Admission::Admit { late: true } } else { judge(&position, link, on_gap) };
-        if matches!(admission, Admission::Admit { .. }) {
-            position.admit(link.clone());
-        }
-        out.push(admission);
-    }
-    out
+/// Whether the end of the stream that this one goes on from has not come, and is still waited for.
+fn waits_for_the_old_one(ledger: &ImporterView, succeeds: Option<Succeeds>) -> Result<bool> {
+    let Some(succeeds) = succeeds else { return Ok(false) };
+    let (from, to) = (ledger.last_admitted(succeeds.stream)?.unwrap_or(0) + 1, succeeds.sequence.get());
+    let end_has_come = from > to || is_settled(&(from..=to), &ledger.settled(succeeds.stream)?);
+    Ok(!end_has_come || !ledger.gaps(Some(succeeds.stream))?.is_empty())
 }
 
-fn judge(position: &Position, link: &Link, on_gap: OnGap) -> Admission {
-    match position.standing(link) {
-        Standing::Next => Admission::Admit { late: false },
-        Standing::Late => Admission::Admit { late: true },
-        // The same digest cannot be a second row of the ledger; if it could, once would be enough.
-        Standing::Replay => Admission::Keep(Kept::Unlinked),
-        Standing::Gap(missing) | Standing::UnknownStart(missing) => {
-            let hold = on_gap == OnGap::Hold && !position.is_settled(&missing.numbers);
-            if hold { Admission::Keep(Kept::Waiting) } else { Admission::Admit { late: false } }
-        }
-        Standing::Fork { at, known, other } => Admission::Keep(Kept::Fork { at, known, other }),
-        Standing::Unlinked => Admission::Keep(Kept::Unlinked),
-    }
+/// Streams so that each stands behind those that it goes on from.
+pub(super) fn succession_order(mut streams: Vec<StreamId>, lineages: &Lineages) -> Vec<StreamId> {
+    streams.sort_by_cached_key(|s| (lineages.of(*s, None).len(), *s));
+    streams
 }

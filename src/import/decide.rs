@@ -72,15 +72,23 @@ pub struct Rules<'a> {
     pub examiner: Examiner,
 }
 
-/// Decides. `examined` is what the sink's examiner has said of an envelope; there is none where it is no envelope.
-pub fn decide(
-    bytes: &[u8],
-    parsed: &Result<Envelope, NotAnEnvelope>,
-    examined: Option<Result<Examined, Unfit>>,
-    known: Known,
-    redeliver: bool,
-    rules: Rules<'_>,
-) -> Decision {
+/// An envelope that is to be decided on.
+pub struct Case<'a> {
+    /// Its bytes.
+    pub bytes: &'a [u8],
+    /// What they say, if they are one.
+    pub parsed: &'a Result<Envelope, NotAnEnvelope>,
+    /// What the sink's examiner has said of it, if it was asked already.
+    pub examined: Option<Result<Examined, Unfit>>,
+    /// What is known of it.
+    pub known: Known,
+    /// Whether it goes again where it was delivered.
+    pub redeliver: bool,
+}
+
+/// Decides what becomes of an envelope.
+pub fn decide(case: Case<'_>, rules: Rules<'_>) -> Decision {
+    let Case { bytes, parsed, examined, known, redeliver } = case;
     match known {
         Known::Delivered if !redeliver => return Decision::AlreadyDelivered,
         Known::InThisRun => return Decision::AlreadyDelivered,

@@ -8,23 +8,25 @@ mod aside;
 mod record;
 mod waiting;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::decide::{self, Decision, Known, Rules, decide};
+use super::admit::succession_order;
+use super::decide::{self, Case, Decision, Known, Rules, decide};
 use super::owners::Owners;
+use super::target::Target;
 use super::unpack::{Ahead, Read, UnpackedEnvelope, unpack};
-use super::{ImportOptions, put_away_damaged, shelf_of};
+use super::{Import, ImportOptions, put_away_damaged, shelf_of};
 use crate::applicants::CameBy;
 use crate::batch::index::{Index, Names};
 use crate::code::Code;
 use crate::digest::Digest;
 use crate::disk;
-use crate::envelope::{Envelope, NotAnEnvelope};
+use crate::envelope::Envelope;
 use crate::error::Result;
 use crate::examining::{Apart, EXAMINE_APART, Examining};
 use crate::findings;
-use crate::fit::{Examined, Unfit};
+use crate::fit::Examined;
 use crate::lack;
 use crate::ledger::importer::{AsideKind, Group, ImporterLedger, ImporterView, IncomingRow, KnownBefore, State};
 use crate::limits::{ASIDE_GROUP, DEATHS_MAX};
@@ -32,29 +34,35 @@ use crate::report::{BatchLine, DeliveredBatch, Event, Finding, ImportReport, Obs
 use crate::set_aside::{self, Kind};
 use crate::shelf::PartFault;
 use crate::shelf::check::read_index;
-use crate::sink::{Deliverable, Ended, Origin, Sink};
+use crate::sink::{self, Deliverable, Ended, Opened, Origin, Sink};
 use crate::site::Site;
 use crate::stream::{Lineages, StreamId};
+use crate::text::count;
 
 use record::InLedger;
 
-/// An envelope as it was read, if it is one.
-type Parsed = std::result::Result<Envelope, NotAnEnvelope>;
-
-/// How many connectors have something to go, two at most; with `again`, all that lies in the inbox is to go.
-pub fn connectors_to_go(ledger: &ImporterView, again: bool) -> Result<usize> {
-    let mut connectors: BTreeSet<String> = BTreeSet::new();
-    let waits = ledger.aside_by_connector()?.into_iter().filter(|(_, _, is_held, _)| *is_held);
-    connectors.extend(waits.map(|(_, connector, ..)| connector));
-    for batch in if again { ledger.kept_in_inbox()? } else { ledger.batches_in(State::Admitted)? } {
-        // More than one is all that matters.
-        if connectors.len() > 1 {
-            break;
+impl Import<'_> {
+    /// Delivers what waits and what is admitted, once the destination is reached.
+    pub(super) fn deliver_all(&mut self, target: Target) -> Result<()> {
+        let ImportOptions { to, reach, threads, .. } = self.options;
+        let known = target.known_before(self.ledger, self.options)?;
+        let Opened { mut sink, mark } = sink::open(to, reach, known, *threads, self.observer)?;
+        let destination = target.reached(self.ledger, self.options, &mark)?;
+        let observer = self.observer;
+        let mut delivering = Delivering::new(self, sink.as_mut(), destination)?;
+        let unsettled = delivering.recover()?;
+        if unsettled > 0 {
+            let what = format!("the last run was cut off; {} may come a second time", count(unsettled, "envelope"));
+            delivering.report(Finding::new(Code::DeliveredAgain, what));
         }
-        let row = ledger.incoming_by_id(batch.id)?;
-        connectors.extend(row.into_iter().flat_map(|row| row.manifest.connectors).map(|entry| entry.id));
+        let delivered = delivering.each(observer);
+        // A work must not stay open because its run has failed; what cannot be told now is told in the next run.
+        let ended = delivered.as_ref().err().map_or(Ended::Run, |error| Ended::Failed(&error.what));
+        let closed = delivering.close(ended);
+        let kept = delivering.keep_suspects();
+        let said = if unsettled > 0 { self.ledger.unsettled_is_said(destination) } else { Ok(()) };
+        delivered.and(closed).and(said).and(kept)
     }
-    Ok(connectors.len())
 }
 
 /// Takes away what a crash left in held/ and quarantine/ of envelopes that were delivered.
@@ -78,6 +86,18 @@ struct Staged {
     incompatible: Option<PassedOver>,
     /// The connector that wrote it.
     connector: String,
+    /// Where it lies already, if it was set aside before and copied there.
+    copied: Option<Kind>,
+}
+
+/// An envelope on which was decided.
+struct InHand {
+    /// By what it came.
+    origin: Origin,
+    /// Its bytes.
+    bytes: Vec<u8>,
+    /// What they say, if they are one and it was examined.
+    envelope: Option<Envelope>,
     /// Where it lies already, if it was set aside before and copied there.
     copied: Option<Kind>,
 }
@@ -133,14 +153,8 @@ impl<'a> Delivering<'a> {
     ///
     /// # Errors
     /// The system refused.
-    pub fn new(
-        site: &'a Site,
-        ledger: &'a mut ImporterLedger,
-        sink: &'a mut dyn Sink,
-        destination: i64,
-        options: &'a ImportOptions,
-        report: &'a mut ImportReport,
-    ) -> Result<Self> {
+    pub fn new(run: &'a mut Import<'_>, sink: &'a mut dyn Sink, destination: i64) -> Result<Self> {
+        let Import { site, ledger, options, report, .. } = run;
         Ok(Self {
             site,
             ledger,
@@ -153,7 +167,7 @@ impl<'a> Delivering<'a> {
             in_run: HashSet::new(),
             before: Arc::default(),
             staged: HashMap::new(),
-            owners: Owners::default(),
+            owners: Owners::new(options.reach.take_over.clone()),
             deferred: BTreeMap::new(),
             has_deferred: false,
             is_again: false,
@@ -171,9 +185,25 @@ impl<'a> Delivering<'a> {
         self.report.findings.push(finding);
     }
 
-    /// The ledger as it stands now.
-    pub fn ledger(&self) -> &ImporterView {
-        self.ledger
+    /// What waits, then each batch of each stream; and what the destination could not take at once goes to it again.
+    fn each(&mut self, observer: &dyn Observer) -> Result<()> {
+        loop {
+            self.retry_set_aside()?;
+            let mut batches: BTreeMap<StreamId, Vec<i64>> = BTreeMap::new();
+            for batch in self.ledger.batches_in(State::Admitted)? {
+                batches.entry(batch.stream).or_default().push(batch.id);
+            }
+            for stream in succession_order(batches.keys().copied().collect(), &self.ledger.lineages(false)?) {
+                for id in batches.remove(&stream).unwrap_or_default() {
+                    if let Some(row) = self.ledger.incoming_by_id(id)? {
+                        self.batch(&row, observer)?;
+                    }
+                }
+            }
+            if !self.goes_on()? {
+                return Ok(());
+            }
+        }
     }
 
     /// Waits until the sink may take what it deferred; then all that is left goes to it once more.
@@ -220,8 +250,9 @@ impl<'a> Delivering<'a> {
             |sha256| known.aside.contains_key(&sha256) || known.delivered.contains(&sha256) && !options.redeliver;
         let examining = Arc::clone(&self.examining);
         let (policy, examiner) = (&options.policy, self.sink.examiner());
-        let ahead = Ahead { policy, examiner, is_settled: &is_settled, examining: &examining };
-        let fault = unpack(&shelf, &row.manifest, &index, options.threads, ahead, |envelope| {
+        let threads = options.threads;
+        let ahead = Ahead { threads, policy, examiner, is_settled: &is_settled, examining: &examining };
+        let fault = unpack(&shelf, &row.manifest, &index, ahead, |envelope| {
             observer.advance(envelope.bytes.len() as u64);
             self.envelope(row, &index, envelope)
         });
@@ -297,8 +328,9 @@ impl<'a> Delivering<'a> {
             Some(decision) => (decision, None),
             None => {
                 let read = read.unwrap_or_else(|| Read { parsed: Envelope::parse(&bytes), examined: None });
-                let (stream, known) = (row.manifest.stream, (known, self.options.redeliver));
-                (self.decide(stream, &bytes, &read.parsed, read.examined, known)?, read.parsed.ok())
+                let (parsed, redeliver) = (&read.parsed, self.options.redeliver);
+                let case = Case { bytes: &bytes, parsed, examined: read.examined, known, redeliver };
+                (self.decide(row.manifest.stream, case)?, read.parsed.ok())
             }
         };
         let entry = &row.manifest.connectors[line.connector];
@@ -313,7 +345,7 @@ impl<'a> Delivering<'a> {
             connector: entry.id.clone(),
             connector_name: entry.name.clone(),
         };
-        self.carry_out(&origin, bytes, parsed.as_ref(), decision, None)
+        self.carry_out(InHand { origin, bytes, envelope: parsed, copied: None }, decision)
     }
 
     /// What becomes of an envelope in whose examination a run has died; nothing if it is to be examined as any other.
@@ -335,23 +367,15 @@ impl<'a> Delivering<'a> {
         Some(Decision::Hold(decide::stopped_a_run(&how)))
     }
 
-    /// Decides, and asks ledger and destination about the connector of what is to go there. With what is known of the
-    /// envelope it is said whether it is to go again.
-    fn decide(
-        &mut self,
-        stream: StreamId,
-        bytes: &[u8],
-        parsed: &Parsed,
-        examined: Option<std::result::Result<Examined, Unfit>>,
-        (known, redeliver): (Known, bool),
-    ) -> Result<Decision> {
+    /// Decides, and asks ledger and destination about the connector of what is to go there.
+    fn decide(&mut self, stream: StreamId, case: Case<'_>) -> Result<Decision> {
         let (policy, applicants) = (&self.options.policy, &self.options.applicants);
         let rules = Rules { policy, applicants, came_by: &self.came_by, examiner: self.sink.examiner() };
-        let decision = decide(bytes, parsed, examined, known, redeliver, rules);
+        let parsed = case.parsed;
+        let decision = decide(case, rules);
         let (Decision::Deliver { .. }, Ok(envelope)) = (&decision, parsed) else { return Ok(decision) };
         let here = self.options.connector_here(&envelope.connector);
-        let take_over = &self.options.reach.take_over;
-        let objection = self.owners.objection(self.ledger, take_over, stream, &envelope.connector, &here.id)?;
+        let objection = self.owners.objection(self.ledger, stream, &envelope.connector, &here.id)?;
         if let Some(objection) = objection {
             return Ok(Decision::Hold(objection));
         }
@@ -374,43 +398,36 @@ impl<'a> Delivering<'a> {
         }
     }
 
-    fn carry_out(
-        &mut self,
-        origin: &Origin,
-        bytes: Vec<u8>,
-        envelope: Option<&Envelope>,
-        decision: Decision,
-        copied: Option<Kind>,
-    ) -> Result<()> {
+    fn carry_out(&mut self, of: InHand, decision: Decision) -> Result<()> {
         match decision {
             Decision::AlreadyDelivered => self.report.outcome.already_delivered += 1,
             Decision::AsBefore => {}
             Decision::Empty(incompatible) => {
-                self.report.pass_over(passed_over(origin, incompatible));
+                self.report.pass_over(passed_over(&of.origin, incompatible));
                 self.report.outcome.empty += 1;
-                self.in_run.insert(origin.sha256);
-                self.group.empty.push((origin.sha256, origin.batch, origin.ordinal));
+                self.in_run.insert(of.origin.sha256);
+                self.group.empty.push((of.origin.sha256, of.origin.batch, of.origin.ordinal));
             }
             Decision::Deliver { examined, instead, applicant } => {
-                let Some(envelope) = envelope else { return Ok(()) };
+                let InHand { origin, bytes, envelope: Some(envelope), copied } = of else { return Ok(()) };
                 let (messages, incompatible) = match &examined {
                     Examined::Messages(messages) => (messages.count(), messages.split().incompatible().len()),
                     Examined::Whole => (0, 0),
                 };
                 let staged = Staged {
                     messages: messages as u64,
-                    incompatible: Some(passed_over(origin, incompatible as u64)),
+                    incompatible: Some(passed_over(&origin, incompatible as u64)),
                     connector: origin.connector_name.clone(),
                     copied,
                 };
                 self.staged.insert(origin.sha256, staged);
                 self.in_run.insert(origin.sha256);
                 let is_full = self.sink.stage(Deliverable {
-                    origin: origin.clone(),
+                    name: self.name(&origin),
+                    origin,
                     bytes: instead.unwrap_or(bytes),
                     examined,
                     connector: self.options.connector_here(&envelope.connector),
-                    name: self.name(origin),
                     applicant,
                 })?;
                 if is_full {
@@ -419,11 +436,11 @@ impl<'a> Delivering<'a> {
             }
             Decision::Hold(objection) => {
                 self.report.outcome.held += 1;
-                self.put_aside(Kind::Held, origin, &bytes, envelope, objection, copied)?;
+                self.put_aside(Kind::Held, &of, objection)?;
             }
             Decision::Quarantine(objection) => {
                 self.report.outcome.quarantined += 1;
-                self.put_aside(Kind::Quarantined, origin, &bytes, envelope, objection, copied)?;
+                self.put_aside(Kind::Quarantined, &of, objection)?;
             }
         }
         self.commit_if_full()

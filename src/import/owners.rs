@@ -12,8 +12,10 @@ use crate::stream::{Lineages, StreamId};
 use crate::text::harmless;
 
 /// What a run knows of streams and connectors.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Owners {
+    /// Whose connectors a person lets streams take over.
+    take_over: TakeOver,
     /// What each stream may do under a connector's id.
     known: HashMap<StreamId, BTreeMap<String, Claim>>,
     /// Which streams go on from which, once that was asked for: nothing is admitted while a run delivers.
@@ -21,11 +23,15 @@ pub struct Owners {
 }
 
 impl Owners {
+    /// Nothing was asked yet.
+    pub fn new(take_over: TakeOver) -> Self {
+        Self { take_over, known: HashMap::new(), heirs: None }
+    }
+
     /// What speaks against a connector that comes by this stream. `id` is its id here.
     pub fn objection(
         &mut self,
         ledger: &ImporterLedger,
-        take_over: &TakeOver,
         stream: StreamId,
         connector: &Connector,
         id: &str,
@@ -37,7 +43,7 @@ impl Owners {
         let heirs = self.heirs.insert(heirs);
         let known = self.known.entry(stream).or_default();
         if !known.contains_key(&connector.id) {
-            known.insert(connector.id.clone(), claim(ledger, heirs, take_over, stream, (&connector.id, id))?);
+            known.insert(connector.id.clone(), claim(ledger, heirs, &self.take_over, stream, (&connector.id, id))?);
         }
         let (other, came) = match &known[&connector.id] {
             Claim::Free => return Ok(None),

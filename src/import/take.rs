@@ -5,7 +5,7 @@ use std::ffi::{OsStr, OsString};
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
 
-use super::ImportOptions;
+use super::Import;
 use super::continuity::Continuity;
 use crate::batch::manifest::{Manifest, Part};
 use crate::batch::{Checked, name};
@@ -17,12 +17,11 @@ use crate::findings;
 use crate::findings::medium::{Sighted, no_batch, scan, signed_batches};
 use crate::lack::{self, Lack};
 use crate::ledger::importer::{ImporterLedger, ImporterView, Standing, State};
-use crate::report::{BatchLine, Event, Finding, ImportReport, Observer};
+use crate::report::{BatchLine, Event, Finding};
 use crate::shelf::inbox::{Inbox, folder_name};
 use crate::shelf::kept::KeptShelf;
 use crate::shelf::medium::{Medium, MediumShelf, Sighting};
 use crate::shelf::{PartFault, Shelf};
-use crate::site::Site;
 use crate::stream::Lineages;
 use crate::text::{count, size};
 use crate::trust::signature::key_id_in;
@@ -33,21 +32,147 @@ const SIGNATURES_KEPT: usize = 8;
 /// Left free where the site lies, so that the ledger can go on.
 const SPARE_BYTES: u64 = 1 << 20;
 
-/// Finishes in the inbox what a broken run has left there. Folders of batches that were whole before are not opened:
-/// they are the most, and nothing was being written into them.
-pub fn look_through_inbox(site: &Site, ledger: &mut ImporterLedger, store: &TrustStore) -> Result<()> {
-    let inbox = Inbox::new(site.inbox());
-    let kept = ledger.kept_in_inbox()?.into_iter().map(|b| folder_name(b.stream, b.sequence, b.sha256));
-    let kept: HashSet<OsString> = kept.map(OsString::from).collect();
-    for folder in inbox.folders()?.into_iter().filter(|folder| !kept.contains(folder)) {
-        let known = standing_of_folder(ledger, &folder)?;
-        let shelf = inbox.shelf_named(&folder);
-        shelf.sweep_partials()?;
-        if known.is_none() {
-            adopt(&shelf, ledger, store)?;
+impl Import<'_> {
+    /// Finishes in the inbox what a broken run has left there. Folders of batches that were whole before are not opened:
+    /// they are the most, and nothing was being written into them.
+    pub(super) fn look_through_inbox(&mut self) -> Result<()> {
+        let inbox = Inbox::new(self.site.inbox());
+        let kept = self.ledger.kept_in_inbox()?.into_iter().map(|b| folder_name(b.stream, b.sequence, b.sha256));
+        let kept: HashSet<OsString> = kept.map(OsString::from).collect();
+        for folder in inbox.folders()?.into_iter().filter(|folder| !kept.contains(folder)) {
+            let known = standing_of_folder(self.ledger, &folder)?;
+            let shelf = inbox.shelf_named(&folder);
+            shelf.sweep_partials()?;
+            if known.is_none() {
+                adopt(&shelf, self.ledger, self.trust)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes every batch that a trusted key signed. Returns the digests of those that were seen.
+    pub(super) fn take(&mut self, medium: &Path, continuity: &mut Continuity) -> Result<BTreeSet<Digest>> {
+        let medium = Medium::scan(medium, self.trust.ids())?;
+        self.report.findings.extend(scan(&medium));
+        let (signed, any) = signed_batches(&medium, self.trust, &mut self.report.findings)?;
+        if !any {
+            self.report.findings.push(no_batch());
+        }
+        self.report.findings.extend(findings::wrong_zones(&signed, Some(&self.options.zone)));
+        let lineages = lineages(self.ledger, self.trust, &signed)?;
+        let mut seen = BTreeSet::new();
+        for sighted in &signed {
+            let (sighting, signed) = sighted;
+            if signed.zone != self.options.zone {
+                continue;
+            }
+            let streams = lineages.of(signed.stream, signed.succeeds.map(|s| s.stream));
+            let not_allowed = findings::not_allowed(signed, &streams, self.trust, &sighting.place);
+            // With too few signatures so far it is taken all the same: another medium may bring the others.
+            if let Some(finding) = not_allowed.filter(|f| f.severity == Severity::Invalid) {
+                self.report.findings.push(finding);
+                continue;
+            }
+            seen.insert(signed.sha256());
+            self.take_one(&medium, sighted, continuity)?;
+        }
+        let waiting = waiting(self.ledger, &seen)?;
+        if waiting > 0 && !self.report.findings.iter().any(keeps_the_medium) {
+            self.observer.event(&Event::InCustody(waiting));
+        }
+        Ok(seen)
+    }
+
+    fn take_one(&mut self, medium: &Medium, sighted: &Sighted, continuity: &mut Continuity) -> Result<()> {
+        let (sighting, signed) = sighted;
+        let row = self.ledger.standing_of(signed.sha256())?;
+        let known = row.as_ref().map(|r| r.state);
+        // Delivered long ago and gone from the inbox: taken once more, if it is to be delivered once more.
+        let again = row.filter(|r| self.options.redeliver && r.pruned && r.state == State::Delivered);
+        if again.is_none() && matches!(known, Some(State::Admitted | State::Delivered | State::Refused)) {
+            self.report.replayed += 1;
+            return Ok(());
+        }
+        let shelf = Inbox::new(self.site.inbox()).shelf(signed.stream, signed.sequence, signed.sha256());
+        let missing: Vec<_> = signed.parts().filter(|p| !shelf.has(p)).collect();
+        // A file of another size under a part's name was cut by a crash of the disk; it is brought again.
+        for part in &missing {
+            shelf.remove_cut(part.name)?;
+        }
+        let need: u64 = missing.iter().map(|p| p.bytes).sum::<u64>() + signed.bytes().len() as u64;
+        if need + SPARE_BYTES > disk::free_space(self.site.root())? {
+            self.report.findings.push(not_taken(signed, need, Lack::Room));
+            return Ok(());
+        }
+        continuity.begin(self.site, self.ledger, &self.options.at)?;
+        disk::make_private_dir(shelf.dir())?;
+        self.observer.begin(&format!("taking batch {}", signed.sequence), need);
+        let copied = self.copy(&medium.shelf_of(sighting), &shelf, signed, &missing)?;
+        self.observer.end();
+        if let Copied::NoRoom(lack) = copied {
+            self.report.findings.push(not_taken(signed, need, lack));
+            return Ok(());
+        }
+        place_signatures(&shelf, sighting, signed)?;
+        shelf.place_over(&name::manifest(signed.stream, signed.sequence), signed.bytes())?;
+        match again {
+            Some(row) if copied == Copied::Whole => self.ledger.set_pruned(row.batch.id, false),
+            None if known != Some(State::Whole) => self.note_taken(sighted, copied == Copied::Whole),
+            _ => Ok(()),
         }
     }
-    Ok(())
+
+    /// Copies parts from the medium into the inbox; each is digested before it gets its name.
+    fn copy(
+        &mut self,
+        from: &MediumShelf<'_>,
+        to: &KeptShelf,
+        signed: &Signed<Manifest>,
+        parts: &[Part<'_>],
+    ) -> Result<Copied> {
+        let mut copied = Copied::Whole;
+        fetch_ahead(from, parts, self.options.threads, |part, fetched| {
+            match fetched {
+                Ok(checked) => match disk::write_new(to.dir(), part.name, checked.bytes()) {
+                    Ok(()) => self.observer.advance(part.bytes),
+                    Err(e) if e.does_not_fit() => {
+                        copied = Copied::NoRoom(e.lack.unwrap_or(Lack::Room));
+                        return Ok(false);
+                    }
+                    Err(e) => return Err(e),
+                },
+                Err(fault) => {
+                    copied = Copied::InPart;
+                    self.report.findings.push(findings::part(signed, part.name, &fault));
+                }
+            }
+            Ok(true)
+        })?;
+        Ok(copied)
+    }
+
+    /// Notes a batch that is new here, or has come on.
+    fn note_taken(&mut self, (sighting, signed): &Sighted, whole: bool) -> Result<()> {
+        let state = if whole { State::Whole } else { State::Incomplete };
+        self.ledger.note_incoming(signed, signed.sha256(), signed.bytes(), state)?;
+        self.report.findings.extend(findings::made_date(signed, disk::now().0, &sighting.place));
+        if whole {
+            let taken = BatchLine::of(signed, signed.sha256());
+            self.observer.event(&Event::Taken(&taken));
+            self.report.taken.push(taken);
+        }
+        Ok(())
+    }
+}
+
+/// What came of copying the parts of a batch.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Copied {
+    Whole,
+    /// Some could not be had from this medium.
+    InPart,
+    /// The inbox takes no more.
+    NoRoom(Lack),
 }
 
 /// The batch that lies in a folder of this name, if the ledger knows it.
@@ -69,50 +194,6 @@ fn adopt(shelf: &KeptShelf, ledger: &mut ImporterLedger, store: &TrustStore) -> 
         ledger.note_incoming(&signed, signed.sha256(), signed.bytes(), state)?;
     }
     Ok(())
-}
-
-/// Takes every batch that a trusted key signed. Returns the digests of those that were seen.
-#[allow(clippy::too_many_arguments, reason = "a step between two places, with the rules of the run")]
-pub fn take(
-    site: &Site,
-    ledger: &mut ImporterLedger,
-    medium: &Path,
-    store: &TrustStore,
-    options: &ImportOptions,
-    observer: &dyn Observer,
-    continuity: &mut Continuity,
-    report: &mut ImportReport,
-) -> Result<BTreeSet<Digest>> {
-    let medium = Medium::scan(medium, store.ids())?;
-    report.findings.extend(scan(&medium));
-    let (signed, any) = signed_batches(&medium, store, &mut report.findings)?;
-    if !any {
-        report.findings.push(no_batch());
-    }
-    report.findings.extend(findings::wrong_zones(&signed, Some(&options.zone)));
-    let lineages = lineages(ledger, store, &signed)?;
-    let mut seen = BTreeSet::new();
-    for (sighting, signed) in &signed {
-        let place = sighting.place.as_str();
-        if signed.zone != options.zone {
-            continue;
-        }
-        let streams = lineages.of(signed.stream, signed.succeeds.map(|s| s.stream));
-        // With too few signatures so far it is taken all the same: another medium may bring the others.
-        if let Some(finding) =
-            findings::not_allowed(signed, &streams, store, place).filter(|f| f.severity == Severity::Invalid)
-        {
-            report.findings.push(finding);
-            continue;
-        }
-        seen.insert(signed.sha256());
-        take_one(site, ledger, &medium, sighting, signed, options, observer, continuity, report)?;
-    }
-    let waiting = waiting(ledger, &seen)?;
-    if waiting > 0 && !report.findings.iter().any(keeps_the_medium) {
-        observer.event(&Event::InCustody(waiting));
-    }
-    Ok(seen)
 }
 
 /// Batches of those that were seen that are whole in the inbox, and of which no run has said yet what becomes of them:
@@ -149,92 +230,13 @@ fn lineages(ledger: &ImporterView, store: &TrustStore, signed: &[Sighted]) -> Re
     Ok(lineages)
 }
 
-#[allow(clippy::too_many_arguments, reason = "a step between two places, with the rules of the run")]
-fn take_one(
-    site: &Site,
-    ledger: &mut ImporterLedger,
-    medium: &Medium,
-    sighting: &Sighting,
-    signed: &Signed<Manifest>,
-    options: &ImportOptions,
-    observer: &dyn Observer,
-    continuity: &mut Continuity,
-    report: &mut ImportReport,
-) -> Result<()> {
-    let sha256 = signed.sha256();
-    let row = ledger.standing_of(sha256)?;
-    let known = row.as_ref().map(|r| r.state);
-    // Delivered long ago and gone from the inbox: taken once more, if it is to be delivered once more.
-    let again = row.as_ref().filter(|r| options.redeliver && r.pruned && r.state == State::Delivered);
-    if again.is_none() && matches!(known, Some(State::Admitted | State::Delivered | State::Refused)) {
-        report.replayed += 1;
-        return Ok(());
-    }
-    let shelf = Inbox::new(site.inbox()).shelf(signed.stream, signed.sequence, sha256);
-    let missing: Vec<_> = signed.parts().filter(|p| !shelf.has(p)).collect();
-    // A file of another size under a part's name was cut by a crash of the disk; it is brought again.
-    for part in &missing {
-        shelf.remove_cut(part.name)?;
-    }
-    let need: u64 = missing.iter().map(|p| p.bytes).sum::<u64>() + signed.bytes().len() as u64;
-    if need + SPARE_BYTES > disk::free_space(site.root())? {
-        report.findings.push(not_taken(signed, need, Lack::Room));
-        return Ok(());
-    }
-    continuity.begin(site, ledger, &options.at)?;
-    disk::make_private_dir(shelf.dir())?;
-    observer.begin(&format!("taking batch {}", signed.sequence), need);
-    let from = medium.shelf_of(sighting);
-    let (mut whole, mut unfit) = (true, None);
-    let room = fetch_ahead(&from, &missing, options.threads, |part, fetched| {
-        match fetched {
-            Ok(checked) => match disk::write_new(shelf.dir(), part.name, checked.bytes()) {
-                Ok(()) => observer.advance(part.bytes),
-                Err(e) if e.does_not_fit() => {
-                    unfit = e.lack;
-                    return Ok(false);
-                }
-                Err(e) => return Err(e),
-            },
-            Err(fault) => {
-                whole = false;
-                report.findings.push(findings::part(signed, part.name, &fault));
-            }
-        }
-        Ok(true)
-    })?;
-    if !room {
-        report.findings.push(not_taken(signed, need, unfit.unwrap_or(Lack::Room)));
-        observer.end();
-        return Ok(());
-    }
-    observer.end();
-    place_signatures(&shelf, sighting, signed)?;
-    shelf.place_over(&name::manifest(signed.stream, signed.sequence), signed.bytes())?;
-    if let Some(row) = again {
-        if whole {
-            ledger.set_pruned(row.batch.id, false)?;
-        }
-    } else if known != Some(State::Whole) {
-        ledger.note_incoming(signed, sha256, signed.bytes(), if whole { State::Whole } else { State::Incomplete })?;
-        report.findings.extend(findings::made_date(signed, disk::now().0, &sighting.place));
-        if whole {
-            let taken = BatchLine::of(signed, sha256);
-            observer.event(&Event::Taken(&taken));
-            report.taken.push(taken);
-        }
-    }
-    Ok(())
-}
-
-/// Reads one part from the medium while the one before is written, for both are slow. `each` says whether to go on;
-/// so does what comes back.
+/// Reads one part from the medium while the one before is written, for both are slow. `each` says whether to go on.
 fn fetch_ahead(
     from: &MediumShelf<'_>,
     parts: &[Part<'_>],
     threads: usize,
     mut each: impl FnMut(&Part<'_>, std::result::Result<Checked, PartFault>) -> Result<bool>,
-) -> Result<bool> {
+) -> Result<()> {
     std::thread::scope(|scope| {
         let (sender, fetched) = sync_channel(0);
         // With one thread all is done in it, so that a test can stop it at each of its system calls.
@@ -251,10 +253,10 @@ fn fetch_ahead(
                 false => from.fetch(part),
             };
             if !each(part, lack::apart(fetched)?)? {
-                return Ok(false);
+                break;
             }
         }
-        Ok(true)
+        Ok(())
     })
 }
 

@@ -47,6 +47,8 @@ pub struct Read {
 /// How envelopes are looked at ahead of their turn. Judged first: what may not cross is not taken apart.
 #[derive(Clone, Copy)]
 pub struct Ahead<'a> {
+    /// How many volumes at a time.
+    pub threads: usize,
     /// What may cross.
     pub policy: &'a Policy,
     /// How the sink looks at envelopes.
@@ -89,14 +91,13 @@ pub fn unpack<E: From<Lack>>(
     shelf: &KeptShelf,
     manifest: &Manifest,
     index: &Index,
-    threads: usize,
     ahead: Ahead<'_>,
     mut each: impl FnMut(UnpackedEnvelope) -> Result<(), E>,
 ) -> Result<Option<(String, PartFault)>, E> {
     let volumes: Vec<_> = index.by_volume(manifest).collect();
     let queues: Vec<Queue> = volumes.iter().map(|_| Queue::default()).collect();
     std::thread::scope(|scope| {
-        let (_guard, at_once) = (StopAll(&queues), threads.max(1));
+        let (_guard, at_once) = (StopAll(&queues), ahead.threads.max(1));
         let mut started = 0;
         for (at, queue) in queues.iter().enumerate() {
             while started < queues.len() && started < at + at_once {

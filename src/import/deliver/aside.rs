@@ -1,29 +1,20 @@
 //! Sets envelopes aside, each with its reason: copied to held/ or quarantine/ as far as the stream's quota goes, else left
 //! in the inbox alone.
 
-use super::Delivering;
+use super::{Delivering, InHand};
 use crate::code::Code;
-use crate::envelope::Envelope;
 use crate::error::{Error, Result};
 use crate::ledger::importer::Aside;
 use crate::policy::Objection;
 use crate::report::Finding;
 use crate::set_aside::{self, BatchPlace, ConnectorName, Kind, Reason};
-use crate::sink::Origin;
 use crate::text::{self, count, harmless};
 
 impl Delivering<'_> {
-    /// Sets an envelope aside; `copied` says where it lies already, if it was copied before. `false` if it has to stay as
-    /// it was: it lies there alone, and nothing can be written where it belongs now.
-    pub(super) fn put_aside(
-        &mut self,
-        kind: Kind,
-        origin: &Origin,
-        bytes: &[u8],
-        envelope: Option<&Envelope>,
-        objection: Objection,
-        copied: Option<Kind>,
-    ) -> Result<bool> {
+    /// Sets an envelope aside. `false` if it has to stay as it was: it was set aside before, lies there alone, and nothing
+    /// can be written where it belongs now.
+    pub(super) fn put_aside(&mut self, kind: Kind, of: &InHand, objection: Objection) -> Result<bool> {
+        let InHand { origin, bytes, envelope, copied } = of;
         let reason = Reason {
             code: objection.code.word().to_owned(),
             what: objection.what,
@@ -44,12 +35,12 @@ impl Delivering<'_> {
                 .ranked(objection.rank),
         );
         self.in_run.insert(origin.sha256);
-        let written = match copied {
+        let written = match *copied {
             Some(there) if there == kind => set_aside::put_reason(self.site, kind, &reason),
             Some(_) => set_aside::put(self.site, kind, bytes, &reason),
             None => self.copy_within_quota(kind, bytes, &reason),
         };
-        let is_copied = written.is_ok() || copied == Some(kind);
+        let is_copied = written.is_ok() || *copied == Some(kind);
         if let Err(cause) = written {
             let uncopied = self.uncopied.entry((origin.stream, origin.sequence)).or_insert((0, cause.what));
             uncopied.0 += 1;
@@ -58,7 +49,7 @@ impl Delivering<'_> {
             }
         }
         let (batch, bytes) = (origin.batch, bytes.len() as u64);
-        let applicant = envelope.and_then(|e| e.applicant.clone());
+        let applicant = envelope.as_ref().and_then(|e| e.applicant.clone());
         self.group.aside.push(Aside { kind, reason, batch, applicant, mtime: origin.mtime, copied: is_copied, bytes });
         Ok(true)
     }

@@ -1,6 +1,6 @@
 //! What the sink has done, in the ledger: the order in which a group is prepared, noted, seen and recorded.
 
-use super::Delivering;
+use super::{Delivering, InHand};
 use crate::disk;
 use crate::envelope::Envelope;
 use crate::error::Result;
@@ -112,13 +112,14 @@ impl Delivering<'_> {
 
     fn quarantine_refused(&mut self, refused: Refused) -> Result<()> {
         let Refused { origin, bytes, code, what, place, .. } = refused;
-        let parsed = Envelope::parse(&bytes).ok();
+        let envelope = Envelope::parse(&bytes).ok();
         let copied = self.staged.remove(&origin.sha256).and_then(|staged| staged.copied);
         self.report.outcome.quarantined += 1;
         let objection = Objection::new(code, what, place);
-        let moved = self.put_aside(Kind::Quarantined, &origin, &bytes, parsed.as_ref(), objection, copied)?;
+        let of = InHand { origin, bytes, envelope, copied };
+        let moved = self.put_aside(Kind::Quarantined, &of, objection)?;
         // What was held before lies in held/ no more, but here.
-        self.released.retain(|(kind, sha256)| (moved && *kind == Kind::Held) || *sha256 != origin.sha256);
+        self.released.retain(|(kind, sha256)| (moved && *kind == Kind::Held) || *sha256 != of.origin.sha256);
         Ok(())
     }
 

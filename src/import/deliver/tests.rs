@@ -16,10 +16,12 @@ use crate::import::{OnGap, OtherDestination};
 use crate::ledger::importer::Aside;
 use crate::limits::EXAMINED_APART_LIMIT;
 use crate::policy::Policy;
+use crate::report::Silent;
 use crate::report::call::Call;
 use crate::set_aside::{BatchPlace, ConnectorName, Kind, Reason};
 use crate::sink::scripted::{Answer, Scripted};
 use crate::stream::{Sequence, Size};
+use crate::trust::TrustStore;
 
 const ENVELOPE: &[u8] = br#"{"bundle_type":"DIRECTORY_BUNDLE","applicant_id":"7c9e6679-7425-40de-944b-e07fc1f90ae7","connector":{"id":"feed","name":"Feed","type":"EXTERNAL_IMPORT","scope":"x","auto":false,"validate_before_import":false},"entities_types":null,"bundle":{"type":"bundle","id":"bundle--1","objects":[{"type":"domain-name","id":"domain-name--1","value":"a.example"}]},"update":false}"#;
 
@@ -80,7 +82,15 @@ impl Scene {
         std::fs::write(&path, format!("#!/bin/sh\ncat > /dev/null\n{apart}\n")).unwrap();
         std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o700)).unwrap();
         let options = ImportOptions { program: Program { path, limit }, ..options() };
-        Delivering::new(&self.site, &mut self.ledger, &mut sink, self.destination, &options, &mut report)
+        let mut run = Import {
+            site: &self.site,
+            ledger: &mut self.ledger,
+            trust: &TrustStore::of_keys(&[]),
+            options: &options,
+            observer: &Silent,
+            report: &mut report,
+        };
+        Delivering::new(&mut run, &mut sink, self.destination)
             .and_then(|mut delivering| {
                 let retried = delivering.retry_set_aside();
                 // What the sink could not take is reported at the end of a run.
@@ -260,7 +270,15 @@ fn envelope_that_cannot_be_examined_apart_is_held_and_the_run_goes_on() {
     let mut sink = Scripted::new(Answer::Place);
     let program = Program { path: "/nonexistent/airpouch".into(), limit: EXAMINED_APART_LIMIT };
     let options = ImportOptions { program, ..options() };
-    Delivering::new(&scene.site, &mut scene.ledger, &mut sink, scene.destination, &options, &mut report)
+    let mut run = Import {
+        site: &scene.site,
+        ledger: &mut scene.ledger,
+        trust: &TrustStore::of_keys(&[]),
+        options: &options,
+        observer: &Silent,
+        report: &mut report,
+    };
+    Delivering::new(&mut run, &mut sink, scene.destination)
         .and_then(|mut delivering| delivering.retry_set_aside())
         .unwrap();
     assert_eq!(codes(&report), ["stopped-a-run"]);

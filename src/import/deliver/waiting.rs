@@ -2,9 +2,9 @@
 
 use std::ops::RangeInclusive;
 
-use super::super::decide::{Decision, Known};
+use super::super::decide::{Case, Decision, Known};
 use super::super::shelf_of;
-use super::Delivering;
+use super::{Delivering, InHand};
 use crate::code::Code;
 use crate::envelope::Envelope;
 use crate::error::{Error, Result};
@@ -101,19 +101,20 @@ impl Delivering<'_> {
             Some(decision) => (decision, None),
             None => {
                 let parsed = Envelope::parse(&bytes);
-                (self.decide(row.stream, &bytes, &parsed, None, (known, false))?, parsed.ok())
+                let case = Case { bytes: &bytes, parsed: &parsed, examined: None, known, redeliver: false };
+                (self.decide(row.stream, case)?, parsed.ok())
             }
         };
-        let envelope = parsed.as_ref();
+        let of = InHand { origin, bytes, envelope: parsed, copied };
         match decision {
             // Runs died of it again since it was released: a person decides anew.
             Decision::Quarantine(objection) if objection.code == Code::StopsRuns && known == Known::Released => {
-                self.put_aside(Kind::Quarantined, &origin, &bytes, None, objection, copied).map(drop)
+                self.put_aside(Kind::Quarantined, &of, objection).map(drop)
             }
             decision @ (Decision::Deliver { .. } | Decision::Empty(_)) => {
                 self.released.push((kind, row.sha256));
                 self.report.released += u64::from(matches!(decision, Decision::Deliver { .. }));
-                self.carry_out(&origin, bytes, envelope, decision, copied)
+                self.carry_out(of, decision)
             }
             // Released, but the site's settings hold it, or the sink cannot take it: it stays, and is said.
             Decision::Hold(objection) | Decision::Quarantine(objection) if known == Known::Released => {
@@ -128,14 +129,14 @@ impl Delivering<'_> {
             }
             Decision::Quarantine(objection) => {
                 self.report.outcome.quarantined += 1;
-                if self.put_aside(Kind::Quarantined, &origin, &bytes, envelope, objection, copied)? {
+                if self.put_aside(Kind::Quarantined, &of, objection)? {
                     self.released.push((kind, row.sha256));
                 }
                 self.commit_if_full()
             }
             // The first reason is gone, and there is another one.
             Decision::Hold(objection) if objection.code != row.code => {
-                self.put_aside(Kind::Held, &origin, &bytes, envelope, objection, copied).map(drop)
+                self.put_aside(Kind::Held, &of, objection).map(drop)
             }
             Decision::Hold(_) | Decision::AsBefore | Decision::AlreadyDelivered => Ok(()),
         }
