@@ -6,18 +6,18 @@
 mod place;
 mod plan;
 
+use std::collections::HashSet;
 use std::path::Path;
 use std::time::Instant;
 
-use crate::batch::name;
 use crate::code::Code;
 use crate::disk::{self, Mount};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::issued::refuse_older_ledger;
-use crate::ledger::exporter::{CarryRow, ExporterLedger, ExporterView, StreamRow};
+use crate::ledger::exporter::{CarryRow, ExporterLedger, ExporterView};
 use crate::report::{BatchLine, CarryReport, Finding, Head, Observer, head_code};
 use crate::shelf::kept::KeptShelf;
-use crate::shelf::medium::mounted;
+use crate::shelf::medium::{mounted, sweep_partials};
 use crate::shelf::read_back::{Expected, ReadBack, Reader};
 use crate::site::Site;
 use crate::stream::Asked;
@@ -74,7 +74,9 @@ pub fn carry(
     let plan =
         Planner { ledger, outbox: &outbox, names: &names, signers: &signers, findings }.plan(&stream, options)?;
     let mut run = Run { outbox: &outbox, medium, mount: &mount, options, observer, report, placed: Vec::new() };
-    run.sweep_partials(&ledger.streams()?)?;
+    // A drop folder may hold another exporter's, which are not touched.
+    let ours: HashSet<String> = ledger.streams()?.iter().map(|s| s.stream.prefix()).collect();
+    sweep_partials(medium, |prefix| ours.contains(prefix))?;
     let started = Instant::now();
     run.announce(ledger, &plan)?;
     run.place_new(plan.new)?;
@@ -123,21 +125,6 @@ struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// What a carry left that was cut off; a drop folder may hold another exporter's, which are not touched.
-    fn sweep_partials(&self, streams: &[StreamRow]) -> Result<()> {
-        let ours: std::collections::HashSet<String> = streams.iter().map(|s| s.stream.prefix()).collect();
-        let entries = std::fs::read_dir(self.medium).map_err(|e| Error::io("read the medium", self.medium, &e))?;
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let prefix = name.to_str().and_then(name::of_partial).and_then(name::parse).map(|(p, _)| p);
-            if prefix.is_some_and(|p| ours.contains(p)) && entry.file_type().is_ok_and(|t| t.is_file()) {
-                disk::remove_file(&entry.path())
-                    .map_err(|e| Error::io("remove what a broken carry left", &entry.path(), &e))?;
-            }
-        }
-        Ok(())
-    }
-
     /// Says how much it will be and how long it may take, before it begins.
     fn announce(&self, ledger: &ExporterView, plan: &Plan) -> Result<()> {
         let bytes: u64 = plan.new.iter().flat_map(|load| self.missing_sizes(load)).sum();

@@ -38,6 +38,11 @@ pub fn uninterrupted<T>(mut ask: impl FnMut() -> io::Result<T>) -> io::Result<T>
     }
 }
 
+/// Whether the device could not read or write its own medium.
+pub fn is_bad_sector(cause: &io::Error) -> bool {
+    cause.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
+}
+
 /// Makes the names in a directory durable. `false` where the file system cannot promise that.
 ///
 /// # Errors

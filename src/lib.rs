@@ -38,10 +38,12 @@ pub mod trust;
 pub mod batch;
 pub mod report;
 
-// ── places ──
+// ── machine ──
 pub mod error;
 pub mod ahead;
 pub mod disk;
+
+// ── places ──
 pub mod source;
 pub mod site;
 pub mod examining;

@@ -2,11 +2,16 @@
 
 #![allow(clippy::disallowed_methods, reason = "tests and benchmarks open what they have made themselves")]
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use airpouch::code::{Code, Subject};
+
+#[path = "house/graph.rs"]
+mod graph;
+
+use graph::{Graph, room_of};
 
 /// Rooms of the library in the order of `lib.rs`: a room uses only those above it.
 fn rooms() -> Vec<String> {
@@ -185,6 +190,95 @@ fn a_room_uses_only_rooms_above_it() {
     wrong.sort();
     wrong.dedup();
     assert!(wrong.is_empty(), "{wrong:#?}");
+}
+
+/// The rooms of one part of the list in `lib.rs`.
+fn part(name: &str) -> Vec<String> {
+    let lib = fs::read_to_string("src/lib.rs").unwrap();
+    let begin = lib.find(&format!("// ── {name} ──")).unwrap_or_else(|| panic!("lib.rs has no part {name}"));
+    let lines = lib[begin..].lines().skip(1).take_while(|line| !line.starts_with("// ──"));
+    lines.filter_map(|l| l.strip_prefix("pub mod ")?.strip_suffix(';')).map(str::to_owned).collect()
+}
+
+#[test]
+fn no_file_uses_one_that_comes_back_to_it() {
+    let circles = Graph::of_the_source().circles();
+    assert!(circles.is_empty(), "{circles:#?}");
+}
+
+#[test]
+fn steps_do_not_use_steps() {
+    let (graph, steps) = (Graph::of_the_source(), part("steps"));
+    let is_step = |room: &str| steps.iter().any(|step| step == room);
+    let wrong: Vec<_> = graph.between_rooms().filter(|(file, room)| is_step(room_of(file)) && is_step(room)).collect();
+    assert!(steps.len() > 5 && wrong.is_empty(), "what two of them need is a room of its own: {wrong:#?}");
+}
+
+/// What places use of other places. All of them use the machine.
+const BETWEEN_PLACES: [(&str, &[&str], &str); 10] = [
+    ("examining", &["site"], "its note lies in the site"),
+    ("set_aside", &["site"], "held/ and quarantine/ lie in the site"),
+    ("broker", &["destination"], "how it is reached"),
+    ("platform", &["destination"], "how it is reached"),
+    ("gate", &["broker", "destination", "platform"], "finds the queues of connectors by asking both"),
+    ("works", &["gate", "platform"], "are opened and closed on the platform"),
+    ("sink", &["broker", "destination", "gate", "works"], "delivers through them"),
+    (
+        "ledger",
+        &["destination", "set_aside", "shelf", "sink", "site", "source", "works"],
+        "lies in the site, and takes proofs: what was seen, read back, delivered, set aside",
+    ),
+    ("findings", &["ledger", "shelf", "works"], "says what they know"),
+    ("issued", &["ledger", "shelf"], "holds the one against the other"),
+];
+
+#[test]
+fn places_use_places_only_for_what_is_listed() {
+    let (graph, places) = (Graph::of_the_source(), part("places"));
+    let is_place = |room: &str| places.iter().any(|place| place == room);
+    let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+    for (file, room) in graph.between_rooms().filter(|(file, room)| is_place(room_of(file)) && is_place(room)) {
+        used.entry(room_of(file).to_owned()).or_default().insert(room.to_owned());
+    }
+    let listed = BETWEEN_PLACES
+        .iter()
+        .map(|(place, others, _)| ((*place).to_owned(), others.iter().map(|other| (*other).to_owned()).collect()));
+    assert_eq!(used, listed.collect(), "left: what the source does; right: what is listed, with its reason");
+}
+
+#[test]
+fn async_code_stays_in_the_room_of_the_broker() {
+    for room in rooms().into_iter().chain(["cli".to_owned()]).filter(|room| room != "broker") {
+        for file in files_of(&room) {
+            let code = code(&file);
+            for word in ["lapin", "tokio", "futures_", "async_rs", "async ", ".await"] {
+                assert!(!code.contains(word), "{} has {word}", file.display());
+            }
+        }
+    }
+}
+
+#[test]
+fn steps_open_no_file() {
+    for file in part("steps").iter().flat_map(|room| files_of(room)).filter(|f| !f.ends_with("tests.rs")) {
+        let code = code(&file);
+        for word in ["fs::read", "fs::File", "fs::remove", "fs::create", "File::", "OpenOptions", "walkdir", "rustix"] {
+            assert!(!code.contains(word), "{} has {word}", file.display());
+        }
+    }
+}
+
+/// Not to be touched for their length: each says one thing, and it is long.
+const LONG: [&str; 3] = ["src/trust/store.rs", "src/json.rs", "src/stream.rs"];
+
+#[test]
+fn no_file_has_more_than_500_lines_of_code() {
+    // Without tests, comments and empty lines.
+    for file in rooms().iter().chain(&["cli".to_owned()]).flat_map(|room| files_of(room)) {
+        let lines = code(&file).lines().filter(|line| !line.trim().is_empty()).count();
+        let is_long = lines > 500 && !LONG.iter().any(|long| file.ends_with(long));
+        assert!(!is_long || file.ends_with("tests.rs"), "{} has {lines}", file.display());
+    }
 }
 
 #[test]

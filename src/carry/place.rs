@@ -252,7 +252,7 @@ fn sealed_digest(load: &Load, name: &str, ours: &Path) -> std::result::Result<Di
 fn unreadable(name: &str, path: &Path, cause: &io::Error) -> NotPlaced {
     match cause.kind() {
         io::ErrorKind::NotFound => NotPlaced::Lost(format!("{name} is not in the outbox")),
-        _ if cause.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => {
+        _ if disk::is_bad_sector(cause) => {
             NotPlaced::Lost(format!("{name} cannot be read in the outbox: {}", crate::error::reason(cause)))
         }
         _ => NotPlaced::Stopped(Error::io("read the outbox", path, cause)),

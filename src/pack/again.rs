@@ -111,7 +111,7 @@ impl Again<'_> {
         match disk::read_bounded(&path, part.bytes) {
             Ok(bytes) => Ok(part.check(bytes).is_ok()),
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(e) if e.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error()) => Ok(false),
+            Err(e) if disk::is_bad_sector(&e) => Ok(false),
             Err(e) => Err(Error::io("read the outbox", &path, &e)),
         }
     }

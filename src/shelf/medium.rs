@@ -375,6 +375,23 @@ pub fn mounted(medium: &Path, require_mount: bool) -> Result<Mount> {
     Ok(mount)
 }
 
+/// Removes what a carry left that was cut off, of the streams whose prefixes are ours.
+///
+/// # Errors
+/// The system refused.
+pub fn sweep_partials(medium: &Path, is_ours: impl Fn(&str) -> bool) -> Result<()> {
+    let entries = std::fs::read_dir(medium).map_err(|e| Error::io("read the medium", medium, &e))?;
+    for entry in entries.flatten() {
+        let name = entry.file_name();
+        let prefix = name.to_str().and_then(name::of_partial).and_then(name::parse).map(|(p, _)| p);
+        if prefix.is_some_and(&is_ours) && entry.file_type().is_ok_and(|t| t.is_file()) {
+            disk::remove_file(&entry.path())
+                .map_err(|e| Error::io("remove what a broken carry left", &entry.path(), &e))?;
+        }
+    }
+    Ok(())
+}
+
 /// The files of one batch on a medium.
 pub struct MediumShelf<'a> {
     medium: &'a Medium,
