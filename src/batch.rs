@@ -5,11 +5,13 @@
 //!     \----digest of----> volumes, which hold these envelopes in the index's order
 //! ```
 
+pub mod draft;
 pub mod entry;
 pub mod frame;
 pub mod index;
 pub mod manifest;
 pub mod name;
+pub mod signed;
 pub mod volume;
 
 use crate::digest::Digest;

@@ -107,10 +107,10 @@ struct Placed {
 
 impl Placed {
     fn expected(&self, mount: &Mount) -> Expected<'_> {
-        let Load { batch, files, carries, .. } = &self.load;
+        let Load { sealed, files, carries, .. } = &self.load;
         let signatures = files.iter().map(|(name, _)| name.as_str()).filter(|name| name.ends_with(".sig")).collect();
         let is_replugged = self.written == 0 && carries.last().is_some_and(|carry| carry.mark != mount.mark);
-        Expected { manifest: &batch.manifest, bytes: &batch.bytes, signatures, is_replugged }
+        Expected { manifest: sealed.manifest(), bytes: sealed.bytes(), signatures, is_replugged }
     }
 }
 
@@ -156,20 +156,20 @@ impl Run<'_> {
         let reader = Reader { medium, mount, store, threads, observer };
         let mut all = Vec::new();
         for placed in &self.placed {
-            let batch = &placed.load.batch;
+            let sealed = &placed.load.sealed;
             all.push(match self.options.diode {
-                true => ReadBack::sent(&batch.manifest),
+                true => ReadBack::sent(sealed.manifest()),
                 false => reader.read_back(&placed.expected(mount))?,
             });
             let lines = if placed.is_new { &mut self.report.new } else { &mut self.report.repeated };
-            lines.push(BatchLine::of(&batch.manifest, batch.sha256));
+            lines.push(BatchLine::of(sealed.manifest(), sealed.sha256()));
         }
         self.report.proof = ReadBack::level(&mut all);
         let of_the_zone = self.placed.iter().map(|p| &p.load).filter(|l| l.stream.active);
-        self.report.head = of_the_zone.max_by_key(|l| l.batch.manifest.sequence).map(|l| Head {
+        self.report.head = of_the_zone.max_by_key(|l| l.sealed.manifest().sequence).map(|l| Head {
             stream: l.stream.stream,
-            sequence: l.batch.manifest.sequence.get(),
-            code: head_code(l.batch.sha256),
+            sequence: l.sealed.manifest().sequence.get(),
+            code: head_code(l.sealed.sha256()),
             is_last: true,
         });
         Ok(all)

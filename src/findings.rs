@@ -10,12 +10,13 @@ use time::format_description::well_known::Rfc3339;
 use uuid::Uuid;
 
 use crate::batch::manifest::Manifest;
+use crate::batch::signed::SignedBatch;
 use crate::code::{Code, Severity};
 use crate::report::Finding;
 use crate::shelf::PartFault;
 use crate::stream::Sequence;
 use crate::text::count;
-use crate::trust::{NotAllowed, Signed, TrustStore};
+use crate::trust::{NotAllowed, TrustStore};
 
 use medium::Sighted;
 
@@ -71,7 +72,7 @@ pub fn made_date(manifest: &Manifest, now: i64, place: &str) -> Option<Finding> 
 }
 
 /// What trust.toml has against these signers for this batch; `streams` are its own and those that it succeeds.
-pub fn not_allowed(signed: &Signed<Manifest>, streams: &[Uuid], store: &TrustStore, place: &str) -> Option<Finding> {
+pub fn not_allowed(signed: &SignedBatch, streams: &[Uuid], store: &TrustStore, place: &str) -> Option<Finding> {
     let refused = store.allows(signed.signers(), streams, &signed.zone, signed.sequence.get()).err()?;
     let batch = format!("batch {} of stream {}", signed.sequence, signed.stream);
     Some(match refused {

@@ -4,8 +4,8 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use crate::batch::manifest::Manifest;
 use crate::batch::name;
+use crate::batch::signed::SignedBatch;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::ledger::exporter::ExporterView;
@@ -13,7 +13,7 @@ use crate::shelf::kept::{KeptShelf, Listed};
 use crate::shelf::medium::Medium;
 use crate::stream::{Sequence, StreamId};
 use crate::text::harmless;
-use crate::trust::{PublicKey, Signed, TrustStore};
+use crate::trust::{PublicKey, TrustStore};
 
 /// The last number that each stream of the ledger has used.
 pub struct Used {
@@ -76,15 +76,15 @@ fn older(place: &str, medium: Option<&Path>) -> Error {
 ///
 /// # Errors
 /// A shelf cannot be read.
-pub fn beyond(used: &Used, shelves: &[(bool, &Path)], signers: &[PublicKey]) -> Result<Vec<Signed<Manifest>>> {
+pub fn beyond(used: &Used, shelves: &[(bool, &Path)], signers: &[PublicKey]) -> Result<Vec<SignedBatch>> {
     let store = TrustStore::of_keys(signers);
-    let mut out: BTreeMap<(StreamId, Sequence, Digest), Signed<Manifest>> = BTreeMap::new();
+    let mut out: BTreeMap<(StreamId, Sequence, Digest), SignedBatch> = BTreeMap::new();
     for (own, dir) in shelves {
         let is_beyond = |last: Option<&u64>, sequence: u64| last.map_or(*own, |last| sequence > *last);
         let named = |prefix: &str, sequence: u64| is_beyond(used.by_prefix.get(prefix), sequence);
         for sighting in Medium::scan(dir, store.ids())?.sightings_of(named) {
             let Ok(authentic) = store.authenticate(sighting?.unverified) else { continue };
-            let Ok(signed) = authentic.into_signed(Manifest::parse) else { continue };
+            let Ok(signed) = SignedBatch::open(authentic) else { continue };
             if is_beyond(used.by_stream.get(&signed.stream), signed.sequence.get()) {
                 out.entry((signed.stream, signed.sequence, signed.sha256())).or_insert(signed);
             }

@@ -328,12 +328,12 @@ impl<'f> Run<'_, 'f> {
     fn close(&mut self) -> Result<()> {
         let Some(assembly) = self.assembly.take() else { return Ok(()) };
         let before = self.ledger.last_batches(&self.stream, 34)?;
-        let (manifest, envelopes) = assembly.finish(&self.stream, &before)?;
-        let sha256 = self.ledger.seal(&self.stream, &manifest, &envelopes, self.source, &self.sights)?;
+        let (draft, envelopes) = assembly.finish(&self.stream, &before)?;
+        let sealed = self.ledger.seal(&self.stream, draft, &envelopes, self.source, &self.sights)?;
         self.sights.clear();
         self.sealed += 1;
-        recover::sign_and_place(self.ledger, self.outbox, &self.stream, &manifest, &manifest.encode(), self.keys)?;
-        let packed = BatchLine::of(&manifest, sha256);
+        recover::sign_and_place(self.ledger, self.outbox, &self.stream, &sealed, self.keys)?;
+        let packed = BatchLine::of(sealed.manifest(), sealed.sha256());
         self.observer.event(&Event::Packed(&packed));
         self.report.packed.push(packed);
         Ok(())

@@ -3,8 +3,8 @@
 use std::path::Path;
 
 use crate::batch::index::Names;
-use crate::batch::manifest::Manifest;
 use crate::batch::name;
+use crate::batch::signed::SignedBatch;
 use crate::digest::Digest;
 use crate::disk;
 use crate::error::{Error, Result};
@@ -17,7 +17,7 @@ use crate::shelf::check::read_index;
 use crate::shelf::kept::KeptShelf;
 use crate::shelf::medium::{Medium, Sighting};
 use crate::stream::StreamId;
-use crate::trust::{PublicKey, Signed};
+use crate::trust::PublicKey;
 
 /// Begins a new stream for a zone, after taking into the ledger and the outbox what outbox and medium hold
 /// beyond them.
@@ -48,8 +48,7 @@ pub fn renew(
         let is_whole = signed.parts().all(|p| outbox.has(&p));
         let index = lack::apart(read_index(outbox, &signed, Names::Drop))?.ok().filter(|_| is_whole);
         let envelopes: Vec<Digest> = index.map(|i| i.lines.iter().map(|l| l.sha256).collect()).unwrap_or_default();
-        let signed_by: Vec<PublicKey> = signed.signers().iter().cloned().collect();
-        ledger.take_in(&row, signed.bytes(), &signed, &envelopes, &signed_by)?;
+        ledger.take_in(&row, &signed, &envelopes)?;
         taken_in.push(BatchLine::of(&signed, signed.sha256()));
     }
     let streams: Vec<StreamRow> = ledger.streams()?.into_iter().filter(|s| s.zone == zone).collect();
@@ -73,10 +72,11 @@ fn give_up_lost(ledger: &mut ExporterLedger, outbox: &KeptShelf, old: &StreamRow
             let Some(batch) = ledger.batch(&stream, sequence)?.filter(|b| b.state == PackedState::Packed) else {
                 continue;
             };
-            if batch.manifest.parts().any(|p| !outbox.has(&p)) {
-                let envelopes = ledger.envelopes_of(&stream, batch.manifest.sequence)?;
-                ledger.give_up_batch(&stream, old, batch.manifest.sequence, &envelopes, at)?;
-                given_up.push(BatchLine::of(&batch.manifest, batch.sha256));
+            let manifest = batch.sealed.manifest();
+            if manifest.parts().any(|p| !outbox.has(&p)) {
+                let envelopes = ledger.envelopes_of(&stream, manifest.sequence)?;
+                ledger.give_up_batch(&stream, old, manifest.sequence, &envelopes, at)?;
+                given_up.push(BatchLine::of(manifest, batch.sealed.sha256()));
             }
         }
     }
@@ -84,7 +84,7 @@ fn give_up_lost(ledger: &mut ExporterLedger, outbox: &KeptShelf, old: &StreamRow
 }
 
 /// Copies a batch's files from a medium into the outbox, so that it can be carried again.
-fn bring_back(outbox: &KeptShelf, medium: &Path, signed: &Signed<Manifest>) -> Result<()> {
+fn bring_back(outbox: &KeptShelf, medium: &Path, signed: &SignedBatch) -> Result<()> {
     let scanned = Medium::scan(medium, signed.signers().iter().map(PublicKey::id).collect())?;
     let is_it = |s: &Result<Sighting>| s.as_ref().map_or(true, |s| s.unverified.sha256() == signed.sha256());
     let Some(sighting) = scanned.sightings().find(is_it).transpose()? else { return Ok(()) };

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::sync::Mutex;
 
 use crate::batch::index::Index;
-use crate::batch::manifest::Manifest;
+use crate::batch::signed::SignedBatch;
 use crate::envelope::Envelope;
 use crate::error::Result;
 use crate::findings;
@@ -16,7 +16,7 @@ use crate::shelf::check::check_batch;
 use crate::shelf::medium::{Medium, Sighting};
 use crate::stream::Lineages;
 use crate::text::harmless;
-use crate::trust::{Signed, TrustStore};
+use crate::trust::TrustStore;
 
 /// How to verify.
 pub struct VerifyOptions {
@@ -71,7 +71,7 @@ pub fn verify(
 fn verify_one(
     medium: &Medium,
     sighting: &Sighting,
-    signed: &Signed<Manifest>,
+    signed: &SignedBatch,
     store: &TrustStore,
     options: &VerifyOptions,
     observer: &dyn Observer,
@@ -122,7 +122,7 @@ fn judge(policy: &Policy, bytes: &[u8]) -> Option<(&'static str, Objection)> {
     Some((label, Objection::of_all(objections)?))
 }
 
-fn policy_findings(judged: &[Judged], index: &Index, signed: &Signed<Manifest>) -> Vec<Finding> {
+fn policy_findings(judged: &[Judged], index: &Index, signed: &SignedBatch) -> Vec<Finding> {
     let finding = |(ordinal, (label, objection)): &Judged| {
         let name = index.lines.get(ordinal - 1).map_or_else(String::new, |l| harmless(&l.name));
         Finding::new(objection.code, objection.what.clone())

@@ -58,7 +58,7 @@ impl Run<'_> {
                     Err(NotPlaced::Stopped(e) | NotPlaced::Differs(e)) => return Err(e),
                 }
             }
-            self.report.left.push(BatchLine::of(&load.batch.manifest, load.batch.sha256));
+            self.report.left.push(BatchLine::of(load.sealed.manifest(), load.sealed.sha256()));
         }
         match stopped {
             // It was to fit by the free space that the system names: what stood against it is said in its own words.
@@ -122,7 +122,7 @@ impl Run<'_> {
     }
 
     fn not_repeated(&mut self, load: &Load, severity: Severity, error: Error) {
-        let what = format!("batch {} did not go again: {}", load.batch.manifest.sequence, error.what);
+        let what = format!("batch {} did not go again: {}", load.sealed.manifest().sequence, error.what);
         let finding = Finding::new(Code::NotRepeated, what).weighing(severity).at(error.place.unwrap_or_default());
         self.report.findings.push(finding.advise(error.advice.unwrap_or_default()));
     }
@@ -212,7 +212,7 @@ impl Run<'_> {
     fn copy(&self, load: &Load, name: &str) -> std::result::Result<(), NotPlaced> {
         let mut partial = Partial::create(self.medium, name)?;
         if name.ends_with(".manifest") {
-            partial.write_all(&load.batch.bytes).map_err(|e| partial.failed(&e))?;
+            partial.write_all(load.sealed.bytes()).map_err(|e| partial.failed(&e))?;
         } else {
             let from = self.outbox.dir().join(name);
             let fault = |e: io::Error| unreadable(name, &from, &e);
@@ -241,7 +241,7 @@ impl Run<'_> {
 /// the ledger's own; a signature is named by no manifest, and was verified when the carry was planned.
 fn sealed_digest(load: &Load, name: &str, ours: &Path) -> std::result::Result<Digest, NotPlaced> {
     if name.ends_with(".manifest") {
-        return Ok(load.batch.sha256);
+        return Ok(load.sealed.sha256());
     }
     let read = disk::open_regular(ours).and_then(digest_all).map_err(|e| unreadable(name, ours, &e))?;
     check_sealed(load, name, read.0)?;
@@ -261,7 +261,7 @@ fn unreadable(name: &str, path: &Path, cause: &io::Error) -> NotPlaced {
 
 /// What the outbox holds must be what was sealed: else the medium would be blamed, or a drop folder get damage.
 fn check_sealed(load: &Load, name: &str, sha256: Digest) -> std::result::Result<(), NotPlaced> {
-    match load.batch.manifest.parts().find(|p| p.name == name) {
+    match load.sealed.manifest().parts().find(|p| p.name == name) {
         Some(part) if part.sha256 != sha256 => {
             Err(NotPlaced::Lost(format!("{name} is damaged in the outbox: it is not what was sealed")))
         }

@@ -6,7 +6,7 @@ use crate::batch::name;
 use crate::code::Code;
 use crate::disk;
 use crate::error::{Error, Result};
-use crate::ledger::exporter::{BatchRow, CarriedRow, ExporterView, PackedState, StreamRow};
+use crate::ledger::exporter::{BatchRow, CarriedRow, ExporterView, PackedState, Sealed, StreamRow};
 use crate::report::Finding;
 use crate::shelf::kept::{KeptShelf, Listed};
 use crate::stream::{Asked, Numbers};
@@ -23,7 +23,7 @@ pub(super) struct Plan {
 /// One batch that is to go.
 pub(super) struct Load {
     pub(super) stream: StreamRow,
-    pub(super) batch: BatchRow,
+    pub(super) sealed: Sealed,
     pub(super) carries: Vec<CarriedRow>,
     /// Its files in the order of placing: volumes, index, signatures, manifest; each with its size.
     pub(super) files: Vec<(String, u64)>,
@@ -32,7 +32,7 @@ pub(super) struct Load {
 impl Load {
     /// The finding that this batch cannot go as the outbox holds it, with the command that heals it.
     pub(super) fn lost(&self, why: &str) -> Finding {
-        let sequence = self.batch.manifest.sequence;
+        let sequence = self.sealed.manifest().sequence;
         let number = match self.stream.active {
             true => sequence.to_string(),
             false => format!("{}:{sequence}", self.stream.stream),
@@ -112,11 +112,10 @@ impl Planner<'_> {
         let mut loads = Vec::new();
         for sequence in numbers.iter() {
             // A batch that is only sealed is signed by the next pack.
-            let Some(batch) = self.ledger.batch(stream, sequence)?.filter(|b| b.state == PackedState::Packed) else {
-                continue;
-            };
-            let carries = self.ledger.carries_of(stream, batch.manifest.sequence)?;
-            let mut load = Load { stream: stream.clone(), batch, carries, files: Vec::new() };
+            let packed = self.ledger.batch(stream, sequence)?.filter(|b| b.state == PackedState::Packed);
+            let Some(BatchRow { sealed, .. }) = packed else { continue };
+            let carries = self.ledger.carries_of(stream, sealed.manifest().sequence)?;
+            let mut load = Load { stream: stream.clone(), sealed, carries, files: Vec::new() };
             match self.files(&load)? {
                 Ok(files) => {
                     load.files = files;
@@ -130,7 +129,7 @@ impl Planner<'_> {
 
     /// The batch's files in the order of placing, or why it cannot go.
     fn files(&self, load: &Load) -> Result<std::result::Result<Vec<(String, u64)>, String>> {
-        let manifest = &load.batch.manifest;
+        let manifest = load.sealed.manifest();
         if let Some(lost) = manifest.parts().find(|p| !self.outbox.has(p)) {
             return Ok(Err(format!("{} is not in the outbox", lost.name)));
         }
@@ -144,7 +143,7 @@ impl Planner<'_> {
                 disk::read_bounded(&path, Signature::LONGEST).map_err(|e| Error::io("read a signature", &path, &e))?;
             let signature = Signature::from_bytes(&read);
             let holds =
-                |key: &PublicKey| signature.is_some_and(|signature| key.verifies(&load.batch.bytes, &signature));
+                |key: &PublicKey| signature.is_some_and(|signature| key.verifies(load.sealed.bytes(), &signature));
             // Somebody else's signature may lie there too, and is carried as it is; one of our own has to hold.
             let ours =
                 self.signers.iter().find(|k| *name == name::signature(manifest.stream, manifest.sequence, &k.id()));
@@ -160,7 +159,7 @@ impl Planner<'_> {
         if good == 0 {
             return Ok(Err("its signature is not in the outbox".to_owned()));
         }
-        files.push((name::manifest(manifest.stream, manifest.sequence), load.batch.bytes.len() as u64));
+        files.push((name::manifest(manifest.stream, manifest.sequence), load.sealed.bytes().len() as u64));
         Ok(Ok(files))
     }
 }

@@ -2,15 +2,15 @@
 
 use std::collections::HashSet;
 
-use crate::batch::manifest::Manifest;
+use crate::batch::signed::SignedBatch;
 use crate::code::{Code, Severity};
 use crate::error::Result;
 use crate::report::{Finding, fold};
 use crate::shelf::medium::{Medium, Sighting};
-use crate::trust::{Authentic, NotAuthentic, Signed, TrustStore};
+use crate::trust::{Authentic, NotAuthentic, TrustStore};
 
 /// A manifest that a trusted key signed, and where it was seen.
-pub type Sighted = (Sighting, Signed<Manifest>);
+pub type Sighted = (Sighting, SignedBatch);
 
 /// Every different manifest on a medium that a trusted key signed, by stream and number, and whether there was
 /// any sighting at all. What does not hold is a finding.
@@ -72,11 +72,11 @@ pub fn scan(medium: &Medium) -> Vec<Finding> {
 }
 
 /// From a sighting to a signed manifest, or what is wrong with it.
-fn authenticate(sighting: &Sighting, store: &TrustStore) -> std::result::Result<Signed<Manifest>, Box<Finding>> {
+fn authenticate(sighting: &Sighting, store: &TrustStore) -> std::result::Result<SignedBatch, Box<Finding>> {
     let place = sighting.place.clone();
     let unverified = sighting.unverified.clone();
     let authentic: Authentic = store.authenticate(unverified).map_err(|e| Box::new(not_authentic(sighting, &e)))?;
-    authentic.into_signed(Manifest::parse).map_err(|lie| {
+    SignedBatch::open(authentic).map_err(|lie| {
         let finding = Finding::new(Code::InvalidManifest, format!("the signed manifest is wrong: {lie}")).at(place);
         Box::new(finding.advise("ask the exporter how it was made; nothing of it was opened"))
     })

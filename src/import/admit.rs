@@ -1,5 +1,6 @@
 //! admit: may this batch be delivered, and is it its turn?
 
+mod admitted;
 mod open;
 mod order;
 
@@ -11,9 +12,11 @@ use crate::code::Code;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::findings;
-use crate::ledger::importer::{Admitted, ImporterView, IncomingRow, State};
+use crate::ledger::importer::{AdmissionNote, ImporterView, IncomingRow, State};
 use crate::shelf::PartFault;
 use crate::stream::{Lineages, StreamId, is_settled};
+
+pub use admitted::Admitted;
 
 use open::{Opened, Refusal, open};
 use order::{Admission, Kept, admit};
@@ -83,7 +86,7 @@ impl Import<'_> {
             match if waits { Admission::Keep(Kept::Waiting) } else { verdict } {
                 Admission::Admit { late } => {
                     let Candidate { id, heir_of, ref signers, .. } = *candidate;
-                    self.ledger.set_admitted(&Admitted { id, stream, late, signers, heir_of })?;
+                    self.ledger.set_admitted(&AdmissionNote { id, stream, late, signers, heir_of })?;
                     candidate.succeeds.iter().for_each(|s| lineages.add(stream, s.stream));
                 }
                 Admission::Keep(kept) => self.keep(candidate, &kept)?,

@@ -11,7 +11,7 @@ mod waiting;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::sync::Arc;
 
-use super::admit::succession_order;
+use super::admit::{Admitted, succession_order};
 use super::decide::{self, Case, Decision, Known, Rules, decide};
 use super::owners::Owners;
 use super::target::Target;
@@ -195,8 +195,8 @@ impl<'a> Delivering<'a> {
             }
             for stream in succession_order(batches.keys().copied().collect(), &self.ledger.lineages(false)?) {
                 for id in batches.remove(&stream).unwrap_or_default() {
-                    if let Some(row) = self.ledger.incoming_by_id(id)? {
-                        self.batch(&row, observer)?;
+                    if let Some(admitted) = Admitted::of(self.ledger, id)? {
+                        self.batch(&admitted, observer)?;
                     }
                 }
             }
@@ -232,7 +232,8 @@ impl<'a> Delivering<'a> {
     }
 
     /// Delivers one batch from the inbox.
-    pub fn batch(&mut self, row: &IncomingRow, observer: &dyn Observer) -> Result<()> {
+    pub fn batch(&mut self, admitted: &Admitted, observer: &dyn Observer) -> Result<()> {
+        let row = admitted.row();
         let before = self.report.outcome;
         self.has_deferred = false;
         self.forked = self.ledger.shares_its_number(row.id)?;

@@ -7,7 +7,8 @@ use std::sync::mpsc::sync_channel;
 
 use super::Import;
 use super::continuity::Continuity;
-use crate::batch::manifest::{Manifest, Part};
+use crate::batch::manifest::Part;
+use crate::batch::signed::SignedBatch;
 use crate::batch::{Checked, name};
 use crate::code::{Code, Severity};
 use crate::digest::Digest;
@@ -24,8 +25,8 @@ use crate::shelf::medium::{Medium, MediumShelf, Sighting};
 use crate::shelf::{PartFault, Shelf};
 use crate::stream::Lineages;
 use crate::text::{count, size};
+use crate::trust::TrustStore;
 use crate::trust::signature::key_id_in;
-use crate::trust::{Signed, TrustStore};
 
 /// Signatures kept with a batch; strangers may have left any number.
 const SIGNATURES_KEPT: usize = 8;
@@ -127,7 +128,7 @@ impl Import<'_> {
         &mut self,
         from: &MediumShelf<'_>,
         to: &KeptShelf,
-        signed: &Signed<Manifest>,
+        signed: &SignedBatch,
         parts: &[Part<'_>],
     ) -> Result<Copied> {
         let mut copied = Copied::Whole;
@@ -187,7 +188,7 @@ fn standing_of_folder(ledger: &ImporterView, folder: &OsStr) -> Result<Option<St
 fn adopt(shelf: &KeptShelf, ledger: &mut ImporterLedger, store: &TrustStore) -> Result<()> {
     let Some(unverified) = shelf.only_manifest()? else { return Ok(()) };
     let Ok(authentic) = store.authenticate(unverified) else { return Ok(()) };
-    let Ok(signed) = authentic.into_signed(Manifest::parse) else { return Ok(()) };
+    let Ok(signed) = SignedBatch::open(authentic) else { return Ok(()) };
     let named = folder_name(signed.stream, signed.sequence, signed.sha256());
     if shelf.dir().file_name() == Some(OsStr::new(&named)) {
         let state = if signed.parts().all(|p| shelf.has(&p)) { State::Whole } else { State::Incomplete };
@@ -262,7 +263,7 @@ fn fetch_ahead(
 
 /// Each signature that a trusted key made, under the name that it should have; then those that name another
 /// key, which may be trusted one day. These never take the place of a file that is there.
-fn place_signatures(shelf: &KeptShelf, sighting: &Sighting, signed: &Signed<Manifest>) -> Result<()> {
+fn place_signatures(shelf: &KeptShelf, sighting: &Sighting, signed: &SignedBatch) -> Result<()> {
     let name_of = |id: &str| name::signature(signed.stream, signed.sequence, id);
     for file in sighting.unverified.signatures() {
         if let Some(key) = signed.signers().iter().find(|key| key.verifies(signed.bytes(), &file.signature)) {
@@ -282,7 +283,7 @@ fn place_signatures(shelf: &KeptShelf, sighting: &Sighting, signed: &Signed<Mani
     Ok(())
 }
 
-fn not_taken(signed: &Signed<Manifest>, need: u64, unfit: Lack) -> Finding {
+fn not_taken(signed: &SignedBatch, need: u64, unfit: Lack) -> Finding {
     let of = format!("batch {} ({})", signed.sequence, count(signed.totals.envelopes, "envelope"));
     let (what, advice) = match unfit {
         Lack::Room => (

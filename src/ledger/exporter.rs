@@ -4,6 +4,7 @@ mod batches;
 mod carries;
 mod files;
 mod lost;
+mod sealed;
 mod streams;
 mod summary;
 
@@ -19,6 +20,7 @@ pub use batches::{BatchRow, PackedState};
 pub use carries::{CarriedRow, CarryRow};
 pub use files::{Seen, Sight};
 pub use lost::LostRow;
+pub use sealed::Sealed;
 pub use streams::StreamRow;
 pub use summary::{PackedBatch, PackedConnector};
 

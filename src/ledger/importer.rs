@@ -21,7 +21,7 @@ pub use aside::{Aside, AsideCount, AsideKind, AsideRow};
 pub use batches::{BatchId, IncomingRow, Standing, State};
 pub use deliveries::{Group, KnownBefore};
 pub use destinations::DestinationRow;
-pub use owners::{Admitted, Claim};
+pub use owners::{AdmissionNote, Claim};
 pub use streams::{CameConnector, StreamSummary};
 
 /// The importer's ledger to read in: a run may be writing it at the same time.

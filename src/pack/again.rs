@@ -7,14 +7,14 @@ use std::path::Path;
 
 use super::recover::sign_and_place;
 use crate::batch::index::Names;
-use crate::batch::manifest::Part;
+use crate::batch::manifest::{Manifest, Part};
 use crate::batch::name;
 use crate::code::Code;
 use crate::digest::Digest;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::lack;
-use crate::ledger::exporter::{BatchRow, ExporterLedger, ExporterView, StreamRow};
+use crate::ledger::exporter::{BatchRow, ExporterLedger, ExporterView, Sealed, StreamRow};
 use crate::report::{BatchLine, Finding, LostBatch, PackReport};
 use crate::shelf::Shelf;
 use crate::shelf::check::read_index;
@@ -80,11 +80,12 @@ impl Again<'_> {
         medium: Option<&Medium>,
         report: &mut PackReport,
     ) -> Result<()> {
-        let line = BatchLine::of(&batch.manifest, batch.sha256);
-        for part in batch.manifest.parts() {
+        let (sealed, manifest) = (&batch.sealed, batch.sealed.manifest());
+        let line = BatchLine::of(manifest, sealed.sha256());
+        for part in manifest.parts() {
             if !self.is_whole(&part)? && !self.bring(&part, medium)? {
-                let envelopes = self.envelopes(ledger, stream, batch)?;
-                ledger.give_up_batch(stream, active, batch.manifest.sequence, &envelopes, self.at)?;
+                let envelopes = self.envelopes(ledger, stream, manifest)?;
+                ledger.give_up_batch(stream, active, manifest.sequence, &envelopes, self.at)?;
                 report.given_up.push(line);
                 return Ok(());
             }
@@ -98,8 +99,8 @@ impl Again<'_> {
             report.findings.push(Finding::new(Code::NotLost, what).advise(sign));
             return Ok(());
         }
-        self.clear_damaged(batch)?;
-        sign_and_place(ledger, self.outbox, stream, &batch.manifest, &batch.bytes, self.keys)?;
+        self.clear_damaged(sealed)?;
+        sign_and_place(ledger, self.outbox, stream, sealed, self.keys)?;
         report.restored.push(line);
         Ok(())
     }
@@ -125,12 +126,12 @@ impl Again<'_> {
     }
 
     /// The manifest and our own signatures are made anew: what lies damaged under their names gives way.
-    fn clear_damaged(&self, batch: &BatchRow) -> Result<()> {
-        let (stream, sequence) = (batch.manifest.stream, batch.manifest.sequence);
+    fn clear_damaged(&self, sealed: &Sealed) -> Result<()> {
+        let (stream, sequence) = (sealed.manifest().stream, sealed.manifest().sequence);
         let signatures = self.keys.iter().map(|key| {
-            (name::signature(stream, sequence, &key.public().id()), key.sign(&batch.bytes).bytes().to_vec())
+            (name::signature(stream, sequence, &key.public().id()), key.sign(sealed.bytes()).bytes().to_vec())
         });
-        for (name, bytes) in signatures.chain([(name::manifest(stream, sequence), batch.bytes.clone())]) {
+        for (name, bytes) in signatures.chain([(name::manifest(stream, sequence), sealed.bytes().to_vec())]) {
             let path = self.outbox.dir().join(&name);
             match disk::read_bounded(&path, bytes.len() as u64) {
                 Ok(there) if there != bytes => {
@@ -147,10 +148,10 @@ impl Again<'_> {
         &self,
         ledger: &ExporterView,
         stream: &StreamRow,
-        batch: &BatchRow,
+        manifest: &Manifest,
     ) -> Result<HashMap<Digest, Option<String>>> {
-        let mut envelopes = ledger.envelopes_of(stream, batch.manifest.sequence)?;
-        if let Ok(index) = lack::apart(read_index(self.outbox, &batch.manifest, Names::Keep))? {
+        let mut envelopes = ledger.envelopes_of(stream, manifest.sequence)?;
+        if let Ok(index) = lack::apart(read_index(self.outbox, manifest, Names::Keep))? {
             for line in index.lines {
                 envelopes.entry(line.sha256).and_modify(|name| *name = Some(harmless(&line.name)));
             }

@@ -5,6 +5,7 @@ use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 
 use super::PackOptions;
+use crate::batch::draft::Draft;
 use crate::batch::entry;
 use crate::batch::frame::Compressors;
 use crate::batch::index::{Index, IndexLine, KindCounts, Kinds};
@@ -123,7 +124,7 @@ impl Assembly {
     ///
     /// # Errors
     /// The outbox has no room, or the system refused.
-    pub fn finish(mut self, stream: &StreamRow, before: &[BatchRow]) -> Result<(Manifest, Vec<Digest>)> {
+    pub fn finish(mut self, stream: &StreamRow, before: &[BatchRow]) -> Result<(Draft, Vec<Digest>)> {
         self.close_volume()?;
         // While the last volume is on its way to the disk.
         let packed = self.index.pack(&self.compressors);
@@ -145,10 +146,10 @@ impl Assembly {
         Ok((self.manifest(index, stream, before)?, envelopes))
     }
 
-    fn manifest(self, index: IndexEntry, stream: &StreamRow, before: &[BatchRow]) -> Result<Manifest> {
+    fn manifest(self, index: IndexEntry, stream: &StreamRow, before: &[BatchRow]) -> Result<Draft> {
         let last = before.last();
         let size_before = match last {
-            Some(b) => b.manifest.before.plus(b.manifest.size()),
+            Some(b) => b.sealed.manifest().before.plus(b.sealed.manifest().size()),
             None => Some(Size::default()),
         };
         let packed = index.bytes + self.volumes.iter().map(|v| v.bytes).sum::<u64>();
@@ -156,7 +157,7 @@ impl Assembly {
             airpouch: Format::Batch1,
             stream: self.stream,
             sequence: self.sequence,
-            previous: last.map(|b| b.sha256),
+            previous: last.map(|b| b.sealed.sha256()),
             succeeds: stream.succeeds.filter(|_| self.sequence == Sequence::FIRST),
             zone: self.options.zone,
             created: self.options.created,
@@ -170,10 +171,9 @@ impl Assembly {
             applicants: self.applicants,
             index,
             volumes: self.volumes,
-            history: before.iter().rev().skip(1).take(HISTORY_LENGTH).map(|b| b.sha256).collect(),
+            history: before.iter().rev().skip(1).take(HISTORY_LENGTH).map(|b| b.sealed.sha256()).collect(),
         };
-        // What this program would refuse to read it must not sign.
-        Manifest::parse(&manifest.encode())
+        Draft::of(&manifest)
             .map_err(|lie| Error::failed(format!("the new manifest breaks a rule of the format: {lie}")))
     }
 

@@ -1,11 +1,10 @@
 //! What an earlier run left: sealed batches to sign, unsealed files to sweep.
 
-use crate::batch::manifest::Manifest;
 use crate::batch::name;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::issued::Used;
-use crate::ledger::exporter::{BatchRow, ExporterLedger, ExporterView, PackedState, StreamRow};
+use crate::ledger::exporter::{BatchRow, ExporterLedger, ExporterView, PackedState, Sealed, StreamRow};
 use crate::report::BatchLine;
 use crate::shelf::kept::{KeptShelf, Listed};
 use crate::trust::{PrivateKey, PublicKey};
@@ -19,10 +18,11 @@ pub(super) fn complete_sealed(
     let mut completed = Vec::new();
     for stream in ledger.streams()?.into_iter().filter(|s| s.active) {
         let lost = ledger.lost_numbers(&stream)?;
-        let sealed = |b: &BatchRow| b.state == PackedState::Sealed && !lost.contains(b.manifest.sequence.get());
-        for batch in ledger.last_batches(&stream, 64)?.into_iter().filter(sealed) {
-            sign_and_place(ledger, outbox, &stream, &batch.manifest, &batch.bytes, keys)?;
-            completed.push(BatchLine::of(&batch.manifest, batch.sha256));
+        let is_sealed =
+            |b: &BatchRow| b.state == PackedState::Sealed && !lost.contains(b.sealed.manifest().sequence.get());
+        for BatchRow { sealed, .. } in ledger.last_batches(&stream, 64)?.into_iter().filter(is_sealed) {
+            sign_and_place(ledger, outbox, &stream, &sealed, keys)?;
+            completed.push(BatchLine::of(sealed.manifest(), sealed.sha256()));
         }
     }
     Ok(completed)
@@ -33,10 +33,10 @@ pub(super) fn sign_and_place(
     ledger: &mut ExporterLedger,
     outbox: &KeptShelf,
     stream: &StreamRow,
-    manifest: &Manifest,
-    bytes: &[u8],
+    sealed: &Sealed,
     keys: &[PrivateKey],
 ) -> Result<()> {
+    let (manifest, bytes) = (sealed.manifest(), sealed.bytes());
     if let Some(lost) = manifest.parts().find(|p| !outbox.has(p)) {
         return Err(Error::failed("a sealed batch has lost a file; it cannot be signed")
             .at(&outbox.dir().join(lost.name))

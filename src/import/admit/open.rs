@@ -1,7 +1,7 @@
 //! Opens a batch of the inbox once more: today's trust store decides, and the files have to be those that were taken.
 
 use crate::batch::index::Names;
-use crate::batch::manifest::Manifest;
+use crate::batch::signed::SignedBatch;
 use crate::code::Code;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -14,7 +14,7 @@ use crate::shelf::PartFault;
 use crate::shelf::check::read_index;
 use crate::site::Site;
 use crate::stream::{Lineages, Link, StreamId};
-use crate::trust::{Signed, TrustStore, Unverified};
+use crate::trust::{TrustStore, Unverified};
 
 /// Why a batch of the inbox cannot even be looked at.
 #[derive(Debug)]
@@ -78,7 +78,7 @@ pub fn open(
     }
 }
 
-fn opened(signed: &Signed<Manifest>, lineages: &Lineages, store: &TrustStore) -> Opened {
+fn opened(signed: &SignedBatch, lineages: &Lineages, store: &TrustStore) -> Opened {
     let (signers, number) = (signed.signers(), signed.sequence.get());
     let before = signed.succeeds.map(|s| s.stream);
     let streams = lineages.of(signed.stream, before);
@@ -98,12 +98,12 @@ fn allowed(
     store: &TrustStore,
     options: &ImportOptions,
     row: &IncomingRow,
-) -> std::result::Result<Signed<Manifest>, Refusal> {
+) -> std::result::Result<SignedBatch, Refusal> {
     let not_now = |code: Code, what: String| {
         Refusal::NotNow(Finding::new(code, what).of_batch(row.manifest.stream, row.manifest.sequence.get()).into())
     };
     let authentic = store.authenticate(unverified).map_err(|e| not_now(Code::NoLongerTrusted, e.to_string()))?;
-    let signed = authentic.into_signed(Manifest::parse).map_err(|e| not_now(Code::ChangedInInbox, e.to_string()))?;
+    let signed = SignedBatch::open(authentic).map_err(|e| not_now(Code::ChangedInInbox, e.to_string()))?;
     if signed.sha256() != row.sha256 {
         return Err(not_now(Code::ChangedInInbox, "the manifest in the inbox is not the one that was taken".into()));
     }

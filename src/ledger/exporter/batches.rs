@@ -6,8 +6,10 @@ use std::path::Path;
 use rusqlite::{Connection, params};
 
 use super::files::{Sight, remember};
-use super::{ExporterLedger, ExporterView, StreamRow};
+use super::{ExporterLedger, ExporterView, Sealed, StreamRow};
+use crate::batch::draft::Draft;
 use crate::batch::manifest::Manifest;
+use crate::batch::signed::SignedBatch;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::ledger::asking::all;
@@ -17,12 +19,8 @@ use crate::trust::PublicKey;
 /// A batch of the ledger.
 #[derive(Debug, Clone)]
 pub struct BatchRow {
-    /// Its digest.
-    pub sha256: Digest,
-    /// Its bytes, as they were sealed.
-    pub bytes: Vec<u8>,
-    /// The same, read.
-    pub manifest: Manifest,
+    /// What was sealed.
+    pub sealed: Sealed,
     /// How far it has come.
     pub state: PackedState,
 }
@@ -78,7 +76,7 @@ impl ExporterView {
         let read = |(sha256, bytes, state): (Digest, Vec<u8>, PackedState)| {
             let manifest = Manifest::parse(&bytes)
                 .map_err(|e| Error::failed(format!("the ledger holds a manifest that is none: {e}")))?;
-            Ok(BatchRow { sha256, manifest, bytes, state })
+            Ok(BatchRow { sealed: Sealed::new(manifest, bytes, sha256), state })
         };
         rows.into_iter().map(read).collect()
     }
@@ -119,18 +117,18 @@ impl ExporterLedger {
     pub fn seal(
         &mut self,
         stream: &StreamRow,
-        manifest: &Manifest,
+        draft: Draft,
         envelopes: &[Digest],
         source: &Path,
         sights: &[Sight<'_>],
-    ) -> Result<Digest> {
-        let bytes = manifest.encode();
+    ) -> Result<Sealed> {
+        let (manifest, bytes) = draft.into_parts();
         let sha256 = Digest::of(&bytes);
         let sequence = manifest.sequence.get() as i64;
         let mut sorted = envelopes.to_vec();
         sorted.sort_unstable();
         let change = self.change()?;
-        note_batch(&change, stream, &bytes, manifest, PackedState::Sealed)?;
+        note_batch(&change, stream, &bytes, &manifest, PackedState::Sealed)?;
         {
             let mut insert = change.prepare_cached("INSERT INTO packed_envelope VALUES (?1, ?2, ?3)")?;
             for envelope in &sorted {
@@ -139,28 +137,21 @@ impl ExporterLedger {
         }
         remember(&change, source, sights)?;
         change.commit()?;
-        Ok(sha256)
+        Ok(Sealed::new(manifest, bytes, sha256))
     }
 
     /// Takes into the ledger a batch that lies on a shelf beyond it (`stream renew`).
-    pub fn take_in(
-        &mut self,
-        stream: &StreamRow,
-        bytes: &[u8],
-        manifest: &Manifest,
-        envelopes: &[Digest],
-        signers: &[PublicKey],
-    ) -> Result<()> {
+    pub fn take_in(&mut self, stream: &StreamRow, batch: &SignedBatch, envelopes: &[Digest]) -> Result<()> {
         let change = self.change()?;
-        let sequence = manifest.sequence.get() as i64;
-        note_batch(&change, stream, bytes, manifest, PackedState::Packed)?;
+        let sequence = batch.sequence.get() as i64;
+        note_batch(&change, stream, batch.bytes(), batch, PackedState::Packed)?;
         for envelope in envelopes {
             change.execute(
                 "INSERT OR IGNORE INTO packed_envelope VALUES (?1, ?2, ?3)",
                 params![stream.id, envelope.as_bytes(), sequence],
             )?;
         }
-        for key in signers {
+        for key in batch.signers() {
             change.execute("INSERT OR IGNORE INTO signer VALUES (?1)", [key.bytes()])?;
         }
         // A stream that went on from this one before does not know what has come to it now.

@@ -5,10 +5,13 @@ use rusqlite::{StatementStatus, params};
 use super::super::opened::look;
 use super::super::schema::{APPLICATION_ID, MIGRATIONS};
 use super::*;
+use crate::batch::draft::Draft;
 use crate::batch::manifest::{ConnectorEntry, Format, IndexEntry, Manifest, Succeeds, Totals};
 use crate::batch::name;
+use crate::batch::signed::SignedBatch;
 use crate::digest::Digest;
 use crate::stream::{Sequence, Size, StreamId};
+use crate::trust::{PrivateKey, SignatureFile, TrustStore, Unverified};
 
 fn manifest(stream: StreamId, number: u64, connectors: &[(&str, &str, u64)]) -> Manifest {
     let sequence = Sequence::new(number).unwrap();
@@ -40,6 +43,14 @@ fn manifest(stream: StreamId, number: u64, connectors: &[(&str, &str, u64)]) -> 
         volumes: Vec::new(),
         history: Vec::new(),
     }
+}
+
+/// What a key signed, whatever rule it breaks.
+fn signed(manifest: &Manifest) -> SignedBatch {
+    let (key, bytes) = (PrivateKey::from_seed([1; 32]), manifest.encode());
+    let file = SignatureFile { name: "any.sig".into(), signature: key.sign(&bytes), named: true };
+    let authentic = TrustStore::of_keys(&[key.public()]).authenticate(Unverified::new(bytes, vec![file])).unwrap();
+    authentic.into_signed(|_| Ok::<_, ()>(manifest.clone())).unwrap()
 }
 
 /// Three batches of two connectors, one of which has another name in each.
@@ -76,10 +87,10 @@ fn counts_of_a_stream_are_those_of_its_manifests() {
     let (mut ledger, _) = ExporterLedger::open(&site).unwrap();
     let stream = ledger.begin_stream(StreamId::from_random([7; 16]), "default", None).unwrap();
     let [first, second, third] = three(stream.stream);
-    ledger.seal(&stream, &first, &[], "src".as_ref(), &[]).unwrap();
+    ledger.seal(&stream, Draft::unchecked(&first), &[], "src".as_ref(), &[]).unwrap();
     ledger.mark_packed(&stream, first.sequence, &[]).unwrap();
-    ledger.take_in(&stream, &second.encode(), &second, &[], &[]).unwrap();
-    ledger.seal(&stream, &third, &[], "src".as_ref(), &[]).unwrap();
+    ledger.take_in(&stream, &signed(&second), &[]).unwrap();
+    ledger.seal(&stream, Draft::unchecked(&third), &[], "src".as_ref(), &[]).unwrap();
     assert_three(&ledger, &stream);
 }
 
@@ -89,7 +100,7 @@ fn earlier_batch_taken_in_later_keeps_the_newest_name() {
     let (mut ledger, _) = ExporterLedger::open(&site).unwrap();
     let stream = ledger.begin_stream(StreamId::from_random([7; 16]), "default", None).unwrap();
     for batch in three(stream.stream).iter().rev() {
-        ledger.take_in(&stream, &batch.encode(), batch, &[], &[]).unwrap();
+        ledger.take_in(&stream, &signed(batch), &[]).unwrap();
     }
     let [first, _] = &ledger.packed_connectors(&stream).unwrap()[..] else { panic!("two connectors") };
     assert_eq!((first.name.as_str(), first.envelopes), ("Newest", 14));
@@ -153,7 +164,7 @@ fn packed(ledger: &mut ExporterLedger, stream: &StreamRow, names: &[&str]) -> Su
     let last = ledger.last_sequence(stream).unwrap();
     let batch = manifest(stream.stream, last.map_or(1, |last| last.get() + 1), &[("a", "A", names.len() as u64)]);
     let envelopes: Vec<Digest> = names.iter().map(|n| Digest::of(n.as_bytes())).collect();
-    ledger.seal(stream, &batch, &envelopes, "src".as_ref(), &[]).unwrap();
+    ledger.seal(stream, Draft::unchecked(&batch), &envelopes, "src".as_ref(), &[]).unwrap();
     ledger.mark_packed(stream, batch.sequence, &[]).unwrap();
     ledger.last_packed(stream).unwrap().unwrap()
 }
@@ -189,7 +200,7 @@ fn batch_taken_into_an_older_stream_counts_as_packed_after_the_next_renewal() {
     let last = packed(&mut ledger, &old, &["one"]);
     let stream = renewed(&mut ledger, 2, &old, last);
     let late = manifest(old.stream, 2, &[("a", "A", 1)]);
-    ledger.take_in(&old, &late.encode(), &late, &[Digest::of(b"late")], &[]).unwrap();
+    ledger.take_in(&old, &signed(&late), &[Digest::of(b"late")]).unwrap();
     let last = packed(&mut ledger, &stream, &["two"]);
     let stream = renewed(&mut ledger, 3, &stream, last);
     assert_eq!(count_as_packed(&ledger, &stream, &["one", "late", "two"]), 3);

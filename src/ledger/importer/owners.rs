@@ -9,9 +9,9 @@ use crate::error::Result;
 use crate::ledger::asking::{all, any};
 use crate::stream::{Lineages, StreamId};
 
-/// A batch that is admitted, and who vouches for it.
+/// The admission of a batch: who vouches for it, and where it stands.
 #[derive(Debug)]
-pub struct Admitted<'a> {
+pub struct AdmissionNote<'a> {
     /// The ledger's number for it.
     pub id: i64,
     /// Its stream.
@@ -114,7 +114,7 @@ impl ImporterView {
 impl ImporterLedger {
     /// Admits a batch. Its connectors are its stream's from now on, as far as they came by no other stream; what another
     /// stream brought first in this very run, and calls the same, they share.
-    pub fn set_admitted(&mut self, admitted: &Admitted<'_>) -> Result<()> {
+    pub fn set_admitted(&mut self, admitted: &AdmissionNote<'_>) -> Result<()> {
         let stream = admitted.stream.to_string();
         let change = self.change()?;
         change
