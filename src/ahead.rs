@@ -12,13 +12,29 @@ use crate::lack;
 /// How far ahead of the caller the threads may work.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Threads; with one the caller does the work itself.
-    pub threads: usize,
-    /// Severity of the items that are in work or done and not taken, all threads together. An item that weighs more is
-    /// worked on alone.
+    /// Threads beside the caller; with none it does the work itself.
+    pub beside: usize,
+    /// Weight of the items that hold memory, all threads together. An item that weighs more is worked on alone.
     pub weight: u64,
-    /// Number of these items.
+    /// Number of the items that are in work, or done and not taken.
     pub items: usize,
+    /// How long an item holds its memory.
+    pub held: Held,
+}
+
+/// How long an item holds its memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Held {
+    /// Until its result is taken, which is as large.
+    UntilTaken,
+    /// While it is worked on: its result is small.
+    InWork,
+}
+
+/// Threads beside the caller where a run may use so many processors. With one all work is done in one thread, so that a
+/// test can stop it at each of its system calls.
+pub fn beside(threads: usize) -> usize {
+    if threads > 1 { threads } else { 0 }
 }
 
 /// Calls `work` with the position of each item, and `each` with the results, in order, until one fails.
@@ -39,7 +55,7 @@ pub fn in_order<R: Send, E>(
     let queue = Queue { state: Mutex::default(), ready: Condvar::new(), room: Condvar::new(), weights, limits };
     thread::scope(|scope| {
         let _guard = StopAtEnd(&queue);
-        let wanted = if limits.threads > 1 { limits.threads.min(weights.len()) } else { 0 };
+        let wanted = limits.beside.min(weights.len());
         let spawn = || lack::spawn_scoped(scope, || queue.work(&work));
         let has_threads = (0..wanted).map_while(|_| spawn().ok()).count() > 0;
         for at in 0..weights.len() {
@@ -68,7 +84,7 @@ struct Queue<'a, R> {
 struct State<R> {
     next_to_start: usize,
     next_to_take: usize,
-    /// Severity of what was started and not taken.
+    /// Weight of what holds memory.
     weight: u64,
     done: BTreeMap<usize, R>,
     /// Whether somebody waits for room.
@@ -89,6 +105,10 @@ impl<R> Queue<'_, R> {
         while let Some(at) = self.start() {
             let result = work(at);
             let mut state = self.lock();
+            if self.limits.held == Held::InWork {
+                state.weight -= self.weights[at];
+                self.wake(&mut state);
+            }
             state.done.insert(at, result);
             if at == state.next_to_take {
                 self.ready.notify_one();
@@ -105,8 +125,8 @@ impl<R> Queue<'_, R> {
                 return None;
             }
             let ahead = at - state.next_to_take;
-            let fits = state.weight + self.weights[at] <= self.limits.weight && ahead < self.limits.items;
-            if ahead == 0 || fits {
+            let fits = state.weight == 0 || state.weight + self.weights[at] <= self.limits.weight;
+            if ahead == 0 || fits && ahead < self.limits.items {
                 state.next_to_start += 1;
                 state.weight += self.weights[at];
                 return Some(at);
@@ -122,20 +142,26 @@ impl<R> Queue<'_, R> {
         loop {
             if let Some(result) = state.done.remove(&at) {
                 state.next_to_take = at + 1;
-                state.weight -= self.weights[at];
-                // Woken when half of the room is free: waking a thread for each item costs more than the item.
-                let has_room = state.weight <= self.limits.weight / 2
-                    && state.next_to_start - state.next_to_take <= self.limits.items / 2;
-                if state.is_full && has_room {
-                    state.is_full = false;
-                    self.room.notify_all();
+                if self.limits.held == Held::UntilTaken {
+                    state.weight -= self.weights[at];
                 }
+                self.wake(&mut state);
                 return Some(result);
             }
             if state.stopped {
                 return None;
             }
             state = self.ready.wait(state).expect(POISONED);
+        }
+    }
+
+    /// Wakes who waits for room when half of it is free: waking a thread for each item costs more than the item.
+    fn wake(&self, state: &mut State<R>) {
+        let has_room =
+            state.weight <= self.limits.weight / 2 && state.next_to_start - state.next_to_take <= self.limits.items / 2;
+        if state.is_full && has_room {
+            state.is_full = false;
+            self.room.notify_all();
         }
     }
 
@@ -183,17 +209,17 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits { threads: 3, weight: 100, items: 4 };
+    const LIMITS: Limits = Limits { beside: 3, weight: 100, items: 4, held: Held::UntilTaken };
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(300))]
         #[test]
         fn results_come_in_order_and_within_the_bounds(
             weights in proptest::collection::vec(0u64..200, 0..40),
-            threads in 1usize..5,
+            beside in 0usize..5,
         ) {
             let (ahead, most) = (AtomicU64::new(0), AtomicU64::new(0));
-            let limits = Limits { threads, ..LIMITS };
+            let limits = Limits { beside, ..LIMITS };
             let work = |at: usize| {
                 let now = ahead.fetch_add(weights[at], Ordering::SeqCst) + weights[at];
                 most.fetch_max(now, Ordering::SeqCst);
@@ -210,6 +236,35 @@ mod tests {
             // An item heavier than the bound is in work alone; what was taken is counted off only in `each`.
             let heaviest = weights.iter().copied().max().unwrap_or(0);
             prop_assert!(most.into_inner() <= LIMITS.weight.max(heaviest) + heaviest);
+        }
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(300))]
+        #[test]
+        fn items_that_hold_memory_in_work_alone_are_bounded_while_they_are_worked_on(
+            weights in proptest::collection::vec(0u64..200, 0..40),
+            beside in 0usize..5,
+            items in 1usize..6,
+        ) {
+            let (in_work, most) = (AtomicU64::new(0), AtomicU64::new(0));
+            let limits = Limits { beside, items, held: Held::InWork, ..LIMITS };
+            let work = |at: usize| {
+                let now = in_work.fetch_add(weights[at], Ordering::SeqCst) + weights[at];
+                most.fetch_max(now, Ordering::SeqCst);
+                std::thread::yield_now();
+                in_work.fetch_sub(weights[at], Ordering::SeqCst);
+                at
+            };
+            let mut taken = Vec::new();
+            let ended: Result<(), ()> = in_order(&weights, limits, work, |_, result| {
+                taken.push(result);
+                Ok(())
+            });
+            prop_assert_eq!(ended, Ok(()));
+            prop_assert_eq!(taken, (0..weights.len()).collect::<Vec<_>>());
+            let heaviest = weights.iter().copied().max().unwrap_or(0);
+            prop_assert!(most.into_inner() <= LIMITS.weight.max(heaviest));
         }
     }
 

@@ -3,13 +3,13 @@
 use std::collections::{BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
-use std::sync::mpsc::sync_channel;
 
 use super::Import;
 use super::continuity::Continuity;
+use crate::ahead::{self, Held, Limits};
 use crate::batch::manifest::Part;
+use crate::batch::name;
 use crate::batch::signed::SignedBatch;
-use crate::batch::{Checked, name};
 use crate::code::{Code, Severity};
 use crate::digest::Digest;
 use crate::disk;
@@ -131,25 +131,34 @@ impl Import<'_> {
         signed: &SignedBatch,
         parts: &[Part<'_>],
     ) -> Result<Copied> {
+        // One file is read while the one before is written, for both are slow. Never two are read at once: that is slower
+        // still on a stick or a disk that turns.
+        let beside = ahead::beside(self.options.threads).min(1);
+        let limits = Limits { beside, weight: u64::MAX, items: 1, held: Held::UntilTaken };
         let mut copied = Copied::Whole;
-        fetch_ahead(from, parts, self.options.threads, |part, fetched| {
-            match fetched {
-                Ok(checked) => match disk::write_new(to.dir(), part.name, checked.bytes()) {
-                    Ok(()) => self.observer.advance(part.bytes),
-                    Err(e) if e.does_not_fit() => {
-                        copied = Copied::NoRoom(e.lack.unwrap_or(Lack::Room));
-                        return Ok(false);
+        let fetch = |at: usize| from.fetch(&parts[at]);
+        let ended = ahead::in_order(&vec![0; parts.len()], limits, fetch, |at, fetched| {
+            match lack::apart(fetched)? {
+                Ok(checked) => match disk::write_new(to.dir(), parts[at].name, checked.bytes()) {
+                    Ok(()) => self.observer.advance(parts[at].bytes),
+                    Err(e) => {
+                        if e.does_not_fit() {
+                            copied = Copied::NoRoom(e.lack.unwrap_or(Lack::Room));
+                        }
+                        return Err(e);
                     }
-                    Err(e) => return Err(e),
                 },
                 Err(fault) => {
                     copied = Copied::InPart;
-                    self.report.findings.push(findings::part(signed, part.name, &fault));
+                    self.report.findings.push(findings::part(signed, parts[at].name, &fault));
                 }
             }
-            Ok(true)
-        })?;
-        Ok(copied)
+            Ok(())
+        });
+        match ended {
+            Err(error) if !matches!(copied, Copied::NoRoom(_)) => Err(error),
+            _ => Ok(copied),
+        }
     }
 
     /// Notes a batch that is new here, or has come on.
@@ -229,36 +238,6 @@ fn lineages(ledger: &ImporterView, store: &TrustStore, signed: &[Sighted]) -> Re
         }
     }
     Ok(lineages)
-}
-
-/// Reads one part from the medium while the one before is written, for both are slow. `each` says whether to go on.
-fn fetch_ahead(
-    from: &MediumShelf<'_>,
-    parts: &[Part<'_>],
-    threads: usize,
-    mut each: impl FnMut(&Part<'_>, std::result::Result<Checked, PartFault>) -> Result<bool>,
-) -> Result<()> {
-    std::thread::scope(|scope| {
-        let (sender, fetched) = sync_channel(0);
-        // With one thread all is done in it, so that a test can stop it at each of its system calls.
-        let beside = (threads > 1).then(|| {
-            lack::spawn_scoped(scope, move || {
-                // Nobody takes any more: the room has ended, or an error stops the run.
-                parts.iter().try_for_each(|part| sender.send(from.fetch(part)).map_err(drop))
-            })
-        });
-        let is_beside = matches!(beside, Some(Ok(_)));
-        for part in parts {
-            let fetched = match is_beside {
-                true => fetched.recv().map_err(|_| Error::failed("the thread that reads the medium has ended"))?,
-                false => from.fetch(part),
-            };
-            if !each(part, lack::apart(fetched)?)? {
-                break;
-            }
-        }
-        Ok(())
-    })
 }
 
 /// Each signature that a trusted key made, under the name that it should have; then those that name another

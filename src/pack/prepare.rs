@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Mutex;
 
-use crate::ahead::{self, Limits};
+use crate::ahead::{self, Held, Limits};
 use crate::code::Code;
 use crate::digest::Digest;
 use crate::envelope::Envelope;
@@ -81,7 +81,8 @@ pub fn prepare_all<'a, E>(
 ) -> Result<(), E> {
     let groups = groups(files);
     let weights: Vec<u64> = groups.iter().map(|group| group.iter().map(weight).sum()).collect();
-    let limits = Limits { threads, weight: AHEAD_BYTES, items: AHEAD_GROUPS };
+    let limits =
+        Limits { beside: ahead::beside(threads), weight: AHEAD_BYTES, items: AHEAD_GROUPS, held: Held::UntilTaken };
     let spare = Spare::default();
     let work = |at: usize| read_group(root, groups[at], spare.take());
     ahead::in_order(&weights, limits, work, |_, group| {

@@ -1,15 +1,16 @@
 //! Decodes a whole batch from a shelf: every digest, every header, every envelope.
 
-use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Condvar, Mutex};
-
 use super::{PartFault, Shelf};
+use crate::ahead::{self, Held, Limits};
 use crate::batch::index::{Index, IndexLine, Names};
 use crate::batch::manifest::{Manifest, VolumeEntry};
 use crate::batch::volume::{self, EnvelopeTaker};
 use crate::lack::{self, Lack, Unread};
 use crate::limits::{VOLUME_PACKED_MAX, WINDOW_LOG};
 use crate::report::Observer;
+
+/// What the volumes in work hold together: one may always be, several only within the bound.
+const MEMORY_BYTES: u64 = VOLUME_PACKED_MAX + (1 << WINDOW_LOG);
 
 /// A fault and the file that has it.
 pub type NamedFault = (String, PartFault);
@@ -36,60 +37,21 @@ pub fn check_batch(
         Ok(index) => index.by_volume(manifest).collect(),
         Err(_) => Vec::new(),
     };
-    let found = Found::default();
-    let next = AtomicUsize::new(0);
-    let memory = Memory::new();
-    let work = || {
-        while let Some(at) = found.lacks_nothing().then(|| next.fetch_add(1, Ordering::Relaxed)) {
-            let Some(volume) = manifest.volumes.get(at) else { break };
-            let _room = memory.take(volume.bytes + (1 << WINDOW_LOG));
-            found.note(volume, check_volume(shelf, volume, lines.get(at).copied(), each, observer));
-        }
-    };
-    std::thread::scope(|scope| {
-        for _ in 1..threads.clamp(1, manifest.volumes.len().max(1)) {
-            // Without that one the others do the work, and this thread in any case.
-            let _ = lack::spawn_scoped(scope, work);
-        }
-        work();
-    });
-    let mut faults = found.faults()?;
+    let weights: Vec<u64> = manifest.volumes.iter().map(|volume| volume.bytes + (1 << WINDOW_LOG)).collect();
+    let limits = Limits { beside: ahead::beside(threads), weight: MEMORY_BYTES, items: usize::MAX, held: Held::InWork };
+    let check = |at: usize| check_volume(shelf, &manifest.volumes[at], lines.get(at).copied(), each, observer);
+    let mut faults = Vec::new();
+    ahead::in_order(&weights, limits, check, |at, checked| {
+        let fault = lack::apart(checked)?.err();
+        faults.extend(fault.map(|fault| (manifest.volumes[at].name.clone(), fault)));
+        Ok::<(), Lack>(())
+    })?;
     match index {
         Ok(index) if faults.is_empty() => Ok(index),
         Ok(_) => Err(Unread::Fault(faults)),
         Err(fault) => {
             faults.insert(0, (manifest.index.name.clone(), fault));
             Err(Unread::Fault(faults))
-        }
-    }
-}
-
-/// What was found in the volumes so far.
-#[derive(Default)]
-struct Found(Mutex<(Vec<NamedFault>, Option<Lack>)>);
-
-impl Found {
-    fn note(&self, volume: &VolumeEntry, checked: Result<(), Unread<PartFault>>) {
-        let mut found = self.0.lock().expect("no thread panics with it");
-        match checked {
-            Ok(()) => {}
-            Err(Unread::Fault(fault)) => found.0.push((volume.name.clone(), fault)),
-            Err(Unread::Lack(lack)) => found.1 = Some(lack),
-        }
-    }
-
-    fn lacks_nothing(&self) -> bool {
-        self.0.lock().expect("no thread panics with it").1.is_none()
-    }
-
-    /// The faults by the name of the file.
-    fn faults(self) -> Result<Vec<NamedFault>, Lack> {
-        match self.0.into_inner().expect("no thread panics with it") {
-            (_, Some(lack)) => Err(lack),
-            (mut faults, None) => {
-                faults.sort_by(|a, b| a.0.cmp(&b.0));
-                Ok(faults)
-            }
         }
     }
 }
@@ -202,42 +164,5 @@ impl EnvelopeTaker for Counting<'_> {
             self.envelope.clear();
         }
         true
-    }
-}
-
-/// Bounds what the volumes in work hold together: one may always be, several only within the bound.
-struct Memory {
-    held: Mutex<u64>,
-    freed: Condvar,
-}
-
-const MEMORY_BYTES: u64 = VOLUME_PACKED_MAX + (1 << WINDOW_LOG);
-
-impl Memory {
-    fn new() -> Self {
-        Self { held: Mutex::new(0), freed: Condvar::new() }
-    }
-
-    fn take(&self, bytes: u64) -> Room<'_> {
-        let mut held = self.held.lock().expect("no thread panics with it");
-        while *held > 0 && *held + bytes > MEMORY_BYTES {
-            held = self.freed.wait(held).expect("no thread panics with it");
-        }
-        *held += bytes;
-        Room { memory: self, bytes }
-    }
-}
-
-struct Room<'a> {
-    memory: &'a Memory,
-    bytes: u64,
-}
-
-impl Drop for Room<'_> {
-    fn drop(&mut self) {
-        if let Ok(mut held) = self.memory.held.lock() {
-            *held -= self.bytes;
-        }
-        self.memory.freed.notify_all();
     }
 }
