@@ -13,7 +13,6 @@ use std::fs::{DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::Path;
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::error::{Error, Result};
 
@@ -93,20 +92,4 @@ pub fn make_private_dir(path: &Path) -> Result<bool> {
 pub fn free_space(path: &Path) -> Result<u64> {
     let stat = rustix::fs::statvfs(path).map_err(|e| Error::io("ask for free space", path, &e.into()))?;
     Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
-}
-
-/// The time now, in whole seconds and nanoseconds since 1970. It decorates; it decides nothing.
-pub fn now() -> (i64, u32) {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
-    (since.as_secs() as i64, since.subsec_nanos())
-}
-
-/// 32 random bytes from the kernel.
-///
-/// # Errors
-/// The kernel has none.
-pub fn random<const N: usize>() -> Result<[u8; N]> {
-    let mut bytes = [0; N];
-    getrandom::fill(&mut bytes).map_err(|e| Error::failed(format!("the system gives no random bytes: {e}")))?;
-    Ok(bytes)
 }

@@ -22,9 +22,9 @@ mod unpack;
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use crate::clock;
 use crate::destination::Destination;
 use crate::digest::Digest;
-use crate::disk;
 use crate::error::Result;
 use crate::ledger::importer::{ImporterLedger, IncomingRow, State};
 use crate::report::{ImportReport, Observer};
@@ -113,7 +113,7 @@ impl Import<'_> {
 
     /// Removes delivered batches from the inbox once they were kept long enough. Nothing else ever goes by age.
     fn prune(&mut self) -> Result<()> {
-        let before = disk::now().0.saturating_sub(i64::try_from(self.options.keep).unwrap_or(i64::MAX));
+        let before = clock::now().0.saturating_sub(i64::try_from(self.options.keep).unwrap_or(i64::MAX));
         let inbox = Inbox::new(self.site.inbox());
         for batch in self.ledger.done_before(before)? {
             inbox.remove(batch.stream, batch.sequence, batch.sha256)?;

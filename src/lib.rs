@@ -41,6 +41,8 @@ pub mod report;
 // ── machine ──
 pub mod error;
 pub mod ahead;
+pub mod clock;
+pub mod random;
 pub mod disk;
 
 // ── places ──

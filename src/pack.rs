@@ -19,13 +19,13 @@ use std::path::Path;
 use crate::batch::frame::Compressors;
 use crate::code::{Code, Severity};
 use crate::digest::Digest;
-use crate::disk;
 use crate::error::{Error, Result};
 use crate::issued::refuse_older_ledger;
 use crate::ledger::exporter::{ExporterLedger, ExporterView, Seen, Sight, StreamRow};
 use crate::limits::{BATCH_BYTES_MAX, VOLUME_UNPACKED_MAX};
 use crate::mtime::Mtime;
 use crate::policy::{Objection, Policy, Verdict};
+use crate::random;
 use crate::report::{BatchLine, Event, Finding, NOT_PACKED, Observer, PackReport};
 use crate::shelf::kept::KeptShelf;
 use crate::site::{Site, refuse_same};
@@ -123,7 +123,7 @@ pub fn pack(
     }
     let stream = match stream {
         Some(stream) => stream,
-        None => ledger.begin_stream(StreamId::from_random(disk::random()?), &options.zone, None)?,
+        None => ledger.begin_stream(StreamId::from_random(random::bytes()?), &options.zone, None)?,
     };
     let compressors = Compressors::new(u32::try_from(options.threads).unwrap_or(1));
     let mut run = Run {

@@ -6,11 +6,11 @@ use crate::batch::index::Names;
 use crate::batch::name;
 use crate::batch::signed::SignedBatch;
 use crate::digest::Digest;
-use crate::disk;
 use crate::error::{Error, Result};
 use crate::issued::{Used, beyond};
 use crate::lack;
 use crate::ledger::exporter::{ExporterLedger, PackedState, StreamRow};
+use crate::random;
 use crate::report::{BatchLine, RenewReport};
 use crate::shelf::Shelf;
 use crate::shelf::check::read_index;
@@ -60,7 +60,7 @@ pub fn renew(
     let given_up = give_up_lost(ledger, outbox, old, at)?;
     // What is sealed and was never signed goes nowhere any more; its content is packed again.
     let succeeds = ledger.last_packed(old)?;
-    let new = ledger.begin_successor(StreamId::from_random(disk::random()?), old, succeeds)?;
+    let new = ledger.begin_successor(StreamId::from_random(random::bytes()?), old, succeeds)?;
     Ok(RenewReport { stream: new.stream, zone: zone.to_owned(), succeeds, taken_in, given_up })
 }
 

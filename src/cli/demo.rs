@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, UNIX_EPOCH};
 
-use airpouch::disk;
 use airpouch::error::{Error, Result};
+use airpouch::random;
 use airpouch::report::ExitStatus;
 
 use super::output::Output;
@@ -43,7 +43,7 @@ const FEEDS: (&str, &str) = ("5f2b8e4c-9d31-4a6b-8a59-2f6f5f0c7b11", "c1d0a7e2-3
 const SOMEBODY: &str = "9a1c2e4f-0b3d-4e5f-8a7b-6c5d4e3f2a1b";
 
 pub fn run(_: &Args, _: &Output) -> Result<ExitStatus> {
-    let dir = std::env::temp_dir().join(format!("airpouch-demo-{}", hex(&disk::random::<4>()?)));
+    let dir = std::env::temp_dir().join(format!("airpouch-demo-{}", hex(&random::bytes::<4>()?)));
     let demo = Demo { dir };
     demo.prepare()?;
     demo.internet_zone()?;

@@ -2,6 +2,7 @@ use std::path::{Path, PathBuf};
 
 use airpouch::disk;
 use airpouch::error::{Error, Result};
+use airpouch::random;
 use airpouch::report::{ExitStatus, KeygenReport};
 use airpouch::trust::PrivateKey;
 use zeroize::Zeroizing;
@@ -44,7 +45,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
     let (private_path, public_path) = (dir.join(&private), dir.join(&public));
     let key = match (private_path.exists(), public_path.exists()) {
         (false, false) => {
-            let seed = Zeroizing::new(disk::random::<32>()?);
+            let seed = Zeroizing::new(random::bytes::<32>()?);
             let key = PrivateKey::from_seed(*seed);
             disk::write_secret(dir, &private, pem(&key, args)?.as_bytes())?;
             key
@@ -83,5 +84,5 @@ fn pem(key: &PrivateKey, args: &Args) -> Result<Zeroizing<String>> {
     if passphrase.is_empty() {
         return Err(Error::usage("the passphrase is empty; nothing was written"));
     }
-    Ok(key.to_encrypted_pem(&passphrase, disk::random()?, disk::random()?))
+    Ok(key.to_encrypted_pem(&passphrase, random::bytes()?, random::bytes()?))
 }

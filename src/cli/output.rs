@@ -8,8 +8,8 @@ use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use airpouch::clock;
 use airpouch::code::Severity;
-use airpouch::disk;
 use airpouch::error::{Error, Result, Stop};
 use airpouch::lack;
 use airpouch::report::call::Call;
@@ -125,7 +125,7 @@ impl Output {
             colour: terminal && !plain,
             bar: Mutex::new(None),
             call: Mutex::new(call),
-            begun: disk::now().0,
+            begun: clock::now().0,
             site: Mutex::default(),
             warnings: Mutex::default(),
             unsaid: Mutex::default(),
@@ -206,7 +206,7 @@ impl Output {
             verb: &self.verb,
             site: self.site.lock().expect("no thread panics with it").clone(),
             begun: utc(self.begun),
-            ended: utc(disk::now().0),
+            ended: utc(clock::now().0),
             exit: exit.code(),
             report,
             error: error.map(problem),

@@ -6,6 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 
 use airpouch::applicants::{Applicants, AppliesTo, UserId};
+use airpouch::clock;
 use airpouch::destination::Destination;
 use airpouch::digest::Digest;
 use airpouch::error::{Error, Result};
@@ -404,7 +405,7 @@ pub fn timestamp() -> Result<String> {
             .to_str()
             .and_then(|text| text.parse::<i64>().ok())
             .ok_or_else(|| Error::usage("SOURCE_DATE_EPOCH is no number of seconds"))?,
-        None => airpouch::disk::now().0,
+        None => clock::now().0,
     };
     rfc3339(seconds).ok_or_else(|| Error::usage("SOURCE_DATE_EPOCH is outside the years 1 to 9999"))
 }

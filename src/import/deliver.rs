@@ -19,9 +19,9 @@ use super::unpack::{Ahead, Read, UnpackedEnvelope, unpack};
 use super::{Import, ImportOptions, put_away_damaged, shelf_of};
 use crate::applicants::CameBy;
 use crate::batch::index::{Index, Names};
+use crate::clock;
 use crate::code::Code;
 use crate::digest::Digest;
-use crate::disk;
 use crate::envelope::Envelope;
 use crate::error::Result;
 use crate::examining::{Apart, EXAMINE_APART, Examining};
@@ -265,7 +265,7 @@ impl<'a> Delivering<'a> {
         self.examining.settle(index.lines.iter().map(|line| line.sha256));
         // A batch of which something waits for the destination stays open: the next run goes through it again.
         if !self.has_deferred {
-            self.ledger.set_done(row.id, disk::now().0)?;
+            self.ledger.set_done(row.id, clock::now().0)?;
             if self.options.redeliver {
                 self.ledger.settle_gone(self.destination, row.id)?;
             }

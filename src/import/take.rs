@@ -10,6 +10,7 @@ use crate::ahead::{self, Held, Limits};
 use crate::batch::manifest::Part;
 use crate::batch::name;
 use crate::batch::signed::SignedBatch;
+use crate::clock;
 use crate::code::{Code, Severity};
 use crate::digest::Digest;
 use crate::disk;
@@ -165,7 +166,7 @@ impl Import<'_> {
     fn note_taken(&mut self, (sighting, signed): &Sighted, whole: bool) -> Result<()> {
         let state = if whole { State::Whole } else { State::Incomplete };
         self.ledger.note_incoming(signed, signed.sha256(), signed.bytes(), state)?;
-        self.report.findings.extend(findings::made_date(signed, disk::now().0, &sighting.place));
+        self.report.findings.extend(findings::made_date(signed, clock::now().0, &sighting.place));
         if whole {
             let taken = BatchLine::of(signed, signed.sha256());
             self.observer.event(&Event::Taken(&taken));

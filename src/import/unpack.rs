@@ -16,7 +16,7 @@ use crate::policy::{Policy, Verdict};
 use crate::shelf::kept::KeptShelf;
 use crate::shelf::{PartFault, Shelf};
 
-/// Severity of what waits in one volume's queue; a heavier group waits alone.
+/// Weight of what waits in one volume's queue; a heavier group waits alone.
 const WAITING_BYTES: usize = 16 << 20;
 
 /// Envelopes that are handed over at once, and their weight: waking the deliverer for each small one takes longer than

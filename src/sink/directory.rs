@@ -24,6 +24,7 @@ use super::background::{Flusher, Writers};
 use super::marked_directory::{self, Access};
 use super::{Deferred, Deliverable, Delivery, Did, Effects, Ended, Placing, Prepared, Sink, WriteAhead};
 use crate::batch::name::{of_partial, partial};
+use crate::clock;
 use crate::code::Code;
 use crate::disk::{self, FileId, OpenDir};
 use crate::envelope::Connector;
@@ -73,7 +74,7 @@ impl Directory {
     /// It is not there, or another one lies in its place; the system refused.
     pub fn open(path: &Path, last_mtime: i64, mark: Option<&str>, threads: usize) -> Result<Self> {
         let (root, mark) = marked_directory::open(path, mark, Access::Shared)?;
-        let (seconds, nanos) = disk::now();
+        let (seconds, nanos) = clock::now();
         let now = seconds.saturating_mul(1_000_000_000).saturating_add(i64::from(nanos));
         Ok(Self {
             mark,

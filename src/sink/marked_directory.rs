@@ -8,6 +8,7 @@ use std::path::Path;
 
 use crate::disk::{self, OpenDir};
 use crate::error::{Error, Result};
+use crate::random;
 
 const MARKER: &str = ".airpouch";
 /// 32 hex digits and a line end.
@@ -145,7 +146,7 @@ fn make_durable(dir: &OpenDir, is_new: bool, is_marked: bool) -> Result<()> {
 }
 
 fn give(dir: &OpenDir, access: Access) -> Result<String> {
-    let mark: String = disk::random::<16>()?.iter().map(|b| format!("{b:02x}")).collect();
+    let mark: String = random::bytes::<16>()?.iter().map(|b| format!("{b:02x}")).collect();
     let mode = if access == Access::Private { 0o600 } else { 0o666 };
     let given = dir.write_over(MARKER, format!("{mark}\n").as_bytes(), mode).and_then(|()| dir.sync());
     given.map_err(|e| Error::io("write the destination's mark", &dir.path_of(MARKER), &e))?;
