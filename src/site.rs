@@ -123,6 +123,22 @@ impl Site {
         self.root.join("ledger.db-wal")
     }
 
+    /// Bytes that may still be written there.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn free_space(&self) -> Result<u64> {
+        disk::free_space(&self.root)
+    }
+
+    /// Makes all that was written there durable.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn sync(&self) -> Result<()> {
+        disk::sync_file_system(&self.root)
+    }
+
     /// Whether a run of airpouch has made it.
     pub fn exists(&self) -> bool {
         self.ledger().exists()

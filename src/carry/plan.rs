@@ -4,7 +4,6 @@
 use super::CarryOptions;
 use crate::batch::name;
 use crate::code::Code;
-use crate::disk;
 use crate::error::{Error, Result};
 use crate::ledger::exporter::{BatchRow, CarriedRow, ExporterView, PackedState, Sealed, StreamRow};
 use crate::report::Finding;
@@ -138,9 +137,7 @@ impl Planner<'_> {
         let signatures: Vec<&String> = self.names.of(&base).iter().filter(|n| n.ends_with(".sig")).collect();
         let mut good = 0;
         for name in signatures {
-            let path = self.outbox.dir().join(name);
-            let read =
-                disk::read_bounded(&path, Signature::LONGEST).map_err(|e| Error::io("read a signature", &path, &e))?;
+            let read = self.outbox.signature(name)?;
             let signature = Signature::from_bytes(&read);
             let holds =
                 |key: &PublicKey| signature.is_some_and(|signature| key.verifies(load.sealed.bytes(), &signature));

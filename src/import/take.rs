@@ -13,17 +13,16 @@ use crate::batch::signed::SignedBatch;
 use crate::clock;
 use crate::code::{Code, Severity};
 use crate::digest::Digest;
-use crate::disk;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::findings;
 use crate::findings::medium::{Sighted, no_batch, scan, signed_batches};
 use crate::lack::{self, Lack};
 use crate::ledger::importer::{ImporterLedger, ImporterView, Standing, State};
 use crate::report::{BatchLine, Event, Finding};
+use crate::shelf::Shelf;
 use crate::shelf::inbox::{Inbox, folder_name};
 use crate::shelf::kept::KeptShelf;
 use crate::shelf::medium::{Medium, MediumShelf, Sighting};
-use crate::shelf::{PartFault, Shelf};
 use crate::stream::Lineages;
 use crate::text::{count, size};
 use crate::trust::TrustStore;
@@ -102,12 +101,12 @@ impl Import<'_> {
             shelf.remove_cut(part.name)?;
         }
         let need: u64 = missing.iter().map(|p| p.bytes).sum::<u64>() + signed.bytes().len() as u64;
-        if need + SPARE_BYTES > disk::free_space(self.site.root())? {
+        if need + SPARE_BYTES > self.site.free_space()? {
             self.report.findings.push(not_taken(signed, need, Lack::Room));
             return Ok(());
         }
         continuity.begin(self.site, self.ledger, &self.options.at)?;
-        disk::make_private_dir(shelf.dir())?;
+        shelf.make()?;
         self.observer.begin(&format!("taking batch {}", signed.sequence), need);
         let copied = self.copy(&medium.shelf_of(sighting), &shelf, signed, &missing)?;
         self.observer.end();
@@ -140,7 +139,7 @@ impl Import<'_> {
         let fetch = |at: usize| from.fetch(&parts[at]);
         let ended = ahead::in_order(&vec![0; parts.len()], limits, fetch, |at, fetched| {
             match lack::apart(fetched)? {
-                Ok(checked) => match disk::write_new(to.dir(), parts[at].name, checked.bytes()) {
+                Ok(checked) => match to.write(parts[at].name, checked.bytes()) {
                     Ok(()) => self.observer.advance(parts[at].bytes),
                     Err(e) => {
                         if e.does_not_fit() {
@@ -256,7 +255,7 @@ fn place_signatures(shelf: &KeptShelf, sighting: &Sighting, signed: &SignedBatch
             && room > 0
             && !shelf.has_name(&name)
         {
-            disk::write_new(shelf.dir(), &name, file.signature.bytes())?;
+            shelf.write(&name, file.signature.bytes())?;
             room -= 1;
         }
     }

@@ -2,7 +2,6 @@
 //! has them, or signed again; else it is given up: its number stays used, and what was in it no longer counts as packed.
 
 use std::collections::HashMap;
-use std::io;
 use std::path::Path;
 
 use super::recover::sign_and_place;
@@ -11,7 +10,6 @@ use crate::batch::manifest::{Manifest, Part};
 use crate::batch::name;
 use crate::code::Code;
 use crate::digest::Digest;
-use crate::disk;
 use crate::error::{Error, Result};
 use crate::lack;
 use crate::ledger::exporter::{BatchRow, ExporterLedger, ExporterView, Sealed, StreamRow};
@@ -83,7 +81,7 @@ impl Again<'_> {
         let (sealed, manifest) = (&batch.sealed, batch.sealed.manifest());
         let line = BatchLine::of(manifest, sealed.sha256());
         for part in manifest.parts() {
-            if !self.is_whole(&part)? && !self.bring(&part, medium)? {
+            if !self.outbox.is_whole(&part)? && !self.bring(&part, medium)? {
                 let envelopes = self.envelopes(ledger, stream, manifest)?;
                 ledger.give_up_batch(stream, active, manifest.sequence, &envelopes, self.at)?;
                 report.given_up.push(line);
@@ -105,23 +103,11 @@ impl Again<'_> {
         Ok(())
     }
 
-    /// Whether the outbox holds what was sealed. Only what is gone, false or on a bad sector is lost: whatever else
-    /// the system refuses stops the run.
-    fn is_whole(&self, part: &Part<'_>) -> Result<bool> {
-        let path = self.outbox.dir().join(part.name);
-        match disk::read_bounded(&path, part.bytes) {
-            Ok(bytes) => Ok(part.check(bytes).is_ok()),
-            Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(false),
-            Err(e) if disk::is_bad_sector(&e) => Ok(false),
-            Err(e) => Err(Error::io("read the outbox", &path, &e)),
-        }
-    }
-
     /// Brings a file back from a medium, over what is left of it; `false` where the medium does not have it.
     fn bring(&self, part: &Part<'_>, medium: Option<&Medium>) -> Result<bool> {
         let Some(medium) = medium else { return Ok(false) };
         let Ok(checked) = lack::apart(medium.anywhere().fetch(part))? else { return Ok(false) };
-        disk::write_over(self.outbox.dir(), part.name, checked.bytes())?;
+        self.outbox.write_over(part.name, checked.bytes())?;
         Ok(true)
     }
 
@@ -132,13 +118,7 @@ impl Again<'_> {
             (name::signature(stream, sequence, &key.public().id()), key.sign(sealed.bytes()).bytes().to_vec())
         });
         for (name, bytes) in signatures.chain([(name::manifest(stream, sequence), sealed.bytes().to_vec())]) {
-            let path = self.outbox.dir().join(&name);
-            match disk::read_bounded(&path, bytes.len() as u64) {
-                Ok(there) if there != bytes => {
-                    disk::remove_file(&path).map_err(|e| Error::io("remove a damaged file", &path, &e))?;
-                }
-                _ => {}
-            }
+            self.outbox.clear_damaged(&name, &bytes)?;
         }
         Ok(())
     }

@@ -1,7 +1,6 @@
 //! What an earlier run left: sealed batches to sign, unsealed files to sweep.
 
 use crate::batch::name;
-use crate::disk;
 use crate::error::{Error, Result};
 use crate::issued::Used;
 use crate::ledger::exporter::{BatchRow, ExporterLedger, ExporterView, PackedState, Sealed, StreamRow};
@@ -64,8 +63,7 @@ pub(super) fn sweep(ledger: &ExporterView, outbox: &KeptShelf, names: &Listed) -
     let used = Used::of(ledger)?;
     for name in names.all() {
         if name::of_partial(name).is_some() || !used.has_name(name) {
-            let path = outbox.dir().join(name);
-            disk::remove_file(&path).map_err(|e| Error::io("remove what an unfinished run left", &path, &e))?;
+            outbox.remove(name)?;
         }
     }
     Ok(())

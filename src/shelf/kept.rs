@@ -108,6 +108,74 @@ impl KeptShelf {
         }
     }
 
+    /// Makes the directory, which only its owner can enter.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn make(&self) -> Result<()> {
+        disk::make_private_dir(&self.dir).map(drop)
+    }
+
+    /// Writes a file that is not there.
+    ///
+    /// # Errors
+    /// Something lies under its name; the system refused.
+    pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        disk::write_new(&self.dir, name, bytes)
+    }
+
+    /// Writes a file over what is left of it.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn write_over(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        disk::write_over(&self.dir, name, bytes)
+    }
+
+    /// Removes what an unfinished run left.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn remove(&self, name: &str) -> Result<()> {
+        let path = self.dir.join(name);
+        disk::remove_file(&path).map_err(|e| Error::io("remove what an unfinished run left", &path, &e))
+    }
+
+    /// Removes what lies under this name, if it can be read and is not this.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn clear_damaged(&self, name: &str, bytes: &[u8]) -> Result<()> {
+        let path = self.dir.join(name);
+        match self.lies(name, bytes) {
+            Some(false) => disk::remove_file(&path).map_err(|e| Error::io("remove a damaged file", &path, &e)),
+            _ => Ok(()),
+        }
+    }
+
+    /// Whether a file is what its manifest names. What is gone or on a bad sector is not; whatever else the system refuses
+    /// stops the run.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn is_whole(&self, part: &Part<'_>) -> Result<bool> {
+        let path = self.dir.join(part.name);
+        match disk::read_bounded(&path, part.bytes) {
+            Ok(bytes) => Ok(part.check(bytes).is_ok()),
+            Err(e) if e.kind() == io::ErrorKind::NotFound || disk::is_bad_sector(&e) => Ok(false),
+            Err(e) => Err(Error::io("read the outbox", &path, &e)),
+        }
+    }
+
+    /// The bytes of a signature file, which may be of any length.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn signature(&self, name: &str) -> Result<Vec<u8>> {
+        let path = self.dir.join(name);
+        disk::read_bounded(&path, Signature::LONGEST).map_err(|e| Error::io("read a signature", &path, &e))
+    }
+
     /// Whether these bytes lie under this name; none if nothing that can be read does.
     fn lies(&self, name: &str, bytes: &[u8]) -> Option<bool> {
         disk::read_bounded(&self.dir.join(name), bytes.len() as u64).ok().map(|there| there == bytes)

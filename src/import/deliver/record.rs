@@ -1,7 +1,6 @@
 //! What the sink has done, in the ledger: the order in which a group is prepared, noted, seen and recorded.
 
 use super::{Delivering, InHand};
-use crate::disk;
 use crate::envelope::Envelope;
 use crate::error::Result;
 use crate::ledger::importer::{Group, ImporterLedger};
@@ -67,7 +66,7 @@ impl Delivering<'_> {
 
     fn note(&mut self, group: &Group) -> Result<()> {
         if group.aside.iter().any(|aside| aside.copied) {
-            disk::sync_file_system(self.site.root())?;
+            self.site.sync()?;
         }
         if !group.is_empty() {
             self.ledger.note_group(self.destination, group)?;
