@@ -152,7 +152,7 @@ pub struct Broker<'a> {
     /// Bytes of messages that the service has not taken yet.
     waiting_bytes: Arc<AtomicUsize>,
     place: String,
-    /// Who hears what cannot wait, also while a message waits for room.
+    /// Who is told what cannot wait, also while a message waits for room.
     observer: &'a dyn Observer,
     outcomes: Vec<Outcome>,
 }

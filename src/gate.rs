@@ -85,7 +85,7 @@ impl<'a> Gate<'a> {
                 let platform = Platform::open(address, reach, observer)?;
                 Ok(Self::through(platform, reach.clone(), ours, shown, observer))
             }
-            Destination::Directory(_) | Destination::Spool(_) => Err(Error::usage(format!("{to} has no queues"))),
+            _ => Err(Error::usage(format!("{to} has no queues"))),
         }
     }
 

@@ -25,7 +25,7 @@ const SAY_AFTER: Duration = Duration::from_secs(3);
 /// How long a platform that is not there at all is tried when nothing was begun yet.
 const FIRST_TRIES: Duration = Duration::from_secs(3);
 
-/// An answer, and whether the question may have been heard more than once.
+/// An answer, and whether the question may have been answered more than once.
 struct Answer {
     data: Value,
     doubtful: bool,

@@ -156,9 +156,9 @@ impl Lane {
 
     /// What became of what was sent first, as far as it is known.
     ///
-    /// lapin hands a message that came back out with the next confirm that it hears, which may be another message's, and
+    /// lapin hands a message that came back out with the next confirm that arrives, which may be another message's, and
     /// one acknowledgement may be for many. A confirm that carries nothing shows that nothing waited to be handed out, so
-    /// that whatever came back before hangs on one that was heard earlier: all are looked at before the first is believed.
+    /// that whatever came back before hangs on one that arrived earlier: all are looked at before the first is believed.
     /// Once anything has come back, nothing is believed before everything is answered.
     pub fn gather(&mut self, cx: &mut Context<'_>) -> Poll<Gathered> {
         let Some(front) = self.in_flight.front_mut() else { return Poll::Pending };
@@ -322,7 +322,7 @@ mod tests {
         Message { lane: 0, route, id: id.to_owned(), body: Vec::new(), part_of }
     }
 
-    /// A lane with messages on their way; of one that nothing is heard of yet there is no confirming.
+    /// A lane with messages on their way; of one that is not answered yet there is no confirm.
     fn lane(in_flight: Vec<(&str, Option<Confirm>)>) -> Lane {
         let of = |(id, confirm): (&str, Option<Confirm>)| {
             let confirming: Confirming = match confirm {

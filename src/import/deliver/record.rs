@@ -77,7 +77,7 @@ impl Delivering<'_> {
     /// Records what a call of the sink has done, whether or not it came to its end.
     ///
     /// What was delivered comes first: all that follows rests on it. Works that are gone are noted with how much was
-    /// delivered under them, and are forgotten last: until then the next run finds them open, looks for them, and tells of
+    /// delivered under them, and are forgotten last: until then the next run finds them open, looks for them, and reports
     /// them again.
     pub(super) fn record(&mut self, effects: Effects) -> Result<()> {
         let Effects { delivery, shown, closed, gone, mut findings } = effects;
