@@ -11,6 +11,8 @@ mod examine;
 mod import;
 mod keygen;
 mod keys;
+#[cfg(test)]
+mod manual;
 mod mapping;
 mod pack;
 mod quarantine;
@@ -43,7 +45,13 @@ Settings may also stand in airpouch.toml in the site (with _ for -, paths counte
 the site) and in the environment (AIRPOUCH_ZONE for --zone). An option goes over the
 environment, the environment over the file. Orders for one run (--resend, --again, --redeliver,
 --new-destination, --same-destination, --new-zone, --take-over, --quiet, --json) are given as
-options only.";
+options only.
+
+Examples:
+  airpouch demo                                               run a self-contained demonstration
+  airpouch keygen --out /etc/airpouch/site-a
+  airpouch pack /srv/opencti/out /media/stick --key /etc/airpouch/site-a.key.pem
+  airpouch import /media/stick --to opencti+https://cti.example --token-file /etc/airpouch/token";
 
 /// Carries OpenCTI knowledge across an air gap: signed, once, in order
 #[derive(Parser, Debug)]
@@ -154,33 +162,6 @@ impl Verb {
 mod tests {
     use super::*;
     use clap::CommandFactory;
-
-    /// The manual is made from the arguments. `AIRPOUCH_WRITE_MAN=1 cargo test --release man_pages` writes it anew.
-    #[test]
-    fn man_pages_say_what_the_arguments_say() {
-        let mut command = Cli::command();
-        command.build();
-        let mut pages = vec![("airpouch".to_owned(), command.clone())];
-        for verb in command.get_subcommands().filter(|v| v.get_name() != "help") {
-            pages.push((format!("airpouch-{}", verb.get_name()), verb.clone()));
-            for below in verb.get_subcommands().filter(|v| v.get_name() != "help") {
-                pages.push((format!("airpouch-{}-{}", verb.get_name(), below.get_name()), below.clone()));
-            }
-        }
-        for (name, command) in pages {
-            let path = format!("man/{name}.1");
-            let mut made = Vec::new();
-            // clap wants names that live for ever.
-            let called = name.replace('-', " ");
-            let command = command.name(&*name.clone().leak()).bin_name(called);
-            clap_mangen::Man::new(command).render(&mut made).unwrap();
-            if std::env::var_os("AIRPOUCH_WRITE_MAN").is_some() {
-                std::fs::write(&path, &made).unwrap();
-            }
-            let there = std::fs::read(&path).unwrap_or_default();
-            assert!(made == there, "{path} is not what the arguments say");
-        }
-    }
 
     #[test]
     fn the_arguments_are_consistent_and_every_verb_has_an_example() {

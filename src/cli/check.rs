@@ -20,7 +20,7 @@ use super::{reach, settings};
 )]
 pub struct Args {
     /// The destination, as for import (or `to` in airpouch.toml)
-    #[arg(long, value_name = "SINK", env = "AIRPOUCH_TO")]
+    #[arg(long, value_name = "DESTINATION", env = "AIRPOUCH_TO")]
     to: Option<String>,
     /// The importer's site, which knows what came so far
     #[arg(long, value_name = "DIR", env = "AIRPOUCH_SITE")]

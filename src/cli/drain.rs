@@ -21,7 +21,7 @@ pub struct Args {
     /// The spool: the PATH of import --to spool:PATH
     spool: PathBuf,
     /// Where to: opencti+https://HOST, or amqps://HOST
-    #[arg(long, value_name = "SINK")]
+    #[arg(long, value_name = "DESTINATION")]
     to: String,
     /// The importer's site, for its airpouch.toml
     #[arg(long, value_name = "DIR", env = "AIRPOUCH_SITE")]

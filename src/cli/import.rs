@@ -39,7 +39,7 @@ pub struct Args {
     /// Where to deliver: opencti+https://HOST, the platform, with its broker; amqps://HOST, a broker alone; spool:PATH,
     /// messages for the queues of a broker, by connector; or dir:PATH, envelopes for the stock diode-import connector
     /// 6.9.10 or newer (or `to` in airpouch.toml)
-    #[arg(long, value_name = "SINK", env = "AIRPOUCH_TO")]
+    #[arg(long, value_name = "DESTINATION", env = "AIRPOUCH_TO")]
     to: Option<String>,
     /// The directory with the exporter's public keys, and trust.toml [default: trust/ in the site]
     #[arg(long, value_name = "DIR", env = "AIRPOUCH_TRUST")]
@@ -65,10 +65,10 @@ pub struct Args {
     /// Deliver again what lies on MEDIUM, or without one what lies in the inbox
     #[arg(long)]
     redeliver: bool,
-    /// SINK is another destination: deliver everything in the inbox again
+    /// DESTINATION is another destination: deliver everything in the inbox again
     #[arg(long, conflicts_with = "same_destination")]
     new_destination: bool,
-    /// SINK is the same destination under another address
+    /// DESTINATION is the same destination under another address
     #[arg(long)]
     same_destination: bool,
     /// Go on with a ledger that is not the one this site worked with last, such as one from a backup: what lies in the

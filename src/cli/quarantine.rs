@@ -38,6 +38,7 @@ struct Common {
 }
 
 #[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  airpouch quarantine release 812302a6 --reason \"checked with the feed's owner\"")]
 struct Release {
     /// The envelope's digest, or enough of its beginning to be the only one
     sha256: String,

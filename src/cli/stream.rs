@@ -34,6 +34,7 @@ enum Verb {
 }
 
 #[derive(clap::Args, Debug)]
+#[command(after_help = "Example:\n  airpouch stream renew --medium /media/stick")]
 struct Renew {
     /// A medium with batches that the ledger does not know any more
     #[arg(long, value_name = "MEDIUM")]
@@ -53,6 +54,9 @@ struct Renew {
 }
 
 #[derive(clap::Args, Debug)]
+#[command(
+    after_help = "Example:\n  airpouch stream accept c1d0a7e2-3b44-4f0e-9b3a-6a1c2d3e4f50 2-7 --reason \"stick lost, content not needed\""
+)]
 struct Accept {
     /// The stream's UUID
     stream: String,
