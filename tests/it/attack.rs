@@ -38,30 +38,25 @@ fn batches(count: usize) -> Vec<Batch> {
     (1..=count).map(|n| chain.next(&format!("{n}"))).collect()
 }
 
-#[must_use]
 fn verify(world: &World) -> Unjudged {
     world.verify(&["--zone", ZONE])
 }
 
-#[must_use]
 fn import(world: &World) -> Unjudged {
     world.import(&["--zone", ZONE])
 }
 
 /// Puts these batches alone on the medium and imports.
-#[must_use]
 fn bring(world: &World, brought: &[&Batch]) -> Unjudged {
     bring_with(world, brought, &[])
 }
 
-#[must_use]
 fn bring_with(world: &World, brought: &[&Batch], more: &[&str]) -> Unjudged {
     empty(&world.medium());
     brought.iter().for_each(|b| b.place(&world.medium()));
     world.import(&[&["--zone", ZONE], more].concat())
 }
 
-#[must_use]
 fn go_on(world: &World, more: &[&str]) -> Unjudged {
     world.import_inbox(&[&["--zone", ZONE], more].concat())
 }
