@@ -59,7 +59,7 @@ fn unmapped_applicant_is_shown_with_lines_that_work_when_pasted() {
     assert!(files(&world.path("importer/held")).is_empty());
     let delivered = world.delivered_bytes();
     assert!(delivered.contains(&envelope("a.json")), "dir: never changes an applicant that is named");
-    world.run(["applicants", "--site", "importer"]).exits(0).prints("DIODE_IMPORT_APPLICANT_MAPPINGS=");
+    world.run(["applicants", "--site", "importer"]).exits(0).says("DIODE_IMPORT_APPLICANT_MAPPINGS=");
 }
 
 #[test]
@@ -72,7 +72,7 @@ fn default_applicant_replaces_null_and_no_other_byte() {
     world.put("null.json", null.as_bytes());
     world.put("named.json", &envelope("named"));
     world.send(&[]).exits(0);
-    world.import(&["--to", "dir:other", "--site", "other"]).exits(3).says("names no applicant");
+    world.import(&["--to", "dir:other", "--site", "another"]).exits(3).says("names no applicant");
     import_as(&world, &["medium", "--unmapped", &format!("default={HERE}")]).exits(0).prints("delivered 2 envelopes");
     let wanted = null.replacen("\"applicant_id\" : null ", &format!("\"applicant_id\" : \"{HERE}\" "), 1);
     assert_eq!(world.delivered_bytes(), [wanted.into_bytes(), envelope("named")]);
@@ -87,7 +87,7 @@ fn setting_inside_a_table_of_ids_is_wrong_usage() {
         let text = format!("[{table}]\n\"7c9e6679-7425-40de-944b-e07fc1f90ae7\" = \"x\"\n{setting}\n");
         fs::write(world.path("importer/airpouch.toml"), text).unwrap();
         let key = setting.split(' ').next().unwrap();
-        world.import(&[]).exits(2).says(&format!("{key} stands below [applicants] or [connectors]"));
+        world.import(&[]).exits(2).says(&format!("{key} is below [applicants] or [connectors]"));
     }
     fs::write(world.path("importer/airpouch.toml"), "[connectors]\na = \"here\"\nb = \"here\"\n").unwrap();
     world.import(&[]).exits(2).says("two connectors get the id here");
