@@ -202,8 +202,8 @@ fn connectors(
 /// Why the platform does not say where the broker is.
 fn not_told(platform: &Platform<'_>) -> &'static str {
     match platform.me() {
-        Some(me) if !me.may("MODULES") => "not looked at: the token's user may not see connectors (MODULES)",
-        _ => "not looked at: the platform tells where it is when the first connector is registered",
+        Some(me) if !me.may("MODULES") => "not checked: the token's user may not see connectors (MODULES)",
+        _ => "not checked: the platform reports where it is when the first connector is registered",
     }
 }
 

@@ -12,6 +12,7 @@ mod import;
 mod keygen;
 mod keys;
 #[cfg(test)]
+#[path = "cli/manual/tests.rs"]
 mod manual;
 mod mapping;
 mod pack;

@@ -98,7 +98,7 @@ codes! {
         // The first six in this order: what a person looks at first.
         Command "command" Incomplete "quarantined" "an object carries a platform operation (`opencti_operation`)",
         InternalType "internal-type" Incomplete "quarantined" "an object of a type that administrates the platform",
-        DuplicateKey "duplicate-key" Incomplete "quarantined" "a key stands twice in one object",
+        DuplicateKey "duplicate-key" Incomplete "quarantined" "a key appears twice in one object",
         TooMany "too-many" Incomplete "quarantined" "more objects or keys than can be judged",
         TooLong "too-long" Incomplete "quarantined" "a key, an id, a type, a marking or a field is too long",
         Unsplittable "unsplittable" Incomplete "quarantined" "OpenCTI's own client would stop at the bundle, or spoil it",
@@ -145,7 +145,7 @@ codes! {
     }
     Stream {
         Gap "gap" Incomplete "missing" "batches are missing; at every run until they come or are accepted as lost",
-        UnknownStart "unknown-start" Incomplete "missing" "the first batch received is not number 1; likewise",
+        UnknownStart "unknown-start" Incomplete "missing" "the first batch received is not number 1, and those before it never arrived",
         Waiting "waiting" Incomplete "held" "held until the batches before it come (`on_gap = \"hold\"`)",
         Fork "fork" Invalid "INVALID" "two histories under one number; held",
         Unlinked "unlinked" Incomplete "held" "no admitted batch names it; kept",

@@ -78,9 +78,9 @@ pub fn not_allowed(signed: &SignedBatch, streams: &[Uuid], store: &TrustStore, p
     Some(match refused {
         NotAllowed::TooFew { .. } => Finding::new(Code::TooFewSignatures, format!("{batch}: {refused}"))
             .at(place)
-            .advise("have the other key sign it, and bring its signature file"),
+            .advise("let the owner of the other key sign it, and import its signature file"),
         NotAllowed::Stream if signed.sequence > Sequence::FIRST => refusal(&batch, &refused, place).advise(
-            "left where it is; add the stream in trust.toml, or bring its batch 1, which says what it goes on from",
+            "left where it is; add the stream in trust.toml, or bring its batch 1, which says what it continues",
         ),
         _ => refusal(&batch, &refused, place).advise("left where it is; see trust.toml in the trust store"),
     })

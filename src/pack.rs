@@ -153,11 +153,11 @@ struct Sorted {
     fresh: Vec<SourceFile>,
     /// What is remembered and not there any more.
     gone: Vec<Vec<u8>>,
-    /// What is newly passed over, with the reason.
+    /// Files that are newly skipped, each with the reason.
     passed_over: Vec<(SourceFile, String)>,
 }
 
-/// Parts what is unchanged from what is to be read; the latter in delivery order.
+/// Splits the listing into unchanged files and files to read, the latter in delivery order.
 fn sort_out(
     ledger: &ExporterView,
     stream: Option<&StreamRow>,

@@ -238,7 +238,7 @@ impl Site {
     ///
     /// # Errors
     /// Another run holds it; the system refused.
-    #[expect(clippy::disallowed_methods, reason = "the lock lies in the site, which nobody else can enter")]
+    #[expect(clippy::disallowed_methods, reason = "the lock is inside the site, which nobody else can enter")]
     pub fn lock(&self) -> Result<Lock> {
         let path = self.root.join("lock");
         let file = OpenOptions::new()

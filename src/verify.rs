@@ -81,7 +81,7 @@ fn verify_one(
     let judge = |ordinal: usize, bytes: &[u8]| {
         let found = options.policy.as_ref().and_then(|policy| judge(policy, bytes));
         if let Some(found) = found {
-            objections.lock().expect("no thread panics with it").push((ordinal, found));
+            objections.lock().expect("lock poisoned: another thread panicked").push((ordinal, found));
         }
     };
     observer.begin(&format!("verifying batch {}", signed.sequence), signed.totals.bytes);
@@ -91,7 +91,7 @@ fn verify_one(
     observer.end();
     match lack::apart(checked)? {
         Ok(index) => {
-            let mut objections = objections.into_inner().expect("no thread panics with it");
+            let mut objections = objections.into_inner().expect("lock poisoned: another thread panicked");
             objections.sort_by_key(|o| o.0);
             report.findings.extend(policy_findings(&objections, &index, signed));
             report.whole.push(VerifiedBatch {

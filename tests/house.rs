@@ -399,7 +399,7 @@ fn texts(text: &str) -> String {
 }
 
 /// Words that users could not read without a translation, and by what they were replaced.
-const GONE: [(&str, &str); 34] = [
+const GONE: [(&str, &str); 49] = [
     ("FALSE:", "INVALID:"),
     ("incomplete: held", "held:"),
     ("mapped to nobody", "is not mapped"),
@@ -434,6 +434,21 @@ const GONE: [(&str, &str); 34] = [
     ("for {limit} at most", "up to {limit}"),
     ("trust folder", "trust store"),
     ("the sender's", "the exporter's"),
+    ("stands below", "is below"),
+    ("likewise", "write it out"),
+    ("of the kind", "and N more (KIND)"),
+    ("no thread panics with it", "lock poisoned"),
+    ("lies in the site", "is inside the site"),
+    ("lies under this name", "has another file of this name"),
+    ("is told there", "somebody accepts the loss there"),
+    ("where the site lies", "on the disk of the site"),
+    ("Look at a destination", "Check a destination without delivering"),
+    ("Say in one screen", "Show what arrived"),
+    ("the whole journey in", "a self-contained demonstration"),
+    ("platform tells", "platform reports"),
+    ("not looked at:", "not checked:"),
+    ("lets us in", "the login works"),
+    ("can be told from loss", "the importer sees that none was lost"),
 ];
 
 #[test]

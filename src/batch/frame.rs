@@ -35,7 +35,7 @@ impl Compressors {
     /// # Errors
     /// [`Lack`]: zstd has no memory, or no thread for its workers.
     pub fn frame<W: Write>(&self, inner: W) -> Result<FrameWriter<W>, Lack> {
-        let spare = self.spare.lock().expect("no thread panics with it").pop();
+        let spare = self.spare.lock().expect("lock poisoned: another thread panicked").pop();
         let encoder = match spare {
             Some(mut encoder) => encoder.reinit().map(|()| encoder).map_err(|_| Lack::Memory)?,
             None => new_encoder(self.workers).or_else(|_| new_encoder(1)).map_err(|_| memory_or_threads())?,
@@ -91,7 +91,7 @@ impl<W: Write> FrameWriter<W> {
         let mut writer = self.writer.into_inner().map_err(IntoInnerError::into_error)?;
         writer.finish()?;
         let (inner, encoder) = writer.into_inner();
-        self.home.spare.lock().expect("no thread panics with it").push(encoder);
+        self.home.spare.lock().expect("lock poisoned: another thread panicked").push(encoder);
         Ok(inner)
     }
 }

@@ -19,7 +19,7 @@ use crate::mtime::Mtime;
 #[derive(Clone, PartialEq, Eq, Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct IndexLine {
-    /// The file's name in the source directory. It decorates reports; no file is ever opened by it.
+    /// The file's name in the source directory. It is for reports only; no file is ever opened by it.
     pub name: String,
     /// The envelope's size.
     pub bytes: u64,

@@ -201,8 +201,7 @@ impl Run<'_> {
         if read == Some(sealed) {
             return Ok(true);
         }
-        let error =
-            Error::failed("something else lies under this name on the medium; it was not overwritten").at(&there);
+        let error = Error::failed("the medium has another file of this name; it was not overwritten").at(&there);
         Err(NotPlaced::Differs(match name.ends_with(".manifest") {
             true => error.advise("if the ledger came from a backup, go on with a new stream: airpouch stream renew; else use another medium"),
             false => error.advise("move it away, or use another medium"),

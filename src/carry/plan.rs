@@ -38,7 +38,7 @@ impl Load {
         };
         Finding::new(Code::LostFromOutbox, format!("batch {sequence} cannot be carried: {why}"))
             .advise(format!(
-                "pack what still lies in the source again: airpouch pack --again {number}; or bring the file back from a backup or from a medium that has it"
+                "pack again what is still in the source: airpouch pack --again {number}; or bring the file back from a backup or from a medium that has it"
             ))
     }
 }

@@ -17,8 +17,8 @@ const OVERLAP: u32 = 3;
 
 /// Carry batches from the outbox to a medium, and read them back
 ///
-/// First what was never carried, whole and by number; then, while there is room, what the last carries took, so that a
-/// lost stick heals with the next one. Everything is read back before it says SAFE TO REMOVE.
+/// Copies whole batches: first those that were never carried, in order of their numbers; then, while there is room, those
+/// of the last carries, so that the next medium replaces a lost one. Reads everything back before it prints SAFE TO REMOVE.
 #[derive(clap::Args, Debug)]
 #[command(
     args_override_self = true,
@@ -30,7 +30,7 @@ pub struct Args {
     /// The exporter's site
     #[arg(long, value_name = "DIR", env = "AIRPOUCH_SITE")]
     site: Option<PathBuf>,
-    /// The zone whose batches go, where the site packs for several
+    /// The zone whose batches are carried, if the site packs for several
     #[arg(long, value_name = "NAME", env = "AIRPOUCH_ZONE")]
     zone: Option<String>,
     /// Processors to use [default: all]

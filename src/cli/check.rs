@@ -9,10 +9,10 @@ use super::import::read_settings;
 use super::output::Output;
 use super::{reach, settings};
 
-/// Look at a destination before anything is delivered there
+/// Check a destination without delivering
 ///
-/// Asks the platform for its version, the token's user and what it may, for connectors that exist there already, and the
-/// broker whether it lets us in and takes messages; says which applicants are not mapped. It changes nothing there.
+/// Asks the platform for its version, for the token's user and his rights, and for connectors that exist already; asks the
+/// broker whether the login works and messages can be published; reports which applicants are not mapped. It changes nothing there.
 #[derive(clap::Args, Debug)]
 #[command(
     args_override_self = true,

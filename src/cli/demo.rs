@@ -10,7 +10,7 @@ use airpouch::report::ExitStatus;
 
 use super::output::Output;
 
-/// Show the whole journey in a directory of its own
+/// Run a self-contained demonstration
 ///
 /// Makes two sites, keys, a stick and some envelopes in a new directory, which it names and leaves to look at, and runs
 /// the daily commands there. Needs no arguments, no services and no network.

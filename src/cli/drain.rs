@@ -10,8 +10,8 @@ use super::{reach, settings};
 
 /// Move the messages of a spool to the queues of a broker
 ///
-/// Sends what import --to spool:PATH has written, in its order, and takes each message out of the spool once the broker
-/// has it. Connectors are registered and works opened only now. What is cut off goes on where it stopped.
+/// Sends what import --to spool:PATH has written, in its order, and removes each message from the spool once the broker
+/// has it. Connectors are registered and works opened only now. A run that was interrupted continues where it stopped.
 #[derive(clap::Args, Debug)]
 #[command(
     args_override_self = true,

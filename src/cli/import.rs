@@ -59,10 +59,10 @@ pub struct Args {
     /// What to do about applicants that are not mapped: hold, or default=ID [default: hold]
     #[arg(long, value_name = "RULE", env = "AIRPOUCH_UNMAPPED")]
     unmapped: Option<String>,
-    /// What to do about numbers that have not come: deliver what is there, or hold it [default: deliver]
+    /// What to do when batches are missing: deliver the later ones, or hold them [default: deliver]
     #[arg(long, value_name = "RULE", env = "AIRPOUCH_ON_GAP", value_parser = ["deliver", "hold"])]
     on_gap: Option<String>,
-    /// Deliver again what lies on MEDIUM, or without one what lies in the inbox
+    /// Deliver again what is on MEDIUM, or without MEDIUM what is in the inbox
     #[arg(long)]
     redeliver: bool,
     /// DESTINATION is another destination: deliver everything in the inbox again
@@ -71,14 +71,14 @@ pub struct Args {
     /// DESTINATION is the same destination under another address
     #[arg(long)]
     same_destination: bool,
-    /// Go on with a ledger that is not the one this site worked with last, such as one from a backup: what lies in the
-    /// inbox and that ledger does not know is delivered again; an equal file that still lies in dir: is not doubled
+    /// Continue with a ledger that is not the one this site used last, such as one from a backup: what is in the inbox and
+    /// not in that ledger is delivered again; a file that is still in dir: with the same bytes is not written twice
     #[arg(long)]
     accept_ledger: bool,
     /// How long delivered batches stay in the inbox, such as 90d [default: 30d]
     #[arg(long, value_name = "TIME", env = "AIRPOUCH_KEEP")]
     keep: Option<String>,
-    /// How much of one stream is copied to held/ and quarantine/, such as 500MB; what is more is kept in the inbox alone
+    /// How much of one stream is copied to held/ and quarantine/, such as 500MB; the rest is kept in the inbox only
     /// [default: 4GiB]
     #[arg(long, value_name = "SIZE", env = "AIRPOUCH_SET_ASIDE_QUOTA")]
     set_aside_quota: Option<String>,
@@ -88,10 +88,10 @@ pub struct Args {
     /// Trust keys that are published with airpouch's sources; for tests only
     #[arg(long, env = "AIRPOUCH_TEST_KEYS", value_parser = BoolishValueParser::new())]
     test_keys: bool,
-    /// Print each finding, and not one line for those of one kind and connector
+    /// Print each finding on its own, instead of one line for those of one kind and connector
     #[arg(long)]
     pub all: bool,
-    /// Say only what a person has to look at: for cron, which sends a mail for each word
+    /// Print only what a person has to look at: for cron, which sends a mail for each output
     #[arg(short, long)]
     pub quiet: bool,
     /// Print one JSON document

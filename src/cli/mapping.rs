@@ -7,7 +7,7 @@ use airpouch::text::harmless;
 /// The id of a user here.
 pub fn user(id: &str) -> Result<UserId> {
     UserId::parse(id).map_err(|fault| {
-        Error::usage(fault.to_string()).advise("open the user in OpenCTI: its id stands in the page's address")
+        Error::usage(fault.to_string()).advise("open the user in OpenCTI: its id is in the address of that page")
     })
 }
 

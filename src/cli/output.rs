@@ -134,7 +134,7 @@ impl Output {
 
     /// From here on the run works in this site.
     pub fn is_in(&self, site: &Site) {
-        *self.site.lock().expect("no thread panics with it") = Some(site.root().display().to_string());
+        *self.site.lock().expect("lock poisoned: another thread panicked") = Some(site.root().display().to_string());
     }
 
     /// A text of ours for another program, as it is.
@@ -144,18 +144,18 @@ impl Output {
 
     /// How this run was called.
     pub fn call(&self) -> Call {
-        self.call.lock().expect("no thread panics with it").clone()
+        self.call.lock().expect("lock poisoned: another thread panicked").clone()
     }
 
     /// From here on commands of the other side's site are named without the options of this one.
     pub fn is_at(&self, side: Role) {
-        let mut call = self.call.lock().expect("no thread panics with it");
+        let mut call = self.call.lock().expect("lock poisoned: another thread panicked");
         *call = call.only(|command| is_of_side(command, side));
     }
 
     /// Advice as it can be pasted: with the options of this run in the commands that it names.
     pub fn complete(&self, advice: &str) -> String {
-        self.call.lock().expect("no thread panics with it").complete(advice)
+        self.call.lock().expect("lock poisoned: another thread panicked").complete(advice)
     }
 
     /// A line of result. A reader that went away is no error.
@@ -169,13 +169,13 @@ impl Output {
         if let Err(e) = writeln!(io::stdout(), "{line}").and_then(|()| io::stdout().flush())
             && e.kind() != io::ErrorKind::BrokenPipe
         {
-            self.unsaid.lock().expect("no thread panics with it").get_or_insert(e);
+            self.unsaid.lock().expect("lock poisoned: another thread panicked").get_or_insert(e);
         }
     }
 
     /// The exit status, unless the result could not be written: whoever reads it would take a part for the whole.
     pub fn or_unsaid(&self, status: ExitStatus) -> ExitStatus {
-        let Some(e) = self.unsaid.lock().expect("no thread panics with it").take() else { return status };
+        let Some(e) = self.unsaid.lock().expect("lock poisoned: another thread panicked").take() else { return status };
         let what = format!("the result could not be written: {e}");
         self.three_lines(
             "error",
@@ -193,7 +193,7 @@ impl Output {
         if self.json {
             let advice = advice.map(str::to_owned);
             let warning = Problem { what: what.to_owned(), place: Some(place), advice };
-            self.warnings.lock().expect("no thread panics with it").push(warning);
+            self.warnings.lock().expect("lock poisoned: another thread panicked").push(warning);
         } else {
             self.three_lines("warning", "33", what, Some(&place), advice);
         }
@@ -204,13 +204,13 @@ impl Output {
         let document = Document {
             version: env!("CARGO_PKG_VERSION"),
             verb: &self.verb,
-            site: self.site.lock().expect("no thread panics with it").clone(),
+            site: self.site.lock().expect("lock poisoned: another thread panicked").clone(),
             begun: utc(self.begun),
             ended: utc(clock::now().0),
             exit: exit.code(),
             report,
             error: error.map(problem),
-            warnings: std::mem::take(&mut *self.warnings.lock().expect("no thread panics with it")),
+            warnings: std::mem::take(&mut *self.warnings.lock().expect("lock poisoned: another thread panicked")),
         };
         let mut document = serde_json::to_value(document).expect("its keys are texts");
         self.complete_all(&mut document);
@@ -330,7 +330,7 @@ impl Output {
         }
         bar.set_message(stage.to_owned());
         self.end();
-        *self.bar.lock().expect("no thread panics with it") = Some(Bar::shown(bar));
+        *self.bar.lock().expect("lock poisoned: another thread panicked") = Some(Bar::shown(bar));
     }
 
     fn three_lines(&self, word: &str, colour: &str, what: &str, place: Option<&str>, advice: Option<&str>) {
@@ -369,7 +369,7 @@ fn words_of(event: &Event<'_>) -> String {
         Event::InCustody(1) => "the medium may leave: its batch is in custody".to_owned(),
         Event::InCustody(batches) => format!("the medium may leave: {} are in custody", count(*batches, "batch")),
         Event::Delivered(done) => {
-            let (late, sequence) = (if done.late { ", late" } else { "" }, done.batch.sequence);
+            let (late, sequence) = (if done.late { " (arrived late)" } else { "" }, done.batch.sequence);
             format!("batch {sequence}{late}, {}: {}", count(done.batch.envelopes, "envelope"), outcome(done))
         }
     }
@@ -424,14 +424,14 @@ impl Observer for Output {
 
     fn advance(&self, bytes: u64) {
         if self.terminal
-            && let Some(shown) = self.bar.lock().expect("no thread panics with it").as_ref()
+            && let Some(shown) = self.bar.lock().expect("lock poisoned: another thread panicked").as_ref()
         {
             shown.bar.inc(bytes);
         }
     }
 
     fn end(&self) {
-        if let Some(bar) = self.bar.lock().expect("no thread panics with it").take() {
+        if let Some(bar) = self.bar.lock().expect("lock poisoned: another thread panicked").take() {
             bar.end();
         }
     }

@@ -53,7 +53,7 @@ pub struct Args {
     /// still lies in SOURCE is packed under a new number; without SOURCE only give them up
     #[arg(long, value_name = "NUMBERS")]
     again: Vec<Asked>,
-    /// Make a batch even if there is nothing new, so that silence can be told from loss
+    /// Make a batch even if nothing is new, so that the importer sees that none was lost
     #[arg(long, env = "AIRPOUCH_HEARTBEAT", value_parser = BoolishValueParser::new())]
     heartbeat: bool,
     /// Promise the next batch or heartbeat within this time, such as 24h
@@ -73,10 +73,10 @@ pub struct Args {
     test_keys: bool,
     #[command(flatten)]
     carry: CarryArgs,
-    /// Print each finding, and not one line for those of one kind and connector
+    /// Print each finding on its own, instead of one line for those of one kind and connector
     #[arg(long)]
     pub all: bool,
-    /// Say only what a person has to look at: for cron, which sends a mail for each word
+    /// Print only what a person has to look at: for cron, which sends a mail for each output
     #[arg(short, long)]
     pub quiet: bool,
     /// Print one JSON document

@@ -23,7 +23,7 @@ pub struct Args {
 enum Verb {
     /// List what was quarantined, and what is held
     List(Common),
-    /// Let an envelope go with the next import, in spite of the reason
+    /// Let the next import deliver an envelope, in spite of the reason
     Release(Release),
 }
 

@@ -26,25 +26,25 @@ pub struct Args {
     /// The file with the platform's token of airpouch's user
     #[arg(long, value_name = "FILE", env = "AIRPOUCH_TOKEN_FILE")]
     token_file: Option<PathBuf>,
-    /// The file with the broker's password; not needed where the platform tells it
+    /// The file with the broker's password; not needed if the platform reports it
     #[arg(long, value_name = "FILE", env = "AIRPOUCH_AMQP_PASSWORD_FILE")]
     amqp_password_file: Option<PathBuf>,
     /// The file with the certificate of a private authority (PEM), for platform and broker
     #[arg(long, value_name = "FILE", env = "AIRPOUCH_CA_FILE")]
     ca_file: Option<PathBuf>,
-    /// The broker's host, where the platform tells one that cannot be reached from here
+    /// The broker's host, if the one that the platform reports cannot be reached from here
     #[arg(long, value_name = "HOST", env = "AIRPOUCH_AMQP_HOST")]
     amqp_host: Option<String>,
-    /// The broker's port, likewise
+    /// The broker's port, if it differs from what the platform reports
     #[arg(long, value_name = "PORT", env = "AIRPOUCH_AMQP_PORT")]
     amqp_port: Option<u16>,
-    /// The broker's virtual host, likewise
+    /// The broker's virtual host, if it differs from what the platform reports
     #[arg(long, value_name = "NAME", env = "AIRPOUCH_AMQP_VHOST")]
     amqp_vhost: Option<String>,
-    /// The broker's user, likewise
+    /// The broker's user, if it differs from what the platform reports
     #[arg(long, value_name = "NAME", env = "AIRPOUCH_AMQP_USER")]
     amqp_user: Option<String>,
-    /// Whether the broker is reached by TLS, likewise
+    /// Whether the broker is reached by TLS, if that differs from what the platform reports
     #[arg(long, value_name = "BOOL", env = "AIRPOUCH_AMQP_TLS", num_args = 0..=1, require_equals = true, default_missing_value = "true", value_parser = BoolishValueParser::new())]
     amqp_tls: Option<bool>,
     /// The platform's rabbitmq:queue_prefix, for amqp(s)://

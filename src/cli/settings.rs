@@ -201,7 +201,7 @@ pub fn of_text(text: &str, site: &Site) -> Result<Settings> {
     let path = site.settings();
     let parsed: std::result::Result<Settings, toml::de::Error> = toml::from_str(text);
     let fallen = |key: &str| {
-        Error::usage(format!("{key} stands below [applicants] or [connectors], where ids belong"))
+        Error::usage(format!("{key} is below [applicants] or [connectors], where only ids belong"))
             .at(&path)
             .advise("write it above the first line in [brackets]")
     };

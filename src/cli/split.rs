@@ -21,8 +21,8 @@ use super::settings;
 ///
 /// Takes the bundle in FILE apart as OpenCTI's own client does before it publishes one, and as import does for queues:
 /// one message for each object, dependencies first. Shows the messages in their order, how many other objects each one
-/// depends on, which objects are incompatible and so passed over, and why. Nothing is sent and nothing is written. Whether
-/// the policy lets it pass, and in whose name it goes, is for import to say.
+/// depends on, which objects are incompatible and therefore skipped, and why. Nothing is sent and nothing is written. Whether
+/// the policy lets it pass, and as which user it is created, only import can say.
 #[derive(clap::Args, Debug)]
 #[command(
     args_override_self = true,

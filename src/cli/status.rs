@@ -8,9 +8,9 @@ use airpouch::status::status;
 use super::output::Output;
 use super::settings;
 
-/// Say in one screen what came, went, waits and is missing
+/// Show what arrived, what was sent, what waits and what is missing
 ///
-/// Reads the ledger without the lock; changes nothing. Each thing that waits comes with the one command that settles it.
+/// Reads the ledger without the lock; changes nothing. For each thing that waits it shows the one command that settles it.
 #[derive(clap::Args, Debug)]
 #[command(
     args_override_self = true,

@@ -14,7 +14,7 @@ use airpouch::text::harmless;
 use super::output::Output;
 use super::{keys, settings};
 
-/// Go on after a ledger was restored, or settle a gap or a fork
+/// Continue after a ledger was restored, or settle a gap or a fork
 #[derive(clap::Args, Debug)]
 #[command(
     args_override_self = true,
@@ -27,9 +27,9 @@ pub struct Args {
 
 #[derive(clap::Subcommand, Debug)]
 enum Verb {
-    /// Begin a new stream that goes on from the last known batch (exporter)
+    /// Begin a new stream that continues after the last known batch (exporter)
     Renew(Renew),
-    /// Wait no longer for numbers, or take a batch that forks its stream (importer)
+    /// Give up on missing batches, or take a batch that forks its stream (importer)
     Accept(Accept),
 }
 

@@ -37,7 +37,7 @@ pub struct Args {
     /// Trust keys that are published with airpouch's sources; for tests only
     #[arg(long, env = "AIRPOUCH_TEST_KEYS", value_parser = BoolishValueParser::new())]
     test_keys: bool,
-    /// Print each finding, and not one line for those of one kind and connector
+    /// Print each finding on its own, instead of one line for those of one kind and connector
     #[arg(long)]
     pub all: bool,
     /// Print one JSON document

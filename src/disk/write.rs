@@ -51,7 +51,7 @@ impl Partial {
         }
         self.dir.rename_new(&partial(&self.name), &self.dir, &self.name).map_err(|e| match e.kind() {
             io::ErrorKind::AlreadyExists => {
-                Error::failed("something lies under this name already; it was not overwritten").at(&target)
+                Error::failed("a file of this name exists already; it was not overwritten").at(&target)
             }
             _ => fault(&e),
         })?;

@@ -82,7 +82,7 @@ pub fn gone_works(ledger: &ImporterView) -> Result<Vec<Finding>> {
         let Some(row) = ledger.incoming_by_id(work.batch)? else { continue };
         let (stream, sequence) = (row.manifest.stream, row.manifest.sequence);
         findings.push(finding.advise(format!(
-            "deliver again what lies in the inbox: airpouch import --redeliver; or accept the loss: airpouch stream accept {stream} {sequence} --reason TEXT"
+            "deliver again what is in the inbox: airpouch import --redeliver; or accept the loss: airpouch stream accept {stream} {sequence} --reason TEXT"
         )));
     }
     Ok(findings)

@@ -39,7 +39,7 @@ impl Continuity {
             return Err(Error::failed(format!("the ledger is not the one that this site worked with last: {what}"))
                 .at(&site.ledger())
                 .advise(format!(
-                    "bring back the backup of ledger.db{last}; or go on with this one: --accept-ledger, once; what it does not know is delivered again"
+                    "bring back the backup of ledger.db{last}; or continue with this one: --accept-ledger, once; what is not in it is delivered again"
                 )));
         }
         let count = own.count.max(noted.map_or(0, |noted| noted.count));
@@ -48,7 +48,7 @@ impl Continuity {
         run.begin(site, ledger, at)?;
         let what = format!("went on with a ledger that is not the one this site worked with last: {what}");
         let finding = Finding::new(Code::LedgerAccepted, what)
-            .advise("what lay in the inbox and was not known there is delivered again; what was set aside before lies in held/ and quarantine/");
+            .advise("what is in the inbox and not in that ledger is delivered again; what was set aside before is in held/ and quarantine/");
         Ok((run, Some(finding)))
     }
 

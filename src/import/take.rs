@@ -267,7 +267,7 @@ fn not_taken(signed: &SignedBatch, need: u64, unfit: Lack) -> Finding {
     let (what, advice) = match unfit {
         Lack::Room => (
             format!("{of} was not taken: its {} have no room in the inbox", size(need)),
-            "make room where the site lies, then import it again".to_owned(),
+            "make room on the disk of the site, then import it again".to_owned(),
         ),
         lack => (
             format!("{of} was not taken: its {} cannot be written to the inbox: {lack}", size(need)),

@@ -123,7 +123,7 @@ fn check_is_ours(path: &Path) -> Result<()> {
         Ok(metadata) => metadata,
     };
     if !metadata.is_file() {
-        return Err(Error::failed("something that is no file lies in the ledger's place").at(path));
+        return Err(Error::failed("the ledger is not a file").at(path));
     }
     let head = disk::read_bounded_following(path, 15).map_err(|e| Error::io("read the ledger", path, &e))?;
     if head.is_empty() || head.starts_with(b"SQLite format 3") { Ok(()) } else { Err(not_ours(path)) }

@@ -40,7 +40,7 @@ pub(super) fn sign_and_place(
         return Err(Error::failed("a sealed batch has lost a file; it cannot be signed")
             .at(&outbox.dir().join(lost.name))
             .advise(format!(
-                "bring it back from a backup; or pack what still lies in the source again: airpouch pack --again {}; or go on with a new stream: airpouch stream renew",
+                "bring it back from a backup; or pack again what is still in the source: airpouch pack --again {}; or continue with a new stream: airpouch stream renew",
                 manifest.sequence
             )));
     }

@@ -225,7 +225,7 @@ fn summary_of(alike: &[&Finding], worst: &Finding, many: u64) -> String {
     let others = alike.iter().filter(|f| f.what != worst.what).count() as u64;
     let rest = match others {
         0 => String::new(),
-        others => format!(" (and {} more of the kind {})", grouped(others), worst.code),
+        others => format!(" (and {} more: {})", grouped(others), worst.code.word().replace('-', " ")),
     };
     format!("{}{of}: {}{rest}", count(many, noun), worst.what)
 }
@@ -295,7 +295,7 @@ fn bounded(groups: Vec<Vec<&Finding>>) -> Vec<Summary> {
         }
     }
     told.extend(left_out.into_iter().map(|(code, more)| {
-        let what = format!("and {} more of the kind {code}", grouped(more.len() as u64));
+        let what = format!("and {} more ({})", grouped(more.len() as u64), code.word().replace('-', " "));
         Summary {
             what,
             place: None,
@@ -321,7 +321,7 @@ pub fn fold(findings: &mut Vec<Finding>) {
         places.sort_by_key(|at| Reverse((findings[*at].severity, findings[*at].rank)));
         let worst = &findings[places[0]];
         let rest = grouped((places.len() - KEPT) as u64);
-        let what = format!("and {rest} more of the kind {code}");
+        let what = format!("and {rest} more ({})", code.word().replace('-', " "));
         counts.push(Finding::new(code, what).weighing(worst.severity).labelled(worst.label));
         left_out.extend(places.into_iter().skip(KEPT));
     }
@@ -349,7 +349,7 @@ mod tests {
         let kept: Vec<&str> = findings.iter().map(|f| f.what.as_str()).collect();
         assert_eq!(kept.len(), KEPT + 2);
         assert_eq!(kept[..3], ["0", "1", "2"]);
-        assert_eq!(kept[KEPT - 2..], ["998", "4000", "other", "and 4,000 more of the kind command"]);
+        assert_eq!(kept[KEPT - 2..], ["998", "4000", "other", "and 4,000 more (command)"]);
     }
 
     #[test]
@@ -384,7 +384,7 @@ mod tests {
             held(Code::Command, 3, "URLhaus", "restore"),
         ]);
         assert_eq!(told.len(), 1);
-        assert_eq!(told[0].what, "3 envelopes of URLhaus: delete_force (and 2 more of the kind command)");
+        assert_eq!(told[0].what, "3 envelopes of URLhaus: delete_force (and 2 more: command)");
     }
 
     #[test]
@@ -404,6 +404,6 @@ mod tests {
         let told = summaries(&(0..25).map(gap).collect::<Vec<_>>());
         assert_eq!(told.len(), LINES + 1);
         assert_eq!(told[19].advice.as_deref(), Some("resend 19"));
-        assert_eq!(told[20].what, "and 5 more of the kind gap");
+        assert_eq!(told[20].what, "and 5 more (gap)");
     }
 }

@@ -19,7 +19,7 @@ pub struct ImportReport {
     pub released: u64,
     /// Messages of the delivered ones, where the destination takes parts of bundles.
     pub messages: u64,
-    /// Objects that were passed over while bundles were taken apart, as OpenCTI's client does.
+    /// Objects that were skipped while bundles were split, as OpenCTI's client does.
     pub incompatible: u64,
     /// Envelopes with such objects.
     pub incompatible_envelopes: u64,
@@ -44,11 +44,11 @@ pub struct ImportReport {
     pub is_narrowed: bool,
 }
 
-/// Envelopes with passed over objects that are named.
+/// Envelopes that are named, with their skipped objects.
 const NAMED_MAX: usize = 20;
 
 impl ImportReport {
-    /// Counts an envelope of which objects were passed over.
+    /// Counts an envelope of which objects were skipped.
     pub fn pass_over(&mut self, passed_over: PassedOver) {
         if passed_over.objects == 0 {
             return;
@@ -61,7 +61,7 @@ impl ImportReport {
     }
 }
 
-/// An envelope of which objects were passed over.
+/// An envelope of which objects were skipped.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PassedOver {
     /// The stream that brought it.

@@ -122,7 +122,7 @@ impl PackReport {
             if !self.lost.iter().any(|l| l.stream == batch.stream && l.sequence == batch.sequence) {
                 let envelopes = count(batch.envelopes, "envelope");
                 page.result(format!(
-                    "batch {} will never come: its files were lost; what of its {envelopes} still lies in the source goes with the next pack",
+                    "batch {} will never come: its files were lost; what is still in the source of its {envelopes} is packed next time",
                     batch.sequence
                 ));
             }
@@ -134,7 +134,7 @@ impl PackReport {
         for (stream, numbers) in streams {
             let numbers: Numbers = numbers.into_iter().collect();
             page.note(format!(
-                "the importer waits for {} until it is told there: airpouch stream accept {stream} {numbers} --reason \"lost at the exporter\"",
+                "the importer waits for {} until somebody accepts the loss there: airpouch stream accept {stream} {numbers} --reason \"lost at the exporter\"",
                 numbers.words()
             ));
         }

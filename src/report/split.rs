@@ -19,7 +19,7 @@ pub struct SplitReport {
     pub expectations: usize,
     /// The messages, in their order.
     pub messages: Vec<ShownMessage>,
-    /// Objects that are passed over.
+    /// Objects that are skipped.
     pub incompatible: Vec<ShownIncompatible>,
 }
 
@@ -36,7 +36,7 @@ pub struct ShownMessage {
     pub id: String,
 }
 
-/// An object that is passed over.
+/// An object that is skipped.
 #[derive(Debug, Serialize)]
 pub struct ShownIncompatible {
     /// Its position in the bundle, from 0.

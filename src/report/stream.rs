@@ -75,7 +75,7 @@ impl Report for RenewReport {
         for batch in &self.given_up {
             let (sequence, stream, envelopes) = (batch.sequence, batch.stream, count(batch.envelopes, "envelope"));
             page.result(format!(
-                "batch {sequence} of stream {stream} will never come: its files were lost; what of its {envelopes} still lies in the source goes with the next pack"
+                "batch {sequence} of stream {stream} will never come: its files were lost; what is still in the source of its {envelopes} is packed next time"
             ));
         }
         let from = match self.succeeds {

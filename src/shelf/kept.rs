@@ -89,7 +89,7 @@ impl KeptShelf {
     pub fn place(&self, name: &str, bytes: &[u8]) -> Result<()> {
         match self.lies(name, bytes) {
             Some(true) => Ok(()),
-            Some(false) => Err(Error::failed("another file lies under the name of a sealed batch")
+            Some(false) => Err(Error::failed("another file has the name of a sealed batch")
                 .at(&self.dir.join(name))
                 .advise("move it away; it is not airpouch's")),
             None => disk::write_new(&self.dir, name, bytes),

@@ -214,7 +214,7 @@ impl Medium {
 
     /// Manifests of which there was no sighting, because the system refused to read them; with its reason.
     pub fn unread_manifests(&self) -> BTreeMap<String, String> {
-        self.unread.lock().expect("no thread panics with it").clone()
+        self.unread.lock().expect("lock poisoned: another thread panicked").clone()
     }
 
     fn read_if_manifest(&self, file: &Entry) -> Result<Option<Vec<u8>>> {
@@ -228,7 +228,7 @@ impl Medium {
             Err(e) => {
                 if called_manifest {
                     let name = harmless_bytes(file.path.file_name().unwrap_or_default().as_encoded_bytes());
-                    self.unread.lock().expect("no thread panics with it").insert(name, reason(&e));
+                    self.unread.lock().expect("lock poisoned: another thread panicked").insert(name, reason(&e));
                 }
                 Ok(None)
             }
@@ -341,14 +341,14 @@ impl Medium {
             std::cmp::Ordering::Greater => return Err(otherwise(NotAsNamed::Long)),
             std::cmp::Ordering::Equal => {}
         }
-        let known = self.digests.lock().expect("no thread panics with it").get(&at).copied();
+        let known = self.digests.lock().expect("lock poisoned: another thread panicked").get(&at).copied();
         if let Some(found) = known.filter(|digest| *digest != part.sha256) {
             return Err(otherwise(NotAsNamed::Other { found }));
         }
         let bytes = disk::read_bounded(&file.path, part.bytes).map_err(|e| refused(&e))?;
         part.check(bytes).map_err(|fault| {
             if let NotAsNamed::Other { found } = fault {
-                self.digests.lock().expect("no thread panics with it").insert(at, found);
+                self.digests.lock().expect("lock poisoned: another thread panicked").insert(at, found);
             }
             otherwise(fault)
         })

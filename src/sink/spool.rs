@@ -184,11 +184,9 @@ impl Spool {
                 Ok(()) => {}
                 Err(e) if e.kind() == io::ErrorKind::NotFound && after_crash => {}
                 Err(e) if e.kind() == io::ErrorKind::AlreadyExists => {
-                    return Err(Error::failed(
-                        "another file lies under this name in the spool; it was not overwritten",
-                    )
-                    .at(&target)
-                    .advise("the spool must be airpouch's alone; move that file away"));
+                    return Err(Error::failed("the spool has another file of this name; it was not overwritten")
+                        .at(&target)
+                        .advise("the spool must be airpouch's alone; move that file away"));
                 }
                 Err(e) => {
                     return Err(Error::io("give a message its name", &target, &e).advise(

@@ -68,10 +68,10 @@ impl Site {
             }
         }
         if place.is_in(&site) {
-            return Err(refused(format!("{what} lies in the site {}", self.root().display()), what, path));
+            return Err(refused(format!("{what} is inside the site {}", self.root().display()), what, path));
         }
         if site.is_in(&place) {
-            return Err(refused(format!("the site {} lies in {what}", self.root().display()), what, path));
+            return Err(refused(format!("the site {} is inside {what}", self.root().display()), what, path));
         }
         Ok(())
     }
@@ -85,7 +85,7 @@ impl Site {
         for (name, own) in self.own_places() {
             let own_spot = Spot::of(&own)?;
             if place.is(&own_spot) || (own != self.root() && place.is_in(&own_spot)) {
-                let verb = if place.is(&own_spot) { "is" } else { "lies in" };
+                let verb = if place.is(&own_spot) { "is" } else { "is inside" };
                 return Err(refused(format!("the source {verb} {name}"), "the source", path));
             }
         }
@@ -123,7 +123,7 @@ pub fn refuse_same(a: &str, first: &Path, b: &str, second: &Path) -> Result<()> 
 pub fn refuse_below(inner: &str, below: &Path, outer: &str, above: &Path) -> Result<()> {
     refuse_same(inner, below, outer, above)?;
     if Spot::of(below)?.is_in(&Spot::of(above)?) {
-        return Err(refused(format!("{inner} lies in {outer}"), inner, below));
+        return Err(refused(format!("{inner} is inside {outer}"), inner, below));
     }
     Ok(())
 }

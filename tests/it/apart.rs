@@ -86,7 +86,7 @@ fn destination_or_medium_within_the_importers_site_is_refused() {
         import(place, "dir:out").exits(2).says("these must be apart");
     }
     import("medium", "dir:medium").exits(2).says("the destination and the medium are one directory");
-    import("medium", "dir:medium/out").exits(2).says("the destination lies in the medium");
+    import("medium", "dir:medium/out").exits(2).says("the destination is inside the medium");
     assert!(!world.path("out").exists() && files(&world.path("importer/inbox")).is_empty());
     import("medium", "dir:out").exits(0).prints("delivered 1 envelope");
 }

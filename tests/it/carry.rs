@@ -354,7 +354,7 @@ fn a_stick_with_the_last_good_copy_is_not_called_strange() {
     let name = damage(&world, ".v0001.tar.zst");
     let before = files(&world.medium());
     let run = world.carry(&["--resend", "1"]).exits_one_of(&[1, 3, 4]);
-    run.says("outbox").says(&name).says_nothing_of("something else lies under this name");
+    run.says("outbox").says(&name).says_nothing_of("has another file of this name");
     assert_eq!(files(&world.medium()), before);
     // What the advice says: the file comes back from the stick, and all is well.
     fs::copy(world.medium().join(&name), world.path("exporter/outbox").join(&name)).unwrap();

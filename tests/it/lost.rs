@@ -60,7 +60,7 @@ fn lost_batch_given_up_without_a_source_goes_with_the_next_pack() {
     world.pack(&[]).exits(0);
     assert_eq!(lose(&world, ""), 4, "nothing is left of it");
     let give_up = ["pack", "--again", "1", "--site", "exporter"];
-    world.run(give_up).exits(0).prints("batch 1 will never come").prints("1 envelope still lies in the source");
+    world.run(give_up).exits(0).prints("batch 1 will never come").prints("of its 1 envelope is packed next time");
     world.run(give_up).exits(0).says_nothing_of("will never come");
     let report = world.pack(&["--json"]).exits(0).json();
     let lost = &report["report"]["pack"]["lost"][0];

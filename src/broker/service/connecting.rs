@@ -64,7 +64,7 @@ impl Service {
             _ if what.contains("ACCESS_REFUSED") || what.contains("not let") => {
                 "name the user in the address (amqp://USER@HOST) or with --amqp-user, the password with --amqp-password-file FILE".into()
             }
-            _ => "is it up, and is that its address, with TLS (amqps://) or without (amqp://)? --amqp-host, --amqp-port, --amqp-tls and their like go over what the platform tells".into(),
+            _ => "is it up, and is that its address, with TLS (amqps://) or without (amqp://)? --amqp-host, --amqp-port, --amqp-tls and the like replace what the platform reports".into(),
         }
     }
 

@@ -22,7 +22,12 @@ fn gap_stops_no_later_batch_and_is_filled_late() {
     world.run(["status", "--site", "importer"]).exits(0).prints("batch 2 has not arrived");
     bring_back(&world, "lost");
     // The code that people compare is the newest one's: no carry shows this one's any more.
-    world.import(&[]).exits(0).prints("batch 2, late, 1 envelope").prints("of batch 2").says_nothing_of("carry showed");
+    world
+        .import(&[])
+        .exits(0)
+        .prints("batch 2 (arrived late), 1 envelope")
+        .prints("of batch 2")
+        .says_nothing_of("carry showed");
     assert_eq!(world.delivered_bytes(), ["1.json", "3.json", "2.json"].map(envelope));
     assert_eq!(world.import(&[]).exits(0).said(), "");
 }
@@ -72,7 +77,7 @@ fn unknown_start_is_reported_until_it_is_accepted() {
     accept("1").exits(0).prints("gave up on batch 1 of stream");
     assert_eq!(world.import(&[]).exits(0).said(), "");
     bring_back(&world, "lost");
-    world.import(&[]).exits(0).prints("batch 1, late");
+    world.import(&[]).exits(0).prints("batch 1 (arrived late)");
 }
 
 #[test]
@@ -127,7 +132,7 @@ fn gap_on_hold_that_is_accepted_delivers_what_waited() {
         .says("unknown stream");
     // And comes all the same, one day.
     bring_back(&world, "lost");
-    world.import(&["--on-gap", "hold"]).exits(0).prints("batch 2, late");
+    world.import(&["--on-gap", "hold"]).exits(0).prints("batch 2 (arrived late)");
 }
 
 #[test]
