@@ -8,6 +8,7 @@ use std::sync::{Condvar, Mutex, MutexGuard};
 use std::thread;
 
 use crate::lack;
+use crate::lock::{POISONED, lock};
 
 /// How far ahead of the caller the threads may work.
 #[derive(Debug, Clone, Copy)]
@@ -175,11 +176,9 @@ impl<R> Queue<'_, R> {
     }
 
     fn lock(&self) -> MutexGuard<'_, State<R>> {
-        self.state.lock().expect(POISONED)
+        lock(&self.state)
     }
 }
-
-const POISONED: &str = "lock poisoned: another thread panicked while it held it";
 
 /// The caller takes no more, be it for an error or a panic: the threads must not wait for room.
 struct StopAtEnd<'a, 'q, R>(&'a Queue<'q, R>);

@@ -50,50 +50,62 @@ pub struct CarryOptions {
     pub at: String,
 }
 
-/// Carries what is to go. The report holds what was done, also if the run stops.
-///
-/// # Errors
-/// The medium is not there, not mounted, is or touches the site, has room for nothing, or something else lies under a
-/// final name; read-back failed; the system or SQLite refused.
-pub fn carry(
-    site: &Site,
-    ledger: &mut ExporterLedger,
-    medium: &Path,
-    options: &CarryOptions,
-    observer: &dyn Observer,
-    report: &mut CarryReport,
-) -> Result<()> {
-    let mount = mounted(medium, options.require_mount)?;
-    site.refuse_inside("the medium", medium)?;
-    let outbox = KeptShelf::new(site.outbox());
-    let names = outbox.listed()?;
-    let signers = ledger.signers()?;
-    refuse_older_ledger(ledger, &outbox, &names, Some(medium).filter(|_| !options.diode), &signers)?;
-    let Some(stream) = ledger.active_stream(&options.zone)? else { return Ok(()) };
-    let findings = &mut report.findings;
-    let plan =
-        Planner { ledger, outbox: &outbox, names: &names, signers: &signers, findings }.plan(&stream, options)?;
-    let mut run = Run { outbox: &outbox, medium, mount: &mount, options, observer, report, placed: Vec::new() };
-    // A drop folder may hold another exporter's, which are not touched.
-    let ours: HashSet<String> = ledger.streams()?.iter().map(|s| s.stream.prefix()).collect();
-    sweep_partials(medium, |prefix| ours.contains(prefix))?;
-    let started = Instant::now();
-    run.announce(ledger, &plan)?;
-    run.place_new(plan.new)?;
-    run.place_repeats(plan.repeats)?;
-    observer.begin("syncing the medium", 0);
-    let promised = run.sync();
-    observer.end();
-    let promised = promised?;
-    let millis = started.elapsed().as_millis() as u64;
-    let read_back = run.read_back(&TrustStore::of_keys(&signers))?;
-    if !promised {
-        run.report.findings.push(
-            Finding::new(Code::NoDirectorySync, "this medium cannot promise that file names are durable")
-                .advise("unmount it before you pull it out"),
-        );
+/// One carry: from where, to which medium, by which rules, and what is said of it.
+pub struct Carry<'a> {
+    /// The exporter's site.
+    pub site: &'a Site,
+    /// Its ledger.
+    pub ledger: &'a mut ExporterLedger,
+    /// Where to.
+    pub medium: &'a Path,
+    /// How to carry.
+    pub options: &'a CarryOptions,
+    /// Who watches.
+    pub observer: &'a dyn Observer,
+    /// What was done, also if the run stops.
+    pub report: &'a mut CarryReport,
+}
+
+impl Carry<'_> {
+    /// Carries what is to go.
+    ///
+    /// # Errors
+    /// The medium is not there, not mounted, is or touches the site, has room for nothing, or something else lies under a
+    /// final name; read-back failed; the system or SQLite refused.
+    pub fn run(self) -> Result<()> {
+        let Self { site, ledger, medium, options, observer, report } = self;
+        let mount = mounted(medium, options.require_mount)?;
+        site.refuse_inside("the medium", medium)?;
+        let outbox = KeptShelf::new(site.outbox());
+        let names = outbox.listed()?;
+        let signers = ledger.signers()?;
+        refuse_older_ledger(ledger, &outbox, &names, Some(medium).filter(|_| !options.diode), &signers)?;
+        let Some(stream) = ledger.active_stream(&options.zone)? else { return Ok(()) };
+        let findings = &mut report.findings;
+        let plan =
+            Planner { ledger, outbox: &outbox, names: &names, signers: &signers, findings }.plan(&stream, options)?;
+        let mut run = Run { outbox: &outbox, medium, mount: &mount, options, observer, report, placed: Vec::new() };
+        // A drop folder may hold another exporter's, which are not touched.
+        let ours: HashSet<String> = ledger.streams()?.iter().map(|s| s.stream.prefix()).collect();
+        sweep_partials(medium, |prefix| ours.contains(prefix))?;
+        let started = Instant::now();
+        run.announce(ledger, &plan)?;
+        run.place_new(plan.new)?;
+        run.place_repeats(plan.repeats)?;
+        observer.begin("syncing the medium", 0);
+        let promised = run.sync();
+        observer.end();
+        let promised = promised?;
+        let millis = started.elapsed().as_millis() as u64;
+        let read_back = run.read_back(&TrustStore::of_keys(&signers))?;
+        if !promised {
+            run.report.findings.push(
+                Finding::new(Code::NoDirectorySync, "this medium cannot promise that file names are durable")
+                    .advise("unmount it before you pull it out"),
+            );
+        }
+        run.record(ledger, millis, &read_back)
     }
-    run.record(ledger, millis, &read_back)
 }
 
 /// A batch that lies whole on the medium.

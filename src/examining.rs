@@ -17,6 +17,7 @@ use crate::digest::Digest;
 use crate::disk;
 use crate::error::{Error, Result};
 use crate::limits::{EXAMINED_GROUP_MAX, EXAMINING_SLOTS_MAX, SETTINGS_FILE_MAX};
+use crate::lock::lock;
 use crate::site::Site;
 use rustix::fs::OFlags;
 
@@ -67,7 +68,7 @@ impl Examining {
     }
 
     fn suspects(&self) -> MutexGuard<'_, Suspects> {
-        self.suspects.lock().expect("lock poisoned: another thread panicked")
+        lock(&self.suspects)
     }
 
     /// How many runs have died while they examined it, without one that came through.
@@ -153,7 +154,7 @@ struct Free {
 
 impl Slots {
     fn take(&self) -> Option<usize> {
-        let mut free = self.free.lock().expect("lock poisoned: another thread panicked");
+        let mut free = lock(&self.free);
         if let Some(slot) = free.slots.pop() {
             return Some(slot);
         }
@@ -177,7 +178,7 @@ impl Drop for Note {
         }
         // If it cannot be cleared, the next run examines an innocent envelope apart, once.
         let _ = self.slots.file.write_all_at(&[0; 8], (self.slot * SLOT_BYTES) as u64);
-        self.slots.free.lock().expect("lock poisoned: another thread panicked").slots.push(self.slot);
+        lock(&self.slots.free).slots.push(self.slot);
     }
 }
 

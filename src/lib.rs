@@ -23,6 +23,7 @@
 pub mod digest;
 pub mod limits;
 pub mod lack;
+pub mod lock;
 pub mod text;
 pub mod code;
 pub mod json;

@@ -79,72 +79,85 @@ impl PackOptions {
     }
 }
 
-/// Packs what is new in a source directory. The medium, where one is given, is only looked at for numbers
-/// of this stream that the ledger does not know. The report holds what was done, also if the run stops.
-///
-/// # Errors
-/// The ledger is older than what it has issued; the outbox has no room; the system or SQLite refused.
-#[allow(clippy::too_many_arguments, reason = "each is a place, a proof, or a rule of the run")]
-pub fn pack(
-    site: &Site,
-    ledger: &mut ExporterLedger,
-    source: &Path,
-    medium: Option<&Path>,
-    keys: &[PrivateKey],
-    options: &PackOptions,
-    observer: &dyn Observer,
-    report: &mut PackReport,
-) -> Result<()> {
-    site.refuse_as_source(source)?;
-    if let Some(medium) = medium {
-        site.refuse_inside("the medium", medium)?;
-        refuse_same("the source", source, "the medium", medium)?;
-    }
-    let outbox = KeptShelf::new(site.outbox());
-    let names = outbox.listed()?;
-    let mut known = ledger.signers()?;
-    known.extend(keys.iter().map(PrivateKey::public));
-    refuse_older_ledger(ledger, &outbox, &names, medium, &known)?;
-    recover::sweep(ledger, &outbox, &names)?;
-    let again = Again { outbox: &outbox, medium, keys, zone: &options.zone, at: &options.created };
-    again.look_after(ledger, &options.again, report)?;
-    report.completed = recover::complete_sealed(ledger, &outbox, keys)?;
+/// One pack: where, of what, by which rules, and what is said of it.
+pub struct Pack<'a> {
+    /// The exporter's site.
+    pub site: &'a Site,
+    /// Its ledger.
+    pub ledger: &'a mut ExporterLedger,
+    /// The directory that connectors write to.
+    pub source: &'a Path,
+    /// The medium that it will be carried to, if one is given.
+    pub medium: Option<&'a Path>,
+    /// Who signs.
+    pub keys: &'a [PrivateKey],
+    /// How to pack.
+    pub options: &'a PackOptions,
+    /// Who watches.
+    pub observer: &'a dyn Observer,
+    /// What was done, also if the run stops.
+    pub report: &'a mut PackReport,
+}
 
-    let listing = source::list(source, options.recursive)?;
-    // One directory has one name in the ledger, whatever path leads to it.
-    let source = &source.canonicalize().unwrap_or_else(|_| source.to_owned());
-    let stream = ledger.active_stream(&options.zone)?;
-    let Sorted { fresh, gone, passed_over } = sort_out(ledger, stream.as_ref(), source, listing, report)?;
-    let passed_over =
-        passed_over.iter().map(|(file, why)| Sight { file, content: Err(why.clone()) }).collect::<Vec<_>>();
-    if fresh.is_empty() && !options.heartbeat {
-        ledger.remember_files(source, &passed_over, &gone)?;
-        return stream.map_or(Ok(()), |stream| again::tell_losses(ledger, &stream, source, report));
+impl Pack<'_> {
+    /// Packs what is new in the source. The medium is only looked at for numbers of this stream that the ledger does not
+    /// know.
+    ///
+    /// # Errors
+    /// The ledger is older than what it has issued; the outbox has no room; the system or SQLite refused.
+    pub fn run(self) -> Result<()> {
+        let Self { site, ledger, source, medium, keys, options, observer, report } = self;
+        site.refuse_as_source(source)?;
+        if let Some(medium) = medium {
+            site.refuse_inside("the medium", medium)?;
+            refuse_same("the source", source, "the medium", medium)?;
+        }
+        let outbox = KeptShelf::new(site.outbox());
+        let names = outbox.listed()?;
+        let mut known = ledger.signers()?;
+        known.extend(keys.iter().map(PrivateKey::public));
+        refuse_older_ledger(ledger, &outbox, &names, medium, &known)?;
+        recover::sweep(ledger, &outbox, &names)?;
+        let again = Again { outbox: &outbox, medium, keys, zone: &options.zone, at: &options.created };
+        again.look_after(ledger, &options.again, report)?;
+        report.completed = recover::complete_sealed(ledger, &outbox, keys)?;
+
+        let listing = source::list(source, options.recursive)?;
+        // One directory has one name in the ledger, whatever path leads to it.
+        let source = &source.canonicalize().unwrap_or_else(|_| source.to_owned());
+        let stream = ledger.active_stream(&options.zone)?;
+        let Sorted { fresh, gone, passed_over } = sort_out(ledger, stream.as_ref(), source, listing, report)?;
+        let passed_over =
+            passed_over.iter().map(|(file, why)| Sight { file, content: Err(why.clone()) }).collect::<Vec<_>>();
+        if fresh.is_empty() && !options.heartbeat {
+            ledger.remember_files(source, &passed_over, &gone)?;
+            return stream.map_or(Ok(()), |stream| again::tell_losses(ledger, &stream, source, report));
+        }
+        let stream = match stream {
+            Some(stream) => stream,
+            None => ledger.begin_stream(StreamId::from_random(random::bytes()?), &options.zone, None)?,
+        };
+        let compressors = Compressors::new(u32::try_from(options.threads).unwrap_or(1));
+        let mut run = Run {
+            ledger,
+            outbox: &outbox,
+            source,
+            stream,
+            keys,
+            options,
+            observer,
+            report,
+            assembly: None,
+            in_batch: HashSet::new(),
+            sights: passed_over,
+            sealed: 0,
+            compressors,
+        };
+        run.pack_all(&fresh)?;
+        let (sights, stream) = (run.sights, run.stream);
+        ledger.remember_files(source, &sights, &gone)?;
+        again::tell_losses(ledger, &stream, source, report)
     }
-    let stream = match stream {
-        Some(stream) => stream,
-        None => ledger.begin_stream(StreamId::from_random(random::bytes()?), &options.zone, None)?,
-    };
-    let compressors = Compressors::new(u32::try_from(options.threads).unwrap_or(1));
-    let mut run = Run {
-        ledger,
-        outbox: &outbox,
-        source,
-        stream,
-        keys,
-        options,
-        observer,
-        report,
-        assembly: None,
-        in_batch: HashSet::new(),
-        sights: passed_over,
-        sealed: 0,
-        compressors,
-    };
-    run.pack_all(&fresh)?;
-    let (sights, stream) = (run.sights, run.stream);
-    ledger.remember_files(source, &sights, &gone)?;
-    again::tell_losses(ledger, &stream, source, report)
 }
 
 /// What a look into the source gave, held against what the ledger remembers of it.

@@ -24,6 +24,7 @@ use crate::trust::PublicKey;
 ///
 /// # Errors
 /// There is no stream to go on from; the system or SQLite refused.
+#[expect(clippy::too_many_arguments, reason = "called at one place, by whoever has read all of them")]
 pub fn renew(
     ledger: &mut ExporterLedger,
     outbox: &KeptShelf,

@@ -10,6 +10,7 @@ use crate::error::Result;
 use crate::findings;
 use crate::findings::medium::{no_batch, scan, signed_batches};
 use crate::lack;
+use crate::lock::{POISONED, lock};
 use crate::policy::{Objection, Policy, Verdict};
 use crate::report::{BatchLine, Finding, Head, Observer, VerifiedBatch, VerifyReport, fold};
 use crate::shelf::check::check_batch;
@@ -46,6 +47,7 @@ pub fn verify(
     let (signed, any) = signed_batches(&medium, store, &mut report.findings)?;
     let mut lineages = Lineages::default();
     signed.iter().filter_map(|(_, s)| s.succession()).for_each(|(stream, before)| lineages.add(stream, before));
+    let verifier = Verifier { medium: &medium, store, options, observer };
     let mut batch_files = 0;
     report.findings.extend(findings::wrong_zones(&signed, options.zone.as_deref()));
     for (sighting, signed) in &signed {
@@ -57,7 +59,7 @@ pub fn verify(
         report.findings.extend(findings::made_date(signed, options.now, &sighting.place));
         match findings::not_allowed(signed, &streams, store, &sighting.place) {
             Some(finding) => report.findings.push(finding),
-            None => verify_one(&medium, sighting, signed, store, options, observer, &mut report)?,
+            None => verifier.verify(sighting, signed, &mut report)?,
         }
     }
     report.other_files = medium.file_count().saturating_sub(batch_files);
@@ -68,42 +70,47 @@ pub fn verify(
     Ok(report)
 }
 
-fn verify_one(
-    medium: &Medium,
-    sighting: &Sighting,
-    signed: &SignedBatch,
-    store: &TrustStore,
-    options: &VerifyOptions,
-    observer: &dyn Observer,
-    report: &mut VerifyReport,
-) -> Result<()> {
-    let objections = Mutex::new(Vec::new());
-    let judge = |ordinal: usize, bytes: &[u8]| {
-        let found = options.policy.as_ref().and_then(|policy| judge(policy, bytes));
-        if let Some(found) = found {
-            objections.lock().expect("lock poisoned: another thread panicked").push((ordinal, found));
+/// What each batch of a medium is held against.
+struct Verifier<'a> {
+    medium: &'a Medium,
+    store: &'a TrustStore,
+    options: &'a VerifyOptions,
+    observer: &'a dyn Observer,
+}
+
+impl Verifier<'_> {
+    fn verify(&self, sighting: &Sighting, signed: &SignedBatch, report: &mut VerifyReport) -> Result<()> {
+        let Self { medium, store, options, observer } = *self;
+        let objections = Mutex::new(Vec::new());
+        let judge = |ordinal: usize, bytes: &[u8]| {
+            let found = options.policy.as_ref().and_then(|policy| judge(policy, bytes));
+            if let Some(found) = found {
+                lock(&objections).push((ordinal, found));
+            }
+        };
+        observer.begin(&format!("verifying batch {}", signed.sequence), signed.totals.bytes);
+        let each: Option<crate::shelf::check::EachEnvelope<'_>> =
+            if options.policy.is_some() { Some(&judge) } else { None };
+        let checked = check_batch(&medium.shelf_of(sighting), signed, options.threads, each, observer);
+        observer.end();
+        match lack::apart(checked)? {
+            Ok(index) => {
+                let mut objections = objections.into_inner().expect(POISONED);
+                objections.sort_by_key(|o| o.0);
+                report.findings.extend(policy_findings(&objections, &index, signed));
+                report.whole.push(VerifiedBatch {
+                    batch: BatchLine::of(signed, signed.sha256()),
+                    created: signed.created.clone(),
+                    signers: signed.signers().iter().map(|k| store.who(k)).collect(),
+                    head: Head::of(signed.stream, signed.sequence.get(), signed.sha256()),
+                });
+            }
+            Err(faults) => {
+                report.findings.extend(faults.iter().map(|(name, fault)| findings::part(signed, name, fault)))
+            }
         }
-    };
-    observer.begin(&format!("verifying batch {}", signed.sequence), signed.totals.bytes);
-    let each: Option<crate::shelf::check::EachEnvelope<'_>> =
-        if options.policy.is_some() { Some(&judge) } else { None };
-    let checked = check_batch(&medium.shelf_of(sighting), signed, options.threads, each, observer);
-    observer.end();
-    match lack::apart(checked)? {
-        Ok(index) => {
-            let mut objections = objections.into_inner().expect("lock poisoned: another thread panicked");
-            objections.sort_by_key(|o| o.0);
-            report.findings.extend(policy_findings(&objections, &index, signed));
-            report.whole.push(VerifiedBatch {
-                batch: BatchLine::of(signed, signed.sha256()),
-                created: signed.created.clone(),
-                signers: signed.signers().iter().map(|k| store.who(k)).collect(),
-                head: Head::of(signed.stream, signed.sequence.get(), signed.sha256()),
-            });
-        }
-        Err(faults) => report.findings.extend(faults.iter().map(|(name, fault)| findings::part(signed, name, fault))),
+        Ok(())
     }
-    Ok(())
 }
 
 /// An envelope's position, what the policy would do with it, and why.

@@ -8,6 +8,7 @@ use zstd::stream::zio::Writer;
 
 use crate::lack::{self, Lack};
 use crate::limits::WINDOW_LOG;
+use crate::lock::lock;
 
 const LEVEL: i32 = 3;
 /// Input of one compression job. The bytes that come out depend on it, so it is part of what makes a batch
@@ -35,7 +36,7 @@ impl Compressors {
     /// # Errors
     /// [`Lack`]: zstd has no memory, or no thread for its workers.
     pub fn frame<W: Write>(&self, inner: W) -> Result<FrameWriter<W>, Lack> {
-        let spare = self.spare.lock().expect("lock poisoned: another thread panicked").pop();
+        let spare = lock(&self.spare).pop();
         let encoder = match spare {
             Some(mut encoder) => encoder.reinit().map(|()| encoder).map_err(|_| Lack::Memory)?,
             None => new_encoder(self.workers).or_else(|_| new_encoder(1)).map_err(|_| memory_or_threads())?,
@@ -91,7 +92,7 @@ impl<W: Write> FrameWriter<W> {
         let mut writer = self.writer.into_inner().map_err(IntoInnerError::into_error)?;
         writer.finish()?;
         let (inner, encoder) = writer.into_inner();
-        self.home.spare.lock().expect("lock poisoned: another thread panicked").push(encoder);
+        lock(&self.home.spare).push(encoder);
         Ok(inner)
     }
 }

@@ -1,10 +1,9 @@
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
-use airpouch::carry::{CarryOptions, carry};
+use airpouch::carry::{Carry, CarryOptions};
 use airpouch::error::{Error, Result};
 use airpouch::ledger::exporter::ExporterLedger;
 use airpouch::report::{CarryReport, ExitStatus, fold};
-use airpouch::site::Site;
 use airpouch::stream::Asked;
 use airpouch::text::harmless;
 use clap::builder::BoolishValueParser;
@@ -67,6 +66,20 @@ impl CarryArgs {
     pub fn require_mount(&self, set: &Settings) -> bool {
         self.require_mount || set.require_mount.unwrap_or(false)
     }
+
+    /// How to carry, by the arguments and the settings.
+    pub fn options(&self, set: &Settings, zone: String, threads: usize) -> Result<CarryOptions> {
+        let no_overlap = self.no_overlap || (self.overlap.is_none() && set.no_overlap.unwrap_or(false));
+        Ok(CarryOptions {
+            zone,
+            require_mount: self.require_mount(set),
+            diode: self.diode || set.diode.unwrap_or(false),
+            resend: self.resend.clone(),
+            overlap: if no_overlap { 0 } else { self.overlap.or(set.overlap).unwrap_or(OVERLAP) },
+            threads,
+            at: settings::timestamp()?,
+        })
+    }
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
@@ -85,35 +98,17 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
     let (mut ledger, _) = ExporterLedger::open(&site)?;
     let zone = settings::exporter_zone(args.zone.as_deref(), &set, &ledger, false)?;
     let threads = settings::threads(args.threads, &set)?;
+    let options = args.carry.options(&set, zone, threads)?;
     let mut report = CarryReport::default();
-    let ended = carry_to(&site, &mut ledger, &medium, zone, &args.carry, &set, threads, output, &mut report);
+    let (site, ledger, medium) = (&site, &mut ledger, medium.as_path());
+    let ended = carry_to(Carry { site, ledger, medium, options: &options, observer: output, report: &mut report });
     Ok(output.show_ended(&report, ended))
 }
 
-/// Carries as `carry` and `pack` with a medium were asked to.
-#[allow(clippy::too_many_arguments, reason = "two verbs hand over what they have read")]
-pub fn carry_to(
-    site: &Site,
-    ledger: &mut ExporterLedger,
-    medium: &Path,
-    zone: String,
-    args: &CarryArgs,
-    set: &Settings,
-    threads: usize,
-    output: &Output,
-    report: &mut CarryReport,
-) -> Result<()> {
-    let no_overlap = args.no_overlap || (args.overlap.is_none() && set.no_overlap.unwrap_or(false));
-    let options = CarryOptions {
-        zone,
-        require_mount: args.require_mount(set),
-        diode: args.diode || set.diode.unwrap_or(false),
-        resend: args.resend.clone(),
-        overlap: if no_overlap { 0 } else { args.overlap.or(set.overlap).unwrap_or(OVERLAP) },
-        threads,
-        at: settings::timestamp()?,
-    };
-    let ended = carry(site, ledger, medium, &options, output, report);
+/// Carries, as `carry` and `pack` with a medium do.
+pub fn carry_to(carry: Carry<'_>) -> Result<()> {
+    let Carry { site, ledger, medium, options, observer, report } = carry;
+    let ended = Carry { site, ledger, medium, options, observer, report: &mut *report }.run();
     fold(&mut report.findings);
     report.medium = harmless(&medium.to_string_lossy());
     report.ended = ended.is_ok();

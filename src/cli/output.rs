@@ -12,6 +12,7 @@ use airpouch::clock;
 use airpouch::code::Severity;
 use airpouch::error::{Error, Result, Stop};
 use airpouch::lack;
+use airpouch::lock::lock;
 use airpouch::report::call::Call;
 use airpouch::report::{
     BatchLine, DeliveredBatch, Document, Event, ExitStatus, Finding, Line, Observer, Page, Problem, Report, each,
@@ -134,7 +135,7 @@ impl Output {
 
     /// From here on the run works in this site.
     pub fn is_in(&self, site: &Site) {
-        *self.site.lock().expect("lock poisoned: another thread panicked") = Some(site.root().display().to_string());
+        *lock(&self.site) = Some(site.root().display().to_string());
     }
 
     /// A text of ours for another program, as it is.
@@ -144,18 +145,18 @@ impl Output {
 
     /// How this run was called.
     pub fn call(&self) -> Call {
-        self.call.lock().expect("lock poisoned: another thread panicked").clone()
+        lock(&self.call).clone()
     }
 
     /// From here on commands of the other side's site are named without the options of this one.
     pub fn is_at(&self, side: Role) {
-        let mut call = self.call.lock().expect("lock poisoned: another thread panicked");
+        let mut call = lock(&self.call);
         *call = call.only(|command| is_of_side(command, side));
     }
 
     /// Advice as it can be pasted: with the options of this run in the commands that it names.
     pub fn complete(&self, advice: &str) -> String {
-        self.call.lock().expect("lock poisoned: another thread panicked").complete(advice)
+        lock(&self.call).complete(advice)
     }
 
     /// A line of result. A reader that went away is no error.
@@ -169,13 +170,13 @@ impl Output {
         if let Err(e) = writeln!(io::stdout(), "{line}").and_then(|()| io::stdout().flush())
             && e.kind() != io::ErrorKind::BrokenPipe
         {
-            self.unsaid.lock().expect("lock poisoned: another thread panicked").get_or_insert(e);
+            lock(&self.unsaid).get_or_insert(e);
         }
     }
 
     /// The exit status, unless the result could not be written: whoever reads it would take a part for the whole.
     pub fn or_unsaid(&self, status: ExitStatus) -> ExitStatus {
-        let Some(e) = self.unsaid.lock().expect("lock poisoned: another thread panicked").take() else { return status };
+        let Some(e) = lock(&self.unsaid).take() else { return status };
         let what = format!("the result could not be written: {e}");
         self.three_lines(
             "error",
@@ -193,7 +194,7 @@ impl Output {
         if self.json {
             let advice = advice.map(str::to_owned);
             let warning = Problem { what: what.to_owned(), place: Some(place), advice };
-            self.warnings.lock().expect("lock poisoned: another thread panicked").push(warning);
+            lock(&self.warnings).push(warning);
         } else {
             self.three_lines("warning", "33", what, Some(&place), advice);
         }
@@ -204,13 +205,13 @@ impl Output {
         let document = Document {
             version: env!("CARGO_PKG_VERSION"),
             verb: &self.verb,
-            site: self.site.lock().expect("lock poisoned: another thread panicked").clone(),
+            site: lock(&self.site).clone(),
             begun: utc(self.begun),
             ended: utc(clock::now().0),
             exit: exit.code(),
             report,
             error: error.map(problem),
-            warnings: std::mem::take(&mut *self.warnings.lock().expect("lock poisoned: another thread panicked")),
+            warnings: std::mem::take(&mut *lock(&self.warnings)),
         };
         let mut document = serde_json::to_value(document).expect("its keys are texts");
         self.complete_all(&mut document);
@@ -330,9 +331,10 @@ impl Output {
         }
         bar.set_message(stage.to_owned());
         self.end();
-        *self.bar.lock().expect("lock poisoned: another thread panicked") = Some(Bar::shown(bar));
+        *lock(&self.bar) = Some(Bar::shown(bar));
     }
 
+    #[expect(clippy::too_many_arguments, reason = "the parts of three lines")]
     fn three_lines(&self, word: &str, colour: &str, what: &str, place: Option<&str>, advice: Option<&str>) {
         if self.colour && !self.json {
             let _ = writeln!(io::stderr(), "\x1b[{colour}m{word}\x1b[0m: {}", visible(what));
@@ -424,14 +426,14 @@ impl Observer for Output {
 
     fn advance(&self, bytes: u64) {
         if self.terminal
-            && let Some(shown) = self.bar.lock().expect("lock poisoned: another thread panicked").as_ref()
+            && let Some(shown) = lock(&self.bar).as_ref()
         {
             shown.bar.inc(bytes);
         }
     }
 
     fn end(&self) {
-        if let Some(bar) = self.bar.lock().expect("lock poisoned: another thread panicked").take() {
+        if let Some(bar) = lock(&self.bar).take() {
             bar.end();
         }
     }

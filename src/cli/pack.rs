@@ -1,9 +1,10 @@
 use std::path::PathBuf;
 
+use airpouch::carry::Carry;
 use airpouch::error::{Error, Result};
 use airpouch::ledger::exporter::ExporterLedger;
 use airpouch::limits::{BATCH_BYTES_MAX, VOLUME_SIZE_MIN, VOLUME_UNPACKED_MAX};
-use airpouch::pack::{Again, PackOptions, pack};
+use airpouch::pack::{Again, Pack, PackOptions};
 use airpouch::report::{CarryReport, ExitStatus, PackAndCarryReport, fold};
 use airpouch::shelf::kept::KeptShelf;
 use airpouch::site::Site;
@@ -12,7 +13,7 @@ use airpouch::text::size;
 use airpouch::trust::PrivateKey;
 use clap::builder::BoolishValueParser;
 
-use super::carry::{self, CarryArgs};
+use super::carry::{CarryArgs, carry_to};
 use super::keys;
 use super::output::Output;
 use super::settings::{self, Amount, Settings};
@@ -118,13 +119,25 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
         ..PackOptions::new(zone.clone(), settings::timestamp()?, threads)
     };
     let mut done = PackAndCarryReport::default();
-    let mut ended = pack(&site, &mut ledger, &source, medium.as_deref(), &keys, &options, output, &mut done.pack);
+    let mut ended = Pack {
+        site: &site,
+        ledger: &mut ledger,
+        source: &source,
+        medium: medium.as_deref(),
+        keys: &keys,
+        options: &options,
+        observer: output,
+        report: &mut done.pack,
+    }
+    .run();
     fold(&mut done.pack.findings);
     // Before the carry, which takes its time: a file is reported once, and a carry may be killed.
     output.print_report(&done.pack, ended.is_ok());
     if let (Ok(()), Some(medium)) = (&ended, medium) {
         let carried = done.carry.insert(CarryReport::default());
-        ended = carry::carry_to(&site, &mut ledger, &medium, zone, &args.carry, &set, threads, output, carried);
+        let options = args.carry.options(&set, zone, threads)?;
+        let (site, ledger, medium) = (&site, &mut ledger, medium.as_path());
+        ended = carry_to(Carry { site, ledger, medium, options: &options, observer: output, report: carried });
         output.print_report(carried, ended.is_ok());
     }
     Ok(output.close(&done, ended))

@@ -12,6 +12,7 @@ use crate::examining::{Examining, Note};
 use crate::fit::{Examined, Examiner, Unfit};
 use crate::lack::{self, Lack, Unread};
 use crate::limits::{EXAMINED_AHEAD_MAX, EXAMINED_GROUP_BYTES, EXAMINED_GROUP_MAX};
+use crate::lock::{POISONED, lock};
 use crate::policy::{Policy, Verdict};
 use crate::shelf::kept::KeptShelf;
 use crate::shelf::{PartFault, Shelf};
@@ -352,11 +353,9 @@ impl Queue {
     }
 
     fn lock(&self) -> MutexGuard<'_, QueueState> {
-        self.state.lock().expect(POISONED)
+        lock(&self.state)
     }
 }
-
-const POISONED: &str = "lock poisoned: another thread panicked while it held it";
 
 #[cfg(test)]
 mod a_deliverer {

@@ -92,6 +92,7 @@ impl Messages {
     }
 
     /// Writes a message, its keys in pycti's order.
+    #[expect(clippy::too_many_arguments, reason = "called for each message: a struct would only name them twice")]
     pub fn write(&self, out: &mut String, envelope: &str, at: usize, to: &Addressee<'_>, spare_id: &str) {
         // Of most envelopes the objects are alike; where they are not, it grows.
         let mut bundle = String::with_capacity(envelope.len() / self.count().max(1) * 5 / 4 + 256);

@@ -69,6 +69,7 @@ impl Again<'_> {
         Ok(())
     }
 
+    #[expect(clippy::too_many_arguments, reason = "a batch, its two streams, and where it may be")]
     fn look_after_one(
         &self,
         ledger: &mut ExporterLedger,

@@ -97,6 +97,7 @@ impl Assembly {
     ///
     /// # Errors
     /// The outbox has no room, or the system refused.
+    #[expect(clippy::too_many_arguments, reason = "the columns of one line of the index")]
     pub fn append(
         &mut self,
         file: String,

@@ -19,6 +19,7 @@ use crate::disk::{self, Mount};
 use crate::error::{Error, Result, reason};
 use crate::lack::{self, Lack, Unread};
 use crate::limits::{MANIFEST_MAX, MEDIUM_DEPTH, MEDIUM_NAMES_MAX, SIGNATURES_MAX};
+use crate::lock::lock;
 use crate::text::{harmless, harmless_bytes};
 use crate::trust::signature::key_id_in;
 use crate::trust::{Signature, SignatureFile, Unverified};
@@ -214,7 +215,7 @@ impl Medium {
 
     /// Manifests of which there was no sighting, because the system refused to read them; with its reason.
     pub fn unread_manifests(&self) -> BTreeMap<String, String> {
-        self.unread.lock().expect("lock poisoned: another thread panicked").clone()
+        lock(&self.unread).clone()
     }
 
     fn read_if_manifest(&self, file: &Entry) -> Result<Option<Vec<u8>>> {
@@ -228,7 +229,7 @@ impl Medium {
             Err(e) => {
                 if called_manifest {
                     let name = harmless_bytes(file.path.file_name().unwrap_or_default().as_encoded_bytes());
-                    self.unread.lock().expect("lock poisoned: another thread panicked").insert(name, reason(&e));
+                    lock(&self.unread).insert(name, reason(&e));
                 }
                 Ok(None)
             }
@@ -341,14 +342,14 @@ impl Medium {
             std::cmp::Ordering::Greater => return Err(otherwise(NotAsNamed::Long)),
             std::cmp::Ordering::Equal => {}
         }
-        let known = self.digests.lock().expect("lock poisoned: another thread panicked").get(&at).copied();
+        let known = lock(&self.digests).get(&at).copied();
         if let Some(found) = known.filter(|digest| *digest != part.sha256) {
             return Err(otherwise(NotAsNamed::Other { found }));
         }
         let bytes = disk::read_bounded(&file.path, part.bytes).map_err(|e| refused(&e))?;
         part.check(bytes).map_err(|fault| {
             if let NotAsNamed::Other { found } = fault {
-                self.digests.lock().expect("lock poisoned: another thread panicked").insert(at, found);
+                lock(&self.digests).insert(at, found);
             }
             otherwise(fault)
         })

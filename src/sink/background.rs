@@ -10,6 +10,7 @@ use std::sync::{Arc, Mutex};
 use crate::disk::{self, OpenDir};
 use crate::error::{Error, Result};
 use crate::lack;
+use crate::lock::lock;
 
 /// Something to write; what it says is gathered by [`Writers::wait`].
 pub type Job<T> = Box<dyn FnOnce() -> Result<T> + Send>;
@@ -115,7 +116,7 @@ impl<T: Send + 'static> Writers<T> {
 
 fn write_each<T>(groups: &Mutex<Receiver<Group<T>>>, finished: &Sender<(usize, Result<Vec<T>>)>) {
     loop {
-        let group = groups.lock().expect("lock poisoned: another thread panicked").recv();
+        let group = lock(groups).recv();
         let Ok((bytes, jobs)) = group else { return };
         // A job that panics must not leave the others waiting for it.
         let done = catch_unwind(AssertUnwindSafe(|| do_all(jobs))).unwrap_or_else(|_| Err(ended()));
@@ -185,7 +186,7 @@ impl Flusher {
     /// The system refused, now or beside.
     pub fn sync(&mut self, path: &Path) -> Result<()> {
         self.since = 0;
-        let mut failed = self.dir.failed.lock().expect("lock poisoned: another thread panicked");
+        let mut failed = lock(&self.dir.failed);
         let synced = disk::sync_all_of(&self.dir.dir);
         failed.take().map_or(synced, Err).map_err(|e| Error::io("sync the file system", path, &e))
     }
@@ -193,7 +194,7 @@ impl Flusher {
 
 fn flush_when(asked: &Receiver<()>, dir: &Flushed) {
     while asked.recv().is_ok() {
-        let mut failed = dir.failed.lock().expect("lock poisoned: another thread panicked");
+        let mut failed = lock(&dir.failed);
         if let Err(e) = disk::sync_all_of(&dir.dir) {
             *failed = Some(e);
         }

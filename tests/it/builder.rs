@@ -254,6 +254,7 @@ fn zeros(bytes: usize) -> Vec<u8> {
 }
 
 /// 512 bytes of ustar: the fields that the format names, and zeros.
+#[expect(clippy::too_many_arguments, reason = "the fields of a tar header")]
 pub fn header(name: &str, size: u64, seconds: u64, mode: u32, kind: u8, link: &str) -> Vec<u8> {
     let mut header = vec![0; 512];
     let mut put = |at: usize, text: &str| header[at..at + text.len()].copy_from_slice(text.as_bytes());

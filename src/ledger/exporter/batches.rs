@@ -114,6 +114,7 @@ impl ExporterLedger {
     ///
     /// # Errors
     /// SQLite refused; then the number is not used.
+    #[expect(clippy::too_many_arguments, reason = "one transaction writes all of it")]
     pub fn seal(
         &mut self,
         stream: &StreamRow,

@@ -88,6 +88,7 @@ impl ExporterLedger {
     ///
     /// # Errors
     /// SQLite refused; then nothing has changed.
+    #[expect(clippy::too_many_arguments, reason = "one transaction writes all of it")]
     pub fn give_up_batch(
         &mut self,
         stream: &StreamRow,

@@ -239,6 +239,7 @@ impl ImporterLedger {
     }
 
     /// The operator takes a batch that forks its stream.
+    #[expect(clippy::too_many_arguments, reason = "the columns of one row")]
     pub fn accept_fork(&self, stream: StreamId, sequence: u64, sha256: Digest, reason: &str, at: &str) -> Result<()> {
         let values = params![sha256.as_bytes(), stream.to_string(), sequence as i64, reason, at];
         self.connection.execute("INSERT OR REPLACE INTO accepted VALUES (?1, ?2, ?3, ?4, ?5)", values)?;

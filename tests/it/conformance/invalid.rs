@@ -1,5 +1,7 @@
 //! What every reader must refuse, each for one reason.
 
+#![expect(clippy::too_many_lines, reason = "a list of cases is as long as it is")]
+
 use super::{Case, Fault, lie, three};
 use crate::builder::{
     Batch, Builder, Chain, Entry, Item, J, STREAM, connector, frame, frame_with_window, null, object, published, raw,

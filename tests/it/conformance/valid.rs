@@ -1,5 +1,7 @@
 //! What every reader must take.
 
+#![expect(clippy::too_many_lines, reason = "a list of cases is as long as it is")]
+
 use super::{Case, three};
 use crate::builder::{
     APPLICANT, Builder, Chain, Item, STREAM, connector, envelope, envelope_by, indicator, null, object, published, raw,

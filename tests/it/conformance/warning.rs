@@ -1,5 +1,7 @@
 //! Batches that hold, with envelopes that the importer keeps: what travels is honest, what is in it may not cross.
 
+#![expect(clippy::too_many_lines, reason = "a list of cases is as long as it is")]
+
 use super::Case;
 use crate::builder::{Builder, Item, connector, envelope, envelope_by, indicator, text};
 
