@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::applicants::Applicants;
 use crate::broker::Broker;
-use crate::code::{CONNECTOR_EXISTS, CONNECTOR_UNKNOWN, Code, Severity};
+use crate::code::{Code, Severity};
 use crate::destination::{Destination, Reach, TakeOver, WorkPer};
 use crate::envelope::{Connector, Scope};
 use crate::error::{Error, Result};
@@ -192,8 +192,7 @@ fn connectors(
     for connector in came.connectors.iter().filter(asked) {
         if let Some(Unfit::Hold { code, what, .. }) = collision(platform, &registration(connector))? {
             let finding = Finding::new(code, what).at(connector.id.clone());
-            let advice = if code == Code::ConnectorExists { CONNECTOR_EXISTS } else { CONNECTOR_UNKNOWN };
-            report.findings.push(finding.advise(advice));
+            report.findings.push(finding.advise(code.advice_with_places().unwrap_or_default()));
         }
     }
     Ok(())

@@ -164,6 +164,24 @@ mod tests {
     use super::*;
     use clap::CommandFactory;
 
+    /// Their documents are held against the schemas wherever tests run the program.
+    #[test]
+    fn each_verb_with_json_has_a_schema_and_each_schema_a_verb() {
+        let mut command = Cli::command();
+        command.build();
+        let mut verbs = std::collections::BTreeSet::from(["shared.json".to_owned()]);
+        for verb in command.get_subcommands() {
+            let below = verb.get_subcommands().map(|b| (format!("{}-{}", verb.get_name(), b.get_name()), b));
+            for (name, verb) in below.chain([(verb.get_name().to_owned(), verb)]) {
+                if verb.get_arguments().any(|arg| arg.get_id() == "json") {
+                    verbs.insert(format!("{name}.json"));
+                }
+            }
+        }
+        let there = std::fs::read_dir("docs/json").unwrap().map(|f| f.unwrap().file_name().into_string().unwrap());
+        assert_eq!(there.collect::<std::collections::BTreeSet<_>>(), verbs);
+    }
+
     #[test]
     fn the_arguments_are_consistent_and_every_verb_has_an_example() {
         let mut command = Cli::command();

@@ -1,12 +1,12 @@
-//! Codes: one word for each kind of finding, how much it weighs, and what it means. docs/json.md is made from this table.
-
-mod advice;
+//! Codes: one word for each kind of finding, how much it weighs, its label and its meaning, and what a person can do about
+//! an envelope that is set aside for it. docs/json.md is made from this table.
 
 use std::fmt;
 
 use serde::{Serialize, Serializer};
 
-pub use advice::{CONNECTOR_EXISTS, CONNECTOR_UNKNOWN};
+use crate::digest::Digest;
+use crate::text::harmless;
 
 /// How much a finding weighs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
@@ -54,7 +54,7 @@ pub enum Subject {
 }
 
 macro_rules! codes {
-    ($($subject:ident { $($name:ident $word:literal $severity:ident $label:literal $meaning:literal,)* })*) => {
+    ($($subject:ident { $($name:ident $word:literal $severity:ident $label:literal $meaning:literal $(=> $advice:literal)?,)* })*) => {
         /// A kind of finding.
         #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
         pub enum Code {
@@ -85,6 +85,12 @@ macro_rules! codes {
                 match self { $($(Self::$name => $meaning,)*)* }
             }
 
+            /// What a person can do about an envelope that is held or quarantined for it, with places for `{sha256}` and
+            /// `{connector}`; none where that depends on more, and is said where it is found.
+            pub fn advice_with_places(self) -> Option<&'static str> {
+                match self { $($(Self::$name => None$(.or(Some($advice)))?,)*)* }
+            }
+
             /// What it is about.
             pub fn subject(self) -> Subject {
                 match self { $($(Self::$name => Subject::$subject,)*)* }
@@ -96,32 +102,58 @@ macro_rules! codes {
 codes! {
     Envelope {
         // The first six in this order: what a person looks at first.
-        Command "command" Incomplete "quarantined" "an object carries a platform operation (`opencti_operation`)",
-        InternalType "internal-type" Incomplete "quarantined" "an object of a type that administrates the platform",
-        DuplicateKey "duplicate-key" Incomplete "quarantined" "a key appears twice in one object",
-        TooMany "too-many" Incomplete "quarantined" "more objects or keys than can be judged",
-        TooLong "too-long" Incomplete "quarantined" "a key, an id, a type, a marking or a field is too long",
-        Unsplittable "unsplittable" Incomplete "quarantined" "OpenCTI's own client would stop at the bundle, or spoil it",
-        Applicant "applicant" Incomplete "held" "the applicant is not mapped to a user here",
-        ApplicantOfTwoKeys "applicant-of-two-keys" Incomplete "held" "the applicant is mapped to different users for two keys that signed its batch",
-        Tlp "tlp" Incomplete "held" "marked above `max_tlp`",
-        Marking "marking" Incomplete "held" "a marking that is no level of the TLP, where `other_markings` does not let it pass",
-        Sharing "sharing" Incomplete "held" "gives organizations access",
-        Vocabulary "vocabulary" Incomplete "held" "changes the platform's own vocabularies",
-        NestedFile "nested-file" Incomplete "held" "a file inside the bundle is a bundle or a feed itself",
-        FileTooLarge "file-too-large" Incomplete "held" "a file inside the bundle is larger than `max_file`",
-        FileType "file-type" Incomplete "held" "a file inside the bundle is of a type that `mime_types` does not list",
-        ConnectorType "connector-type" Incomplete "held" "`connector_types` does not list the connector's type",
-        ConnectorNotListed "connector-not-listed" Incomplete "held" "`[connectors]` in policy.toml does not list the connector",
-        ConnectorPaused "connector-paused" Incomplete "held" "`[connectors]` in policy.toml pauses the connector",
-        ConnectorName "connector-name" Incomplete "held" "the connector's name is shorter than the platform accepts",
-        UnknownConnectorType "unknown-connector-type" Incomplete "held" "a connector type that the destination does not know",
-        ValidateBeforeImport "validate-before-import" Incomplete "held" "the connector wants each import validated, which takes a draft on the platform",
-        ConnectorOfAnotherStream "connector-of-another-stream" Incomplete "held" "the connector's id came by another stream first, under another key; held for all destinations",
-        StoppedARun "stopped-a-run" Incomplete "held" "a run died while it examined the envelope, and so did a process of its own",
-        StopsRuns "stops-runs" Incomplete "quarantined" "several runs died while they examined the envelope",
-        MessageTooLarge "message-too-large" Incomplete "quarantined" "a message would be larger than `max_message_size`",
-        MessageRefused "message-refused" Incomplete "quarantined" "the broker rejects a message; `drain` puts the message aside in the spool",
+        Command "command" Incomplete "quarantined" "an object carries a platform operation (`opencti_operation`)"
+            => "to let it through: airpouch quarantine release {sha256} --reason TEXT",
+        InternalType "internal-type" Incomplete "quarantined" "an object of a type that administrates the platform"
+            => "to let it through: airpouch quarantine release {sha256} --reason TEXT",
+        DuplicateKey "duplicate-key" Incomplete "quarantined" "a key appears twice in one object"
+            => "to let it through: airpouch quarantine release {sha256} --reason TEXT",
+        TooMany "too-many" Incomplete "quarantined" "more objects or keys than can be judged"
+            => "to let it through: airpouch quarantine release {sha256} --reason TEXT",
+        TooLong "too-long" Incomplete "quarantined" "a key, an id, a type, a marking or a field is too long"
+            => "to let it through: airpouch quarantine release {sha256} --reason TEXT",
+        Unsplittable "unsplittable" Incomplete "quarantined" "OpenCTI's own client would stop at the bundle, or spoil it"
+            => "fix it at the exporter's connector: OpenCTI's own client would stop at it, or corrupt it",
+        Applicant "applicant" Incomplete "held" "the applicant is not mapped to a user here"
+            => "run `airpouch applicants`, add its lines to airpouch.toml, then `airpouch import` (no medium needed)",
+        ApplicantOfTwoKeys "applicant-of-two-keys" Incomplete "held" "the applicant is mapped to different users for two keys that signed its batch"
+            => "map it for its stream in airpouch.toml, or to one user for both keys; then `airpouch import` (no medium needed)",
+        Tlp "tlp" Incomplete "held" "marked above `max_tlp`"
+            => "raise max_tlp in policy.toml, if it may cross, then `airpouch import` (no medium needed)",
+        Marking "marking" Incomplete "held" "a marking that is no level of the TLP, where `other_markings` does not let it pass"
+            => "let it pass in policy.toml (other_markings), if it may cross, then `airpouch import` (no medium needed)",
+        Sharing "sharing" Incomplete "held" "gives organizations access"
+            => "set sharing = \"pass\" in policy.toml, if such may cross, then `airpouch import` (no medium needed)",
+        Vocabulary "vocabulary" Incomplete "held" "changes the platform's own vocabularies"
+            => "set vocabularies = \"pass\" in policy.toml, if such may cross, then `airpouch import` (no medium needed)",
+        NestedFile "nested-file" Incomplete "held" "a file inside the bundle is a bundle or a feed itself"
+            => "set nested_files = \"pass\" in policy.toml, if such may cross, then `airpouch import` (no medium needed)",
+        FileTooLarge "file-too-large" Incomplete "held" "a file inside the bundle is larger than `max_file`"
+            => "allow it in policy.toml, if it may cross, then `airpouch import` (no medium needed)",
+        FileType "file-type" Incomplete "held" "a file inside the bundle is of a type that `mime_types` does not list"
+            => "allow it in policy.toml, if it may cross, then `airpouch import` (no medium needed)",
+        ConnectorType "connector-type" Incomplete "held" "`connector_types` does not list the connector's type"
+            => "allow its type in policy.toml (connector_types), if it may cross, then `airpouch import` (no medium needed)",
+        ConnectorNotListed "connector-not-listed" Incomplete "held" "`[connectors]` in policy.toml does not list the connector"
+            => "let it pass in policy.toml ([connectors]), then `airpouch import` (no medium needed)",
+        ConnectorPaused "connector-paused" Incomplete "held" "`[connectors]` in policy.toml pauses the connector"
+            => "let it pass in policy.toml ([connectors]), then `airpouch import` (no medium needed)",
+        ConnectorName "connector-name" Incomplete "held" "the connector's name is shorter than the platform accepts"
+            => "give the connector a longer name at the exporter; the platform would reject this one",
+        UnknownConnectorType "unknown-connector-type" Incomplete "held" "a connector type that the destination does not know"
+            => "deliver through the platform (opencti+https://), by a site of its own: it says itself which types it knows",
+        ValidateBeforeImport "validate-before-import" Incomplete "held" "the connector wants each import validated, which takes a draft on the platform"
+            => "deliver through a platform of 6.4 or newer (opencti+https://), with works; or have the connector write without it",
+        ConnectorOfAnotherStream "connector-of-another-stream" Incomplete "held" "the connector's id came by another stream first, under another key; held for all destinations"
+            => "if it is the same feed: `airpouch import --take-over={connector}`, once; if not, ask the exporter of that stream why",
+        StoppedARun "stopped-a-run" Incomplete "held" "a run died while it examined the envelope, and so did a process of its own"
+            => "each import tries it again in a process of its own; give the machine more memory, or fix the envelope at the exporter",
+        StopsRuns "stops-runs" Incomplete "quarantined" "several runs died while they examined the envelope"
+            => "to let it through: airpouch quarantine release {sha256} --reason TEXT",
+        MessageTooLarge "message-too-large" Incomplete "quarantined" "a message would be larger than `max_message_size`"
+            => "raise max_message_size of the broker (and --max-message-size), then: airpouch quarantine release {sha256} --reason TEXT",
+        MessageRefused "message-refused" Incomplete "quarantined" "the broker rejects a message; `drain` puts the message aside in the spool"
+            => "raise max_message_size of the broker (and --max-message-size), then: airpouch quarantine release {sha256} --reason TEXT",
     }
     Medium {
         NoBatch "no-batch" Incomplete "missing" "nothing on the medium begins as a manifest",
@@ -158,9 +190,12 @@ codes! {
     }
     Destination {
         OlderPlatform "older-platform" Note "note" "what an older platform is not sent",
-        ConnectorExists "connector-exists" Incomplete "held" "the platform has this connector id under another name, as another type, or running",
-        ConnectorUnknown "connector-unknown" Incomplete "held" "the platform does not say whether it has this connector id",
-        NotRegistered "not-registered" Incomplete "held" "the platform does not register this connector",
+        ConnectorExists "connector-exists" Incomplete "held" "the platform has this connector id under another name, as another type, or running"
+            => "if it is the same feed: `airpouch import --take-over`, once; else give this one another id here: [connectors] in airpouch.toml",
+        ConnectorUnknown "connector-unknown" Incomplete "held" "the platform does not say whether it has this connector id"
+            => "give airpouch's user the right to look (MODULES), then `airpouch import`; or, if nobody there has that id: `airpouch import --take-over`, once",
+        NotRegistered "not-registered" Incomplete "held" "the platform does not register this connector"
+            => "fix what the platform complains about, or the connector at the exporter; then `airpouch import` (no medium needed)",
         NameTaken "name-taken" Incomplete "not delivered" "something else has an envelope's name in `dir:`; the envelope waits",
         SpoolDirectory "spool-directory" Incomplete "not delivered" "a connector's directory in the spool cannot be used; its envelopes or messages wait",
         QueueFull "queue-full" Incomplete "not delivered" "a connector's queue takes no more; its envelopes or messages wait",
@@ -179,20 +214,34 @@ codes! {
         OtherDestination "other-destination" Incomplete "not ready" "in `check`: the site delivers to another destination",
     }
     File {
-        Empty "empty" Incomplete "not packed" "the file is empty",
-        Zeros "zeros" Incomplete "not packed" "the file holds only zero bytes",
-        TooLarge "too-large" Incomplete "not packed" "the file is larger than an envelope may be",
-        ByteOrderMark "byte-order-mark" Incomplete "not packed" "the file begins with a byte order mark",
-        Utf16 "utf-16" Incomplete "not packed" "the file is UTF-16",
-        NotUtf8 "not-utf-8" Incomplete "not packed" "the file is not UTF-8",
-        CutOff "cut-off" Incomplete "not packed" "the file ends before its JSON does",
-        NotJson "not-json" Incomplete "not packed" "the file is not JSON",
-        TooDeep "too-deep" Incomplete "not packed" "objects and lists are nested too deep",
-        NotAnObject "not-an-object" Incomplete "not packed" "the JSON value is no object",
-        MissingField "missing-field" Incomplete "not packed" "a field of an envelope is missing",
-        WrongType "wrong-type" Incomplete "not packed" "a field of an envelope has another type",
-        ConnectorId "connector-id" Incomplete "not packed" "`connector.id` is not 1 to 128 letters, digits, `_` and `-`",
-        BundleType "bundle-type" Incomplete "not packed" "`bundle_type` is not one that connectors write",
+        Empty "empty" Incomplete "not packed" "the file is empty"
+            => "no destination can take it; ask the exporter how it came to be packed",
+        Zeros "zeros" Incomplete "not packed" "the file holds only zero bytes"
+            => "no destination can take it; ask the exporter how it came to be packed",
+        TooLarge "too-large" Incomplete "not packed" "the file is larger than an envelope may be"
+            => "no destination can take it; ask the exporter how it came to be packed",
+        ByteOrderMark "byte-order-mark" Incomplete "not packed" "the file begins with a byte order mark"
+            => "no destination can take it; ask the exporter how it came to be packed",
+        Utf16 "utf-16" Incomplete "not packed" "the file is UTF-16"
+            => "no destination can take it; ask the exporter how it came to be packed",
+        NotUtf8 "not-utf-8" Incomplete "not packed" "the file is not UTF-8"
+            => "no destination can take it; ask the exporter how it came to be packed",
+        CutOff "cut-off" Incomplete "not packed" "the file ends before its JSON does"
+            => "no destination can take it; ask the exporter how it came to be packed",
+        NotJson "not-json" Incomplete "not packed" "the file is not JSON"
+            => "no destination can take it; ask the exporter how it came to be packed",
+        TooDeep "too-deep" Incomplete "not packed" "objects and lists are nested too deep"
+            => "no destination can take it; ask the exporter how it came to be packed",
+        NotAnObject "not-an-object" Incomplete "not packed" "the JSON value is no object"
+            => "no destination can take it; ask the exporter how it came to be packed",
+        MissingField "missing-field" Incomplete "not packed" "a field of an envelope is missing"
+            => "no destination can take it; ask the exporter how it came to be packed",
+        WrongType "wrong-type" Incomplete "not packed" "a field of an envelope has another type"
+            => "no destination can take it; ask the exporter how it came to be packed",
+        ConnectorId "connector-id" Incomplete "not packed" "`connector.id` is not 1 to 128 letters, digits, `_` and `-`"
+            => "no destination can take it; ask the exporter how it came to be packed",
+        BundleType "bundle-type" Incomplete "not packed" "`bundle_type` is not one that connectors write"
+            => "no destination can take it; ask the exporter how it came to be packed",
         NotAFile "not-a-file" Incomplete "not packed" "a link, or no regular file",
     }
     Outbox {
@@ -215,6 +264,13 @@ codes! {
 }
 
 impl Code {
+    /// What a person can do about an envelope of a connector that is held or quarantined for this, with the command;
+    /// empty for codes for which no envelope is set aside.
+    pub fn advice(self, sha256: Digest, connector: &str) -> String {
+        let advice = self.advice_with_places().unwrap_or_default();
+        advice.replace("{sha256}", &sha256.short()).replace("{connector}", &harmless(connector))
+    }
+
     /// The code of a word.
     pub fn parse(word: &str) -> Option<Self> {
         Self::ALL.iter().copied().find(|code| code.word() == word)
@@ -245,6 +301,20 @@ mod tests {
         assert_eq!(words.len(), Code::ALL.len());
         assert!(Code::ALL.iter().all(|code| Code::parse(code.word()) == Some(*code)));
         assert_eq!(Code::parse("no-such-code"), None);
+    }
+
+    #[test]
+    fn advice_is_given_for_all_that_an_envelope_is_set_aside_for() {
+        for code in Code::ALL.iter().filter(|code| matches!(code.subject(), Subject::Envelope | Subject::File)) {
+            // A link never becomes an envelope.
+            assert!(code.advice_with_places().is_some() || *code == Code::NotAFile, "{code}");
+        }
+        let sha256 = Digest::of(b"");
+        let release = Code::Command.advice(sha256, "feed");
+        assert_eq!(release, "to let it through: airpouch quarantine release e3b0c442 --reason TEXT");
+        let other = Code::ConnectorOfAnotherStream.advice(sha256, "feed\u{1b}[2J");
+        assert!(other.contains("--take-over=feed") && !other.contains(['{', '\u{1b}']), "{other}");
+        assert_eq!(Code::Gap.advice(sha256, "feed"), "");
     }
 
     #[test]

@@ -9,6 +9,7 @@ mod drain;
 mod finding;
 mod import;
 mod keygen;
+mod news;
 mod pack;
 mod page;
 mod quarantine;
@@ -16,6 +17,8 @@ mod split;
 mod status;
 mod stream;
 mod verify;
+
+use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
@@ -26,6 +29,7 @@ pub use document::{Document, Problem};
 pub use drain::{DrainReport, Drained};
 pub use import::{DeliveredBatch, ImportReport, Outcome, PassedOver};
 pub use keygen::KeygenReport;
+pub use news::News;
 pub use pack::{LostBatch, PackAndCarryReport, PackReport, never_comes};
 pub use page::{Line, Page};
 pub use quarantine::{QuarantineReport, ReleaseReport, SetAside};
@@ -39,6 +43,7 @@ pub use finding::{Finding, NOT_PACKED, NamedConnector, NamedEnvelope, Summary, e
 use crate::batch::manifest::Manifest;
 use crate::digest::Digest;
 use crate::stream::{Numbers, Size, StreamId};
+use crate::text::count;
 
 /// What one run of a verb did and found. Text, JSON and exit status come from it.
 pub trait Report: Serialize {
@@ -140,6 +145,28 @@ impl Head {
 /// Sizes of all envelopes of some batches.
 pub fn sum(batches: &[BatchLine]) -> Size {
     Size { envelopes: batches.iter().map(|b| b.envelopes).sum(), bytes: batches.iter().map(|b| b.bytes).sum() }
+}
+
+/// The numbers of some batches, and what is in them, by stream.
+fn by_stream(batches: &[BatchLine]) -> BTreeMap<StreamId, (Numbers, Size)> {
+    let mut streams: BTreeMap<StreamId, Vec<&BatchLine>> = BTreeMap::new();
+    batches.iter().for_each(|batch| streams.entry(batch.stream).or_default().push(batch));
+    let numbers = |batches: &[&BatchLine]| batches.iter().map(|b| b.sequence).collect();
+    let all = |batches: &[&BatchLine]| Size {
+        envelopes: batches.iter().map(|b| b.envelopes).sum(),
+        bytes: batches.iter().map(|b| b.bytes).sum(),
+    };
+    streams.into_iter().map(|(stream, batches)| (stream, (numbers(&batches), all(&batches)))).collect()
+}
+
+/// Batches that will never come, as long as no pack has looked for what was in them.
+fn lost_for_now(numbers: &Numbers, of: &str, size: Size) -> String {
+    let its = if numbers.only().is_some() { "its" } else { "their" };
+    let envelopes = count(size.envelopes, "envelope");
+    format!(
+        "{}{of} will never come: {its} files were lost; what is still in the source of {its} {envelopes} is packed next time",
+        numbers.words()
+    )
 }
 
 /// The code of a batch that a person reads out: eight hex digits of its digest in two groups.

@@ -367,6 +367,48 @@ fn tables_of_codes() -> String {
 }
 
 #[test]
+fn schema_of_a_finding_lists_each_code() {
+    let path = "docs/json/shared.json";
+    let text = fs::read_to_string(path).unwrap();
+    let of_code = text.find("What kind of finding it is").unwrap();
+    let begin = of_code + text[of_code..].find('[').unwrap() + 1;
+    let end = begin + text[begin..].find(']').unwrap();
+    let words: Vec<String> = Code::ALL.iter().map(|code| format!("\n        \"{code}\"")).collect();
+    let list = words.join(",") + "\n      ";
+    if std::env::var_os("AIRPOUCH_WRITE_DOCS").is_some() {
+        fs::write(path, format!("{}{list}{}", &text[..begin], &text[end..])).unwrap();
+        return;
+    }
+    assert_eq!(text[begin..end], list, "run it with AIRPOUCH_WRITE_DOCS=1, and look at the change");
+}
+
+/// The keys of objects in a schema that have no description, or may have others beside them.
+fn undescribed(schema: &serde_json::Value, place: &str, found: &mut Vec<String>) {
+    let described = |value: &serde_json::Value| value.get("description").is_some() || value.get("$ref").is_some();
+    if let Some(keys) = schema.get("properties").and_then(|p| p.as_object()) {
+        found.extend(keys.iter().filter(|(_, of)| !described(of)).map(|(key, _)| format!("{place}/{key}")));
+        if schema["additionalProperties"] != false || schema["required"].as_array().map(Vec::len) != Some(keys.len()) {
+            found.push(format!("{place}: open"));
+        }
+    }
+    match schema {
+        serde_json::Value::Object(map) => map.iter().for_each(|(k, v)| undescribed(v, &format!("{place}/{k}"), found)),
+        serde_json::Value::Array(list) => list.iter().for_each(|value| undescribed(value, place, found)),
+        _ => {}
+    }
+}
+
+#[test]
+fn schemas_describe_each_key_and_allow_no_others() {
+    let mut found = Vec::new();
+    for file in fs::read_dir("docs/json").unwrap().map(|f| f.unwrap().path()) {
+        let schema = serde_json::from_str(&fs::read_to_string(&file).unwrap()).unwrap();
+        undescribed(&schema, &file.display().to_string(), &mut found);
+    }
+    assert_eq!(found, Vec::<String>::new());
+}
+
+#[test]
 fn docs_list_each_code_with_its_severity_and_meaning() {
     let docs = fs::read_to_string("docs/json.md").unwrap();
     let begin = docs.find("--test house -->\n").unwrap() + "--test house -->\n".len();

@@ -15,11 +15,10 @@ use airpouch::lack;
 use airpouch::lock::lock;
 use airpouch::report::call::Call;
 use airpouch::report::{
-    BatchLine, DeliveredBatch, Document, Event, ExitStatus, Finding, Line, Observer, Page, Problem, Report, each,
-    summaries,
+    Document, Event, ExitStatus, Finding, Line, News, Observer, Page, Problem, Report, each, summaries,
 };
 use airpouch::site::{Role, Site};
-use airpouch::text::{count, duration, grouped, size, visible, visible_json};
+use airpouch::text::{duration, visible, visible_json};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::Serialize;
 use serde_json::Value;
@@ -102,6 +101,8 @@ pub struct Output {
     /// How this run was called, for the commands in advice.
     call: Mutex<Call>,
     begun: i64,
+    /// Batches that are done and not printed yet.
+    news: Mutex<News>,
     /// The site in which this run works.
     site: Mutex<Option<String>>,
     /// Warnings about keys and settings, for the JSON document.
@@ -127,6 +128,7 @@ impl Output {
             bar: Mutex::new(None),
             call: Mutex::new(call),
             begun: clock::now().0,
+            news: Mutex::default(),
             site: Mutex::default(),
             warnings: Mutex::default(),
             unsaid: Mutex::default(),
@@ -250,6 +252,7 @@ impl Output {
     /// What stopped a run that has no report.
     pub fn error(&self, error: &Error) -> ExitStatus {
         self.end();
+        self.print_news();
         let exit = status_of_error(error);
         match self.json {
             true => self.document::<()>(exit, None, Some(error)),
@@ -273,9 +276,17 @@ impl Output {
         self.close(report, ended)
     }
 
+    /// Prints what is left of the news of this run.
+    fn print_news(&self) {
+        if let Some(line) = self.news.lock().expect("no thread panics with it").rest() {
+            self.result(&line);
+        }
+    }
+
     /// Prints what a person reads of a report; `ended` unless the run was stopped.
     pub fn print_report(&self, report: &impl Report, ended: bool) {
         self.end();
+        self.print_news();
         if self.json {
             return;
         }
@@ -356,47 +367,6 @@ fn utc(second: i64) -> String {
     at.format(&Rfc3339).unwrap_or_default()
 }
 
-/// The line of an event.
-fn words_of(event: &Event<'_>) -> String {
-    let in_it = |batch: &BatchLine| match batch.envelopes {
-        0 => "a heartbeat".to_owned(),
-        envelopes => format!("{}, {}", count(envelopes, "envelope"), size(batch.bytes)),
-    };
-    match event {
-        Event::Packed(batch) => {
-            let (sequence, zone, packed) = (batch.sequence, &batch.zone, size(batch.packed));
-            format!("packed batch {sequence} for zone {zone}: {}, {packed} packed", in_it(batch))
-        }
-        Event::Taken(batch) => format!("taken batch {} of stream {}: {}", batch.sequence, batch.stream, in_it(batch)),
-        Event::InCustody(1) => "the medium may leave: its batch is in custody".to_owned(),
-        Event::InCustody(batches) => format!("the medium may leave: {} are in custody", count(*batches, "batch")),
-        Event::Delivered(done) => {
-            let (late, sequence) = (if done.late { " (arrived late)" } else { "" }, done.batch.sequence);
-            format!("batch {sequence}{late}, {}: {}", count(done.batch.envelopes, "envelope"), outcome(done))
-        }
-    }
-}
-
-/// What became of a batch's envelopes, the zeros left out.
-fn outcome(done: &DeliveredBatch) -> String {
-    let outcome = &done.outcome;
-    let parts = [
-        (outcome.delivered, "delivered"),
-        (outcome.already_delivered, "delivered before"),
-        (outcome.empty, "with nothing to deliver"),
-        (outcome.held, "held"),
-        (outcome.quarantined, "quarantined"),
-        (outcome.deferred, "not delivered yet"),
-    ];
-    let told: Vec<String> =
-        parts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{} {word}", grouped(*n))).collect();
-    match told.is_empty() {
-        true if done.batch.envelopes == 0 => "heartbeat (no new envelopes)".to_owned(),
-        true => "nothing new".to_owned(),
-        false => told.join(", "),
-    }
-}
-
 /// The exit status of a run that was stopped.
 pub fn status_of_error(error: &Error) -> ExitStatus {
     match error.stop {
@@ -439,10 +409,12 @@ impl Observer for Output {
     }
 
     fn say(&self, line: &str) {
+        self.print_news();
         self.note(line);
     }
 
     fn event(&self, event: &Event<'_>) {
-        self.result(&words_of(event));
+        let lines = self.news.lock().expect("no thread panics with it").event(event);
+        lines.iter().for_each(|line| self.result(line));
     }
 }

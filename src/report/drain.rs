@@ -31,15 +31,23 @@ pub struct Drained {
     pub messages: u64,
 }
 
+/// Connectors that are named; the rest is counted.
+const CONNECTORS: usize = 12;
+
 impl Report for DrainReport {
     fn exit(&self) -> ExitStatus {
         status_of(&self.findings)
     }
 
     fn write<'a>(&'a self, page: &mut Page<'a>) {
-        for drained in &self.drained {
+        for drained in self.drained.iter().take(CONNECTORS) {
             let messages = count(drained.messages, "message");
             page.result(format!("drained {messages} of {} to {}", harmless(&drained.name), self.destination));
+        }
+        let rest = self.drained.get(CONNECTORS..).unwrap_or_default();
+        if !rest.is_empty() {
+            let messages = count(rest.iter().map(|drained| drained.messages).sum(), "message");
+            page.result(format!("drained {messages} of {}", count(rest.len() as u64, "more connector")));
         }
         if self.left > 0 {
             let stay = if self.left == 1 { "stays" } else { "stay" };

@@ -131,6 +131,12 @@ impl Outcome {
     }
 }
 
+/// Applicants whose lines are shown; `applicants` has all of them.
+const PASTED: usize = 5;
+
+/// Streams whose head codes are shown; `status` has all of them.
+const HEADS: usize = 5;
+
 impl Report for ImportReport {
     fn exit(&self) -> ExitStatus {
         status_of(&self.findings)
@@ -146,8 +152,13 @@ impl Report for ImportReport {
         page.findings(&self.findings);
         if total.held > 0 && !self.unmapped.is_empty() {
             page.note("applicants of the other side that are not mapped; add their user ids here to airpouch.toml:");
-            for line in lines_to_paste(&self.unmapped, self.is_narrowed) {
+            let shown = self.unmapped.len().min(PASTED);
+            for line in lines_to_paste(&self.unmapped[..shown], self.is_narrowed) {
                 page.note(line);
+            }
+            let more = (self.unmapped.len() - shown) as u64;
+            if more > 0 {
+                page.note(format!("# and {}: airpouch applicants lists them", count(more, "more applicant")));
             }
         }
         if !news && self.findings.is_empty() {
@@ -176,11 +187,15 @@ impl ImportReport {
             ));
             self.write_passed_over(page);
         }
-        for head in &self.heads {
+        for head in self.heads.iter().take(HEADS) {
             let (code, sequence) = (&head.code, head.sequence);
             let shown = if head.is_last { " (carry showed the same)" } else { "" };
             let of = if self.heads.len() > 1 { format!(" of stream {}", head.stream) } else { String::new() };
             page.result(format!("head code {code} of batch {sequence}{of}{shown}"));
+        }
+        let more = self.heads.len().saturating_sub(HEADS) as u64;
+        if more > 0 {
+            page.result(format!("and those of {}: airpouch status", count(more, "more stream")));
         }
     }
 

@@ -1,10 +1,8 @@
 //! What `pack` did, and `carry` right after it.
 
-use std::collections::BTreeMap;
-
 use serde::Serialize;
 
-use super::{BatchLine, CarryReport, ExitStatus, Finding, Page, Report, ranges, status_of};
+use super::{BatchLine, CarryReport, ExitStatus, Finding, Page, Report, by_stream, lost_for_now, ranges, status_of};
 use crate::stream::{Numbers, StreamId};
 use crate::text::{count, grouped};
 
@@ -91,8 +89,9 @@ impl Report for PackReport {
             let (sequence, envelopes) = (batch.sequence, count(batch.envelopes, "envelope"));
             page.result(format!("signed batch {sequence}, which an earlier run had sealed: {envelopes}"));
         }
-        for batch in &self.restored {
-            page.result(format!("batch {} is whole in the outbox again: airpouch carry takes it", batch.sequence));
+        for (numbers, _) in by_stream(&self.restored).into_values() {
+            let (is, takes) = if numbers.only().is_some() { ("is", "it") } else { ("are", "them") };
+            page.result(format!("{} {is} whole in the outbox again: airpouch carry takes {takes}", numbers.words()));
         }
         self.write_given_up(page);
         page.findings(&self.findings);
@@ -116,23 +115,16 @@ impl Report for PackReport {
 impl PackReport {
     /// Batches that will never come: what became of them, where a pack knows it by now, and what the importer does.
     fn write_given_up(&self, page: &mut Page<'_>) {
-        let mut streams: BTreeMap<StreamId, Vec<u64>> = BTreeMap::new();
-        for batch in &self.given_up {
-            streams.entry(batch.stream).or_default().push(batch.sequence);
-            if !self.lost.iter().any(|l| l.stream == batch.stream && l.sequence == batch.sequence) {
-                let envelopes = count(batch.envelopes, "envelope");
-                page.result(format!(
-                    "batch {} will never come: its files were lost; what is still in the source of its {envelopes} is packed next time",
-                    batch.sequence
-                ));
-            }
+        let is_told = |b: &&BatchLine| self.lost.iter().any(|l| l.stream == b.stream && l.sequence == b.sequence);
+        let unknown: Vec<BatchLine> = self.given_up.iter().filter(|batch| !is_told(batch)).cloned().collect();
+        for (numbers, size) in by_stream(&unknown).into_values() {
+            page.result(lost_for_now(&numbers, "", size));
         }
         for lost in &self.lost {
             let numbers = Numbers::from_iter([lost.sequence]);
             page.result(never_comes(&numbers, lost.envelopes, lost.packed_again, &lost.within));
         }
-        for (stream, numbers) in streams {
-            let numbers: Numbers = numbers.into_iter().collect();
+        for (stream, (numbers, _)) in by_stream(&self.given_up) {
             page.note(format!(
                 "the importer waits for {} until somebody accepts the loss there: airpouch stream accept {stream} {numbers} --reason \"lost at the exporter\"",
                 numbers.words()

@@ -5,6 +5,7 @@ use std::collections::BTreeMap;
 use serde::Serialize;
 
 use super::{Finding, Head, Page, Report};
+use crate::code::Code;
 use crate::stream::StreamId;
 use crate::text::{count, grouped, harmless, size};
 
@@ -61,6 +62,9 @@ pub struct ConnectorStatus {
     pub quarantined: u64,
 }
 
+/// Things of one code to settle that are listed; the rest is counted.
+const SETTLED: usize = 20;
+
 impl Report for StatusReport {
     fn write<'a>(&'a self, page: &mut Page<'a>) {
         page.result(format!("{} site {}", self.role, harmless(&self.site)));
@@ -75,12 +79,22 @@ impl Report for StatusReport {
             page.result("");
             page.result("to settle:");
         }
+        let mut lines: BTreeMap<Code, usize> = BTreeMap::new();
         for finding in &self.to_settle {
+            let of_code = lines.entry(finding.code).or_default();
+            *of_code += 1;
+            if *of_code > SETTLED {
+                continue;
+            }
             let of = finding.stream.map_or_else(String::new, |stream| format!(" (stream {stream})"));
             page.result(format!("  {}{of}", finding.what));
             if let Some(advice) = &finding.advice {
                 page.result(format!("      {advice}"));
             }
+        }
+        for (code, more) in lines.iter().filter(|(_, lines)| **lines > SETTLED) {
+            page.result(format!("  and {} more of the kind {code}", grouped((more - SETTLED) as u64)));
+            page.result("      airpouch status --json names each of them");
         }
     }
 }

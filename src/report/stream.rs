@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{BatchLine, Page, Report, ranges};
+use super::{BatchLine, Page, Report, by_stream, lost_for_now, ranges};
 use crate::batch::manifest::Succeeds;
 use crate::digest::Digest;
 use crate::stream::{Numbers, StreamId};
@@ -68,15 +68,12 @@ pub struct RenewReport {
 
 impl Report for RenewReport {
     fn write<'a>(&'a self, page: &mut Page<'a>) {
-        for batch in &self.taken_in {
-            let (sequence, stream, envelopes) = (batch.sequence, batch.stream, count(batch.envelopes, "envelope"));
-            page.result(format!("taken into the ledger: batch {sequence} of stream {stream}, {envelopes}"));
+        for (stream, (numbers, size)) in by_stream(&self.taken_in) {
+            let (numbers, envelopes) = (numbers.words(), count(size.envelopes, "envelope"));
+            page.result(format!("taken into the ledger: {numbers} of stream {stream}, {envelopes}"));
         }
-        for batch in &self.given_up {
-            let (sequence, stream, envelopes) = (batch.sequence, batch.stream, count(batch.envelopes, "envelope"));
-            page.result(format!(
-                "batch {sequence} of stream {stream} will never come: its files were lost; what is still in the source of its {envelopes} is packed next time"
-            ));
+        for (stream, (numbers, size)) in by_stream(&self.given_up) {
+            page.result(lost_for_now(&numbers, &format!(" of stream {stream}"), size));
         }
         let from = match self.succeeds {
             Some(s) => format!("goes on from batch {} of stream {}", s.sequence, s.stream),

@@ -3,6 +3,7 @@
 use serde::Serialize;
 
 use super::{BatchLine, ExitStatus, Finding, Head, Page, Report, status_of};
+use crate::stream::Numbers;
 use crate::text::{count, size};
 
 /// What `verify` found.
@@ -30,28 +31,59 @@ pub struct VerifiedBatch {
     pub head: Head,
 }
 
+/// Batches that are listed one by one; of more than these, those of one stream, zone and signers are one line.
+const ONE_BY_ONE: usize = 5;
+
+impl VerifiedBatch {
+    fn is_like(&self, other: &Self) -> bool {
+        let of = |one: &Self| (one.batch.stream, one.batch.zone.clone(), one.signers.clone());
+        of(self) == of(other)
+    }
+}
+
+/// The line of batches that are alike: the head code is that of the last.
+fn holds(group: &[&VerifiedBatch]) -> String {
+    let numbers: Numbers = group.iter().map(|one| one.batch.sequence).collect();
+    let by_number = |one: &&&VerifiedBatch| one.batch.sequence;
+    let first = group.iter().min_by_key(by_number).unwrap_or(&group[0]);
+    let last = group.iter().max_by_key(by_number).unwrap_or(&group[0]);
+    let envelopes: u64 = group.iter().map(|one| one.batch.envelopes).sum();
+    let what = match envelopes {
+        0 if group.len() == 1 => "heartbeat".to_owned(),
+        0 => "heartbeats".to_owned(),
+        envelopes => {
+            let bytes: u64 = group.iter().map(|one| one.batch.bytes).sum();
+            format!("{}, {}", count(envelopes, "envelope"), size(bytes))
+        }
+    };
+    let (verb, made, of) = match group.len() {
+        1 => ("holds", last.created.clone(), String::new()),
+        _ => ("hold", format!("{} to {}", first.created, last.created), format!(" of batch {}", last.batch.sequence)),
+    };
+    format!(
+        "{verb}: {} of stream {} for zone {}: {what}, made {made}, signed by {}, head code {}{of}",
+        numbers.words(),
+        last.batch.stream,
+        last.batch.zone,
+        last.signers.join(" and "),
+        last.head.code
+    )
+}
+
 impl Report for VerifyReport {
     fn exit(&self) -> ExitStatus {
         status_of(&self.findings)
     }
 
     fn write<'a>(&'a self, page: &mut Page<'a>) {
+        let mut alike: Vec<Vec<&VerifiedBatch>> = Vec::new();
         for whole in &self.whole {
-            let b = &whole.batch;
-            let what = match b.envelopes {
-                0 => "heartbeat".to_owned(),
-                envelopes => format!("{}, {}", count(envelopes, "envelope"), size(b.bytes)),
-            };
-            page.result(format!(
-                "holds: batch {} of stream {} for zone {}: {what}, made {}, signed by {}, head code {}",
-                b.sequence,
-                b.stream,
-                b.zone,
-                whole.created,
-                whole.signers.join(" and "),
-                whole.head.code
-            ));
+            match alike.last_mut().filter(|_| self.whole.len() > ONE_BY_ONE) {
+                Some(group) if group[0].is_like(whole) => group.push(whole),
+                _ => alike.push(vec![whole]),
+            }
         }
+        alike.iter().for_each(|group| page.result(holds(group)));
         page.findings(&self.findings);
     }
 }

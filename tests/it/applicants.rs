@@ -3,7 +3,8 @@
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 
-use crate::support::{APPLICANT, Unjudged, World};
+use crate::support::{APPLICANT, Unjudged, World, envelope_with};
+use serde_json::json;
 
 const HERE: &str = "0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10";
 
@@ -77,4 +78,35 @@ fn what_import_would_refuse_is_not_written() {
     let mapping = format!("patience={HERE}");
     world.run(["applicants", "--site", "importer", "--write", "--applicant", &mapping]).exits(2).says("patience");
     assert_eq!(fs::read_to_string(world.path("importer/airpouch.toml")).unwrap(), settings);
+}
+
+#[test]
+fn first_import_of_500_applicants_of_40_connectors_fits_25_lines() {
+    let world = World::new();
+    for n in 0..500 {
+        let feed = n % 40;
+        let connector =
+            json!({"id": format!("feed-{feed}"), "name": format!("Feed {feed}"), "type": "EXTERNAL_IMPORT"});
+        let fields = json!({"applicant_id": format!("00000000-0000-4000-8000-{n:012}"), "connector": connector});
+        world.put(&format!("{n}.json"), &envelope_with(&format!("{n}"), fields));
+    }
+    world.send(&[]).exits(0);
+    let run = import(&world).exits(3).says("500 envelopes of Feed 0, Feed 1, Feed 2 and 37 more connectors");
+    let run = run.says("# and 495 more applicants: airpouch applicants");
+    assert!(run.said().lines().count() <= 25, "{run:#?}");
+    let lines = world.run(["applicants", "--site", "importer"]).exits(0).stdout;
+    assert_eq!(lines.lines().filter(|line| line.starts_with("# ")).count(), 500, "all of them, to be pasted");
+}
+
+#[test]
+fn import_of_many_batches_fits_40_lines() {
+    let world = World::new();
+    (0..60).for_each(|n| drop(world.made(&format!("{n}.json"))));
+    let packed =
+        world.send(&["--max-batch", "1"]).exits(0).prints("packed batches 6 to 15 for zone default: 10 envelopes");
+    assert!(packed.said().lines().count() <= 40, "{packed:#?}");
+    let verified = world.verify(&[]).exits(0).prints("hold: batches 1 to 60 of stream");
+    assert_eq!(verified.said().lines().count(), 1, "{verified:#?}");
+    let imported = world.import(&[]).exits(0).prints("batches 16 to 60, 45 envelopes: 45 delivered");
+    assert!(imported.said().lines().count() <= 40, "{imported:#?}");
 }

@@ -3,6 +3,8 @@
 #![allow(dead_code, reason = "each test module uses some of these words")]
 
 // The other test binaries include this file by its path, and then rustc would look for these beside it.
+#[path = "support/documents.rs"]
+mod documents;
 #[path = "support/envelopes.rs"]
 mod envelopes;
 #[path = "support/mount.rs"]

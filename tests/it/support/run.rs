@@ -4,6 +4,8 @@ use std::process::{Command, Output};
 
 use serde_json::Value;
 
+use super::documents::{document, validate};
+
 /// A run that has ended; nothing of it can be read before its exit status was judged.
 #[derive(Debug)]
 #[must_use = "a run that nobody judges proves nothing: exits(N)"]
@@ -27,7 +29,12 @@ impl Unjudged {
         Self::from_parts(output.status.code(), text(&output.stdout), text(&output.stderr))
     }
 
+    #[track_caller]
     pub fn from_parts(status: Option<i32>, stdout: String, stderr: String) -> Self {
+        // Each document that a test brings about, whether it reads it or not.
+        if let Some(document) = document(&stdout) {
+            validate(&document);
+        }
         Self(Run { status, stdout, stderr })
     }
 
@@ -101,6 +108,6 @@ impl Run {
     /// The report of a run with `--json`.
     #[track_caller]
     pub fn json(&self) -> Value {
-        serde_json::from_str(&self.stdout).unwrap_or_else(|e| panic!("{e}: {self:#?}"))
+        document(&self.stdout).unwrap_or_else(|| panic!("it is no document: {self:#?}"))
     }
 }
