@@ -7,7 +7,7 @@ use crate::applicants::Applicants;
 use crate::broker::Broker;
 use crate::code::{Code, Severity};
 use crate::destination::{Destination, Reach, TakeOver, WorkPer};
-use crate::envelope::{Connector, Scope};
+use crate::envelope::{Connector, ConnectorId, Scope};
 use crate::error::{Error, Result};
 use crate::fit::Unfit;
 use crate::gate::{collision, login};
@@ -26,7 +26,7 @@ pub struct CheckOptions {
     /// How it is reached.
     pub reach: Reach,
     /// Connectors that have another id here, from the id there.
-    pub connectors: BTreeMap<String, String>,
+    pub connectors: BTreeMap<String, ConnectorId>,
     /// In whose name.
     pub applicants: Applicants,
 }
@@ -100,7 +100,9 @@ impl Came {
         let mut connectors = BTreeMap::new();
         for stream in ledger.incoming_streams()? {
             for came in ledger.came_connectors(stream)? {
-                let id = options.connectors.get(&came.id).unwrap_or(&came.id).clone();
+                // What came was held against the format.
+                let Some(there) = ConnectorId::parse(&came.id) else { continue };
+                let id = options.connectors.get(&came.id).cloned().unwrap_or(there);
                 let (name, kind, scope) = (came.name, came.kind, Scope::None);
                 let connector = Connector { id, name, kind, scope, auto: None, validate_before_import: None };
                 connectors.insert(connector.id.clone(), connector);
@@ -183,15 +185,15 @@ fn connectors(
         number => format!("{} imported so far", count(number, "connector")),
     };
     fact(report, "connectors", imported);
-    let is_taken_over = |id: &String| match &options.reach.take_over {
+    let is_taken_over = |id: &str| match &options.reach.take_over {
         TakeOver::Nothing => false,
         TakeOver::Shown => true,
         TakeOver::These(ids) => ids.contains(id),
     };
-    let asked = |connector: &&Connector| !is_taken_over(&connector.id) && !ours.contains(&connector.id);
+    let asked = |connector: &&Connector| !is_taken_over(connector.id.as_str()) && !ours.contains(connector.id.as_str());
     for connector in came.connectors.iter().filter(asked) {
         if let Some(Unfit::Hold { code, what, .. }) = collision(platform, &registration(connector))? {
-            let finding = Finding::new(code, what).at(connector.id.clone());
+            let finding = Finding::new(code, what).at(connector.id.as_str());
             report.findings.push(finding.advise(code.advice_with_places().unwrap_or_default()));
         }
     }

@@ -2,6 +2,7 @@
 
 mod acts;
 mod bundle;
+mod connector_id;
 mod contents;
 mod item;
 mod meaning;
@@ -14,6 +15,7 @@ use crate::json::{Event, JsonError, Scanner, Text};
 use crate::limits;
 
 pub use acts::{Act, Acts};
+pub use connector_id::ConnectorId;
 pub use contents::{Contents, EmbeddedFile, Noticed, Remark};
 pub use refusal::NotAnEnvelope;
 
@@ -31,8 +33,8 @@ pub struct Envelope {
 /// A connector, as its envelopes describe it.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Connector {
-    /// `[A-Za-z0-9_-]{1,128}`
-    pub id: String,
+    /// Its id.
+    pub id: ConnectorId,
     /// Its name, at most [`limits::PARTY_TEXT_MAX`] bytes, as all texts here.
     pub name: String,
     /// The JSON field `type`, usually `EXTERNAL_IMPORT`.
@@ -241,14 +243,8 @@ fn read_connector<'a>(scanner: &mut Scanner<'a>, first: Event<'a>) -> Result<Con
     })
 }
 
-fn connector_id(id: String) -> Result<String, Refusal> {
-    if is_connector_id(&id) { Ok(id) } else { Err(NotAnEnvelope::ConnectorId { id }.into()) }
-}
-
-/// `[A-Za-z0-9_-]{1,128}`: what a directory or a queue can be named after.
-pub fn is_connector_id(id: &str) -> bool {
-    let allowed = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b'-';
-    (1..=limits::CONNECTOR_ID_MAX).contains(&id.len()) && id.bytes().all(allowed)
+fn connector_id(id: String) -> Result<ConnectorId, Refusal> {
+    ConnectorId::parse(&id).ok_or_else(|| NotAnEnvelope::ConnectorId { id }.into())
 }
 
 /// A scope that is a list; one with anything but texts in it stands as none.

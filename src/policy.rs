@@ -205,7 +205,7 @@ impl Policy {
         let Some(listed) = &self.connectors else {
             return;
         };
-        match listed.get(&connector.id) {
+        match listed.get(connector.id.as_str()) {
             Some(Admission::Pass) => {}
             Some(Admission::Pause) => {
                 let what = format!("the connector {} ({}) is paused", name(), connector.id);

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::batch::{Checked, name};
 use crate::digest::Digest;
-use crate::envelope::{Connector, Scope, is_connector_id};
+use crate::envelope::{Connector, ConnectorId, Scope};
 use crate::form::{self, NotInForm};
 use crate::limits::{
     BATCH_ENVELOPES_MAX, HISTORY_LENGTH, INDEX_PACKED_MAX, INDEX_UNPACKED_MAX, MANIFEST_MAX, NUMBER_MAX, PARTIES_MAX,
@@ -122,7 +122,7 @@ impl ConnectorEntry {
     /// The entry of a connector with no envelopes counted yet.
     pub fn of(connector: &Connector) -> Self {
         Self {
-            id: connector.id.clone(),
+            id: connector.id.to_string(),
             name: connector.name.clone(),
             kind: connector.kind.clone(),
             scope: match &connector.scope {
@@ -138,7 +138,7 @@ impl ConnectorEntry {
 
     /// Its texts are such as a valid envelope has; `number` is its place in the list.
     fn check_texts(&self, number: usize) -> Result<(), Lie> {
-        require(is_connector_id(&self.id), || {
+        require(ConnectorId::parse(&self.id).is_some(), || {
             format!("the id of connector {number} is not of the form [A-Za-z0-9_-]{{1,128}}")
         })?;
         let scope = match &self.scope {
@@ -161,7 +161,7 @@ impl ConnectorEntry {
         };
         // Asked twice for each envelope: nothing is copied for it.
         scope
-            && (&self.id, &self.name, &self.kind) == (&connector.id, &connector.name, &connector.kind)
+            && (self.id.as_str(), &self.name, &self.kind) == (connector.id.as_str(), &connector.name, &connector.kind)
             && (self.auto, self.validate_before_import) == (connector.auto, connector.validate_before_import)
     }
 }

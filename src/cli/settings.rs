@@ -9,6 +9,7 @@ use airpouch::applicants::{Applicants, AppliesTo, UserId};
 use airpouch::clock;
 use airpouch::destination::Destination;
 use airpouch::digest::Digest;
+use airpouch::envelope::ConnectorId;
 use airpouch::error::{Error, Result};
 use airpouch::ledger::exporter::ExporterView;
 use airpouch::site::Site;
@@ -297,15 +298,14 @@ fn narrowed_to(name: &str) -> Result<AppliesTo> {
 }
 
 /// The connectors that have another id here.
-pub fn connectors(settings: &Settings) -> Result<BTreeMap<String, String>> {
-    let is_id = |id: &String| {
-        (1..=128).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+pub fn connectors(settings: &Settings) -> Result<BTreeMap<String, ConnectorId>> {
+    let here = |id: &String| {
+        ConnectorId::parse(id).ok_or_else(|| {
+            Error::usage(format!("invalid connector id {:?}", harmless(id)))
+                .advise("[connectors] in airpouch.toml gives \"ID THERE\" = \"ID HERE\", such as a new UUID")
+        })
     };
-    match settings.connectors.values().find(|id| !is_id(id)) {
-        Some(id) => Err(Error::usage(format!("invalid connector id {:?}", harmless(id)))
-            .advise("[connectors] in airpouch.toml gives \"ID THERE\" = \"ID HERE\", such as a new UUID")),
-        None => Ok(settings.connectors.clone()),
-    }
+    settings.connectors.iter().map(|(there, id)| Ok((there.clone(), here(id)?))).collect()
 }
 
 /// Whose envelopes go in whose name: what is set, and over it what was named as `FROM=TO`.

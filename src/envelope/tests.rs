@@ -42,7 +42,7 @@ mod a_connector_that_writes_as_pycti_does {
             {"type": "x-own", "id": "x-own--1"}"#;
         let envelope = Envelope::parse(with_objects(objects).as_bytes()).unwrap();
         let connector = Connector {
-            id: "2d1b0a3c-6f0e".to_owned(),
+            id: ConnectorId::parse("2d1b0a3c-6f0e").unwrap(),
             name: "URLhaus".to_owned(),
             kind: "EXTERNAL_IMPORT".to_owned(),
             scope: Scope::Text("url,indicator".to_owned()),

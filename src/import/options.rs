@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::applicants::Applicants;
 use crate::destination::{Destination, Reach};
-use crate::envelope::Connector;
+use crate::envelope::{Connector, ConnectorId};
 use crate::examining::Program;
 use crate::policy::Policy;
 use crate::report::call::Call;
@@ -38,7 +38,7 @@ pub struct ImportOptions {
     /// How that is reached.
     pub reach: Reach,
     /// Connectors that have another id here, from the id there.
-    pub connectors: BTreeMap<String, String>,
+    pub connectors: BTreeMap<String, ConnectorId>,
     /// What another destination than the known one means.
     pub other_destination: OtherDestination,
     /// What may cross.
@@ -69,7 +69,7 @@ impl ImportOptions {
     /// A connector as it is to be known here. The stock connector takes envelopes as they are.
     pub(super) fn connector_here(&self, connector: &Connector) -> Connector {
         let mut here = connector.clone();
-        if let Some(id) = self.connectors.get(&connector.id).filter(|_| self.to.takes_messages()) {
+        if let Some(id) = self.connectors.get(connector.id.as_str()).filter(|_| self.to.takes_messages()) {
             here.id.clone_from(id);
         }
         here

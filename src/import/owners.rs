@@ -42,10 +42,10 @@ impl Owners {
         };
         let heirs = self.heirs.insert(heirs);
         let known = self.known.entry(stream).or_default();
-        if !known.contains_key(&connector.id) {
-            known.insert(connector.id.clone(), claim(ledger, heirs, &self.take_over, stream, (&connector.id, id))?);
+        if !known.contains_key(connector.id.as_str()) {
+            known.insert(connector.id.to_string(), claim(ledger, heirs, &self.take_over, stream, (&connector.id, id))?);
         }
-        let (other, came) = match &known[&connector.id] {
+        let (other, came) = match &known[connector.id.as_str()] {
             Claim::Free => return Ok(None),
             Claim::Shared { with, name, kind } => {
                 if (name.as_ref(), kind.as_ref()) == (Some(&connector.name), Some(&connector.kind)) {

@@ -5,6 +5,7 @@ use std::io;
 use std::sync::Arc;
 
 use crate::disk::OpenDir;
+use crate::envelope::ConnectorId;
 use crate::limits::CONNECTORS_OPEN_MAX;
 
 /// The directories that are open.
@@ -67,7 +68,7 @@ fn odd(what: &str) -> io::Error {
 
 /// Whether this may be the name of a connector's directory. Others, such as lost+found, are not looked into.
 pub fn is_id(name: &str) -> bool {
-    !name.is_empty() && name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    ConnectorId::parse(name).is_some()
 }
 
 /// Whether it is this one name that cannot be used, and not the disk or the machine that fails.

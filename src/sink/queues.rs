@@ -114,7 +114,7 @@ impl<'a> Queues<'a> {
             return Ok(Prepared::Placing(Vec::new()));
         }
         self.defer_blocked();
-        let connectors: BTreeSet<String> = self.group.iter().map(|(d, _)| d.connector.id.clone()).collect();
+        let connectors: BTreeSet<String> = self.group.iter().map(|(d, _)| d.connector.id.to_string()).collect();
         let is_alone = self.connectors <= 1;
         connectors.iter().try_for_each(|connector| self.gate.look_for_room(connector, is_alone))?;
         self.defer_blocked();

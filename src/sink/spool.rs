@@ -122,7 +122,7 @@ impl Spool {
         let dir = self.connectors.get_or_make(&self.root, &connector.id)?;
         let text =
             visible_json(&serde_json::to_string(&registration(connector)).map_err(io::Error::other)?).into_bytes();
-        if self.registered.get(&connector.id) != Some(&text) {
+        if self.registered.get(connector.id.as_str()) != Some(&text) {
             match dir.read(REGISTRATION, SETTINGS_FILE_MAX) {
                 Ok(there) if there == text => {}
                 // It is synced with the messages, and written again unless the ledger knows of these.
@@ -130,7 +130,7 @@ impl Spool {
                 // Messages that were delivered before rest on the one that is there.
                 _ => dir.write_over(REGISTRATION, &text, MODE).and_then(|()| dir.sync().map(drop))?,
             }
-            self.registered.insert(connector.id.clone(), text);
+            self.registered.insert(connector.id.to_string(), text);
         }
         Ok(dir)
     }
@@ -300,7 +300,7 @@ impl Sink for Spool {
         }
         let name = format!("{}/{first:0DIGITS$}-{:0DIGITS$}", connector.id, self.last);
         let placing = Placing::of(&origin, name, self.last, applicant.clone());
-        if let Some(why) = self.troubled.get(&connector.id).cloned() {
+        if let Some(why) = self.troubled.get(connector.id.as_str()).cloned() {
             self.defer(&connector.id, placing, why);
             return Ok(self.is_full());
         }

@@ -18,7 +18,7 @@ fn subject_of(gate: &Gate<'_>, deliverable: &Deliverable) -> Option<ForBatch> {
         WorkPer::Batch if !wants_draft(deliverable) => None,
         _ => Some(deliverable.origin.sha256),
     };
-    Some(ForBatch { batch: deliverable.origin.batch, connector: deliverable.connector.id.clone(), envelope })
+    Some(ForBatch { batch: deliverable.origin.batch, connector: deliverable.connector.id.to_string(), envelope })
 }
 
 fn wants_draft(deliverable: &Deliverable) -> bool {
