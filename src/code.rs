@@ -313,7 +313,7 @@ mod tests {
         let release = Code::Command.advice(sha256, "feed");
         assert_eq!(release, "to let it through: airpouch quarantine release e3b0c442 --reason TEXT");
         let other = Code::ConnectorOfAnotherStream.advice(sha256, "feed\u{1b}[2J");
-        assert!(other.contains("--take-over=feed") && !other.contains(['{', '\u{1b}']), "{other}");
+        assert!(other.contains("--take-over=feed\\u{1b}[2J`") && !other.contains('\u{1b}'), "{other}");
         assert_eq!(Code::Gap.advice(sha256, "feed"), "");
     }
 
