@@ -278,7 +278,7 @@ impl Output {
 
     /// Prints what is left of the news of this run.
     fn print_news(&self) {
-        if let Some(line) = self.news.lock().expect("no thread panics with it").rest() {
+        if let Some(line) = lock(&self.news).rest() {
             self.result(&line);
         }
     }
@@ -414,7 +414,7 @@ impl Observer for Output {
     }
 
     fn event(&self, event: &Event<'_>) {
-        let lines = self.news.lock().expect("no thread panics with it").event(event);
+        let lines = lock(&self.news).event(event);
         lines.iter().for_each(|line| self.result(line));
     }
 }

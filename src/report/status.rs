@@ -93,7 +93,8 @@ impl Report for StatusReport {
             }
         }
         for (code, more) in lines.iter().filter(|(_, lines)| **lines > SETTLED) {
-            page.result(format!("  and {} more of the kind {code}", grouped((more - SETTLED) as u64)));
+            let kind = code.word().replace('-', " ");
+            page.result(format!("  and {} more ({kind})", grouped((more - SETTLED) as u64)));
             page.result("      airpouch status --json names each of them");
         }
     }
