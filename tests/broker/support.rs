@@ -318,7 +318,9 @@ impl Platform {
     /// All that it was asked for so far, in this order.
     pub fn operations(&self) -> Vec<Operation> {
         let text = std::fs::read_to_string(self.dir.path().join("log")).unwrap();
-        text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+        // A line without its end is still being written.
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        whole.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
     }
 
     /// The names of what it has done, in this order.
