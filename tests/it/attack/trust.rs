@@ -120,7 +120,7 @@ fn batch_that_waits_for_a_second_signature_is_reported_until_it_comes() {
         let findings = report["report"]["findings"].as_array().unwrap();
         let codes: Vec<_> = findings.iter().map(|f| f["code"].as_str().unwrap()).collect();
         assert_eq!(codes, ["too-few-signatures"], "{report}");
-        super::go_on(&world, &["--quiet"]).exits(3).says("have the other key sign it");
+        super::go_on(&world, &["--quiet"]).exits(3).says("let the owner of the other key sign it");
         world.run(["status", "--site", "importer"]).exits(0).prints("it has fewer signatures than trust.toml needs");
     }
     // The signature alone is not enough of a medium: it comes with the manifest that it is of.
