@@ -36,7 +36,7 @@ fn packed(batches: usize) -> World {
     for n in 0..batches {
         world.put(&format!("{n}.json"), &envelope(&n.to_string()));
     }
-    world.pack(&["--max-batch", "1"]).exits(0).prints(&format!("packed batch {batches}"));
+    world.pack(&["--max-batch", "1"]).exits(0).prints(&format!("{batches} for zone default"));
     world
 }
 
