@@ -69,7 +69,7 @@ impl<'a> Text<'a> {
         Self { raw, escaped: raw.contains('\\') }
     }
 
-    /// What stands between the quotes, escapes and all.
+    /// The text between the quotes, escapes included.
     pub fn raw(self) -> &'a str {
         self.raw
     }

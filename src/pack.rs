@@ -58,7 +58,7 @@ pub struct PackOptions {
     pub again: Vec<Asked>,
     /// Processors to use.
     pub threads: usize,
-    /// What stands in the manifest as the time of making.
+    /// The time of making that the manifest states.
     pub created: String,
 }
 

@@ -298,7 +298,7 @@ fn array(bytes: &[u8], depth: usize) -> Result<(), Fault> {
     Ok(())
 }
 
-/// What stands behind a length.
+/// The bytes that a length announces.
 fn within(bytes: &[u8]) -> Result<&[u8], Fault> {
     let length = be_u32(bytes.get(..4).ok_or_else(cut)?) as usize;
     bytes[4..].get(..length).ok_or_else(cut)

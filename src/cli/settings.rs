@@ -77,7 +77,7 @@ pub struct Settings {
     pub applicants: BTreeMap<String, MapsTo>,
 }
 
-/// What stands behind a key of `[applicants]`.
+/// The value of a key of `[applicants]`.
 #[derive(Debug, Clone)]
 pub enum MapsTo {
     /// The key is an applicant.

@@ -6,7 +6,7 @@ use base64::engine::general_purpose::{STANDARD, URL_SAFE};
 use serde_json::Value;
 use zeroize::Zeroizing;
 
-/// What stands in the place of a secret.
+/// What a secret is replaced by.
 const INSTEAD: &str = "(secret)";
 
 /// Shorter ones would be found in any text, and hide nothing.

@@ -60,7 +60,7 @@ impl ApplicantsReport {
     }
 }
 
-/// What stands above the lines to paste where mappings are narrowed.
+/// The line above the lines to paste, where mappings are narrowed.
 const FOR_ONE_ALONE: &str =
     "# for all streams; for one alone: below [applicants.\"STREAM\"] or [applicants.\"FINGERPRINT OF THE KEY\"]";
 

@@ -47,7 +47,7 @@ pub struct Spool {
     /// The last number that was given out.
     last: i64,
     connectors: Connectors,
-    /// What stands in each connector's registration, as far as it was looked at.
+    /// Each connector's registration, as far as it was read.
     registered: BTreeMap<String, Vec<u8>>,
     /// Connectors whose directories cannot be used in this run, and why.
     troubled: BTreeMap<String, String>,

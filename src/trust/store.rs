@@ -293,7 +293,7 @@ pub enum TrustError {
     Zone {
         /// The entry's file.
         file: String,
-        /// What stands there.
+        /// The zone as it was written.
         zone: String,
     },
     /// A stream's id has a form that no stream has.
@@ -301,7 +301,7 @@ pub enum TrustError {
     Stream {
         /// The entry's file.
         file: String,
-        /// What stands there.
+        /// The stream as it was written.
         stream: String,
     },
     /// An empty list would let a key sign nothing, while an absent one lets it sign anything.
@@ -315,7 +315,7 @@ pub enum TrustError {
     /// `need` is 0, or more than there are keys.
     #[error("trust.toml: need = {need}, with {usable} usable in it: write a number from 1 to that, or list more keys")]
     Need {
-        /// What stands there.
+        /// The number as it was written.
         need: usize,
         /// How many keys are listed and not revoked.
         usable: usize,

@@ -11,7 +11,7 @@ use crate::cli::Cli;
 
 const PAGE: &str = include_str!("../../../docs/policy.md");
 
-/// What stands between backticks.
+/// The text between backticks.
 fn quoted(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }

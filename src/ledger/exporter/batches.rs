@@ -189,7 +189,7 @@ fn note_batch(
         "INSERT INTO packed_batch (stream, sequence, sha256, manifest, state, envelopes, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         params![stream.id, sequence, Digest::of(bytes).as_bytes(), bytes, state, envelopes as i64, size as i64],
     )?;
-    // What stands on the right of SET is as it was before.
+    // SQL: the values on the right of SET are those from before.
     let mut count = change.prepare_cached(
         "INSERT INTO packed_connector VALUES (?1, ?2, ?3, ?4, ?5) ON CONFLICT DO UPDATE SET
          name = CASE WHEN excluded.sequence >= sequence THEN excluded.name ELSE name END,

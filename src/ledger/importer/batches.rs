@@ -233,7 +233,7 @@ impl ImporterLedger {
             )?
             .execute(values)?;
         for entry in &manifest.connectors {
-            // What stands on the right of SET is as it was before.
+            // SQL: the values on the right of SET are those from before.
             change
                 .prepare_cached(
                     "INSERT INTO came_connector VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET
