@@ -97,29 +97,35 @@ impl Group {
             Kind::Taken => format!("taken {numbers} of stream {}: {in_it}", self.stream),
             Kind::Delivered => {
                 let late = if self.late { " (arrived late)" } else { "" };
-                format!("{numbers}{late}, {envelopes}: {}", self.became())
+                format!("{numbers}{late}: {}", self.became(&envelopes))
             }
         }
     }
 
     /// What became of the envelopes, the zeros left out.
-    fn became(&self) -> String {
+    fn became(&self, envelopes: &str) -> String {
         let outcome = &self.outcome;
-        let parts = [
-            (outcome.delivered, "delivered"),
+        let others = [
             (outcome.already_delivered, "delivered before"),
             (outcome.empty, "with nothing to deliver"),
             (outcome.held, "held"),
             (outcome.quarantined, "quarantined"),
             (outcome.deferred, "not delivered yet"),
         ];
-        let told: Vec<String> =
-            parts.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{} {word}", grouped(*n))).collect();
-        match told.is_empty() {
-            true if self.envelopes == 0 => "heartbeat (no new envelopes)".to_owned(),
-            true => "nothing new".to_owned(),
-            false => told.join(", "),
+        if self.envelopes == 0 {
+            return "heartbeat (no new envelopes)".to_owned();
         }
+        let all = [(outcome.delivered, "delivered")].into_iter().chain(others).find(|(n, _)| *n == self.envelopes);
+        if let Some((_, word)) = all {
+            return format!("{envelopes} {word}");
+        }
+        let others: Vec<String> =
+            others.iter().filter(|(n, _)| *n > 0).map(|(n, word)| format!("{} {word}", grouped(*n))).collect();
+        if outcome.delivered == 0 && others.is_empty() {
+            return format!("nothing new in {envelopes}");
+        }
+        let delivered = format!("{} of {envelopes} delivered", grouped(outcome.delivered));
+        [vec![delivered], others].concat().join(", ")
     }
 }
 
@@ -156,8 +162,8 @@ mod tests {
         assert!(lines[5].starts_with("taken batches 6 to 15 of stream"), "{}", lines[5]);
         assert!(lines[5].ends_with(": 200 envelopes, 10 KiB"), "{}", lines[5]);
         assert_eq!(lines[9], "the medium may leave: 3,600 batches are in custody");
-        assert_eq!(lines[10], "batch 1, 20 envelopes: 19 delivered, 1 held");
-        assert_eq!(lines[18], "batches 1116 to 3600, 49,700 envelopes: 47,215 delivered, 2,485 held");
+        assert_eq!(lines[10], "batch 1: 19 of 20 envelopes delivered, 1 held");
+        assert_eq!(lines[18], "batches 1116 to 3600: 47,215 of 49,700 envelopes delivered, 2,485 held");
         assert_eq!(news.rest(), None);
     }
 
@@ -174,10 +180,7 @@ mod tests {
             news.event(&Event::Delivered(&done));
         }
         let late = DeliveredBatch { batch: batch(1), late: true, outcome: Outcome::default() };
-        assert_eq!(
-            news.event(&Event::Delivered(&late)),
-            ["batches 7, 20 envelopes: nothing new".replace("batches", "batch")]
-        );
-        assert_eq!(news.rest().unwrap(), "batch 1 (arrived late), 20 envelopes: nothing new");
+        assert_eq!(news.event(&Event::Delivered(&late)), ["batch 7: nothing new in 20 envelopes"]);
+        assert_eq!(news.rest().unwrap(), "batch 1 (arrived late): nothing new in 20 envelopes");
     }
 }

@@ -236,7 +236,7 @@ fn custody_is_said_before_delivery_and_after_a_run_that_was_cut_off() {
     let run = world.import(&[]).exits(0);
     let lines: Vec<&str> = run.stdout.lines().collect();
     let at = |words: &str| lines.iter().position(|l| l.contains(words)).unwrap_or_else(|| panic!("{words}: {run:#?}"));
-    assert!(at("the medium may leave") < at("batch 1, 1 envelope: 1 delivered"), "{run:#?}");
+    assert!(at("the medium may leave") < at("batch 1: 1 envelope delivered"), "{run:#?}");
     world.import(&[]).exits(0).says_nothing_of("may leave");
     // A medium that is still needed may not leave.
     world.made("b.json");

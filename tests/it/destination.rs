@@ -73,7 +73,7 @@ fn one_name_that_is_taken_keeps_back_one_envelope_until_it_is_free() {
     let run = import(&world, "dir:out", &["medium"])
         .exits(3)
         .says("not delivered: 1 envelope of Example Feed")
-        .prints("batch 1, 3 envelopes: 2 delivered, 1 not delivered yet");
+        .prints("batch 1: 2 of 3 envelopes delivered, 1 not delivered yet");
     run.says("another file lies under its name in the destination").says("move that file away");
     assert_eq!(world.delivered().len(), 2);
     fs::remove_dir(&taken).unwrap();

@@ -164,7 +164,7 @@ fn a_write_protected_stick_is_verified_and_imported() {
     assert!(fs::write(medium.join("x"), "x").is_err(), "it is write-protected");
     scene.world.verify(&[]).exits(0).prints("holds: batch 1").prints("holds: batch 2");
     let mut memory = Eaten::default();
-    finish(&mut journey.first()).exits(3).prints("batch 2, 5 envelopes");
+    finish(&mut journey.first()).exits(3).prints("batch 2: 1 of 5 envelopes delivered");
     journey.stopped(&mut memory);
     drop(stick);
     let again = finish(&mut journey.again(&mut memory));
@@ -363,7 +363,7 @@ fn an_importer_with_an_older_ledger_loses_nothing() {
     // It forgets batch 2: what that one brought is delivered again, what batch 1 brought is not.
     restore(&world.path("importer"), &older);
     world.import_inbox(&[]).exits(1).says("it is older").says("--accept-ledger");
-    world.import_inbox(&["--accept-ledger"]).exits(3).prints("batch 2, ");
+    world.import_inbox(&["--accept-ledger"]).exits(3).prints("batch 2: ");
     assert_eq!(world.import(&[]).exits(0).said(), "");
     eaten.eat(&world.path("out"));
     assert_eq!(eaten.len() - all, all - first, "what the ledger does not know is delivered again, and only that");

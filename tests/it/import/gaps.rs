@@ -25,7 +25,7 @@ fn gap_stops_no_later_batch_and_is_filled_late() {
     world
         .import(&[])
         .exits(0)
-        .prints("batch 2 (arrived late), 1 envelope")
+        .prints("batch 2 (arrived late): 1 envelope")
         .prints("of batch 2")
         .says_nothing_of("carry showed");
     assert_eq!(world.delivered_bytes(), ["1.json", "3.json", "2.json"].map(envelope));
