@@ -184,9 +184,9 @@ fn one_content_in_two_batches_is_redelivered_once() {
     world.made("a.json");
     world.send(&[]).exits(0);
     world.run(["pack", "src", "medium", "--key", "keys/site-a.key.pem", "--site", "exporter-b"]).exits(0);
-    world.import(&[]).exits(0).prints("1 delivered before");
+    world.import(&[]).exits(0).prints("1 envelope delivered before");
     let run = world.import_inbox(&["--redeliver"]).exits(0);
-    run.prints("delivered 1 envelope to").prints("1 delivered before");
+    run.prints("delivered 1 envelope to").prints("1 envelope delivered before");
 }
 
 #[test]

@@ -146,7 +146,7 @@ fn a_person_may_release_what_has_keys_twice_and_it_goes_as_python_reads_it() {
     let twice = text.replacen("\"name\":\"a\"", "\"name\":\"first\",\"x\":{\"k\":1,\"k\":2},\"name\":\"last\"", 1);
     assert_ne!(twice, text);
     world.put("a.json", twice.as_bytes());
-    send(&world).exits(3).prints("1 quarantined").says("has the key \"k\" twice (and 1 more of this kind)");
+    send(&world).exits(3).prints("1 envelope quarantined").says("has the key \"k\" twice (and 1 more of this kind)");
     let digest = airpouch::digest::Digest::of(twice.as_bytes()).to_string();
     world.run(["quarantine", "release", &digest, "--reason", "looked", "--site", "importer"]).exits(0);
     import(&world, &[]).exits(0).prints("delivered 1 envelope");
@@ -159,7 +159,7 @@ fn what_a_person_was_to_validate_is_held() {
     let world = World::new();
     let connector = json!({"id": FEED, "name": "Feed", "type": "EXTERNAL_IMPORT", "validate_before_import": true});
     world.put("a.json", &envelope_with("a", json!({"connector": connector})));
-    send(&world).exits(3).says("validate").prints("1 held");
+    send(&world).exits(3).says("validate").prints("1 envelope held");
     assert!(!world.path("spool").join(FEED).exists());
 }
 
@@ -168,7 +168,7 @@ fn a_bundle_of_which_nothing_is_left_is_delivered_with_nothing() {
     let world = World::new();
     world.put("a.json", &envelope_with("a", json!({"bundle": objects(json!([]))})));
     world.put("b.json", &envelope_with("b", json!({"bundle": objects(json!([{"type": "x-foo", "id": "x-foo--1"}]))})));
-    send(&world).exits(0).prints("2 with nothing to deliver").prints("skipped 1 incompatible object");
+    send(&world).exits(0).prints("2 envelopes with nothing to deliver").prints("skipped 1 incompatible object");
     assert_eq!(import(&world, &["medium"]).exits(0).said(), "");
 }
 
