@@ -156,10 +156,9 @@ impl Draining<'_> {
                 return round;
             }
             // Those to which the platform is to blame no more are asked about again.
-            for (id, connector) in connectors {
-                if left.iter().any(|(_, of)| of == id)
-                    && let Some(unfit) = self.admits(connector)?
-                {
+            let waiting: BTreeSet<String> = left.iter().map(|(_, id)| id.clone()).collect();
+            for (id, connector) in connectors.iter().filter(|(id, _)| waiting.contains(*id)) {
+                if let Some(unfit) = self.admits(connector)? {
                     self.keep(id, unfit);
                     let before = left.len();
                     left.retain(|(_, of)| of != id);
