@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::{Finding, Head, Page, Report};
 use crate::code::Code;
-use crate::stream::StreamId;
+use crate::stream::{Numbers, StreamId};
 use crate::text::{count, grouped, harmless, size};
 
 /// What `status` shows: both sides in one shape; what does not apply is empty.
@@ -124,7 +124,8 @@ impl StreamStatus {
         page.result(format!("stream {} for zone {}{head}", self.stream, self.zone));
         if self.last > 0 {
             let states: Vec<String> = self.batches.iter().map(|(word, n)| format!("{} {word}", grouped(*n))).collect();
-            page.result(format!("  {}: {}", numbers(self.first, self.last), states.join(", ")));
+            let numbers: Numbers = [self.first..=self.last].into_iter().collect();
+            page.result(format!("  {}: {}", numbers.words(), states.join(", ")));
             page.result(format!("  {}, {}", count(self.envelopes, "envelope"), size(self.bytes)));
         }
         for connector in self.connectors.values().take(SHOWN) {
@@ -140,8 +141,4 @@ impl StreamStatus {
             page.result(format!("    and {}", count((self.connectors.len() - SHOWN) as u64, "connector")));
         }
     }
-}
-
-fn numbers(first: u64, last: u64) -> String {
-    if first == last { format!("batch {first}") } else { format!("batches {first} to {last}") }
 }
