@@ -5,6 +5,7 @@ use std::ops::RangeInclusive;
 use super::super::decide::{Case, Decision, Known};
 use super::super::shelf_of;
 use super::{Delivering, InHand};
+use crate::applicants::CameBy;
 use crate::code::Code;
 use crate::envelope::Envelope;
 use crate::error::{Error, Result};
@@ -39,8 +40,13 @@ impl Delivering<'_> {
     /// What waits of one batch, in its order. What lies in the inbox alone is unpacked once more.
     fn retry_batch(&mut self, batch: i64) -> Result<()> {
         let in_inbox = self.ledger.waiting_in_inbox(batch)?;
+        let of = self.ledger.incoming_by_id(batch)?;
+        self.came_by = match &of {
+            Some(row) => self.came_by(row.manifest.stream, batch)?,
+            None => CameBy::default(),
+        };
         let mut from = 1;
-        if let Some(row) = self.ledger.incoming_by_id(batch)?.filter(|_| !in_inbox.is_empty()) {
+        if let Some(row) = of.filter(|_| !in_inbox.is_empty()) {
             let shelf = shelf_of(self.site, &row);
             let mut done = Ok(());
             let read = envelopes_at(&shelf, &row.manifest, &in_inbox, &mut |ordinal, bytes| {
@@ -81,7 +87,6 @@ impl Delivering<'_> {
     fn one_set_aside(&mut self, row: &AsideRow, bytes: Vec<u8>) -> Result<()> {
         let (kind, known) = kind_of(row);
         let copied = row.copied.then_some(kind);
-        self.came_by = self.came_by(row.stream, row.batch)?;
         let origin = Origin {
             batch: row.batch,
             stream: row.stream,
