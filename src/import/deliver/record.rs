@@ -31,7 +31,8 @@ impl Delivering<'_> {
     /// Finishes what a crash left at the destination. Says how many envelopes may come a second time: nobody can tell of
     /// these, and they go again.
     pub fn recover(&mut self) -> Result<u64> {
-        let (effects, recovered) = self.sink.recover(self.ledger.placings(self.destination)?);
+        let (mut effects, recovered) = self.sink.recover(self.ledger.placings(self.destination)?);
+        self.report.findings.append(&mut effects.findings);
         self.report.outcome.delivered += effects.delivery.placed().len() as u64;
         self.ledger.settle(self.destination, &effects.delivery)?;
         recovered?;
