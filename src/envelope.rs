@@ -85,7 +85,7 @@ pub fn with_applicant(bytes: &[u8], id: &str) -> Vec<u8> {
     [&bytes[..from], value.as_bytes(), &bytes[to..]].concat()
 }
 
-/// Where the null of `applicant_id` stands; behind the first brace, and empty, if there is no such key.
+/// Where the null of `applicant_id` is; behind the first brace, and empty, if there is no such key.
 fn null_applicant(text: &str) -> Option<(usize, usize)> {
     let mut scanner = Scanner::new(text);
     let Event::ObjectStart = scanner.next().ok()? else {
@@ -136,7 +136,7 @@ impl Refusal {
     }
 }
 
-/// The bytes as text, or what else they are: the reasons are told apart because people mend them differently.
+/// The bytes as text, or what else they are: the reasons are told apart because people fix them differently.
 fn checked_text(bytes: &[u8]) -> Result<&str, NotAnEnvelope> {
     let size = bytes.len() as u64;
     if size > limits::ENVELOPE_MAX {
@@ -247,7 +247,7 @@ fn connector_id(id: String) -> Result<ConnectorId, Refusal> {
     ConnectorId::parse(&id).ok_or_else(|| NotAnEnvelope::ConnectorId { id }.into())
 }
 
-/// A scope that is a list; one with anything but texts in it stands as none.
+/// A scope that is a list; one with anything but texts in it counts as none.
 fn read_scope(scanner: &mut Scanner<'_>) -> Result<Scope, Refusal> {
     let (mut scope, mut only_texts, mut bytes) = (Vec::new(), true, 0);
     loop {

@@ -5,7 +5,7 @@
 //! ```
 //!
 //! *Take* copies what a trusted key signed, so that the stick may leave. Everything after it reads the inbox.
-//! *Admit* says where each batch stands in its stream. *Decide* says of each envelope whether it goes, waits,
+//! *Admit* says each batch's place in its stream. *Decide* says of each envelope whether it goes, waits,
 //! or stays. *Deliver* gives groups to the sink, and the ledger records only what the sink settled.
 
 mod admit;

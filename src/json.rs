@@ -51,7 +51,7 @@ impl Event<'_> {
     }
 }
 
-/// A string as it stands in the text, between its quotes.
+/// A string as it is written, between its quotes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Text<'a> {
     raw: &'a str,
@@ -118,7 +118,7 @@ pub enum Fault {
     CutOff,
     /// More than [`limits::DEPTH_MAX`] objects and lists inside each other.
     TooDeep,
-    /// Something stands where it may not.
+    /// Something is at a place where it may not be.
     Syntax,
 }
 
@@ -355,7 +355,7 @@ impl<'a> Scanner<'a> {
         self.refuse("no JSON value begins like this")
     }
 
-    /// Why what stands here is no value: Python writes NaN and Infinity, people write the rest.
+    /// Why the text here is no value: Python writes NaN and Infinity, people write the rest.
     fn name_the_stranger(&self) -> &'static str {
         let rest = &self.text.as_bytes()[self.at..];
         match rest.first() {
@@ -408,7 +408,7 @@ impl<'a> Scanner<'a> {
         Ok(())
     }
 
-    /// The string whose opening quote stands here.
+    /// The string whose opening quote is here.
     #[inline(always)]
     fn string(&mut self) -> Result<Text<'a>, JsonError> {
         let start = self.at + 1;

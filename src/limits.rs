@@ -90,7 +90,7 @@ pub const KEY_LENGTH_MAX: usize = 4_096;
 pub const REFERENCES_MAX: usize = 3_000_000;
 
 /// Decimal digits of the number of an object's dependencies. Genuine bundles stay below 10; 212 layers of objects that
-/// all refer to two of the layer below come to 64. Each digit stands twice in the message of each object.
+/// all refer to two of the layer below come to 64. The message of each object has each digit twice.
 pub const DEPENDENCY_DIGITS_MAX: u32 = 64;
 
 /// Bytes of an object's id or type.

@@ -86,7 +86,7 @@ pub struct Placing {
     pub ordinal: usize,
     /// Its name in the sink.
     pub name: String,
-    /// Where it stands in the order of the sink: its time of modification in nanoseconds since 1970, or the number of
+    /// Its place in the order of the sink: its time of modification in nanoseconds since 1970, or the number of
     /// its last message.
     pub mark: i64,
     /// In whose name it goes.

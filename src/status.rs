@@ -153,7 +153,7 @@ fn importer(ledger: &ImporterView, status: &mut StatusReport) -> Result<()> {
     aside_to_settle(ledger, status)
 }
 
-/// Where a batch stands, in words.
+/// The state of a batch, in words.
 fn word(state: State, standing: Option<Code>) -> &'static str {
     match (state, standing) {
         (State::Delivered, _) => "delivered",

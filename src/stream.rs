@@ -1,4 +1,4 @@
-//! Streams, their numbers and links, and where a batch stands against what was admitted before it.
+//! Streams, their numbers and links, and a batch's place beside what was admitted before it.
 //!
 //! [`Position::standing`] is a function from values to a value: no clock, no file. That is what lets every
 //! order of arrival be tried by a property test.
@@ -154,7 +154,7 @@ impl Link {
     }
 }
 
-/// Where a batch stands against what was admitted before it.
+/// A batch's place beside what was admitted before it.
 #[derive(Clone, PartialEq, Eq, Debug)]
 pub enum Standing {
     /// The number after the last one, and its link holds.
@@ -167,7 +167,7 @@ pub enum Standing {
     Gap(Missing),
     /// The first batch of this stream here, and it is not number 1.
     UnknownStart(Missing),
-    /// Another digest stands where this one should: two histories under one number.
+    /// Another digest is there in the place of this one: two histories under one number.
     Fork {
         /// The number at which the two differ.
         at: u64,
@@ -234,7 +234,7 @@ impl Position {
         self.admitted.last_key_value().map(|(n, _)| *n)
     }
 
-    /// Where a batch stands.
+    /// A batch's place.
     pub fn standing(&self, batch: &Link) -> Standing {
         let here = self.admitted.get(&batch.sequence).map_or(&[][..], Vec::as_slice);
         if here.iter().any(|l| l.sha256 == batch.sha256) {
@@ -499,7 +499,7 @@ mod tests {
             prop_assert!(position.missing().is_empty());
         }
 
-        /// A batch of another history never stands as next, late or gap once the histories can be compared.
+        /// A batch of another history is never next, late or gap once the histories can be compared.
         #[test]
         fn another_history_is_always_a_fork(kept in proptest::collection::btree_set(0..30usize, 1..30), other in 0..30usize) {
             let (a, b) = (history(30, "a"), history(30, "b"));

@@ -238,7 +238,7 @@ impl Index {
     }
 }
 
-/// One line that stands for an envelope, in form and within the bounds of its texts.
+/// The line of one envelope, in form and within the bounds of its texts.
 fn read_line(line: &[u8], number: usize, envelopes: usize) -> Result<IndexLine, Lie> {
     if line.is_empty() {
         return rule(NO_LINES);

@@ -304,7 +304,7 @@ fn within(bytes: &[u8]) -> Result<&[u8], Fault> {
     bytes[4..].get(..length).ok_or_else(cut)
 }
 
-/// Checks a value, and gives what stands behind it. The types are RabbitMQ's (its "AMQP 0-9-1 Errata").
+/// Checks a value, and gives the bytes behind it. The types are RabbitMQ's (its "AMQP 0-9-1 Errata").
 fn value_of(bytes: &[u8], depth: usize) -> Result<&[u8], Fault> {
     let (kind, value) = bytes.split_first().ok_or_else(cut)?;
     let length = match kind {

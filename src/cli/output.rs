@@ -27,7 +27,7 @@ use time::format_description::well_known::Rfc3339;
 
 use super::called::is_of_side;
 
-/// Columns from which on a whole bar is shown: all that stands beside it, and some room for itself.
+/// Columns from which on a whole bar is shown: all that is beside it, and some room for itself.
 const WIDE: u16 = 78;
 
 /// How long it will take, as far as that is known: what is not moved but synced cannot be foreseen.
@@ -190,7 +190,7 @@ impl Output {
         if status == ExitStatus::Done { ExitStatus::Failed } else { status }
     }
 
-    /// Something about keys or settings that a person should mend; the run goes on.
+    /// Something about keys or settings that a person should fix; the run goes on.
     pub fn warn(&self, what: &str, place: &Path, advice: Option<&str>) {
         let place = place.display().to_string();
         if self.json {
@@ -220,7 +220,7 @@ impl Output {
         self.print(&visible_json(&document.to_string()));
     }
 
-    /// Completes what stands under `do`, wherever it stands.
+    /// Completes the advice under each `do`, at any depth.
     fn complete_all(&self, value: &mut Value) {
         match value {
             Value::Object(map) => {

@@ -1,5 +1,5 @@
 //! What a bundle would do to the platform: each operation and each internal type once, with how often it is there and
-//! where first. A person decides on this list, so the envelope must not choose what stands on it: the worst comes first,
+//! where first. A person decides on this list, so the envelope must not choose what is on it: the worst comes first,
 //! and nothing that is known can be pushed off it.
 
 use crate::code::Code;
@@ -64,7 +64,7 @@ pub struct Act {
 }
 
 impl Act {
-    /// Where it stands among all acts: the lowest is the worst.
+    /// Its rank among all acts: the lowest is the worst.
     fn order(&self) -> (Code, usize) {
         let at = |list: &[&str], name: &str| list.iter().position(|known| *known == name);
         let rank = match self.code {
@@ -110,7 +110,7 @@ impl Acts {
         self.sorts.is_empty()
     }
 
-    /// Counts an act. What it is in words and where it stands is only asked for the first of a sort.
+    /// Counts an act. Its words and its place are only asked for the first of a sort.
     pub(super) fn count(&mut self, code: Code, name: &str, describe: impl FnOnce() -> (String, String)) {
         let mut name: String = name.chars().take(NAME_MAX).collect();
         let is_unknown = code == Code::Command && !OPERATIONS.contains(&name.as_str());

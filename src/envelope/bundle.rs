@@ -1,4 +1,4 @@
-//! The one pass over a bundle. It keeps the path to where it stands, the keys of the open objects and a few
+//! The one pass over a bundle. It keeps the path to the current place, the keys of the open objects and a few
 //! facts of the current STIX object, so that nothing hides at any depth and nothing is kept.
 
 mod files;

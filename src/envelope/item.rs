@@ -124,7 +124,7 @@ impl<'a> Item<'a> {
         self.type_or_prefix(|name| name == "marking-definition").is_some()
     }
 
-    /// Its type, or the type that its id names, if that is one of these; and the member in which it stands.
+    /// Its type, or the type that its id names, if that is one of these; and the member that says so.
     fn type_or_prefix(&self, is_one: impl Fn(&str) -> bool) -> Option<(String, &'static str)> {
         let type_ = self.type_.map(Text::lossy);
         if let Some(type_) = type_.filter(|type_| is_one(type_)) {

@@ -4,7 +4,7 @@ use crate::json::Text;
 use crate::opencti::OPENCTI_EXTENSION;
 use crate::opencti::reference::Reference;
 
-/// What a key means to us, wherever it stands. The role of its object says whether it counts.
+/// What a key means to us, at any place. The role of its object says whether it counts.
 #[derive(Clone, Copy, Default, PartialEq)]
 pub(super) enum Meaning {
     #[default]

@@ -149,7 +149,7 @@ fn waits_for_the_old_one(ledger: &ImporterView, succeeds: Option<Succeeds>) -> R
     Ok(!end_has_come || !ledger.gaps(Some(succeeds.stream))?.is_empty())
 }
 
-/// Streams so that each stands behind those that it goes on from.
+/// Streams, each behind those that it goes on from.
 pub(super) fn succession_order(mut streams: Vec<StreamId>, lineages: &Lineages) -> Vec<StreamId> {
     streams.sort_by_cached_key(|s| (lineages.of(*s, None).len(), *s));
     streams

@@ -9,7 +9,7 @@ use crate::limits;
 /// Above this many keys an object's keys are found through a hash set that no input can make slow.
 const FEW: usize = 32;
 
-/// What a key is to the object that it stands in.
+/// What a key is to its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Seen {
     /// It is the first of its name.

@@ -1,4 +1,4 @@
-//! A JSON value as it stands in its text: it keeps the order of keys and the text of numbers, and nothing that a
+//! A JSON value as it is written: it keeps the order of keys and the text of numbers, and nothing that a
 //! key says can make it anything else.
 
 use super::{Event, Scanner, Text};

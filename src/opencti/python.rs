@@ -1,7 +1,7 @@
 //! JSON as Python's `json.dumps` writes what `json.loads` has read: the form of all that pycti sends.
 //!
 //! ASCII alone, `", "` and `": "` between, floats as `repr` has them. Genuine envelopes are of this form already, so
-//! nearly every string and number is copied as it stands.
+//! nearly every string and number is copied unchanged.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -53,7 +53,7 @@ pub fn write_value(out: &mut String, value: Value<'_>) {
 }
 
 fn write_events(out: &mut String, scanner: &mut Scanner<'_>) -> Result<(), JsonError> {
-    // A comma stands before all but the first value in a list, and all but the first key of an object.
+    // There is a comma before all but the first value in a list, and all but the first key of an object.
     let mut first = true;
     let mut after_key = true;
     loop {
@@ -117,7 +117,7 @@ fn write_raw(out: &mut String, raw: &str, escaped: bool) {
     out.push('"');
 }
 
-/// How many bytes are printable ASCII, which stands for itself; thirty-two at a time, which compilers make vectors of.
+/// How many bytes are printable ASCII, which is not escaped; thirty-two at a time, which compilers make vectors of.
 fn plain(bytes: &[u8]) -> usize {
     let printable = |b: &u8| matches!(b, b' '..=b'~');
     let mut passed = 0;
@@ -222,7 +222,7 @@ pub enum NotPlain {
     /// It is no JSON.
     #[error("is no JSON: {0}")]
     Json(#[from] JsonError),
-    /// Python would read it. Each key that stands twice takes some 14 bytes of memory for each of its own here.
+    /// Python would read it. Each key that an object has twice takes some 14 bytes of memory for each of its own here.
     #[error("has more than {DUPLICATE_KEYS_MAX} keys that stand twice")]
     ManyTwice,
     /// Likewise.
@@ -230,7 +230,7 @@ pub enum NotPlain {
     ManyKeys,
 }
 
-/// The text of a value as Python reads it: of members with one key the last value stands, in the place of the first.
+/// The text of a value as Python reads it: of members with one key the last value counts, in the place of the first.
 ///
 /// # Errors
 /// [`NotPlain`]
@@ -259,7 +259,7 @@ struct Edit {
     instead: Option<Range<usize>>,
 }
 
-/// What has to be done to a text so that no key stands twice in an object, by where it begins.
+/// What has to be done to a text so that no object has a key twice, by where it begins.
 fn edits(text: &str) -> Result<BTreeMap<usize, Edit>, NotPlain> {
     let (mut edits, mut scanner, mut open) = (BTreeMap::new(), Scanner::new(text), Vec::<Open<'_>>::new());
     let (mut keys, mut twice) = (0, 0);

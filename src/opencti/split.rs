@@ -48,7 +48,7 @@ pub struct Incompatible {
 /// A bundle taken apart. It holds places in the bundle's text, not the text.
 #[derive(Debug)]
 pub struct Split {
-    /// The bundle's text, where it is not the one that was given: in that one a key stands twice.
+    /// The bundle's text, where it is not the one that was given: that one has a key twice.
     instead: Option<String>,
     /// The bundle's id, if it has one.
     id: Option<Span>,
@@ -62,7 +62,7 @@ pub struct Split {
 }
 
 impl Split {
-    /// Takes a bundle apart that stands alone in its text.
+    /// Takes a bundle apart that is the whole text.
     ///
     /// # Errors
     /// As [`Split::read`].
@@ -120,12 +120,12 @@ impl Split {
         self.emitted.len()
     }
 
-    /// Bytes of the bundle's own id, which stands in every part.
+    /// Bytes of the bundle's own id, which every part repeats.
     pub fn id_bytes(&self) -> usize {
         self.id.map_or(0, Span::length)
     }
 
-    /// Digits that all parts have in `nb_deps` and in `x_opencti_seq`: none of them stands in the bundle.
+    /// Digits that all parts have in `nb_deps` and in `x_opencti_seq`: the bundle has none of them.
     pub fn counted_digits(&self) -> u64 {
         self.emitted.iter().map(|at| 2 * self.items[*at as usize].deps.digits() as u64).sum()
     }

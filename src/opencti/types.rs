@@ -152,7 +152,7 @@ const STARTS: [u8; 257] = {
     starts
 };
 
-/// The type that an id names: what stands before its first `--`; `None` if there is no `--`.
+/// The type that an id names: the text before its first `--`; `None` if there is no `--`.
 pub fn type_of_id(id: &str) -> Option<&str> {
     let dashes = id.as_bytes().windows(2).position(|pair| pair == b"--")?;
     Some(&id[..dashes])

@@ -21,7 +21,7 @@ pub struct Document<'a, R> {
     pub report: Option<&'a R>,
     /// What stopped it, if something did.
     pub error: Option<Problem>,
-    /// What a person should mend about keys and settings.
+    /// What a person should fix about keys and settings.
     pub warnings: Vec<Problem>,
 }
 

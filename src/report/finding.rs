@@ -252,7 +252,7 @@ pub fn each(findings: &[Finding]) -> Vec<Summary> {
 }
 
 /// Findings as a person reads them, in the order of the first of each kind. Envelopes of one code, state and connector
-/// are one line, those of many connectors too, and so are files of one code that were not packed. Whatever else there is stands alone.
+/// are one line, those of many connectors too, and so are files of one code that were not packed. All others have a line of their own.
 pub fn summaries(findings: &[Finding]) -> Vec<Summary> {
     let mut connectors: HashMap<_, HashSet<&str>> = HashMap::new();
     for finding in findings.iter().filter(|f| f.envelope.is_some()) {

@@ -543,7 +543,7 @@ fn read_stream(stream: String, file: &str) -> Result<Uuid, TrustError> {
 const PUBLISHED: &str = "is a published test key, whose private half everybody has: use a key of your own, or --test-keys to try things out";
 
 /// Whether this is the private half of a published test key: with `--test-keys` the source tree's `keys/`
-/// is a trust folder as it stands.
+/// is a trust store as it is.
 fn is_test_key(text: &[u8]) -> bool {
     PrivateKey::from_pem(text, None).is_ok_and(|key| is_published_test_key(&key.public()))
 }

@@ -38,7 +38,7 @@ pub fn with_mappings(text: &str, mapped: &BTreeMap<&str, &str>, comments: &[Stri
     Ok(text[..text.len() - body.len()].to_owned() + &written)
 }
 
-/// A new section, before which stands what stood at the end of the file.
+/// A new section, behind what was at the end of the file.
 fn section_at_end_of(document: &DocumentMut) -> Table {
     let mut table = Table::new();
     let before = document.trailing().as_str().unwrap_or_default();

@@ -35,7 +35,7 @@ pub enum Refusal {
 /// A batch that may be admitted, and who vouches for it.
 #[derive(Debug)]
 pub struct Opened {
-    /// Where it stands in its stream.
+    /// Its place in its stream.
     pub link: Link,
     /// The fingerprints of the keys that signed it and may do so.
     pub signers: Vec<Digest>,

@@ -87,7 +87,7 @@ pub struct BatchId {
     pub sha256: Digest,
 }
 
-/// Where a batch stands, without what it holds.
+/// The state of a batch, without what it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Standing {
     /// Which one.
@@ -158,7 +158,7 @@ impl ImporterView {
         Ok(!any(&self.connection, "SELECT 1 FROM batch", [])?)
     }
 
-    /// Where a batch stands.
+    /// The state of a batch.
     pub fn standing_of(&self, sha256: Digest) -> Result<Option<Standing>> {
         let sql = "SELECT id, stream, sequence, sha256, state, standing, pruned FROM batch WHERE sha256 = ?1";
         first(&self.connection, sql, [sha256.as_bytes()], standing)

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::ledger::asking::{all, any};
 use crate::stream::{Lineages, StreamId};
 
-/// The admission of a batch: who vouches for it, and where it stands.
+/// The admission of a batch: who vouches for it, and its place in its stream.
 #[derive(Debug)]
 pub struct AdmissionNote<'a> {
     /// The ledger's number for it.

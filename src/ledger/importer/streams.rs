@@ -1,4 +1,4 @@
-//! Streams: which goes on from which, where a batch stands in its own, what is missing, and what came.
+//! Streams: which goes on from which, a batch's place in its own, what is missing, and what came.
 //!
 //! What is asked of all batches is counted and compared by SQLite, in columns of their own.
 

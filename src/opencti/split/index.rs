@@ -117,7 +117,7 @@ pub struct Index<'a> {
 
 /// Why a bundle is not indexed.
 pub enum Fault {
-    /// A key stands twice in some object.
+    /// Some object has a key twice.
     Twice,
     Unsplittable(Unsplittable),
 }
@@ -294,7 +294,7 @@ fn check_number(digits: &str, offset: usize) -> Result<(), Unsplittable> {
     Err(Unsplittable { what: format!("the bundle has {what}"), place: format!("/bundle, before byte {offset}") })
 }
 
-/// Refuses what Python does not even read, wherever it stands.
+/// Refuses what Python does not even read, at any place.
 pub fn refuse_long_numbers(text: &str) -> Result<(), Unsplittable> {
     let mut scanner = Scanner::new(text);
     loop {
@@ -308,7 +308,7 @@ pub fn refuse_long_numbers(text: &str) -> Result<(), Unsplittable> {
     }
 }
 
-/// Whether a key stands twice in some object.
+/// Whether some object has a key twice.
 pub fn has_twice(text: &str) -> bool {
     let (mut scanner, mut keys) = (Scanner::new(text), Keys::default());
     loop {

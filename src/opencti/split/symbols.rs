@@ -10,7 +10,7 @@ use crate::opencti::{is_supported_id, python};
 /// How an id is written.
 #[derive(Debug)]
 pub enum SymbolText {
-    /// It stands in the bundle.
+    /// It is in the bundle.
     There(Span),
     /// A character of a text over which pycti walks as over a list.
     MadeUp(String),
@@ -40,7 +40,7 @@ pub struct Symbols<'a> {
 }
 
 impl<'a> Symbols<'a> {
-    /// The number of an id that is any value; `text` is the whole in which it stands.
+    /// The number of an id that is any value; `text` is the whole that contains it.
     pub fn of_value(&mut self, text: &str, value: Value<'a>) -> Result<u32, Unhashable> {
         // No text begins with this byte, so that none is taken for a number.
         let odd = |name: String| [&[0xff], name.as_bytes()].concat();
@@ -98,7 +98,7 @@ impl<'a> Symbols<'a> {
 }
 
 fn support(id: &[u8]) -> Support {
-    // Half of a surrogate pair stands in no type, whatever takes its place here.
+    // No type contains half of a surrogate pair, whatever takes its place here.
     if is_supported_id(&String::from_utf8_lossy(id)) { Support::Yes } else { Support::No }
 }
 
