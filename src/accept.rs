@@ -11,7 +11,7 @@ use crate::stream::{Numbers, StreamId};
 
 /// What a person accepts.
 #[derive(Debug, Clone, Copy)]
-pub struct Asked<'a> {
+pub struct AskedToAccept<'a> {
     /// The stream.
     pub stream: StreamId,
     /// The numbers of its batches.
@@ -29,7 +29,7 @@ pub struct Asked<'a> {
 ///
 /// # Errors
 /// There is nothing of these numbers to accept.
-pub fn accept(ledger: &mut ImporterLedger, asked: &Asked<'_>) -> Result<AcceptReport> {
+pub fn accept(ledger: &mut ImporterLedger, asked: &AskedToAccept<'_>) -> Result<AcceptReport> {
     let accepted = match asked.sha256 {
         Some(sha256) => accept_fork(ledger, asked, sha256)?,
         None if accept_works(ledger, asked)? => Accepted::Works,
@@ -44,7 +44,7 @@ pub fn accept(ledger: &mut ImporterLedger, asked: &Asked<'_>) -> Result<AcceptRe
     })
 }
 
-fn accept_fork(ledger: &mut ImporterLedger, asked: &Asked<'_>, sha256: Digest) -> Result<Accepted> {
+fn accept_fork(ledger: &mut ImporterLedger, asked: &AskedToAccept<'_>, sha256: Digest) -> Result<Accepted> {
     let known = ledger
         .incoming(sha256)?
         .filter(|r| r.manifest.stream == asked.stream && asked.numbers.only() == Some(r.manifest.sequence.get()));
@@ -55,7 +55,7 @@ fn accept_fork(ledger: &mut ImporterLedger, asked: &Asked<'_>, sha256: Digest) -
     Ok(Accepted::Fork)
 }
 
-fn accept_gap(ledger: &mut ImporterLedger, asked: &Asked<'_>) -> Result<Accepted> {
+fn accept_gap(ledger: &mut ImporterLedger, asked: &AskedToAccept<'_>) -> Result<Accepted> {
     let stream = asked.stream;
     let missing = missing::all(ledger)?.into_iter().filter(|(s, ..)| *s == stream).map(|(_, m, _)| m.numbers);
     check_missing(asked.numbers, &missing.collect()).map_err(|range| {
@@ -79,7 +79,7 @@ fn check_missing(asked: &Numbers, missing: &Numbers) -> std::result::Result<(), 
 }
 
 /// Settles works that were cleared with what was delivered under them, if these numbers are nothing else.
-fn accept_works(ledger: &ImporterLedger, asked: &Asked<'_>) -> Result<bool> {
+fn accept_works(ledger: &ImporterLedger, asked: &AskedToAccept<'_>) -> Result<bool> {
     let Some(destination) = ledger.destination()? else { return Ok(false) };
     let mut batches = BTreeMap::new();
     for work in ledger.gone_works(destination.id)? {

@@ -20,12 +20,12 @@ pub struct Limits {
     /// Number of the items that are in work, or done and not taken.
     pub items: usize,
     /// How long an item holds its memory.
-    pub held: Held,
+    pub held: MemoryHeld,
 }
 
 /// How long an item holds its memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Held {
+pub enum MemoryHeld {
     /// Until its result is taken, which is as large.
     UntilTaken,
     /// While it is worked on: its result is small.
@@ -53,7 +53,7 @@ pub fn in_order<R: Send, E>(
     work: impl Fn(usize) -> R + Sync,
     mut each: impl FnMut(usize, R) -> Result<(), E>,
 ) -> Result<(), E> {
-    let queue = Queue { state: Mutex::default(), ready: Condvar::new(), room: Condvar::new(), weights, limits };
+    let queue = WorkQueue { state: Mutex::default(), ready: Condvar::new(), room: Condvar::new(), weights, limits };
     thread::scope(|scope| {
         let _guard = StopAtEnd(&queue);
         let wanted = limits.beside.min(weights.len());
@@ -72,8 +72,8 @@ pub fn in_order<R: Send, E>(
     })
 }
 
-struct Queue<'a, R> {
-    state: Mutex<State<R>>,
+struct WorkQueue<'a, R> {
+    state: Mutex<WorkState<R>>,
     /// The next result is there.
     ready: Condvar,
     /// Something was taken.
@@ -82,7 +82,7 @@ struct Queue<'a, R> {
     limits: Limits,
 }
 
-struct State<R> {
+struct WorkState<R> {
     next_to_start: usize,
     next_to_take: usize,
     /// Weight of what holds memory.
@@ -93,20 +93,20 @@ struct State<R> {
     stopped: bool,
 }
 
-impl<R> Default for State<R> {
+impl<R> Default for WorkState<R> {
     fn default() -> Self {
         let done = BTreeMap::new();
         Self { next_to_start: 0, next_to_take: 0, weight: 0, done, is_full: false, stopped: false }
     }
 }
 
-impl<R> Queue<'_, R> {
+impl<R> WorkQueue<'_, R> {
     fn work(&self, work: &impl Fn(usize) -> R) {
         let _guard = StopOnPanic(self);
         while let Some(at) = self.start() {
             let result = work(at);
             let mut state = self.lock();
-            if self.limits.held == Held::InWork {
+            if self.limits.held == MemoryHeld::InWork {
                 state.weight -= self.weights[at];
                 self.wake(&mut state);
             }
@@ -143,7 +143,7 @@ impl<R> Queue<'_, R> {
         loop {
             if let Some(result) = state.done.remove(&at) {
                 state.next_to_take = at + 1;
-                if self.limits.held == Held::UntilTaken {
+                if self.limits.held == MemoryHeld::UntilTaken {
                     state.weight -= self.weights[at];
                 }
                 self.wake(&mut state);
@@ -157,7 +157,7 @@ impl<R> Queue<'_, R> {
     }
 
     /// Wakes who waits for room when half of it is free: waking a thread for each item costs more than the item.
-    fn wake(&self, state: &mut State<R>) {
+    fn wake(&self, state: &mut WorkState<R>) {
         let has_room =
             state.weight <= self.limits.weight / 2 && state.next_to_start - state.next_to_take <= self.limits.items / 2;
         if state.is_full && has_room {
@@ -175,13 +175,13 @@ impl<R> Queue<'_, R> {
         self.ready.notify_all();
     }
 
-    fn lock(&self) -> MutexGuard<'_, State<R>> {
+    fn lock(&self) -> MutexGuard<'_, WorkState<R>> {
         lock(&self.state)
     }
 }
 
 /// The caller takes no more, be it for an error or a panic: the threads must not wait for room.
-struct StopAtEnd<'a, 'q, R>(&'a Queue<'q, R>);
+struct StopAtEnd<'a, 'q, R>(&'a WorkQueue<'q, R>);
 
 impl<R> Drop for StopAtEnd<'_, '_, R> {
     fn drop(&mut self) {
@@ -190,7 +190,7 @@ impl<R> Drop for StopAtEnd<'_, '_, R> {
 }
 
 /// A thread that panics must not leave the others and the caller waiting for it.
-struct StopOnPanic<'a, 'q, R>(&'a Queue<'q, R>);
+struct StopOnPanic<'a, 'q, R>(&'a WorkQueue<'q, R>);
 
 impl<R> Drop for StopOnPanic<'_, '_, R> {
     fn drop(&mut self) {
@@ -208,7 +208,7 @@ mod tests {
 
     use super::*;
 
-    const LIMITS: Limits = Limits { beside: 3, weight: 100, items: 4, held: Held::UntilTaken };
+    const LIMITS: Limits = Limits { beside: 3, weight: 100, items: 4, held: MemoryHeld::UntilTaken };
 
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(300))]
@@ -247,7 +247,7 @@ mod tests {
             items in 1usize..6,
         ) {
             let (in_work, most) = (AtomicU64::new(0), AtomicU64::new(0));
-            let limits = Limits { beside, items, held: Held::InWork, ..LIMITS };
+            let limits = Limits { beside, items, held: MemoryHeld::InWork, ..LIMITS };
             let work = |at: usize| {
                 let now = in_work.fetch_add(weights[at], Ordering::SeqCst) + weights[at];
                 most.fetch_max(now, Ordering::SeqCst);

@@ -81,7 +81,7 @@ pub struct Message {
 
 /// What became of messages.
 #[derive(Debug)]
-pub enum Outcome {
+pub enum MessageOutcome {
     /// The broker has one, and wrote it down.
     Confirmed {
         /// What it is a part of.
@@ -120,7 +120,7 @@ pub enum NotTaken {
 
 /// A look at a queue, or the making of one.
 #[derive(Debug)]
-enum Question {
+enum BrokerQuestion {
     /// How many messages wait in a queue, if it is there.
     Waiting(String),
     /// Whether an exchange takes a message; it goes to no queue.
@@ -133,11 +133,11 @@ enum Command {
     Publish(Message),
     /// Messages for this queue may go again.
     Open(String),
-    Ask(Question, SyncSender<std::result::Result<Option<u32>, String>>),
+    Ask(BrokerQuestion, SyncSender<std::result::Result<Option<u32>, String>>),
 }
 
-enum Event {
-    Outcome(Outcome),
+enum BrokerEvent {
+    Outcome(MessageOutcome),
     /// A word that cannot wait.
     Word(String),
     /// The end, and why; the second text is what to do.
@@ -147,14 +147,14 @@ enum Event {
 /// A connection to a broker, with blocking methods.
 pub struct Broker<'a> {
     commands: Option<tokio::sync::mpsc::Sender<Command>>,
-    events: Receiver<Event>,
+    events: Receiver<BrokerEvent>,
     thread: Option<JoinHandle<()>>,
     /// Bytes of messages that the service has not taken yet.
     waiting_bytes: Arc<AtomicUsize>,
     place: String,
     /// Who is told what cannot wait, also while a message waits for room.
     observer: &'a dyn Observer,
-    outcomes: Vec<Outcome>,
+    outcomes: Vec<MessageOutcome>,
 }
 
 impl<'a> Broker<'a> {
@@ -197,7 +197,7 @@ impl<'a> Broker<'a> {
     /// # Errors
     /// The broker does not answer.
     pub fn waiting(&mut self, queue: &str) -> Result<std::result::Result<Option<u32>, String>> {
-        self.ask(Question::Waiting(queue.to_owned()))
+        self.ask(BrokerQuestion::Waiting(queue.to_owned()))
     }
 
     /// Messages for a queue may go again, after one was not taken.
@@ -213,7 +213,7 @@ impl<'a> Broker<'a> {
     /// # Errors
     /// The user may not write there, or the broker does not say.
     pub fn takes(&mut self, exchange: &str) -> Result<bool> {
-        let answer = self.ask(Question::Probe(exchange.to_owned()))?;
+        let answer = self.ask(BrokerQuestion::Probe(exchange.to_owned()))?;
         answer
             .map(|taken| taken.is_some())
             .map_err(|words| self.error(words, "look at the permissions of the broker's user".into()))
@@ -225,7 +225,7 @@ impl<'a> Broker<'a> {
     /// # Errors
     /// The broker does not answer.
     pub fn declare(&mut self, topology: &Topology, queue_type: QueueType) -> Result<std::result::Result<bool, String>> {
-        let answer = self.ask(Question::Declare(Box::new(topology.clone()), queue_type))?;
+        let answer = self.ask(BrokerQuestion::Declare(Box::new(topology.clone()), queue_type))?;
         Ok(answer.map(|was_there| was_there.is_some()))
     }
 
@@ -253,7 +253,7 @@ impl<'a> Broker<'a> {
     ///
     /// # Errors
     /// The service has ended, and why.
-    pub fn outcomes(&mut self, wait: bool) -> Result<Vec<Outcome>> {
+    pub fn outcomes(&mut self, wait: bool) -> Result<Vec<MessageOutcome>> {
         self.gather(Duration::ZERO)?;
         if wait && self.outcomes.is_empty() {
             self.gather(Duration::from_secs(1))?;
@@ -266,7 +266,7 @@ impl<'a> Broker<'a> {
         self.commands.is_none()
     }
 
-    fn ask(&mut self, question: Question) -> Result<std::result::Result<Option<u32>, String>> {
+    fn ask(&mut self, question: BrokerQuestion) -> Result<std::result::Result<Option<u32>, String>> {
         let (reply, answer) = sync_channel(1);
         self.send(Command::Ask(question, reply))?;
         loop {
@@ -311,9 +311,9 @@ impl<'a> Broker<'a> {
         }
         while let Ok(event) = next {
             match event {
-                Event::Outcome(outcome) => self.outcomes.push(outcome),
-                Event::Word(word) => self.observer.say(&word),
-                Event::Failed(what, advice) => {
+                BrokerEvent::Outcome(outcome) => self.outcomes.push(outcome),
+                BrokerEvent::Word(word) => self.observer.say(&word),
+                BrokerEvent::Failed(what, advice) => {
                     self.commands = None;
                     return Err(self.error(what, advice));
                 }

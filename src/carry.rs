@@ -84,7 +84,8 @@ impl Carry<'_> {
         let findings = &mut report.findings;
         let plan =
             Planner { ledger, outbox: &outbox, names: &names, signers: &signers, findings }.plan(&stream, options)?;
-        let mut run = Run { outbox: &outbox, medium, mount: &mount, options, observer, report, placed: Vec::new() };
+        let mut run =
+            CarryRun { outbox: &outbox, medium, mount: &mount, options, observer, report, placed: Vec::new() };
         // A drop folder may hold another exporter's, which are not touched.
         let ours: HashSet<String> = ledger.streams()?.iter().map(|s| s.stream.prefix()).collect();
         sweep_partials(medium, |prefix| ours.contains(prefix))?;
@@ -126,7 +127,7 @@ impl Placed {
     }
 }
 
-struct Run<'a> {
+struct CarryRun<'a> {
     outbox: &'a KeptShelf,
     medium: &'a Path,
     mount: &'a Mount,
@@ -136,7 +137,7 @@ struct Run<'a> {
     placed: Vec<Placed>,
 }
 
-impl Run<'_> {
+impl CarryRun<'_> {
     /// Says how much it will be and how long it may take, before it begins.
     fn announce(&self, ledger: &ExporterView, plan: &Plan) -> Result<()> {
         let bytes: u64 = plan.new.iter().flat_map(|load| self.missing_sizes(load)).sum();

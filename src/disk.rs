@@ -17,7 +17,7 @@ use std::path::Path;
 use crate::error::{Error, Result};
 
 pub use mount::{Mount, refuse_unfit_for_ledger};
-pub use open_dir::{Entry, FileId, OpenDir, unguessable};
+pub use open_dir::{DirEntry, FileId, OpenDir, unguessable};
 pub use owner::keep_owner_of;
 pub use read::{open_regular, read_bounded, read_bounded_following, read_past_cache};
 pub use write::{

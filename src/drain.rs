@@ -8,7 +8,7 @@ mod remembered;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::broker::{Message, Outcome};
+use crate::broker::{Message, MessageOutcome};
 use crate::code::Code;
 use crate::destination::{Destination, Reach};
 use crate::error::{Error, Result};
@@ -18,9 +18,9 @@ use crate::opencti::message::with_work;
 use crate::opencti::registration::Registration;
 use crate::report::{DrainReport, Drained, Finding, Observer};
 use crate::sink::queues::{GROUP_BYTES, GROUP_MESSAGES};
-use crate::sink::spooled::Listing;
+use crate::sink::spooled::SpoolListing;
 use crate::text::{count, harmless};
-use crate::works::{CLEARED_MAX, Ended, Looked, SENT_AGAIN, Subject, Wanted, Work, Works, cleared};
+use crate::works::{CLEARED_MAX, Ended, Looked, SENT_AGAIN, Wanted, Work, WorkSubject, Works, cleared};
 
 use remembered::Remembered;
 
@@ -71,7 +71,7 @@ pub fn drain(
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 struct ForConnector(String);
 
-impl Subject for ForConnector {
+impl WorkSubject for ForConnector {
     fn connector(&self) -> &str {
         &self.0
     }
@@ -111,8 +111,8 @@ struct Answers {
 }
 
 impl Draining<'_> {
-    fn all(&mut self, listing: Listing) -> Result<()> {
-        let Listing { connectors, messages, .. } = listing;
+    fn all(&mut self, listing: SpoolListing) -> Result<()> {
+        let SpoolListing { connectors, messages, .. } = listing;
         let mut admitted = BTreeSet::new();
         for (id, connector) in &connectors {
             match self.admits(connector)? {
@@ -374,12 +374,12 @@ impl Draining<'_> {
     fn poll_outcomes(&mut self, wait: bool, answers: &mut Answers, of: &BTreeMap<i64, &String>) -> Result<()> {
         for outcome in self.gate.poll_outcomes(wait)? {
             match outcome {
-                Outcome::Confirmed { part_of } => drop(answers.unconfirmed.remove(&(part_of as i64))),
-                Outcome::Refused { part_of, words, .. } => {
+                MessageOutcome::Confirmed { part_of } => drop(answers.unconfirmed.remove(&(part_of as i64))),
+                MessageOutcome::Refused { part_of, words, .. } => {
                     answers.unconfirmed.remove(&(part_of as i64));
                     answers.refused.insert(part_of as i64, words);
                 }
-                Outcome::NotTaken { part_of, why } => {
+                MessageOutcome::NotTaken { part_of, why } => {
                     answers.unconfirmed.remove(&(part_of as i64));
                     answers.back.insert(part_of as i64);
                     if let Some(connector) = of.get(&(part_of as i64)) {

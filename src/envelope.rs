@@ -10,8 +10,8 @@ mod refusal;
 #[cfg(test)]
 mod tests;
 
-use crate::json::keys::{Keys, Seen};
-use crate::json::{Event, JsonError, Scanner, Text};
+use crate::json::keys::{KeySeen, Keys};
+use crate::json::{JsonError, JsonEvent, Scanner, Text};
 use crate::limits;
 
 pub use acts::{Act, Acts};
@@ -88,18 +88,18 @@ pub fn with_applicant(bytes: &[u8], id: &str) -> Vec<u8> {
 /// Where the null of `applicant_id` is; behind the first brace, and empty, if there is no such key.
 fn null_applicant(text: &str) -> Option<(usize, usize)> {
     let mut scanner = Scanner::new(text);
-    let Event::ObjectStart = scanner.next().ok()? else {
+    let JsonEvent::ObjectStart = scanner.next().ok()? else {
         return None;
     };
     let behind_brace = scanner.offset();
     let mut members = 0;
     loop {
         match scanner.next().ok()? {
-            Event::Key(key) => {
+            JsonEvent::Key(key) => {
                 let value = scanner.next().ok()?;
                 if key.decoded().as_ref() == b"applicant_id" {
                     let end = scanner.offset();
-                    return (value == Event::Null).then(|| (end - "null".len(), end));
+                    return (value == JsonEvent::Null).then(|| (end - "null".len(), end));
                 }
                 scanner.skip(value).ok()?;
                 members += 1;
@@ -110,24 +110,24 @@ fn null_applicant(text: &str) -> Option<(usize, usize)> {
 }
 
 /// Why reading stopped: the JSON, whose place is still to be found, or what it says.
-enum Refusal {
+enum ReadRefusal {
     Json(JsonError),
     Envelope(NotAnEnvelope),
 }
 
-impl From<JsonError> for Refusal {
+impl From<JsonError> for ReadRefusal {
     fn from(error: JsonError) -> Self {
         Self::Json(error)
     }
 }
 
-impl From<NotAnEnvelope> for Refusal {
+impl From<NotAnEnvelope> for ReadRefusal {
     fn from(reason: NotAnEnvelope) -> Self {
         Self::Envelope(reason)
     }
 }
 
-impl Refusal {
+impl ReadRefusal {
     fn named(self, text: &str) -> NotAnEnvelope {
         match self {
             Self::Json(error) => NotAnEnvelope::from_json(&error, text),
@@ -153,7 +153,7 @@ fn checked_text(bytes: &[u8]) -> Result<&str, NotAnEnvelope> {
         Some(_) => NotAnEnvelope::NotUtf8 { offset: error.valid_up_to() },
         None => {
             let offset = error.valid_up_to();
-            let (line, column) = JsonError { fault: crate::json::Fault::CutOff, what: "", offset }.place(bytes);
+            let (line, column) = JsonError { fault: crate::json::JsonFault::CutOff, what: "", offset }.place(bytes);
             NotAnEnvelope::CutOff { line, column }
         }
     })?;
@@ -163,9 +163,9 @@ fn checked_text(bytes: &[u8]) -> Result<&str, NotAnEnvelope> {
     Ok(text)
 }
 
-fn read_envelope<'a>(scanner: &mut Scanner<'a>) -> Result<Envelope, Refusal> {
+fn read_envelope<'a>(scanner: &mut Scanner<'a>) -> Result<Envelope, ReadRefusal> {
     let first = scanner.next()?;
-    if first != Event::ObjectStart {
+    if first != JsonEvent::ObjectStart {
         scanner.skip(first)?;
         scanner.next()?;
         return Err(NotAnEnvelope::NotAnObject { found: named(first) }.into());
@@ -173,21 +173,21 @@ fn read_envelope<'a>(scanner: &mut Scanner<'a>) -> Result<Envelope, Refusal> {
     let mut keys = Keys::default();
     keys.open();
     let (mut connector, mut applicant, mut contents, mut bundle_type) = (None, None, None, None);
-    while let Event::Key(key) = scanner.next()? {
-        if keys.take(key) == Seen::Twice {
+    while let JsonEvent::Key(key) = scanner.next()? {
+        if keys.take(key) == KeySeen::Twice {
             return Err(duplicate("", key));
         }
         let value = scanner.next()?;
         match key.lossy().as_ref() {
             "bundle_type" => bundle_type = Some(read_bundle_type(value)?),
-            "applicant_id" if value == Event::Null => {}
+            "applicant_id" if value == JsonEvent::Null => {}
             "applicant_id" => applicant = Some(party_text("applicant_id", "a text or null", value)?),
             "connector" => connector = Some(read_connector(scanner, value)?),
             "entities_types" => match value {
-                Event::Null | Event::String(_) | Event::ArrayStart => scanner.skip(value)?,
+                JsonEvent::Null | JsonEvent::String(_) | JsonEvent::ArrayStart => scanner.skip(value)?,
                 _ => return Err(wrong("entities_types", value, "a text, a list or null")),
             },
-            "bundle" if value == Event::ObjectStart => contents = Some(bundle::read(scanner)?),
+            "bundle" if value == JsonEvent::ObjectStart => contents = Some(bundle::read(scanner)?),
             "bundle" => return Err(wrong("bundle", value, "a JSON object")),
             _ => scanner.skip(value)?,
         }
@@ -201,7 +201,7 @@ fn read_envelope<'a>(scanner: &mut Scanner<'a>) -> Result<Envelope, Refusal> {
     })
 }
 
-fn read_bundle_type(value: Event<'_>) -> Result<(), Refusal> {
+fn read_bundle_type(value: JsonEvent<'_>) -> Result<(), ReadRefusal> {
     let found = party_text("bundle_type", "a text", value)?;
     match found.as_str() {
         "DIRECTORY_BUNDLE" | "S3_BUNDLE" => Ok(()),
@@ -209,16 +209,16 @@ fn read_bundle_type(value: Event<'_>) -> Result<(), Refusal> {
     }
 }
 
-fn read_connector<'a>(scanner: &mut Scanner<'a>, first: Event<'a>) -> Result<Connector, Refusal> {
-    if first != Event::ObjectStart {
+fn read_connector<'a>(scanner: &mut Scanner<'a>, first: JsonEvent<'a>) -> Result<Connector, ReadRefusal> {
+    if first != JsonEvent::ObjectStart {
         return Err(wrong("connector", first, "a JSON object"));
     }
     let mut keys = Keys::default();
     keys.open();
     let (mut id, mut name, mut kind, mut scope) = (None, None, None, Scope::None);
     let (mut auto, mut validate_before_import) = (None, None);
-    while let Event::Key(key) = scanner.next()? {
-        if keys.take(key) == Seen::Twice {
+    while let JsonEvent::Key(key) = scanner.next()? {
+        if keys.take(key) == KeySeen::Twice {
             return Err(duplicate("connector.", key));
         }
         let value = scanner.next()?;
@@ -226,10 +226,10 @@ fn read_connector<'a>(scanner: &mut Scanner<'a>, first: Event<'a>) -> Result<Con
             ("id", _) => id = Some(connector_id(party_text("connector.id", "a text", value)?)?),
             ("name", _) => name = Some(party_text("connector.name", "a text", value)?),
             ("type", _) => kind = Some(party_text("connector.type", "a text", value)?),
-            ("scope", Event::String(_)) => scope = Scope::Text(party_text("connector.scope", "a text", value)?),
-            ("scope", Event::ArrayStart) => scope = read_scope(scanner)?,
-            ("auto", Event::Bool(flag)) => auto = Some(flag),
-            ("validate_before_import", Event::Bool(flag)) => validate_before_import = Some(flag),
+            ("scope", JsonEvent::String(_)) => scope = Scope::Text(party_text("connector.scope", "a text", value)?),
+            ("scope", JsonEvent::ArrayStart) => scope = read_scope(scanner)?,
+            ("auto", JsonEvent::Bool(flag)) => auto = Some(flag),
+            ("validate_before_import", JsonEvent::Bool(flag)) => validate_before_import = Some(flag),
             _ => scanner.skip(value)?,
         }
     }
@@ -243,18 +243,18 @@ fn read_connector<'a>(scanner: &mut Scanner<'a>, first: Event<'a>) -> Result<Con
     })
 }
 
-fn connector_id(id: String) -> Result<ConnectorId, Refusal> {
+fn connector_id(id: String) -> Result<ConnectorId, ReadRefusal> {
     ConnectorId::parse(&id).ok_or_else(|| NotAnEnvelope::ConnectorId { id }.into())
 }
 
 /// A scope that is a list; one with anything but texts in it counts as none.
-fn read_scope(scanner: &mut Scanner<'_>) -> Result<Scope, Refusal> {
+fn read_scope(scanner: &mut Scanner<'_>) -> Result<Scope, ReadRefusal> {
     let (mut scope, mut only_texts, mut bytes) = (Vec::new(), true, 0);
     loop {
         match scanner.next()? {
-            Event::ArrayEnd if only_texts => return Ok(Scope::List(scope)),
-            Event::ArrayEnd => return Ok(Scope::None),
-            value @ Event::String(_) => {
+            JsonEvent::ArrayEnd if only_texts => return Ok(Scope::List(scope)),
+            JsonEvent::ArrayEnd => return Ok(Scope::None),
+            value @ JsonEvent::String(_) => {
                 let text = party_text("connector.scope", "a list of texts", value)?;
                 bytes += text.len() + 1;
                 if bytes > limits::PARTY_TEXT_MAX {
@@ -271,8 +271,8 @@ fn read_scope(scanner: &mut Scanner<'_>) -> Result<Scope, Refusal> {
 }
 
 /// A text that goes into the manifest: no lone surrogates, which UTF-8 cannot hold, and not too long.
-fn party_text(field: &'static str, expected: &'static str, value: Event<'_>) -> Result<String, Refusal> {
-    let Event::String(text) = value else {
+fn party_text(field: &'static str, expected: &'static str, value: JsonEvent<'_>) -> Result<String, ReadRefusal> {
+    let JsonEvent::String(text) = value else {
         return Err(wrong(field, value, expected));
     };
     match text.text() {
@@ -285,25 +285,25 @@ fn party_text(field: &'static str, expected: &'static str, value: Event<'_>) -> 
     }
 }
 
-fn duplicate(prefix: &str, key: Text<'_>) -> Refusal {
+fn duplicate(prefix: &str, key: Text<'_>) -> ReadRefusal {
     let field = format!("{prefix}{}", crate::text::harmless(&key.lossy()));
     NotAnEnvelope::DuplicateKey { field }.into()
 }
 
-fn wrong(field: &'static str, value: Event<'_>, expected: &'static str) -> Refusal {
+fn wrong(field: &'static str, value: JsonEvent<'_>, expected: &'static str) -> ReadRefusal {
     NotAnEnvelope::WrongType { field, found: named(value), expected }.into()
 }
 
 /// What a value is, by its first event.
-fn named(value: Event<'_>) -> &'static str {
+fn named(value: JsonEvent<'_>) -> &'static str {
     match value {
-        Event::ObjectStart | Event::ObjectEnd | Event::Key(_) => "an object",
-        Event::ArrayStart | Event::ArrayEnd => "a list",
-        Event::String(_) => "a text",
-        Event::Number(_) => "a number",
-        Event::Bool(true) => "true",
-        Event::Bool(false) => "false",
-        Event::Null => "null",
-        Event::End => "nothing",
+        JsonEvent::ObjectStart | JsonEvent::ObjectEnd | JsonEvent::Key(_) => "an object",
+        JsonEvent::ArrayStart | JsonEvent::ArrayEnd => "a list",
+        JsonEvent::String(_) => "a text",
+        JsonEvent::Number(_) => "a number",
+        JsonEvent::Bool(true) => "true",
+        JsonEvent::Bool(false) => "false",
+        JsonEvent::Null => "null",
+        JsonEvent::End => "nothing",
     }
 }

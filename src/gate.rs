@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use zeroize::Zeroizing;
 
-use crate::broker::{Broker, LANES, Login, Outcome};
+use crate::broker::{Broker, LANES, Login, MessageOutcome};
 use crate::code::Code;
 use crate::destination::{Destination, Reach, TakeOver, WorkPer};
 use crate::error::{Error, Result};
@@ -34,7 +34,7 @@ enum Setup<'a> {
 pub type NoteRegistered<'a> = &'a mut dyn FnMut(&str, &str, bool) -> Result<()>;
 
 /// What is known of a connector in this run.
-enum Known {
+enum Resolved {
     Route(Arc<Route>, usize),
     Unfit(Unfit),
     /// The platform failed when it was registered, with these words; whether it is to blame shows when others pass.
@@ -51,7 +51,7 @@ pub struct Gate<'a> {
     /// Who is told what cannot wait.
     pub observer: &'a dyn Observer,
     broker: Option<Broker<'a>>,
-    connectors: BTreeMap<String, Known>,
+    connectors: BTreeMap<String, Resolved>,
     /// Connectors that airpouch has registered there before this run.
     ours: BTreeSet<String>,
     /// Connectors of which people were told, before this run, that they exist over there.
@@ -161,7 +161,7 @@ impl<'a> Gate<'a> {
     ///
     /// # Errors
     /// The broker has failed, and why.
-    pub fn poll_outcomes(&mut self, wait: bool) -> Result<Vec<Outcome>> {
+    pub fn poll_outcomes(&mut self, wait: bool) -> Result<Vec<MessageOutcome>> {
         self.broker.as_mut().map_or_else(|| Ok(Vec::new()), |broker| broker.outcomes(wait))
     }
 
@@ -181,7 +181,7 @@ impl<'a> Gate<'a> {
             self.connectors.insert(connector.id.clone(), known);
         }
         match self.connectors.get(&connector.id) {
-            Some(Known::Unfit(unfit)) => Ok(Some(unfit.clone())),
+            Some(Resolved::Unfit(unfit)) => Ok(Some(unfit.clone())),
             _ => Ok(None),
         }
     }
@@ -216,7 +216,7 @@ impl<'a> Gate<'a> {
     /// It was not admitted.
     pub fn route(&self, connector: &str) -> Result<Arc<Route>> {
         match self.connectors.get(connector) {
-            Some(Known::Route(route, _)) => Ok(Arc::clone(route)),
+            Some(Resolved::Route(route, _)) => Ok(Arc::clone(route)),
             _ => Err(Error::failed("messages came to the queues whose connector was not looked up")),
         }
     }
@@ -224,12 +224,12 @@ impl<'a> Gate<'a> {
     /// The lane in which the messages of a connector stay in order: each has one, and they take turns.
     pub fn lane(&self, connector: &str) -> usize {
         match self.connectors.get(connector) {
-            Some(Known::Route(_, lane)) => *lane,
+            Some(Resolved::Route(_, lane)) => *lane,
             _ => 0,
         }
     }
 
-    fn resolve_connector(&mut self, wanted: &Registration, note: NoteRegistered<'_>) -> Result<Known> {
+    fn resolve_connector(&mut self, wanted: &Registration, note: NoteRegistered<'_>) -> Result<Resolved> {
         let lane = self.connectors.len() % LANES;
         if self.platform().is_none() {
             return self.declare(wanted, lane);
@@ -240,7 +240,7 @@ impl<'a> Gate<'a> {
             && let Some(unfit) = collision(platform, wanted)?
         {
             self.exist.push(wanted.id.clone());
-            return Ok(Known::Unfit(unfit));
+            return Ok(Resolved::Unfit(unfit));
         }
         self.register(wanted, lane, note)
     }
@@ -254,7 +254,7 @@ impl<'a> Gate<'a> {
     }
 
     /// Without a platform: makes what is missing.
-    fn declare(&mut self, wanted: &Registration, lane: usize) -> Result<Known> {
+    fn declare(&mut self, wanted: &Registration, lane: usize) -> Result<Resolved> {
         let topology = Topology::of(wanted.clone(), &self.reach.queue_prefix);
         let queue_type = self.reach.queue_type;
         match self.broker()?.declare(&topology, queue_type)? {
@@ -266,17 +266,17 @@ impl<'a> Gate<'a> {
             }
             Err(words) => {
                 self.blocked.add(&wanted.id, queue_refused(words));
-                return Ok(Known::Refused);
+                return Ok(Resolved::Refused);
             }
         }
-        Ok(Known::Route(Arc::new(topology.route()), lane))
+        Ok(Resolved::Route(Arc::new(topology.route()), lane))
     }
 
-    fn register(&mut self, wanted: &Registration, lane: usize, note: NoteRegistered<'_>) -> Result<Known> {
-        let Setup::Platform(platform) = &self.setup else { return Ok(Known::Refused) };
+    fn register(&mut self, wanted: &Registration, lane: usize, note: NoteRegistered<'_>) -> Result<Resolved> {
+        let Setup::Platform(platform) = &self.setup else { return Ok(Resolved::Refused) };
         // Noted before: a run that is killed right after would take it for somebody else's, and hold all that it wrote.
         note(&wanted.id, &wanted.name, true)?;
-        let is_first = !self.connectors.values().any(|known| matches!(known, Known::Route(..) | Known::Fails(_)));
+        let is_first = !self.connectors.values().any(|known| matches!(known, Resolved::Route(..) | Resolved::Fails(_)));
         let registered = match platform.register(wanted, is_first)? {
             Ok(registered) => registered,
             Err(Unregistered::Failed(words)) if !self.others_pass() => {
@@ -287,17 +287,25 @@ impl<'a> Gate<'a> {
                     until: Until::Others,
                 };
                 self.blocked.add(&wanted.id, obstacle);
-                return Ok(Known::Fails(not_registered(&wanted.name, &words)));
+                return Ok(Resolved::Fails(not_registered(&wanted.name, &words)));
             }
             Err(Unregistered::Refused(words)) => {
                 if !self.ours.contains(&wanted.id) {
                     note(&wanted.id, &wanted.name, false)?;
                 }
-                return Ok(Known::Unfit(hold(Code::NotRegistered, not_registered(&wanted.name, &words), "/connector")));
+                return Ok(Resolved::Unfit(hold(
+                    Code::NotRegistered,
+                    not_registered(&wanted.name, &words),
+                    "/connector",
+                )));
             }
             // It may be there all the same.
             Err(Unregistered::Failed(words)) => {
-                return Ok(Known::Unfit(hold(Code::NotRegistered, not_registered(&wanted.name, &words), "/connector")));
+                return Ok(Resolved::Unfit(hold(
+                    Code::NotRegistered,
+                    not_registered(&wanted.name, &words),
+                    "/connector",
+                )));
             }
         };
         if self.broker.is_none() {
@@ -305,11 +313,11 @@ impl<'a> Gate<'a> {
             let login = login(&self.reach, &address, Some(&registered.password))?;
             self.broker = Some(Broker::connect(login, self.reach.patience, self.observer)?);
         }
-        Ok(Known::Route(Arc::new(registered.route), lane))
+        Ok(Resolved::Route(Arc::new(registered.route), lane))
     }
 
     fn others_pass(&self) -> bool {
-        self.connectors.values().any(|known| matches!(known, Known::Route(..)))
+        self.connectors.values().any(|known| matches!(known, Resolved::Route(..)))
     }
 
     /// Once a connector has passed, those over which the platform failed are to blame themselves; whether there were any.
@@ -319,8 +327,8 @@ impl<'a> Gate<'a> {
         }
         let mut any = false;
         for (id, known) in &mut self.connectors {
-            if let Known::Fails(words) = known {
-                *known = Known::Unfit(hold(Code::NotRegistered, std::mem::take(words), "/connector"));
+            if let Resolved::Fails(words) = known {
+                *known = Resolved::Unfit(hold(Code::NotRegistered, std::mem::take(words), "/connector"));
                 self.blocked.release(id);
                 any = true;
             }

@@ -9,7 +9,7 @@ use crate::batch::signed::SignedBatch;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::ledger::exporter::ExporterView;
-use crate::shelf::kept::{KeptShelf, Listed};
+use crate::shelf::kept::{KeptShelf, ListedNames};
 use crate::shelf::medium::Medium;
 use crate::stream::{Sequence, StreamId};
 use crate::text::harmless;
@@ -47,7 +47,7 @@ impl Used {
 pub fn refuse_older_ledger(
     ledger: &ExporterView,
     outbox: &KeptShelf,
-    names: &Listed,
+    names: &ListedNames,
     medium: Option<&Path>,
     signers: &[PublicKey],
 ) -> Result<()> {

@@ -10,11 +10,11 @@ use std::borrow::Cow;
 use std::fmt;
 
 use crate::limits;
-pub use value::{Kind, Value};
+pub use value::{Value, ValueKind};
 
 /// What the scanner comes upon, in the order of the text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Event<'a> {
+pub enum JsonEvent<'a> {
     /// `{`
     ObjectStart,
     /// `}`
@@ -37,7 +37,7 @@ pub enum Event<'a> {
     End,
 }
 
-impl Event<'_> {
+impl JsonEvent<'_> {
     /// Bytes of its text; keys and the end have none that matter.
     fn length(self) -> usize {
         match self {
@@ -113,7 +113,7 @@ impl<'a> Text<'a> {
 
 /// What is wrong with a text that is no JSON.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Fault {
+pub enum JsonFault {
     /// It ends before its value does.
     CutOff,
     /// More than [`limits::DEPTH_MAX`] objects and lists inside each other.
@@ -126,7 +126,7 @@ pub enum Fault {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct JsonError {
     /// The sort of fault.
-    pub fault: Fault,
+    pub fault: JsonFault,
     /// What is wrong, in words.
     pub what: &'static str,
     /// The byte at which it shows, from 0.
@@ -147,7 +147,7 @@ impl JsonError {
 impl fmt::Display for JsonError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.what)?;
-        if self.fault == Fault::TooDeep {
+        if self.fault == JsonFault::TooDeep {
             write!(f, " ({} levels at most)", limits::DEPTH_MAX)?;
         }
         write!(f, " at byte {}", self.offset)
@@ -210,20 +210,20 @@ impl<'a> Scanner<'a> {
     /// error the scanner is of no further use.
     #[expect(clippy::should_implement_trait, reason = "an iterator would hide that an error is final")]
     #[inline(always)]
-    pub fn next(&mut self) -> Result<Event<'a>, JsonError> {
+    pub fn next(&mut self) -> Result<JsonEvent<'a>, JsonError> {
         self.skip_space();
         match self.next {
             Next::CommaOrEnd => self.after_value(),
             Next::Value => self.value(),
             Next::KeyOrEnd => match self.peek() {
-                Some(b'}') => Ok(self.close(Event::ObjectEnd)),
+                Some(b'}') => Ok(self.close(JsonEvent::ObjectEnd)),
                 _ => self.key(),
             },
             Next::ValueOrEnd => match self.peek() {
-                Some(b']') => Ok(self.close(Event::ArrayEnd)),
+                Some(b']') => Ok(self.close(JsonEvent::ArrayEnd)),
                 _ => self.value(),
             },
-            Next::Nothing if self.at == self.text.len() => Ok(Event::End),
+            Next::Nothing if self.at == self.text.len() => Ok(JsonEvent::End),
             Next::Nothing => self.refuse("something follows the end of the value"),
         }
     }
@@ -232,8 +232,8 @@ impl<'a> Scanner<'a> {
     ///
     /// # Errors
     /// As [`Scanner::next`].
-    pub fn skip(&mut self, first: Event<'a>) -> Result<(), JsonError> {
-        if matches!(first, Event::ObjectStart | Event::ArrayStart) {
+    pub fn skip(&mut self, first: JsonEvent<'a>) -> Result<(), JsonError> {
+        if matches!(first, JsonEvent::ObjectStart | JsonEvent::ArrayStart) {
             let outside = self.depth() - 1;
             while self.depth() > outside {
                 self.next()?;
@@ -246,14 +246,14 @@ impl<'a> Scanner<'a> {
     ///
     /// # Errors
     /// As [`Scanner::next`].
-    pub fn value_of(&mut self, first: Event<'a>) -> Result<Value<'a>, JsonError> {
+    pub fn value_of(&mut self, first: JsonEvent<'a>) -> Result<Value<'a>, JsonError> {
         let from = self.start_of(first);
         self.skip(first)?;
         Ok(Value::of(&self.text[from..self.at]))
     }
 
     /// Where the last event began, which was this one and no key.
-    pub fn start_of(&self, last: Event<'a>) -> usize {
+    pub fn start_of(&self, last: JsonEvent<'a>) -> usize {
         self.at - last.length()
     }
 
@@ -270,7 +270,7 @@ impl<'a> Scanner<'a> {
     }
 
     #[inline(always)]
-    fn after_value(&mut self) -> Result<Event<'a>, JsonError> {
+    fn after_value(&mut self) -> Result<JsonEvent<'a>, JsonError> {
         let in_object = self.open.last() == Some(&true);
         match self.peek() {
             Some(b',') => {
@@ -278,14 +278,14 @@ impl<'a> Scanner<'a> {
                 self.skip_space();
                 if in_object { self.key() } else { self.value() }
             }
-            Some(b'}') if in_object => Ok(self.close(Event::ObjectEnd)),
-            Some(b']') if !in_object => Ok(self.close(Event::ArrayEnd)),
+            Some(b'}') if in_object => Ok(self.close(JsonEvent::ObjectEnd)),
+            Some(b']') if !in_object => Ok(self.close(JsonEvent::ArrayEnd)),
             _ if in_object => self.refuse("a comma or } should stand here"),
             _ => self.refuse("a comma or ] should stand here"),
         }
     }
 
-    fn close(&mut self, event: Event<'a>) -> Event<'a> {
+    fn close(&mut self, event: JsonEvent<'a>) -> JsonEvent<'a> {
         self.at += 1;
         self.open.pop();
         self.value_ended();
@@ -298,7 +298,7 @@ impl<'a> Scanner<'a> {
     }
 
     #[inline(always)]
-    fn key(&mut self) -> Result<Event<'a>, JsonError> {
+    fn key(&mut self) -> Result<JsonEvent<'a>, JsonError> {
         if self.peek() != Some(b'"') {
             return self.refuse("a key in double quotes should stand here");
         }
@@ -309,41 +309,41 @@ impl<'a> Scanner<'a> {
         }
         self.at += 1;
         self.next = Next::Value;
-        Ok(Event::Key(key))
+        Ok(JsonEvent::Key(key))
     }
 
     #[inline(always)]
-    fn value(&mut self) -> Result<Event<'a>, JsonError> {
+    fn value(&mut self) -> Result<JsonEvent<'a>, JsonError> {
         let event = match self.peek() {
-            Some(b'"') => Event::String(self.string()?),
+            Some(b'"') => JsonEvent::String(self.string()?),
             Some(b'{') => return self.descend(true),
             Some(b'[') => return self.descend(false),
-            Some(b'-' | b'0'..=b'9') => Event::Number(self.number()?),
-            Some(b't') => self.word("true", Event::Bool(true))?,
-            Some(b'f') => self.word("false", Event::Bool(false))?,
-            Some(b'n') => self.word("null", Event::Null)?,
+            Some(b'-' | b'0'..=b'9') => JsonEvent::Number(self.number()?),
+            Some(b't') => self.word("true", JsonEvent::Bool(true))?,
+            Some(b'f') => self.word("false", JsonEvent::Bool(false))?,
+            Some(b'n') => self.word("null", JsonEvent::Null)?,
             _ => return self.refuse(self.name_the_stranger()),
         };
         self.value_ended();
         Ok(event)
     }
 
-    fn descend(&mut self, object: bool) -> Result<Event<'a>, JsonError> {
+    fn descend(&mut self, object: bool) -> Result<JsonEvent<'a>, JsonError> {
         if self.open.len() == limits::DEPTH_MAX {
-            return self.fail(Fault::TooDeep, "objects and lists lie too deep inside each other");
+            return self.fail(JsonFault::TooDeep, "objects and lists lie too deep inside each other");
         }
         self.at += 1;
         self.open.push(object);
         if object {
             self.next = Next::KeyOrEnd;
-            Ok(Event::ObjectStart)
+            Ok(JsonEvent::ObjectStart)
         } else {
             self.next = Next::ValueOrEnd;
-            Ok(Event::ArrayStart)
+            Ok(JsonEvent::ArrayStart)
         }
     }
 
-    fn word(&mut self, word: &'static str, event: Event<'a>) -> Result<Event<'a>, JsonError> {
+    fn word(&mut self, word: &'static str, event: JsonEvent<'a>) -> Result<JsonEvent<'a>, JsonError> {
         let rest = &self.text.as_bytes()[self.at..];
         if rest.starts_with(word.as_bytes()) {
             self.at += word.len();
@@ -452,13 +452,13 @@ impl<'a> Scanner<'a> {
     #[cold]
     fn refuse<T>(&self, what: &'static str) -> Result<T, JsonError> {
         if self.at == self.text.len() {
-            return self.fail(Fault::CutOff, "the text ends before its value does");
+            return self.fail(JsonFault::CutOff, "the text ends before its value does");
         }
-        self.fail(Fault::Syntax, what)
+        self.fail(JsonFault::Syntax, what)
     }
 
     #[cold]
-    fn fail<T>(&self, fault: Fault, what: &'static str) -> Result<T, JsonError> {
+    fn fail<T>(&self, fault: JsonFault, what: &'static str) -> Result<T, JsonError> {
         Err(JsonError { fault, what, offset: self.at })
     }
 }
@@ -570,9 +570,9 @@ pub fn is_cut(bytes: &[u8]) -> bool {
     let mut scanner = Scanner::new(text);
     loop {
         match scanner.next() {
-            Ok(Event::End) => return false,
+            Ok(JsonEvent::End) => return false,
             Ok(_) => {}
-            Err(e) => return e.fault == Fault::CutOff,
+            Err(e) => return e.fault == JsonFault::CutOff,
         }
     }
 }

@@ -35,7 +35,7 @@ use crate::text;
 use crate::trust::PrivateKey;
 
 use assemble::Assembly;
-use prepare::{Group, Prepared, prepare_all};
+use prepare::{FileGroup, ReadSource, prepare_all};
 
 pub use again::Again;
 
@@ -138,7 +138,7 @@ impl Pack<'_> {
             None => ledger.begin_stream(StreamId::from_random(random::bytes()?), &options.zone, None)?,
         };
         let compressors = Compressors::new(u32::try_from(options.threads).unwrap_or(1));
-        let mut run = Run {
+        let mut run = PackRun {
             ledger,
             outbox: &outbox,
             source,
@@ -228,7 +228,7 @@ fn in_delivery_order(files: Vec<SourceFile>) -> Vec<SourceFile> {
     timed.into_iter().map(|(_, file)| file).collect()
 }
 
-struct Run<'a, 'f> {
+struct PackRun<'a, 'f> {
     ledger: &'a mut ExporterLedger,
     outbox: &'a KeptShelf,
     source: &'a Path,
@@ -246,7 +246,7 @@ struct Run<'a, 'f> {
     compressors: Compressors,
 }
 
-impl<'f> Run<'_, 'f> {
+impl<'f> PackRun<'_, 'f> {
     fn pack_all(&mut self, fresh: &'f [SourceFile]) -> Result<()> {
         self.observer.begin("packing", fresh.iter().map(|f| f.stamp.size).sum());
         let policy = Policy::default();
@@ -260,12 +260,12 @@ impl<'f> Run<'_, 'f> {
         self.close()
     }
 
-    fn pack_group(&mut self, group: &Group<'f>, policy: &Policy) -> Result<()> {
+    fn pack_group(&mut self, group: &FileGroup<'f>, policy: &Policy) -> Result<()> {
         let digests = group.files.iter().filter_map(|(_, prepared)| prepared.sha256());
         let mut known = self.ledger.packed_of(&self.stream, digests)?;
         for (file, prepared) in &group.files {
             self.observer.advance(file.stamp.size);
-            let Prepared::Envelope { at, sha256, envelope } = prepared else {
+            let ReadSource::Envelope { at, sha256, envelope } = prepared else {
                 self.pass_over(file, prepared)?;
                 continue;
             };
@@ -294,17 +294,17 @@ impl<'f> Run<'_, 'f> {
     }
 
     /// Counts what is no envelope, and reports it.
-    fn pass_over(&mut self, file: &'f SourceFile, prepared: &Prepared) -> Result<()> {
+    fn pass_over(&mut self, file: &'f SourceFile, prepared: &ReadSource) -> Result<()> {
         match prepared {
-            Prepared::Envelope { .. } => {}
-            Prepared::Lacking(lack) => return Err(Error::lacking("read the sources", *lack).at(self.source)),
-            Prepared::Gone => self.report.gone += 1,
-            Prepared::Changing => self.report.changing += 1,
-            Prepared::Unreadable(why) => {
+            ReadSource::Envelope { .. } => {}
+            ReadSource::Lacking(lack) => return Err(Error::lacking("read the sources", *lack).at(self.source)),
+            ReadSource::Gone => self.report.gone += 1,
+            ReadSource::Changing => self.report.changing += 1,
+            ReadSource::Unreadable(why) => {
                 self.report.refused += 1;
                 self.refuse(file, Code::Unreadable, format!("cannot be read: {why}"));
             }
-            Prepared::NotAnEnvelope { code, why } => {
+            ReadSource::NotAnEnvelope { code, why } => {
                 self.report.refused += 1;
                 self.sights.push(Sight { file, content: Err(why.clone()) });
                 self.refuse(file, *code, why.clone());

@@ -26,13 +26,13 @@ const SAY_AFTER: Duration = Duration::from_secs(3);
 const FIRST_TRIES: Duration = Duration::from_secs(3);
 
 /// An answer, and whether the question may have been answered more than once.
-struct Answer {
+struct PlatformAnswer {
     data: Value,
     doubtful: bool,
 }
 
 /// Why there is none.
-enum Fault {
+enum PlatformFault {
     Stop(Error),
     Forbidden(Error),
     Refused(String),
@@ -103,7 +103,7 @@ impl<'a> Platform<'a> {
         };
         match self.ask(&Question::me()) {
             Ok(answer) => self.me = Me::read(&answer.data),
-            Err(Fault::Refused(_) | Fault::Failed(_) | Fault::Forbidden(_)) => {}
+            Err(PlatformFault::Refused(_) | PlatformFault::Failed(_) | PlatformFault::Forbidden(_)) => {}
             Err(fault) => return Err(self.stop("me", fault)),
         }
         match &self.me {
@@ -141,8 +141,8 @@ impl<'a> Platform<'a> {
                 let none = || "its answer is none that a platform gives".to_owned();
                 Ok(api::known_connector(&answer.data).ok_or_else(none))
             }
-            Err(Fault::Forbidden(error)) => Ok(Err(error.what)),
-            Err(Fault::Refused(words) | Fault::Failed(words)) => Ok(Err(words)),
+            Err(PlatformFault::Forbidden(error)) => Ok(Err(error.what)),
+            Err(PlatformFault::Refused(words) | PlatformFault::Failed(words)) => Ok(Err(words)),
             Err(fault) => Err(self.stop("connector", fault)),
         }
     }
@@ -154,7 +154,7 @@ impl<'a> Platform<'a> {
     pub fn broker_of_any(&self) -> Result<Option<Registered>> {
         match self.ask(&Question::connectors()) {
             Ok(answer) => Ok(api::told_to_any(&answer.data)),
-            Err(Fault::Refused(_) | Fault::Failed(_) | Fault::Forbidden(_)) => Ok(None),
+            Err(PlatformFault::Refused(_) | PlatformFault::Failed(_) | PlatformFault::Forbidden(_)) => Ok(None),
             Err(fault) => Err(self.stop("connectors", fault)),
         }
     }
@@ -179,8 +179,8 @@ impl<'a> Platform<'a> {
                 }
                 Ok(registered)
             }
-            Err(Fault::Refused(words)) => Ok(Err(Unregistered::Refused(words))),
-            Err(Fault::Failed(words)) => Ok(Err(Unregistered::Failed(words))),
+            Err(PlatformFault::Refused(words)) => Ok(Err(Unregistered::Refused(words))),
+            Err(PlatformFault::Failed(words)) => Ok(Err(Unregistered::Failed(words))),
             Err(fault) => Err(self.stop("registerConnector", fault)),
         }
     }
@@ -250,7 +250,7 @@ impl<'a> Platform<'a> {
                 Ok(Ok(answer.data["isWorkAlive"].as_bool().unwrap_or(false)))
             }
             Ok(answer) => Ok(Ok(answer.data["work"].is_object())),
-            Err(Fault::WorkGone) => Ok(Ok(false)),
+            Err(PlatformFault::WorkGone) => Ok(Ok(false)),
             Err(fault) => self.word_against("isWorkAlive", fault),
         }
     }
@@ -259,7 +259,7 @@ impl<'a> Platform<'a> {
         match self.ask(question) {
             Ok(answer) if answer.doubtful => Ok(Ok(Updated::PerhapsTwice)),
             Ok(_) => Ok(Ok(Updated::Once)),
-            Err(Fault::WorkGone) => Ok(Ok(Updated::WorkGone)),
+            Err(PlatformFault::WorkGone) => Ok(Ok(Updated::WorkGone)),
             Err(fault) => {
                 let against = self.word_against(question.name, fault)?;
                 // Older platforms trip over a work that is gone, and say anything.
@@ -272,29 +272,34 @@ impl<'a> Platform<'a> {
     }
 
     /// What the platform says against one thing is for whoever asked; all else stops the run.
-    fn word_against<T>(&self, asked: &str, fault: Fault) -> Asked<T> {
+    fn word_against<T>(&self, asked: &str, fault: PlatformFault) -> Asked<T> {
         match fault {
-            Fault::Refused(words) => Ok(Err(format!("the platform refuses {asked}: {words}"))),
-            Fault::Failed(words) => Ok(Err(format!("the platform fails at {asked}: {words}"))),
+            PlatformFault::Refused(words) => Ok(Err(format!("the platform refuses {asked}: {words}"))),
+            PlatformFault::Failed(words) => Ok(Err(format!("the platform fails at {asked}: {words}"))),
             fault => Err(self.stop(asked, fault)),
         }
     }
 
-    fn ask(&self, question: &Question) -> std::result::Result<Answer, Fault> {
+    fn ask(&self, question: &Question) -> std::result::Result<PlatformAnswer, PlatformFault> {
         self.ask_within(question, self.patience, false)
     }
 
     /// Asks until there is an answer, or it is known that there will be none. `absent` is how long a platform is tried
     /// that does not even take a connection; with `outlast`, one that fails itself may do better later.
-    fn ask_within(&self, question: &Question, absent: Duration, outlast: bool) -> std::result::Result<Answer, Fault> {
+    fn ask_within(
+        &self,
+        question: &Question,
+        absent: Duration,
+        outlast: bool,
+    ) -> std::result::Result<PlatformAnswer, PlatformFault> {
         let (began, mut pause, mut doubtful) = (Instant::now(), Duration::from_millis(500), false);
         let is_said = AtomicBool::new(false);
         loop {
             // ureq looks names up in a thread, and panics without.
-            lack::threads(2).map_err(|lack| Fault::Stop(lack.into()))?;
+            lack::threads(2).map_err(|lack| PlatformFault::Stop(lack.into()))?;
             let (left, mut failed) = (self.patience.saturating_sub(began.elapsed()), None);
             let Unanswered { why, is_absent } = match self.once_in_words(question, left, &is_said) {
-                Ok(data) => return Ok(Answer { data, doubtful }),
+                Ok(data) => return Ok(PlatformAnswer { data, doubtful }),
                 Err(unanswered) => unanswered,
             };
             let (what, after) = match why {
@@ -302,14 +307,16 @@ impl<'a> Platform<'a> {
                     doubtful |= heard;
                     (what, after)
                 }
-                NoAnswer::WorkGone => return Err(Fault::WorkGone),
-                NoAnswer::Refused(words) => return Err(Fault::Refused(words)),
+                NoAnswer::WorkGone => return Err(PlatformFault::WorkGone),
+                NoAnswer::Refused(words) => return Err(PlatformFault::Refused(words)),
                 NoAnswer::Failed(words) => {
-                    failed = Some(Fault::Failed(words.clone()));
+                    failed = Some(PlatformFault::Failed(words.clone()));
                     (words, None)
                 }
-                NoAnswer::Forbidden { what, advice } => return Err(Fault::Forbidden(self.failed(what, &advice))),
-                NoAnswer::Never { what, advice } => return Err(Fault::Stop(self.failed(what, &advice))),
+                NoAnswer::Forbidden { what, advice } => {
+                    return Err(PlatformFault::Forbidden(self.failed(what, &advice)));
+                }
+                NoAnswer::Never { what, advice } => return Err(PlatformFault::Stop(self.failed(what, &advice))),
             };
             let limit = if is_absent { absent.min(self.patience) } else { self.patience };
             let wait = after.map_or(pause, Duration::from_secs);
@@ -325,7 +332,7 @@ impl<'a> Platform<'a> {
                 } else {
                     "nothing is lost. When the platform answers, run this again (for import: without the medium)"
                 };
-                return Err(Fault::Stop(self.failed(what, advice)));
+                return Err(PlatformFault::Stop(self.failed(what, advice)));
             }
             if began.elapsed().saturating_add(wait) > SAY_AFTER && !is_said.swap(true, Ordering::Relaxed) {
                 self.observer.say(&format!("the platform: {what}; retrying for up to {}", duration(limit.as_secs())));
@@ -358,22 +365,22 @@ impl<'a> Platform<'a> {
         })
     }
 
-    fn stop(&self, asked: &str, fault: Fault) -> Error {
+    fn stop(&self, asked: &str, fault: PlatformFault) -> Error {
         match fault {
-            Fault::Stop(error) => error,
-            Fault::Forbidden(error) => match self.lacks() {
+            PlatformFault::Stop(error) => error,
+            PlatformFault::Forbidden(error) => match self.lacks() {
                 Some(lacks) => error.advise(lacks),
                 None => error,
             },
-            Fault::Failed(words) => self.failed(
+            PlatformFault::Failed(words) => self.failed(
                 format!("the platform fails at {asked}: {words}"),
                 "its log says why; nothing is lost. Fix that, then run it again",
             ),
-            Fault::Refused(words) => self.failed(
+            PlatformFault::Refused(words) => self.failed(
                 format!("the platform refuses {asked}: {words}"),
                 "its answer says why; an older or newer platform may expect something else",
             ),
-            Fault::WorkGone => {
+            PlatformFault::WorkGone => {
                 self.failed(format!("the work is gone ({asked})"), "run this again: another one is opened")
             }
         }

@@ -297,14 +297,14 @@ impl<'de> Deserialize<'de> for OtherMarkings {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         #[derive(Deserialize)]
         #[serde(untagged)]
-        enum Written {
+        enum StanceText {
             Word(Stance),
             Ids(Vec<String>),
         }
-        match Written::deserialize(deserializer) {
-            Ok(Written::Word(Stance::Pass)) => Ok(Self::Pass),
-            Ok(Written::Word(Stance::Hold)) => Ok(Self::Hold),
-            Ok(Written::Ids(ids)) => Ok(Self::Only(ids.iter().map(|id| id.trim().to_ascii_lowercase()).collect())),
+        match StanceText::deserialize(deserializer) {
+            Ok(StanceText::Word(Stance::Pass)) => Ok(Self::Pass),
+            Ok(StanceText::Word(Stance::Hold)) => Ok(Self::Hold),
+            Ok(StanceText::Ids(ids)) => Ok(Self::Only(ids.iter().map(|id| id.trim().to_ascii_lowercase()).collect())),
             Err(_) => Err(serde::de::Error::custom(
                 "other_markings is \"pass\", \"hold\", or a list of ids of marking definitions",
             )),
@@ -336,13 +336,13 @@ fn objection(code: Code, what: String, place: &str) -> Objection {
 fn size<'de, D: Deserializer<'de>>(deserializer: D) -> Result<u64, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
-    enum Written {
+    enum SizeText {
         Number(u64),
         Text(String),
     }
-    match Written::deserialize(deserializer) {
-        Ok(Written::Number(bytes)) => Ok(bytes),
-        Ok(Written::Text(size)) => text::parse_size(&size).map_err(serde::de::Error::custom),
+    match SizeText::deserialize(deserializer) {
+        Ok(SizeText::Number(bytes)) => Ok(bytes),
+        Ok(SizeText::Text(size)) => text::parse_size(&size).map_err(serde::de::Error::custom),
         Err(_) => Err(serde::de::Error::custom("a size belongs here, for example \"25 MiB\"")),
     }
 }

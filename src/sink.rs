@@ -33,7 +33,7 @@ use crate::stream::StreamId;
 use crate::works::{ForBatch, GoneWork};
 
 pub use crate::works::Ended;
-pub use open::{Known, Opened, open};
+pub use open::{KnownDestination, OpenedSink, open};
 
 /// Where an envelope came from, for names and reasons.
 #[derive(Debug, Clone)]

@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::findings::missing;
 use crate::ledger::View;
 use crate::ledger::exporter::{ExporterView, PackedConnector, PackedState, StreamRow};
-use crate::ledger::importer::{AsideKind, BatchId, ImporterView, Standing, State};
+use crate::ledger::importer::{AsideKind, BatchId, BatchStanding, ImporterView, State};
 use crate::report::{ConnectorStatus, Finding, Head, Proof, StatusReport, StreamStatus, never_comes};
 use crate::site::Site;
 use crate::stream::{Numbers, StreamId};
@@ -189,7 +189,7 @@ fn aside_to_settle(ledger: &ImporterView, status: &mut StatusReport) -> Result<(
     Ok(())
 }
 
-fn batch_to_settle(of: &Standing) -> Finding {
+fn batch_to_settle(of: &BatchStanding) -> Finding {
     let BatchId { sequence, sha256, .. } = of.batch;
     let (code, what, advice) = match (of.state, of.standing) {
         (State::Incomplete, _) => (

@@ -30,7 +30,7 @@ const LOOKING_MAX: Duration = Duration::from_secs(30);
 const ENDED_MAX: usize = 50_000;
 
 /// What one work is for.
-pub trait Subject: Clone + Ord {
+pub trait WorkSubject: Clone + Ord {
     /// Whose messages go under it.
     fn connector(&self) -> &str;
 
@@ -136,7 +136,7 @@ pub struct Works<S> {
     ended: VecDeque<Gone<S>>,
 }
 
-impl<S: Subject> Works<S> {
+impl<S: WorkSubject> Works<S> {
     /// Those that a run before this one left open: what for, their ids, and what was delivered under them.
     pub fn left_open(works: impl IntoIterator<Item = (S, String, usize)>) -> Self {
         let known = |(subject, id, resting): (S, String, usize)| {

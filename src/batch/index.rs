@@ -157,7 +157,7 @@ impl Index {
     /// # Errors
     /// [`Lie`]: the digest held, so it is the signer that contradicts himself; or what the machine lacks.
     pub fn read(packed: &Checked, manifest: &Manifest, names: Names) -> Result<Self, Unread<Lie>> {
-        let mut text = Text::open(packed, manifest.index.unpacked)?;
+        let mut text = LineText::open(packed, manifest.index.unpacked)?;
         let first = text.line("the index's first line", KINDS_LINE_MAX)?;
         let kinds: Kinds = form::decode(first.unwrap_or_default())
             .map_err(|e| lie("the index's first line", e))
@@ -259,14 +259,14 @@ fn read_line(line: &[u8], number: usize, envelopes: usize) -> Result<IndexLine, 
 const NO_LINES: &str = "its index has an empty line, or none ends it";
 
 /// The text of an index as it comes out of its frame, a line at a time.
-struct Text<'a> {
+struct LineText<'a> {
     frame: BufReader<zstd::Decoder<'static, &'a [u8]>>,
     line: Vec<u8>,
     read: u64,
     unpacked: u64,
 }
 
-impl<'a> Text<'a> {
+impl<'a> LineText<'a> {
     fn open(packed: &'a Checked, unpacked: u64) -> Result<Self, Lack> {
         Ok(Self { frame: BufReader::new(frame::reader(packed.bytes())?), line: Vec::new(), read: 0, unpacked })
     }

@@ -134,8 +134,8 @@ pub fn read(
         let (back, empty) = sync_channel(PIECES_WAITING + 2);
         let beside = lack::spawn_scoped(scope, move || decompress(packed, unpacked, &full, &empty));
         let source = match beside {
-            Ok(_) => Source::Beside { pieces, back },
-            Err(_) => Source::Here(Frame::new(packed, unpacked)?),
+            Ok(_) => VolumeSource::Beside { pieces, back },
+            Err(_) => VolumeSource::Here(Frame::new(packed, unpacked)?),
         };
         let mut tar = TarStream { source, piece: Vec::new(), at: 0 };
         for (ordinal, line) in (first..).zip(lines) {
@@ -194,13 +194,13 @@ fn decompress(packed: &Checked, unpacked: u64, full: &SyncSender<Piece>, empty: 
 }
 
 /// Where the pieces of a frame come from.
-enum Source<'a> {
+enum VolumeSource<'a> {
     Beside { pieces: Receiver<Piece>, back: SyncSender<Vec<u8>> },
     Here(Frame<'a>),
 }
 
 struct TarStream<'a> {
-    source: Source<'a>,
+    source: VolumeSource<'a>,
     piece: Vec<u8>,
     at: usize,
 }
@@ -274,8 +274,8 @@ impl TarStream<'_> {
     fn more(&mut self) -> Result<&[u8], Unread<VolumeFault>> {
         if self.at == self.piece.len() {
             match &mut self.source {
-                Source::Here(frame) => frame.next(&mut self.piece)?,
-                Source::Beside { pieces, back } => {
+                VolumeSource::Here(frame) => frame.next(&mut self.piece)?,
+                VolumeSource::Beside { pieces, back } => {
                     let next = pieces.recv().unwrap_or_else(|_| Ok(Vec::new()))?;
                     let _ = back.try_send(std::mem::replace(&mut self.piece, next));
                 }

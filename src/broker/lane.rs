@@ -31,13 +31,13 @@ enum Confirm {
 type Confirming = Pin<Box<dyn Future<Output = Confirm> + Send>>;
 
 /// A message on its way.
-struct InFlight {
+struct SentMessage {
     message: Arc<Message>,
     confirming: Confirming,
     confirm: Option<Confirm>,
 }
 
-impl InFlight {
+impl SentMessage {
     fn poll(&mut self, cx: &mut Context<'_>, came_back: &mut HashSet<String>) -> bool {
         if self.confirm.is_none()
             && let Poll::Ready(confirm) = self.confirming.as_mut().poll(cx)
@@ -76,7 +76,7 @@ pub struct Lane {
     /// The channel, while it is open.
     pub channel: Option<Arc<Channel>>,
     waiting: VecDeque<Waiting>,
-    in_flight: VecDeque<InFlight>,
+    in_flight: VecDeque<SentMessage>,
     /// Ids of messages that came back and are not confirmed yet.
     came_back: HashSet<String>,
     /// So many go one by one, since one of them closed the channel.
@@ -147,7 +147,7 @@ impl Lane {
         {
             self.refusals = next.refusals;
             let confirming = publish(Arc::clone(&channel), Arc::clone(&next.message));
-            let mut in_flight = InFlight { message: next.message, confirming, confirm: None };
+            let mut in_flight = SentMessage { message: next.message, confirming, confirm: None };
             // The first look at it hands the message to the connection; later ones ask for the confirm.
             in_flight.poll(&mut Context::from_waker(Waker::noop()), &mut self.came_back);
             self.in_flight.push_back(in_flight);
@@ -182,7 +182,7 @@ impl Lane {
     /// Takes what is answered from the front.
     fn take_confirmed(&mut self) -> Gathered {
         let mut gathered = Gathered::default();
-        while let Some(InFlight { message, confirm: Some(_), .. }) = self.in_flight.front() {
+        while let Some(SentMessage { message, confirm: Some(_), .. }) = self.in_flight.front() {
             let (message, came_back) = (Arc::clone(message), self.came_back.remove(&message.id));
             let confirm = self.in_flight.front_mut().and_then(|f| f.confirm.take());
             match confirm {
@@ -329,7 +329,7 @@ mod tests {
                 Some(confirm) => Box::pin(ready(confirm)),
                 None => Box::pin(pending()),
             };
-            InFlight { message: Arc::new(message(id, "queue", 1)), confirming, confirm: None }
+            SentMessage { message: Arc::new(message(id, "queue", 1)), confirming, confirm: None }
         };
         Lane { in_flight: in_flight.into_iter().map(of).collect(), ..Lane::default() }
     }

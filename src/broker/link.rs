@@ -7,7 +7,7 @@ use lapin::uri::{AMQPAuthority, AMQPQueryString, AMQPScheme, AMQPUri, AMQPUserIn
 use lapin::{Channel, Connection, ConnectionProperties, ErrorKind, ExchangeKind};
 
 use super::lane::probe;
-use super::{LANES, Login, Question, wire};
+use super::{BrokerQuestion, LANES, Login, wire};
 use crate::limits::{BROKER_CHANNELS, BROKER_FRAME};
 use crate::opencti::broker::{Binding, QueueType, Topology};
 use crate::opencti::secrets::Secrets;
@@ -17,14 +17,14 @@ use crate::text::harmless;
 const HEARTBEAT: u16 = 10;
 
 /// A connection that is open.
-pub struct Link {
+pub struct BrokerLink {
     /// It.
     pub connection: Connection,
     /// The channel on which questions are asked.
     asking: Option<Channel>,
 }
 
-impl Link {
+impl BrokerLink {
     /// It, with no question asked yet.
     pub fn new(connection: Connection) -> Self {
         Self { connection, asking: None }
@@ -40,15 +40,17 @@ impl Link {
     }
 
     /// Answers a question: what that is about is said there.
-    pub async fn answer(&mut self, question: &Question) -> lapin::Result<Option<u32>> {
+    pub async fn answer(&mut self, question: &BrokerQuestion) -> lapin::Result<Option<u32>> {
         match question {
-            Question::Waiting(queue) => self.waiting(queue).await,
-            Question::Probe(exchange) => match probe(&open_channel(&self.connection).await?, exchange).await {
+            BrokerQuestion::Waiting(queue) => self.waiting(queue).await,
+            BrokerQuestion::Probe(exchange) => match probe(&open_channel(&self.connection).await?, exchange).await {
                 Ok(taken) => Ok(taken.then_some(0)),
                 Err(error) if code_of(&error) == Some((404, true)) => Ok(None),
                 Err(error) => Err(error),
             },
-            Question::Declare(topology, queue_type) => Ok(self.declare(topology, *queue_type).await?.then_some(0)),
+            BrokerQuestion::Declare(topology, queue_type) => {
+                Ok(self.declare(topology, *queue_type).await?.then_some(0))
+            }
         }
     }
 

@@ -21,8 +21,8 @@ use tokio::sync::mpsc::Receiver;
 use tokio::time::{Interval, MissedTickBehavior, interval, timeout};
 
 use super::lane::{Gathered, Lane, Suspect, probe};
-use super::link::{Link, code_of, words_of};
-use super::{Command, Event, LANES, Login, Message, NotTaken, Outcome};
+use super::link::{BrokerLink, code_of, words_of};
+use super::{BrokerEvent, Command, LANES, Login, Message, MessageOutcome, NotTaken};
 
 use trouble::Trouble;
 
@@ -45,8 +45,8 @@ pub struct Service {
     login: Login,
     patience: Duration,
     commands: Receiver<Command>,
-    events: Sender<Event>,
-    link: Option<Link>,
+    events: Sender<BrokerEvent>,
+    link: Option<BrokerLink>,
     /// What lapin reports of the connection itself: alarms, and that it broke.
     connection_events: Option<Pin<Box<dyn Stream<Item = lapin::Event> + Send>>>,
     lanes: [Lane; LANES],
@@ -68,7 +68,7 @@ pub struct Service {
 }
 
 /// What happens next.
-enum Turn {
+enum ServiceTurn {
     Answered(usize, Gathered),
     Connection(lapin::Event),
     Asked(Option<Command>),
@@ -90,7 +90,7 @@ pub fn run(mut service: Service, ready: &SyncSender<Result<(), End>>) {
             }
         }
         if let Err((what, advice)) = service.serve().await {
-            drop(service.events.send(Event::Failed(what, advice)));
+            drop(service.events.send(BrokerEvent::Failed(what, advice)));
         }
         if let Some(link) = service.link.take() {
             drop(timeout(Duration::from_secs(2), link.connection.close(200, "OK".into())).await);
@@ -105,7 +105,7 @@ impl Service {
         login: Login,
         patience: Duration,
         commands: Receiver<Command>,
-        events: Sender<Event>,
+        events: Sender<BrokerEvent>,
         waiting_bytes: Arc<AtomicUsize>,
     ) -> Self {
         Self {
@@ -137,46 +137,46 @@ impl Service {
             let now = Instant::now();
             self.lanes.iter_mut().for_each(|lane| lane.send(now));
             match self.turn(&mut tick).await {
-                Turn::Answered(at, gathered) => self.answered(at, gathered).await?,
-                Turn::Connection(event) => self.connection_event(event),
-                Turn::Asked(Some(Command::Publish(message))) => self.accept(message),
-                Turn::Asked(Some(Command::Open(queue))) => drop(self.closed.remove(&queue)),
-                Turn::Asked(Some(Command::Ask(question, reply))) => match self.answer(&question).await {
+                ServiceTurn::Answered(at, gathered) => self.answered(at, gathered).await?,
+                ServiceTurn::Connection(event) => self.connection_event(event),
+                ServiceTurn::Asked(Some(Command::Publish(message))) => self.accept(message),
+                ServiceTurn::Asked(Some(Command::Open(queue))) => drop(self.closed.remove(&queue)),
+                ServiceTurn::Asked(Some(Command::Ask(question, reply))) => match self.answer(&question).await {
                     Ok(answer) => drop(reply.send(answer)),
                     Err(end) => {
                         self.unanswered = Some(reply);
                         return Err(end);
                     }
                 },
-                Turn::Asked(None) => return Ok(()),
-                Turn::Tick => self.check_trouble().await?,
+                ServiceTurn::Asked(None) => return Ok(()),
+                ServiceTurn::Tick => self.check_trouble().await?,
             }
         }
     }
 
     /// Whatever comes first: an outcome, an event of the connection, a command if there is room for it, or time.
-    async fn turn(&mut self, tick: &mut Interval) -> Turn {
+    async fn turn(&mut self, tick: &mut Interval) -> ServiceTurn {
         let has_room = self.held == 0 || (self.held < HELD_MAX && self.held_bytes < HELD_BYTES_MAX);
         let (lanes, commands, events) = (&mut self.lanes, &mut self.commands, &mut self.connection_events);
         poll_fn(|cx| {
             for (at, lane) in lanes.iter_mut().enumerate() {
                 if let Poll::Ready(gathered) = lane.gather(cx) {
-                    return Poll::Ready(Turn::Answered(at, gathered));
+                    return Poll::Ready(ServiceTurn::Answered(at, gathered));
                 }
             }
             if let Some(events) = events
                 && let Poll::Ready(Some(event)) = events.as_mut().poll_next(cx)
             {
-                return Poll::Ready(Turn::Connection(event));
+                return Poll::Ready(ServiceTurn::Connection(event));
             }
             if has_room && let Poll::Ready(command) = commands.poll_recv(cx) {
-                return Poll::Ready(Turn::Asked(command));
+                return Poll::Ready(ServiceTurn::Asked(command));
             }
             // The caller dropped its handle: discard the queue.
             if !has_room && commands.is_closed() {
-                return Poll::Ready(Turn::Asked(None));
+                return Poll::Ready(ServiceTurn::Asked(None));
             }
-            pin!(tick.tick()).as_mut().poll(cx).map(|_| Turn::Tick)
+            pin!(tick.tick()).as_mut().poll(cx).map(|_| ServiceTurn::Tick)
         })
         .await
     }
@@ -210,7 +210,7 @@ impl Service {
         }
         for message in confirmed {
             self.released(&[message.as_ref()]);
-            drop(self.events.send(Event::Outcome(Outcome::Confirmed { part_of: message.part_of })));
+            drop(self.events.send(BrokerEvent::Outcome(MessageOutcome::Confirmed { part_of: message.part_of })));
         }
         suspects.into_iter().for_each(|suspect| self.refuse(suspect));
         for (message, why) in not_taken {
@@ -239,8 +239,8 @@ impl Service {
         let mut last = None;
         for Message { part_of, .. } in messages {
             if last.replace(*part_of) != Some(*part_of) {
-                let outcome = Outcome::NotTaken { part_of: *part_of, why: why.clone() };
-                drop(self.events.send(Event::Outcome(outcome)));
+                let outcome = MessageOutcome::NotTaken { part_of: *part_of, why: why.clone() };
+                drop(self.events.send(BrokerEvent::Outcome(outcome)));
             }
         }
     }
@@ -321,7 +321,7 @@ impl Service {
         let Suspect { message, words } = suspect;
         self.refused.push(message.part_of);
         let (part_of, id) = (message.part_of, message.id.clone());
-        drop(self.events.send(Event::Outcome(Outcome::Refused { part_of, id, words })));
+        drop(self.events.send(BrokerEvent::Outcome(MessageOutcome::Refused { part_of, id, words })));
     }
 
     fn released(&mut self, messages: &[&Message]) {
@@ -334,7 +334,7 @@ impl Service {
     }
 
     fn say(&self, line: &str) {
-        drop(self.events.send(Event::Word(line.to_owned())));
+        drop(self.events.send(BrokerEvent::Word(line.to_owned())));
     }
 }
 

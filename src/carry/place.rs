@@ -4,7 +4,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
-use super::{Load, Placed, Run};
+use super::{CarryRun, Load, Placed};
 use crate::code::{Code, Severity};
 use crate::digest::{Digest, Hasher, digest_all};
 use crate::disk::{self, Partial};
@@ -34,7 +34,7 @@ impl From<Error> for NotPlaced {
     }
 }
 
-impl Run<'_> {
+impl CarryRun<'_> {
     pub(super) fn place_new(&mut self, loads: Vec<Load>) -> Result<()> {
         // What kept the first batch from going that did not go: its size, or what the medium said.
         let mut stopped: Option<(u64, Option<Error>)> = None;

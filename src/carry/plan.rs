@@ -7,7 +7,7 @@ use crate::code::Code;
 use crate::error::{Error, Result};
 use crate::ledger::exporter::{BatchRow, CarriedRow, ExporterView, PackedState, Sealed, StreamRow};
 use crate::report::Finding;
-use crate::shelf::kept::{KeptShelf, Listed};
+use crate::shelf::kept::{KeptShelf, ListedNames};
 use crate::stream::{Asked, Numbers};
 use crate::trust::{PublicKey, Signature};
 
@@ -47,7 +47,7 @@ impl Load {
 pub(super) struct Planner<'a> {
     pub(super) ledger: &'a ExporterView,
     pub(super) outbox: &'a KeptShelf,
-    pub(super) names: &'a Listed,
+    pub(super) names: &'a ListedNames,
     pub(super) signers: &'a [PublicKey],
     pub(super) findings: &'a mut Vec<Finding>,
 }

@@ -15,12 +15,12 @@ use super::output::Output;
 )]
 pub struct Args {
     /// The shell that is to complete
-    shell: Kind,
+    shell: CompletionKind,
 }
 
 /// Shells for which completions are tried by a test.
 #[derive(ValueEnum, Debug, Clone, Copy)]
-enum Kind {
+enum CompletionKind {
     Bash,
     Zsh,
     Fish,
@@ -28,9 +28,9 @@ enum Kind {
 
 pub fn run(args: &Args, mut command: Command, output: &Output) -> Result<ExitStatus> {
     let shell = match args.shell {
-        Kind::Bash => Shell::Bash,
-        Kind::Zsh => Shell::Zsh,
-        Kind::Fish => Shell::Fish,
+        CompletionKind::Bash => Shell::Bash,
+        CompletionKind::Zsh => Shell::Zsh,
+        CompletionKind::Fish => Shell::Fish,
     };
     let mut script = Vec::new();
     generate(shell, &mut command, "airpouch", &mut script);

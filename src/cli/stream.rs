@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use airpouch::accept::{Asked, accept};
+use airpouch::accept::{AskedToAccept, accept};
 use airpouch::digest::NotADigest;
 use airpouch::error::{Error, Result};
 use airpouch::ledger::exporter::ExporterLedger;
@@ -133,6 +133,6 @@ fn run_accept(args: &Accept, output: &Output) -> Result<ExitStatus> {
     let sha256 = sha256.map_err(|e: NotADigest| {
         Error::usage(format!("{e}")).advise("the finding about the fork has the whole command")
     })?;
-    let asked = Asked { stream, numbers: &numbers, sha256, reason: &args.reason, at: &settings::timestamp()? };
+    let asked = AskedToAccept { stream, numbers: &numbers, sha256, reason: &args.reason, at: &settings::timestamp()? };
     Ok(output.show(&accept(&mut ledger, &asked)?))
 }

@@ -34,7 +34,7 @@ impl From<&Metadata> for FileId {
 
 /// A name in a directory.
 #[derive(Debug)]
-pub struct Entry {
+pub struct DirEntry {
     /// The name; what is no UTF-8 is no name of ours.
     pub name: String,
     /// Whether it is a directory, and not a link to one.
@@ -260,7 +260,7 @@ impl OpenDir {
     ///
     /// # Errors
     /// The system refused.
-    pub fn entries(&self) -> io::Result<impl Iterator<Item = io::Result<Entry>> + '_> {
+    pub fn entries(&self) -> io::Result<impl Iterator<Item = io::Result<DirEntry>> + '_> {
         let names = retry_on_intr(|| Dir::read_from(&self.file))?;
         Ok(names.filter_map(|entry| {
             let entry = match entry {
@@ -272,7 +272,7 @@ impl OpenDir {
                 FileType::Unknown => self.stat(&name).map(|s| FileType::from_raw_mode(s.st_mode)).ok(),
                 kind => Some(kind),
             };
-            Some(Ok(Entry { name, is_dir: kind == Some(FileType::Directory) }))
+            Some(Ok(DirEntry { name, is_dir: kind == Some(FileType::Directory) }))
         }))
     }
 

@@ -9,7 +9,7 @@ use crate::destination::Destination;
 use crate::error::Result;
 use crate::limits::DRAIN_GONE_MAX;
 use crate::report::Finding;
-use crate::sink::spooled::{Gone, Memory, Spooled};
+use crate::sink::spooled::{GoneMessages, Memory, Spooled};
 use crate::text::{count, harmless};
 use crate::works::{self, Remembers};
 
@@ -132,7 +132,7 @@ impl Remembers<ForConnector> for Remembered {
         if self.memory.works.get(&work.subject.0) == Some(&work.id) {
             self.memory.works.remove(&work.subject.0);
         }
-        let gone = Gone { destination: self.memory.destination.clone(), connector: work.subject.0.clone() };
+        let gone = GoneMessages { destination: self.memory.destination.clone(), connector: work.subject.0.clone() };
         if work.resting > 0 && !self.memory.gone.contains(&gone) {
             self.findings.push(gone_finding(&gone));
             if self.memory.gone.len() < DRAIN_GONE_MAX {
@@ -152,7 +152,7 @@ fn works_left(memory: &Memory) -> Option<Finding> {
     (!works.is_empty()).then(|| Finding::new(Code::WorksLeft, harmless(&what)).advise(advice))
 }
 
-fn gone_finding(gone: &Gone) -> Finding {
+fn gone_finding(gone: &GoneMessages) -> Finding {
     let what = "a work was cleared on the platform after its messages were sent; workers skip those that still wait";
     let place = format!("connector {} at {}", harmless(&gone.connector), harmless(&gone.destination));
     Finding::new(Code::WorkGone, what).at(place).advise(

@@ -7,22 +7,22 @@ mod notes;
 use super::contents::{Contents, count};
 use super::item::{End, Item};
 use super::meaning::Meaning;
-use super::{NotAnEnvelope, Refusal, named};
+use super::{NotAnEnvelope, ReadRefusal, named};
 use crate::code::Code;
-use crate::json::keys::{Keys, Seen};
-use crate::json::{Event, Scanner, Text};
+use crate::json::keys::{KeySeen, Keys};
+use crate::json::{JsonEvent, Scanner, Text};
 use crate::limits;
 use crate::opencti::{Tlp, python};
 
 /// Reads a bundle whose opening brace was the scanner's last event, to its closing brace.
-pub(super) fn read<'a>(scanner: &mut Scanner<'a>) -> Result<Contents, Refusal> {
+pub(super) fn read<'a>(scanner: &mut Scanner<'a>) -> Result<Contents, ReadRefusal> {
     let mut pass = Pass::default();
-    pass.open(Role::Bundle, true);
+    pass.open(BundleRole::Bundle, true);
     while !pass.frames.is_empty() {
         match scanner.next()? {
-            Event::Key(key) => pass.key(key),
-            event @ (Event::ObjectStart | Event::ArrayStart) => pass.container(event)?,
-            Event::ObjectEnd | Event::ArrayEnd => pass.close(),
+            JsonEvent::Key(key) => pass.key(key),
+            event @ (JsonEvent::ObjectStart | JsonEvent::ArrayStart) => pass.container(event)?,
+            JsonEvent::ObjectEnd | JsonEvent::ArrayEnd => pass.close(),
             scalar => pass.scalar(scalar)?,
         }
     }
@@ -34,7 +34,7 @@ const CLAIMS_MAX: usize = 32;
 
 /// What an open object or list is to us.
 #[derive(Clone, Copy, PartialEq)]
-enum Role {
+enum BundleRole {
     /// The bundle itself.
     Bundle,
     /// Its list of objects.
@@ -66,8 +66,8 @@ enum Role {
 }
 
 /// An open object or list, and where in it we stand.
-struct Frame<'a> {
-    role: Role,
+struct OpenContainer<'a> {
+    role: BundleRole,
     object: bool,
     /// The current key of an object.
     key: Text<'a>,
@@ -86,7 +86,7 @@ struct Frame<'a> {
 
 #[derive(Default)]
 struct Pass<'a> {
-    frames: Vec<Frame<'a>>,
+    frames: Vec<OpenContainer<'a>>,
     keys: Keys<'a>,
     item: Item<'a>,
     out: Contents,
@@ -99,13 +99,23 @@ struct Pass<'a> {
 
 impl<'a> Pass<'a> {
     #[inline]
-    fn open(&mut self, role: Role, object: bool) {
+    fn open(&mut self, role: BundleRole, object: bool) {
         if object {
             self.keys.open();
         }
         let (key, meaning) = (Text::unescaped(""), Meaning::Nothing);
         let (data, mime, is_feed, no_trigger) = (None, None, false, None);
-        self.frames.push(Frame { role, object, key, meaning, index: usize::MAX, data, mime, is_feed, no_trigger });
+        self.frames.push(OpenContainer {
+            role,
+            object,
+            key,
+            meaning,
+            index: usize::MAX,
+            data,
+            mime,
+            is_feed,
+            no_trigger,
+        });
     }
 
     #[inline]
@@ -117,19 +127,19 @@ impl<'a> Pass<'a> {
         (frame.key, frame.meaning) = (key, meaning);
         let role = frame.role;
         let seen = self.keys.take(key);
-        if seen != Seen::New || key.raw().len() > limits::KEY_LENGTH_MAX {
+        if seen != KeySeen::New || key.raw().len() > limits::KEY_LENGTH_MAX {
             self.note_key(key, seen);
         }
         match role {
-            Role::Item if meaning == Meaning::Id => self.item.id = None,
-            Role::Item if meaning == Meaning::Type => self.item.type_begins(),
-            Role::Misplaced | Role::UpsertOperations => self.first_inside(),
+            BundleRole::Item if meaning == Meaning::Id => self.item.id = None,
+            BundleRole::Item if meaning == Meaning::Type => self.item.type_begins(),
+            BundleRole::Misplaced | BundleRole::UpsertOperations => self.first_inside(),
             _ => {}
         }
     }
 
-    fn container(&mut self, event: Event<'a>) -> Result<(), Refusal> {
-        let object = event == Event::ObjectStart;
+    fn container(&mut self, event: JsonEvent<'a>) -> Result<(), ReadRefusal> {
+        let object = event == JsonEvent::ObjectStart;
         let Some((role, meaning)) = self.begin_value() else {
             return Ok(());
         };
@@ -140,33 +150,33 @@ impl<'a> Pass<'a> {
             _ => {}
         }
         let child = match (role, meaning) {
-            (Role::Bundle, Meaning::Objects) if object => return Err(objects_are(event)),
-            (Role::Bundle, Meaning::Objects) => {
+            (BundleRole::Bundle, Meaning::Objects) if object => return Err(objects_are(event)),
+            (BundleRole::Bundle, Meaning::Objects) => {
                 self.has_objects = true;
-                Role::Objects
+                BundleRole::Objects
             }
-            (Role::Objects, _) if object => {
+            (BundleRole::Objects, _) if object => {
                 self.begin_item();
-                Role::Item
+                BundleRole::Item
             }
-            (Role::Objects, _) => {
+            (BundleRole::Objects, _) => {
                 self.note_no_object(event);
-                Role::Other
+                BundleRole::Other
             }
-            (Role::Refs | Role::References, _) if role == Role::Refs || !object => {
+            (BundleRole::Refs | BundleRole::References, _) if role == BundleRole::Refs || !object => {
                 self.note_shared_element();
                 self.note_element(event);
-                Role::Other
+                BundleRole::Other
             }
-            (Role::Granted, _) => {
+            (BundleRole::Granted, _) => {
                 self.note_sharing();
-                Role::Other
+                BundleRole::Other
             }
-            (Role::Item, _) => self.item_member(object, meaning, event),
-            (Role::Extensions, Meaning::OpenctiExtension) if object => Role::OpenctiExtension,
-            (Role::Extensions, Meaning::OpenctiExtension) => Role::Misplaced,
-            (Role::OpenctiExtension, Meaning::Id) => Role::Misplaced,
-            (Role::Files, _) if object => Role::File,
+            (BundleRole::Item, _) => self.item_member(object, meaning, event),
+            (BundleRole::Extensions, Meaning::OpenctiExtension) if object => BundleRole::OpenctiExtension,
+            (BundleRole::Extensions, Meaning::OpenctiExtension) => BundleRole::Misplaced,
+            (BundleRole::OpenctiExtension, Meaning::Id) => BundleRole::Misplaced,
+            (BundleRole::Files, _) if object => BundleRole::File,
             _ => common_member(object, meaning),
         };
         self.open(child, object);
@@ -174,69 +184,77 @@ impl<'a> Pass<'a> {
     }
 
     /// What a list or object in a member of a STIX object is; splitting looks at these.
-    fn item_member(&mut self, object: bool, meaning: Meaning, event: Event<'a>) -> Role {
+    fn item_member(&mut self, object: bool, meaning: Meaning, event: JsonEvent<'a>) -> BundleRole {
         match meaning {
-            _ if meaning.is_refs() && object => Role::Misplaced,
+            _ if meaning.is_refs() && object => BundleRole::Misplaced,
             _ if meaning.is_refs() => {
                 if meaning == Meaning::WhereSighted {
                     self.item.where_sighted = End::Dropped;
                 }
-                Role::Refs
+                BundleRole::Refs
             }
             _ if meaning.is_ref() => {
                 self.note_misplaced(event, meaning);
-                Role::Other
+                BundleRole::Other
             }
-            Meaning::References if object => Role::Misplaced,
-            Meaning::References => Role::References,
-            Meaning::Extensions if object => Role::Extensions,
-            Meaning::Extensions | Meaning::InternalId => Role::Misplaced,
+            Meaning::References if object => BundleRole::Misplaced,
+            Meaning::References => BundleRole::References,
+            Meaning::Extensions if object => BundleRole::Extensions,
+            Meaning::Extensions | Meaning::InternalId => BundleRole::Misplaced,
             _ => common_member(object, meaning),
         }
     }
 
     #[inline]
-    fn scalar(&mut self, value: Event<'a>) -> Result<(), Refusal> {
+    fn scalar(&mut self, value: JsonEvent<'a>) -> Result<(), ReadRefusal> {
         let Some((role, meaning)) = self.begin_value() else {
             return Ok(());
         };
-        if let Event::Number(digits) = value
+        if let JsonEvent::Number(digits) = value
             && digits.len() > python::DIGITS_MAX
         {
             self.note_number(digits);
         }
-        if role == Role::Refs {
+        if role == BundleRole::Refs {
             self.note_shared_element();
             self.reference(value);
             return Ok(());
         }
-        let is_list_of_ours =
-            matches!(role, Role::Objects | Role::References | Role::Markings | Role::Granted | Role::Names);
+        let is_list_of_ours = matches!(
+            role,
+            BundleRole::Objects
+                | BundleRole::References
+                | BundleRole::Markings
+                | BundleRole::Granted
+                | BundleRole::Names
+        );
         if meaning == Meaning::Nothing && !is_list_of_ours {
             return Ok(());
         }
         match (role, meaning) {
             (_, Meaning::Operation) => self.note_operation(value),
-            (_, Meaning::UpsertOperations) if value != Event::Null => {
+            (_, Meaning::UpsertOperations) if value != JsonEvent::Null => {
                 self.note_upsert_operations(self.frames.len());
             }
-            (Role::Bundle, Meaning::Objects) => return Err(objects_are(value)),
-            (Role::Objects, _) => self.note_no_object(value),
-            (Role::References, _) => self.note_element(value),
-            (Role::Markings, _) => self.marking(value),
-            (Role::Granted, _) => self.note_sharing(),
-            (Role::Names, _) => self.additional_name(value),
+            (BundleRole::Bundle, Meaning::Objects) => return Err(objects_are(value)),
+            (BundleRole::Objects, _) => self.note_no_object(value),
+            (BundleRole::References, _) => self.note_element(value),
+            (BundleRole::Markings, _) => self.marking(value),
+            (BundleRole::Granted, _) => self.note_sharing(),
+            (BundleRole::Names, _) => self.additional_name(value),
             (_, Meaning::MarkingRef | Meaning::MarkingRefs) => {
                 self.marking(value);
-                if role == Role::Item {
+                if role == BundleRole::Item {
                     self.item_scalar(meaning, value);
                 }
             }
-            (Role::Item, _) => self.item_scalar(meaning, value),
-            (Role::Extensions, Meaning::OpenctiExtension) if is_true(value) => self.note_misplaced(value, meaning),
-            (Role::File, Meaning::Data) => self.file(value),
-            (Role::File, Meaning::Name) => self.file_name(value),
-            (Role::File, Meaning::NoTriggerImport) => self.no_trigger_import(value),
+            (BundleRole::Item, _) => self.item_scalar(meaning, value),
+            (BundleRole::Extensions, Meaning::OpenctiExtension) if is_true(value) => {
+                self.note_misplaced(value, meaning)
+            }
+            (BundleRole::File, Meaning::Data) => self.file(value),
+            (BundleRole::File, Meaning::Name) => self.file_name(value),
+            (BundleRole::File, Meaning::NoTriggerImport) => self.no_trigger_import(value),
             _ => {}
         }
         match meaning {
@@ -251,13 +269,13 @@ impl<'a> Pass<'a> {
     }
 
     /// A member of a STIX object that is neither list nor object.
-    fn item_scalar(&mut self, meaning: Meaning, value: Event<'a>) {
+    fn item_scalar(&mut self, meaning: Meaning, value: JsonEvent<'a>) {
         match (meaning, value) {
-            (Meaning::Id, Event::String(id)) => self.item.id = Some(id),
-            (Meaning::Type, Event::String(type_)) => self.item.type_ = Some(type_),
-            (_, Event::String(end)) if meaning.is_ref() => self.end(meaning, End::At(end)),
-            (_, Event::Null) if meaning.is_ref() => self.end(meaning, End::Dropped),
-            (Meaning::WhereSighted, Event::Null) => self.item.where_sighted = End::Null,
+            (Meaning::Id, JsonEvent::String(id)) => self.item.id = Some(id),
+            (Meaning::Type, JsonEvent::String(type_)) => self.item.type_ = Some(type_),
+            (_, JsonEvent::String(end)) if meaning.is_ref() => self.end(meaning, End::At(end)),
+            (_, JsonEvent::Null) if meaning.is_ref() => self.end(meaning, End::Dropped),
+            (Meaning::WhereSighted, JsonEvent::Null) => self.item.where_sighted = End::Null,
             (Meaning::Extensions, _) if is_true(value) => self.note_misplaced(value, meaning),
             (Meaning::References, _) if !is_empty(value) => self.note_misplaced(value, meaning),
             _ if meaning.is_refs() && !is_empty(value) => self.note_misplaced(value, meaning),
@@ -276,8 +294,8 @@ impl<'a> Pass<'a> {
     }
 
     /// An element of a `*_refs` of a STIX object.
-    fn reference(&mut self, value: Event<'a>) {
-        let Event::String(target) = value else {
+    fn reference(&mut self, value: JsonEvent<'a>) {
+        let JsonEvent::String(target) = value else {
             return self.note_element(value);
         };
         let parent = self.frames.len().checked_sub(2).map_or(Meaning::Nothing, |at| self.frames[at].meaning);
@@ -288,8 +306,8 @@ impl<'a> Pass<'a> {
         }
     }
 
-    fn marking(&mut self, value: Event<'a>) {
-        let Event::String(marking) = value else {
+    fn marking(&mut self, value: JsonEvent<'a>) {
+        let JsonEvent::String(marking) = value else {
             return;
         };
         let bytes = marking.raw().len();
@@ -304,8 +322,8 @@ impl<'a> Pass<'a> {
     }
 
     /// Words that may say of which level a marking definition is.
-    fn claim_of_tlp(&mut self, meaning: Meaning, value: Event<'a>) {
-        let Event::String(words) = value else { return };
+    fn claim_of_tlp(&mut self, meaning: Meaning, value: JsonEvent<'a>) {
+        let JsonEvent::String(words) = value else { return };
         let words = notes::beginning(words);
         let claimed = match meaning {
             Meaning::TlpLevel => Some(Tlp::of_word(&words).unwrap_or(Tlp::Red)),
@@ -316,13 +334,13 @@ impl<'a> Pass<'a> {
 
     /// A value begins: in what, and as what.
     #[inline]
-    fn begin_value(&mut self) -> Option<(Role, Meaning)> {
+    fn begin_value(&mut self) -> Option<(BundleRole, Meaning)> {
         let frame = self.frames.last_mut()?;
         if !frame.object {
             frame.index = frame.index.wrapping_add(1);
-            if matches!(frame.role, Role::Misplaced | Role::UpsertOperations) {
+            if matches!(frame.role, BundleRole::Misplaced | BundleRole::UpsertOperations) {
                 self.first_inside();
-                return Some((Role::Other, Meaning::Nothing));
+                return Some((BundleRole::Other, Meaning::Nothing));
             }
         }
         Some((frame.role, frame.meaning))
@@ -340,7 +358,7 @@ impl<'a> Pass<'a> {
         if frame.data.is_some() {
             self.end_file(&frame);
         }
-        if frame.role == Role::Item {
+        if frame.role == BundleRole::Item {
             self.end_item();
         }
     }
@@ -400,34 +418,34 @@ impl<'a> Pass<'a> {
 }
 
 /// What a list or object under this key is, anywhere in a bundle.
-fn common_member(object: bool, meaning: Meaning) -> Role {
+fn common_member(object: bool, meaning: Meaning) -> BundleRole {
     match meaning {
-        Meaning::MarkingRefs if !object => Role::Markings,
-        Meaning::GrantedRefs | Meaning::GrantedRef if !object => Role::Granted,
-        Meaning::AdditionalNames if !object => Role::Names,
-        Meaning::Files if !object => Role::Files,
-        Meaning::UpsertOperations => Role::UpsertOperations,
-        _ => Role::Other,
+        Meaning::MarkingRefs if !object => BundleRole::Markings,
+        Meaning::GrantedRefs | Meaning::GrantedRef if !object => BundleRole::Granted,
+        Meaning::AdditionalNames if !object => BundleRole::Names,
+        Meaning::Files if !object => BundleRole::Files,
+        Meaning::UpsertOperations => BundleRole::UpsertOperations,
+        _ => BundleRole::Other,
     }
 }
 
-fn objects_are(value: Event<'_>) -> Refusal {
+fn objects_are(value: JsonEvent<'_>) -> ReadRefusal {
     NotAnEnvelope::WrongType { field: "bundle.objects", found: named(value), expected: "a list" }.into()
 }
 
 /// Python's truth of a value that is neither list nor object.
-fn is_true(value: Event<'_>) -> bool {
+fn is_true(value: JsonEvent<'_>) -> bool {
     match value {
-        Event::String(text) => !text.raw().is_empty(),
-        Event::Number(digits) => {
+        JsonEvent::String(text) => !text.raw().is_empty(),
+        JsonEvent::Number(digits) => {
             digits.bytes().take_while(|b| !matches!(b, b'e' | b'E')).any(|b| b.is_ascii_digit() && b != b'0')
         }
-        Event::Bool(flag) => flag,
+        JsonEvent::Bool(flag) => flag,
         _ => false,
     }
 }
 
 /// What pycti walks over without harm where a list belongs.
-fn is_empty(value: Event<'_>) -> bool {
-    matches!(value, Event::Null) || matches!(value, Event::String(text) if text.raw().is_empty())
+fn is_empty(value: JsonEvent<'_>) -> bool {
+    matches!(value, JsonEvent::Null) || matches!(value, JsonEvent::String(text) if text.raw().is_empty())
 }

@@ -1,7 +1,7 @@
 //! Why some bytes are no envelope, for the person who looks for them.
 
 use crate::code::Code;
-use crate::json::{Fault, JsonError};
+use crate::json::{JsonError, JsonFault};
 use crate::limits;
 use crate::text;
 
@@ -134,9 +134,9 @@ impl NotAnEnvelope {
     pub(super) fn from_json(error: &JsonError, text: &str) -> Self {
         let (line, column) = error.place(text.as_bytes());
         match error.fault {
-            Fault::CutOff => Self::CutOff { line, column },
-            Fault::TooDeep => Self::TooDeep { line, column },
-            Fault::Syntax => Self::NotJson { what: error.what, line, column },
+            JsonFault::CutOff => Self::CutOff { line, column },
+            JsonFault::TooDeep => Self::TooDeep { line, column },
+            JsonFault::Syntax => Self::NotJson { what: error.what, line, column },
         }
     }
 }

@@ -18,8 +18,8 @@ use crate::stream::{Lineages, StreamId, is_settled};
 
 pub use admitted::Admitted;
 
-use open::{Opened, Refusal, open};
-use order::{Admission, Kept, admit};
+use open::{OpenedBatch, Refusal, open};
+use order::{Kept, StreamAdmission, admit};
 
 /// A batch that may be admitted, as far as its place in the stream is judged by it.
 struct Candidate {
@@ -69,7 +69,7 @@ impl Import<'_> {
         for id in batches {
             let Some(row) = self.ledger.incoming_by_id(*id)? else { continue };
             match open(self.site, lineages, self.trust, self.options, &row)? {
-                Ok(Opened { link, signers, heir_of }) => {
+                Ok(OpenedBatch { link, signers, heir_of }) => {
                     let (standing, succeeds) = (row.standing, row.manifest.succeeds);
                     candidates.push(Candidate { id: row.id, standing, succeeds, signers, heir_of });
                     links.push(link);
@@ -83,13 +83,13 @@ impl Import<'_> {
             && position.last().is_none()
             && waits_for_the_old_one(self.ledger, candidates.iter().find_map(|c| c.succeeds))?;
         for (verdict, candidate) in admit(position, &links, self.options.on_gap).into_iter().zip(&candidates) {
-            match if waits { Admission::Keep(Kept::Waiting) } else { verdict } {
-                Admission::Admit { late } => {
+            match if waits { StreamAdmission::Keep(Kept::Waiting) } else { verdict } {
+                StreamAdmission::Admit { late } => {
                     let Candidate { id, heir_of, ref signers, .. } = *candidate;
                     self.ledger.set_admitted(&AdmissionNote { id, stream, late, signers, heir_of })?;
                     candidate.succeeds.iter().for_each(|s| lineages.add(stream, s.stream));
                 }
-                Admission::Keep(kept) => self.keep(candidate, &kept)?,
+                StreamAdmission::Keep(kept) => self.keep(candidate, &kept)?,
             }
         }
         Ok(())

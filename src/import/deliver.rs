@@ -34,7 +34,7 @@ use crate::report::{BatchLine, DeliveredBatch, Event, Finding, ImportReport, Obs
 use crate::set_aside::{self, Kind};
 use crate::shelf::PartFault;
 use crate::shelf::check::read_index;
-use crate::sink::{self, Deliverable, Ended, Opened, Origin, Sink};
+use crate::sink::{self, Deliverable, Ended, OpenedSink, Origin, Sink};
 use crate::site::Site;
 use crate::stream::{Lineages, StreamId};
 use crate::text::count;
@@ -46,7 +46,7 @@ impl Import<'_> {
     pub(super) fn deliver_all(&mut self, target: Target) -> Result<()> {
         let ImportOptions { to, reach, threads, .. } = self.options;
         let known = target.known_before(self.ledger, self.options)?;
-        let Opened { mut sink, mark } = sink::open(to, reach, known, *threads, self.observer)?;
+        let OpenedSink { mut sink, mark } = sink::open(to, reach, known, *threads, self.observer)?;
         let destination = target.reached(self.ledger, self.options, &mark)?;
         let observer = self.observer;
         let mut delivering = Delivering::new(self, sink.as_mut(), destination)?;

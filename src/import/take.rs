@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::Import;
 use super::continuity::Continuity;
-use crate::ahead::{self, Held, Limits};
+use crate::ahead::{self, Limits, MemoryHeld};
 use crate::batch::manifest::Part;
 use crate::batch::name;
 use crate::batch::signed::SignedBatch;
@@ -17,7 +17,7 @@ use crate::error::Result;
 use crate::findings;
 use crate::findings::medium::{Sighted, no_batch, scan, signed_batches};
 use crate::lack::{self, Lack};
-use crate::ledger::importer::{ImporterLedger, ImporterView, Standing, State};
+use crate::ledger::importer::{BatchStanding, ImporterLedger, ImporterView, State};
 use crate::report::{BatchLine, Event, Finding};
 use crate::shelf::Shelf;
 use crate::shelf::inbox::{Inbox, folder_name};
@@ -134,7 +134,7 @@ impl Import<'_> {
         // One file is read while the one before is written, for both are slow. Never two are read at once: that is slower
         // still on a stick or a disk that turns.
         let beside = ahead::beside(self.options.threads).min(1);
-        let limits = Limits { beside, weight: u64::MAX, items: 1, held: Held::UntilTaken };
+        let limits = Limits { beside, weight: u64::MAX, items: 1, held: MemoryHeld::UntilTaken };
         let mut copied = Copied::Whole;
         let fetch = |at: usize| from.fetch(&parts[at]);
         let ended = ahead::in_order(&vec![0; parts.len()], limits, fetch, |at, fetched| {
@@ -186,9 +186,9 @@ enum Copied {
 }
 
 /// The batch that lies in a folder of this name, if the ledger knows it.
-fn standing_of_folder(ledger: &ImporterView, folder: &OsStr) -> Result<Option<Standing>> {
+fn standing_of_folder(ledger: &ImporterView, folder: &OsStr) -> Result<Option<BatchStanding>> {
     let Some((name, digits)) = folder.to_str().and_then(|n| Some((n, n.rsplit_once('.')?.1))) else { return Ok(None) };
-    let is_its_own = |s: &Standing| folder_name(s.batch.stream, s.batch.sequence, s.batch.sha256) == name;
+    let is_its_own = |s: &BatchStanding| folder_name(s.batch.stream, s.batch.sequence, s.batch.sha256) == name;
     Ok(ledger.standing_by_beginning(digits)?.into_iter().find(is_its_own))
 }
 
@@ -212,7 +212,8 @@ fn waiting(ledger: &ImporterView, seen: &BTreeSet<Digest>) -> Result<u64> {
     let mut waiting = 0;
     for sha256 in seen {
         let known = ledger.standing_of(*sha256)?;
-        let is_new = |s: &Standing| s.state == State::Admitted || (s.state == State::Whole && s.standing.is_none());
+        let is_new =
+            |s: &BatchStanding| s.state == State::Admitted || (s.state == State::Whole && s.standing.is_none());
         waiting += u64::from(known.as_ref().is_some_and(is_new));
     }
     Ok(waiting)

@@ -6,7 +6,7 @@ use super::{ImportOptions, OtherDestination};
 use crate::destination::Destination;
 use crate::error::{Error, Result};
 use crate::ledger::importer::{DestinationRow, ImporterLedger, ImporterView, State};
-use crate::sink::Known;
+use crate::sink::KnownDestination;
 
 /// What the destination of this run is to the site.
 pub(super) enum Target {
@@ -56,11 +56,11 @@ pub(super) fn has_work(ledger: &ImporterView, target: &Target) -> Result<bool> {
 
 impl Target {
     /// What the ledger knows of the destination before it is opened. Under another address it is the same one.
-    pub(super) fn known_before(&self, ledger: &ImporterView, options: &ImportOptions) -> Result<Known> {
-        let mut known = Known {
+    pub(super) fn known_before(&self, ledger: &ImporterView, options: &ImportOptions) -> Result<KnownDestination> {
+        let mut known = KnownDestination {
             high_water: ledger.high_water(options.to.kind())?,
             connectors: connectors_to_go(ledger, matches!(self, Self::New))?,
-            ..Known::default()
+            ..KnownDestination::default()
         };
         let there = match self {
             Self::Known(row) => Some(row.clone()),

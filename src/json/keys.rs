@@ -11,7 +11,7 @@ const FEW: usize = 32;
 
 /// What a key is to its object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
+pub enum KeySeen {
     /// It is the first of its name.
     New,
     /// It was there before.
@@ -68,9 +68,9 @@ impl<'a> Keys<'a> {
 
     /// Takes a key of the innermost object. Keys are equal when they are after decoding.
     #[inline]
-    pub fn take(&mut self, key: Text<'a>) -> Seen {
+    pub fn take(&mut self, key: Text<'a>) -> KeySeen {
         let Some(object) = self.objects.last_mut() else {
-            return Seen::New;
+            return KeySeen::New;
         };
         object.count += 1;
         if object.count > FEW {
@@ -80,24 +80,24 @@ impl<'a> Keys<'a> {
         let start = object.start;
         for (at, other) in self.hashes[start..].iter().enumerate() {
             if *other == hash && self.names[start + at].decoded() == key.decoded() {
-                return Seen::Twice;
+                return KeySeen::Twice;
             }
         }
         self.hashes.push(hash);
         self.names.push(key);
-        Seen::New
+        KeySeen::New
     }
 
-    fn take_many(&mut self, key: Text<'a>) -> Seen {
+    fn take_many(&mut self, key: Text<'a>) -> KeySeen {
         let Some(object) = self.objects.last_mut() else {
-            return Seen::New;
+            return KeySeen::New;
         };
         if object.is_full {
-            return Seen::New;
+            return KeySeen::New;
         }
         if object.count > limits::KEYS_MAX || self.in_sets >= limits::OPEN_KEYS_MAX {
             object.is_full = true;
-            return Seen::TooMany;
+            return KeySeen::TooMany;
         }
         let names = &self.names[object.start..];
         let many = object.many.get_or_insert_with(|| {
@@ -105,10 +105,10 @@ impl<'a> Keys<'a> {
             names.iter().map(|name| name.decoded()).collect()
         });
         if !many.insert(key.decoded()) {
-            return Seen::Twice;
+            return KeySeen::Twice;
         }
         self.in_sets += 1;
-        Seen::New
+        KeySeen::New
     }
 }
 
@@ -131,17 +131,17 @@ fn hash(key: Text<'_>) -> u64 {
 #[cfg(test)]
 mod a_key_that_comes_twice {
     use super::*;
-    use crate::json::{Event, Scanner};
+    use crate::json::{JsonEvent, Scanner};
 
-    fn take_all(text: &str) -> Vec<Seen> {
+    fn take_all(text: &str) -> Vec<KeySeen> {
         let (mut scanner, mut keys) = (Scanner::new(text), Keys::default());
         let mut seen = Vec::new();
         loop {
             match scanner.next().unwrap() {
-                Event::ObjectStart => keys.open(),
-                Event::ObjectEnd => keys.close(),
-                Event::Key(key) => seen.push(keys.take(key)),
-                Event::End => return seen,
+                JsonEvent::ObjectStart => keys.open(),
+                JsonEvent::ObjectEnd => keys.close(),
+                JsonEvent::Key(key) => seen.push(keys.take(key)),
+                JsonEvent::End => return seen,
                 _ => {}
             }
         }
@@ -149,25 +149,25 @@ mod a_key_that_comes_twice {
 
     #[test]
     fn is_found_even_if_one_of_the_two_is_escaped() {
-        assert_eq!(take_all(r#"{"ab":1,"a\u0062":2}"#), [Seen::New, Seen::Twice]);
-        assert_eq!(take_all(r#"{"\ud83d\ude00":1,"😀":2}"#), [Seen::New, Seen::Twice]);
+        assert_eq!(take_all(r#"{"ab":1,"a\u0062":2}"#), [KeySeen::New, KeySeen::Twice]);
+        assert_eq!(take_all(r#"{"\ud83d\ude00":1,"😀":2}"#), [KeySeen::New, KeySeen::Twice]);
     }
 
     #[test]
     fn is_told_from_the_same_key_of_another_object() {
-        assert_eq!(take_all(r#"{"a":{"a":1},"b":{"a":2}}"#), [Seen::New; 4]);
+        assert_eq!(take_all(r#"{"a":{"a":1},"b":{"a":2}}"#), [KeySeen::New; 4]);
     }
 
     #[test]
     fn is_told_from_keys_that_only_begin_and_end_alike() {
-        assert_eq!(take_all(r#"{"aaaaaaaa1bbbbbbbb":1,"aaaaaaaa2bbbbbbbb":2}"#), [Seen::New; 2]);
+        assert_eq!(take_all(r#"{"aaaaaaaa1bbbbbbbb":1,"aaaaaaaa2bbbbbbbb":2}"#), [KeySeen::New; 2]);
     }
 
     #[test]
     fn is_found_after_other_objects_ended() {
         let seen = take_all(r#"{"a":{"x":1,"y":2},"b":[{"z":1}],"c":1,"c":2,"a":3}"#);
-        assert_eq!(seen[..6], [Seen::New; 6]);
-        assert_eq!(seen[6..], [Seen::Twice; 2]);
+        assert_eq!(seen[..6], [KeySeen::New; 6]);
+        assert_eq!(seen[6..], [KeySeen::Twice; 2]);
     }
 
     #[test]
@@ -175,8 +175,8 @@ mod a_key_that_comes_twice {
         let members: Vec<String> = (0..5_000).map(|n| format!(r#""key {n}":0"#)).collect();
         let text = format!("{{{},{}}}", members.join(","), r#""key 7":0,"key 4000":0"#);
         let seen = take_all(&text);
-        assert!(seen[..5_000].iter().all(|s| *s == Seen::New));
-        assert_eq!(seen[5_000..], [Seen::Twice; 2]);
+        assert!(seen[..5_000].iter().all(|s| *s == KeySeen::New));
+        assert_eq!(seen[5_000..], [KeySeen::Twice; 2]);
     }
 
     /// In an object of more than 32 keys as in a small one, whichever of the two has the escape.
@@ -190,8 +190,8 @@ mod a_key_that_comes_twice {
                 format!(r#"{{{others},"{first}":1,"{second}":2}}"#),
             ] {
                 let seen = take_all(&text);
-                assert_eq!(seen[..41], [Seen::New; 41], "{text}");
-                assert_eq!(seen[41], Seen::Twice, "{text}");
+                assert_eq!(seen[..41], [KeySeen::New; 41], "{text}");
+                assert_eq!(seen[41], KeySeen::Twice, "{text}");
             }
         }
     }
@@ -202,16 +202,16 @@ mod a_key_that_comes_twice {
         let depth = limits::OPEN_KEYS_MAX / limits::KEYS_MAX + 1;
         let around = format!("{}0{}", format!(r#"{{{members}"in":"#).repeat(depth), "}".repeat(depth));
         let seen = take_all(&around);
-        assert_eq!(seen.iter().filter(|s| **s == Seen::TooMany).count(), 1);
+        assert_eq!(seen.iter().filter(|s| **s == KeySeen::TooMany).count(), 1);
         let beside = vec![format!(r#"{{{members}"in":0}}"#); depth].join(",");
-        assert!(take_all(&format!("[{beside}]")).iter().all(|s| *s == Seen::New));
+        assert!(take_all(&format!("[{beside}]")).iter().all(|s| *s == KeySeen::New));
     }
 
     #[test]
     fn one_key_too_many_is_said_once() {
         let members: Vec<String> = (0..limits::KEYS_MAX + 3).map(|n| format!(r#""{n}":0"#)).collect();
         let seen = take_all(&format!("{{{}}}", members.join(",")));
-        assert_eq!(seen.iter().filter(|s| **s == Seen::TooMany).count(), 1);
-        assert_eq!(seen[limits::KEYS_MAX], Seen::TooMany);
+        assert_eq!(seen.iter().filter(|s| **s == KeySeen::TooMany).count(), 1);
+        assert_eq!(seen[limits::KEYS_MAX], KeySeen::TooMany);
     }
 }

@@ -2,12 +2,12 @@ use proptest::prelude::*;
 
 use super::*;
 
-fn events(text: &str) -> Result<Vec<Event<'_>>, JsonError> {
+fn events(text: &str) -> Result<Vec<JsonEvent<'_>>, JsonError> {
     let mut scanner = Scanner::new(text);
     let mut events = Vec::new();
     loop {
         match scanner.next()? {
-            Event::End => return Ok(events),
+            JsonEvent::End => return Ok(events),
             event => events.push(event),
         }
     }
@@ -27,29 +27,29 @@ fn value(text: &str) -> Result<serde_json::Value, JsonError> {
     let (mut scanner, mut open, mut done) = (Scanner::new(text), Vec::new(), Value::Null);
     loop {
         let complete = match scanner.next()? {
-            Event::End => return Ok(done),
-            Event::Key(key) => {
+            JsonEvent::End => return Ok(done),
+            JsonEvent::Key(key) => {
                 if let Some(Open::Object(_, current)) = open.last_mut() {
                     *current = key.text().unwrap().into_owned();
                 }
                 continue;
             }
-            Event::ObjectStart => {
+            JsonEvent::ObjectStart => {
                 open.push(Open::Object(serde_json::Map::new(), String::new()));
                 continue;
             }
-            Event::ArrayStart => {
+            JsonEvent::ArrayStart => {
                 open.push(Open::Array(Vec::new()));
                 continue;
             }
-            Event::ObjectEnd | Event::ArrayEnd => match open.pop().unwrap() {
+            JsonEvent::ObjectEnd | JsonEvent::ArrayEnd => match open.pop().unwrap() {
                 Open::Object(members, _) => Value::Object(members),
                 Open::Array(elements) => Value::Array(elements),
             },
-            Event::String(text) => Value::from(text.text().unwrap()),
-            Event::Number(digits) => serde_json::from_str(digits).unwrap(),
-            Event::Bool(flag) => Value::Bool(flag),
-            Event::Null => Value::Null,
+            JsonEvent::String(text) => Value::from(text.text().unwrap()),
+            JsonEvent::Number(digits) => serde_json::from_str(digits).unwrap(),
+            JsonEvent::Bool(flag) => Value::Bool(flag),
+            JsonEvent::Null => Value::Null,
         };
         match open.last_mut() {
             Some(Open::Object(members, key)) => {
@@ -67,11 +67,16 @@ mod a_reader_of_good_json {
     #[test]
     fn sees_every_event_in_its_order() {
         let text = " {\"a\" : [1, -0.5e+3,true ,false,null],\"b\":{}, \"c\":\"x\\ny\"}\n";
-        let mut expected = vec![Event::ObjectStart, Event::Key(Text::unescaped("a")), Event::ArrayStart];
-        expected.extend([Event::Number("1"), Event::Number("-0.5e+3"), Event::Bool(true), Event::Bool(false)]);
-        expected.extend([Event::Null, Event::ArrayEnd, Event::Key(Text::unescaped("b"))]);
-        expected.extend([Event::ObjectStart, Event::ObjectEnd, Event::Key(Text::unescaped("c"))]);
-        expected.extend([Event::String(Text { raw: "x\\ny", escaped: true }), Event::ObjectEnd]);
+        let mut expected = vec![JsonEvent::ObjectStart, JsonEvent::Key(Text::unescaped("a")), JsonEvent::ArrayStart];
+        expected.extend([
+            JsonEvent::Number("1"),
+            JsonEvent::Number("-0.5e+3"),
+            JsonEvent::Bool(true),
+            JsonEvent::Bool(false),
+        ]);
+        expected.extend([JsonEvent::Null, JsonEvent::ArrayEnd, JsonEvent::Key(Text::unescaped("b"))]);
+        expected.extend([JsonEvent::ObjectStart, JsonEvent::ObjectEnd, JsonEvent::Key(Text::unescaped("c"))]);
+        expected.extend([JsonEvent::String(Text { raw: "x\\ny", escaped: true }), JsonEvent::ObjectEnd]);
         assert_eq!(events(text).unwrap(), expected);
     }
 
@@ -87,7 +92,7 @@ mod a_reader_of_good_json {
             (r"\ud83d\n", b"\xed\xa0\xbd\n"),
         ] {
             let text = format!("\"{written}\"");
-            let Event::String(found) = Scanner::new(&text).next().unwrap() else { panic!() };
+            let JsonEvent::String(found) = Scanner::new(&text).next().unwrap() else { panic!() };
             assert_eq!(found.decoded().as_ref(), meant, "{written}");
             assert_eq!(found.text().is_some(), std::str::from_utf8(meant).is_ok());
             assert_eq!(found.plain(), None);
@@ -98,7 +103,7 @@ mod a_reader_of_good_json {
     fn keeps_numbers_as_they_are_written() {
         let long = "1".repeat(10_000);
         for number in ["0", "-0", "1e400", "1.10", "1E5", "12345678901234567890", &long] {
-            assert_eq!(events(number).unwrap(), [Event::Number(number)]);
+            assert_eq!(events(number).unwrap(), [JsonEvent::Number(number)]);
         }
     }
 
@@ -110,7 +115,7 @@ mod a_reader_of_good_json {
         }
         let first = scanner.next().unwrap();
         scanner.skip(first).unwrap();
-        assert_eq!(scanner.next().unwrap(), Event::Key(Text::unescaped("c")));
+        assert_eq!(scanner.next().unwrap(), JsonEvent::Key(Text::unescaped("c")));
         assert_eq!(scanner.offset(), r#"{"a":[[{}],{"b":[]}],"c":"#.len());
     }
 }
@@ -147,7 +152,7 @@ mod a_writer_of_bad_json {
         ] {
             let error = error(text);
             assert!(error.what.contains(what), "{text:?}: {error}");
-            assert_eq!((error.fault, error.offset), (Fault::Syntax, offset), "{text:?}");
+            assert_eq!((error.fault, error.offset), (JsonFault::Syntax, offset), "{text:?}");
         }
     }
 
@@ -155,7 +160,7 @@ mod a_writer_of_bad_json {
     fn that_was_interrupted_is_told_so_wherever_it_was() {
         let whole = r#"{"a": [1, -2.5e3, true, null, "x\u00e9\n"], "b": {"c": false}}"#;
         for length in 0..whole.len() {
-            assert_eq!(error(&whole[..length]).fault, Fault::CutOff, "{}", &whole[..length]);
+            assert_eq!(error(&whole[..length]).fault, JsonFault::CutOff, "{}", &whole[..length]);
         }
         assert!(events(whole).is_ok());
     }
@@ -172,7 +177,7 @@ mod a_writer_of_bad_json {
         let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         assert!(events(&deep(limits::DEPTH_MAX)).is_ok());
         let error = error(&deep(100_000));
-        assert_eq!((error.fault, error.offset), (Fault::TooDeep, limits::DEPTH_MAX));
+        assert_eq!((error.fault, error.offset), (JsonFault::TooDeep, limits::DEPTH_MAX));
         assert!(error.to_string().contains("950"));
     }
 
@@ -184,7 +189,7 @@ mod a_writer_of_bad_json {
                 assert!(events(&text).is_err(), "{text:?}");
             }
             let text = format!("\"{}\u{7f}é!#[]\"", "x".repeat(length));
-            assert_eq!(events(&text).unwrap(), [Event::String(Text::unescaped(&text[1..text.len() - 1]))]);
+            assert_eq!(events(&text).unwrap(), [JsonEvent::String(Text::unescaped(&text[1..text.len() - 1]))]);
         }
     }
 }

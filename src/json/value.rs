@@ -1,7 +1,7 @@
 //! A JSON value as it is written: it keeps the order of keys and the text of numbers, and nothing that a
 //! key says can make it anything else.
 
-use super::{Event, Scanner, Text};
+use super::{JsonEvent, Scanner, Text};
 
 /// The text of one JSON value, without white space around it, taken from a text that a [`Scanner`] has passed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -9,7 +9,7 @@ pub struct Value<'a>(&'a str);
 
 /// What a value is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Kind<'a> {
+pub enum ValueKind<'a> {
     /// `null`
     Null,
     /// `true` or `false`
@@ -50,23 +50,23 @@ impl<'a> Value<'a> {
     }
 
     /// What it is.
-    pub fn kind(self) -> Kind<'a> {
+    pub fn kind(self) -> ValueKind<'a> {
         match Scanner::new(self.0).next() {
-            Ok(Event::String(text)) => Kind::Text(text),
-            Ok(Event::Number(digits)) => Kind::Number(digits),
-            Ok(Event::Bool(flag)) => Kind::Bool(flag),
-            Ok(Event::ArrayStart) => Kind::List,
-            Ok(Event::ObjectStart) => Kind::Object,
-            _ => Kind::Null,
+            Ok(JsonEvent::String(text)) => ValueKind::Text(text),
+            Ok(JsonEvent::Number(digits)) => ValueKind::Number(digits),
+            Ok(JsonEvent::Bool(flag)) => ValueKind::Bool(flag),
+            Ok(JsonEvent::ArrayStart) => ValueKind::List,
+            Ok(JsonEvent::ObjectStart) => ValueKind::Object,
+            _ => ValueKind::Null,
         }
     }
 
     /// The values of a list, in order; none for any other value.
     pub fn elements(self) -> impl Iterator<Item = Value<'a>> {
         let mut scanner = Scanner::new(self.0);
-        let is_list = scanner.next() == Ok(Event::ArrayStart);
+        let is_list = scanner.next() == Ok(JsonEvent::ArrayStart);
         std::iter::from_fn(move || match scanner.next() {
-            Ok(Event::ArrayEnd | Event::End) | Err(_) => None,
+            Ok(JsonEvent::ArrayEnd | JsonEvent::End) | Err(_) => None,
             Ok(first) if is_list => scanner.value_of(first).ok(),
             Ok(_) => None,
         })
@@ -77,7 +77,7 @@ impl<'a> Value<'a> {
         let mut scanner = Scanner::new(self.0);
         let _ = scanner.next();
         std::iter::from_fn(move || {
-            let Ok(Event::Key(key)) = scanner.next() else { return None };
+            let Ok(JsonEvent::Key(key)) = scanner.next() else { return None };
             let first = scanner.next().ok()?;
             Some((key, scanner.value_of(first).ok()?))
         })
@@ -91,12 +91,12 @@ impl<'a> Value<'a> {
     /// Whether Python takes it for true: not null, false, zero or empty.
     pub fn is_true(self) -> bool {
         match self.kind() {
-            Kind::Null => false,
-            Kind::Bool(flag) => flag,
-            Kind::Number(digits) => digits.parse::<f64>().is_ok_and(|number| number != 0.0),
-            Kind::Text(text) => !text.raw().is_empty(),
-            Kind::List => self.elements().next().is_some(),
-            Kind::Object => self.members().next().is_some(),
+            ValueKind::Null => false,
+            ValueKind::Bool(flag) => flag,
+            ValueKind::Number(digits) => digits.parse::<f64>().is_ok_and(|number| number != 0.0),
+            ValueKind::Text(text) => !text.raw().is_empty(),
+            ValueKind::List => self.elements().next().is_some(),
+            ValueKind::Object => self.members().next().is_some(),
         }
     }
 }
@@ -113,10 +113,10 @@ mod a_value {
     #[test]
     fn is_what_its_text_is_whatever_its_keys_say() {
         let number = value(r#" {"$serde_json::private::Number":"7"} "#);
-        assert_eq!((number.kind(), number.text()), (Kind::Object, r#"{"$serde_json::private::Number":"7"}"#));
+        assert_eq!((number.kind(), number.text()), (ValueKind::Object, r#"{"$serde_json::private::Number":"7"}"#));
         let raw = value(r#"{"$serde_json::private::RawValue":"{\"a\": 7}"}"#);
-        assert!(matches!(raw.members().next().unwrap().1.kind(), Kind::Text(_)));
-        assert_eq!(value("1E5").kind(), Kind::Number("1E5"));
+        assert!(matches!(raw.members().next().unwrap().1.kind(), ValueKind::Text(_)));
+        assert_eq!(value("1E5").kind(), ValueKind::Number("1E5"));
     }
 
     #[test]
@@ -156,8 +156,8 @@ mod a_value {
 
     fn again(value: Value<'_>) -> String {
         match value.kind() {
-            Kind::List => format!("[{}]", value.elements().map(again).collect::<Vec<_>>().join(" , ")),
-            Kind::Object => {
+            ValueKind::List => format!("[{}]", value.elements().map(again).collect::<Vec<_>>().join(" , ")),
+            ValueKind::Object => {
                 let members: Vec<_> = value.members().map(|(k, v)| format!("\"{}\" : {}", k.raw(), again(v))).collect();
                 format!("{{ {} }}", members.join(","))
             }

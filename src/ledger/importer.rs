@@ -18,7 +18,7 @@ use crate::error::Result;
 use crate::site::{Lock, Role, Site};
 
 pub use aside::{Aside, AsideCount, AsideKind, AsideRow};
-pub use batches::{BatchId, IncomingRow, Standing, State};
+pub use batches::{BatchId, BatchStanding, IncomingRow, State};
 pub use deliveries::{Group, KnownBefore};
 pub use destinations::DestinationRow;
 pub use owners::{AdmissionNote, Claim};

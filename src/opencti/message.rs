@@ -7,7 +7,7 @@ use base64::engine::general_purpose::STANDARD;
 use super::python;
 use super::split::{Split, Unsplittable};
 use crate::digest::Digest;
-use crate::json::{Event, JsonError, Scanner, Value};
+use crate::json::{JsonError, JsonEvent, Scanner, Value};
 use crate::text::size;
 
 /// Bytes that an envelope may repeat in its messages, beside four times its own size.
@@ -44,11 +44,11 @@ impl Messages {
         scanner.next().map_err(broken)?;
         // pycti sends an empty list for null; the worker drops a message with null there, without a word.
         let (mut split, mut entities_types, mut update) = (None, "[]".to_owned(), "false".to_owned());
-        while let Event::Key(key) = scanner.next().map_err(broken)? {
+        while let JsonEvent::Key(key) = scanner.next().map_err(broken)? {
             let first = scanner.next().map_err(broken)?;
             match (key.decoded().as_ref(), first) {
                 (b"bundle", _) => split = Some(Split::read(&mut scanner, first)?),
-                (b"entities_types", Event::Null) => {}
+                (b"entities_types", JsonEvent::Null) => {}
                 (b"entities_types", _) => {
                     entities_types = beside(scanner.value_of(first).map_err(broken)?, "/entities_types")?;
                 }
@@ -154,8 +154,8 @@ fn beside(value: Value<'_>, place: &str) -> Result<String, Unsplittable> {
     let mut scanner = Scanner::new(value.text());
     loop {
         match scanner.next().map_err(broken)? {
-            Event::End => break,
-            Event::Number(digits) => python::check_number(digits)
+            JsonEvent::End => break,
+            JsonEvent::Number(digits) => python::check_number(digits)
                 .map_err(|_| at(place, format!("{place} holds a number that Python does not read as it is")))?,
             _ => {}
         }

@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write;
 use std::ops::Range;
 
-use crate::json::{Event, JsonError, Scanner, Text, Value};
+use crate::json::{JsonError, JsonEvent, Scanner, Text, Value};
 use crate::limits::{DUPLICATE_KEYS_MAX, OPEN_KEYS_MAX};
 
 /// Digits of the longest integer that Python reads (`sys.get_int_max_str_digits`).
@@ -58,28 +58,28 @@ fn write_events(out: &mut String, scanner: &mut Scanner<'_>) -> Result<(), JsonE
     let mut after_key = true;
     loop {
         let event = scanner.next()?;
-        let ends = matches!(event, Event::ObjectEnd | Event::ArrayEnd | Event::End);
+        let ends = matches!(event, JsonEvent::ObjectEnd | JsonEvent::ArrayEnd | JsonEvent::End);
         if !(first || after_key || ends) {
             out.push_str(", ");
         }
         (first, after_key) = (false, false);
         match event {
-            Event::ObjectStart | Event::ArrayStart => {
-                out.push(if event == Event::ObjectStart { '{' } else { '[' });
+            JsonEvent::ObjectStart | JsonEvent::ArrayStart => {
+                out.push(if event == JsonEvent::ObjectStart { '{' } else { '[' });
                 first = true;
             }
-            Event::ObjectEnd => out.push('}'),
-            Event::ArrayEnd => out.push(']'),
-            Event::Key(key) => {
+            JsonEvent::ObjectEnd => out.push('}'),
+            JsonEvent::ArrayEnd => out.push(']'),
+            JsonEvent::Key(key) => {
                 write_text(out, key);
                 out.push_str(": ");
                 after_key = true;
             }
-            Event::String(text) => write_text(out, text),
-            Event::Number(digits) => write_number(out, digits),
-            Event::Bool(flag) => out.push_str(if flag { "true" } else { "false" }),
-            Event::Null => out.push_str("null"),
-            Event::End => return Ok(()),
+            JsonEvent::String(text) => write_text(out, text),
+            JsonEvent::Number(digits) => write_number(out, digits),
+            JsonEvent::Bool(flag) => out.push_str(if flag { "true" } else { "false" }),
+            JsonEvent::Null => out.push_str("null"),
+            JsonEvent::End => return Ok(()),
         }
         if scanner.depth() == 0 {
             return Ok(());
@@ -261,24 +261,24 @@ struct Edit {
 
 /// What has to be done to a text so that no object has a key twice, by where it begins.
 fn edits(text: &str) -> Result<BTreeMap<usize, Edit>, NotPlain> {
-    let (mut edits, mut scanner, mut open) = (BTreeMap::new(), Scanner::new(text), Vec::<Open<'_>>::new());
+    let (mut edits, mut scanner, mut open) = (BTreeMap::new(), Scanner::new(text), Vec::<OpenValue<'_>>::new());
     let (mut keys, mut twice) = (0, 0);
     loop {
         let event = scanner.next()?;
         let from = match event {
-            Event::End => return Ok(edits),
-            Event::ObjectStart | Event::ArrayStart => {
-                let is_object = event == Event::ObjectStart;
-                open.push(Open { is_object, from: scanner.start_of(event), ..Open::default() });
+            JsonEvent::End => return Ok(edits),
+            JsonEvent::ObjectStart | JsonEvent::ArrayStart => {
+                let is_object = event == JsonEvent::ObjectStart;
+                open.push(OpenValue { is_object, from: scanner.start_of(event), ..OpenValue::default() });
                 continue;
             }
-            Event::Key(key) => {
+            JsonEvent::Key(key) => {
                 if let Some(object) = open.last_mut() {
                     object.key = key.decoded();
                 }
                 continue;
             }
-            Event::ObjectEnd | Event::ArrayEnd => {
+            JsonEvent::ObjectEnd | JsonEvent::ArrayEnd => {
                 let ended = open.pop().unwrap_or_default();
                 keys -= ended.first.len();
                 ended.from
@@ -302,7 +302,7 @@ fn edits(text: &str) -> Result<BTreeMap<usize, Edit>, NotPlain> {
 
 /// An object or list whose end has not come.
 #[derive(Default)]
-struct Open<'a> {
+struct OpenValue<'a> {
     is_object: bool,
     from: usize,
     key: Cow<'a, [u8]>,
@@ -312,7 +312,7 @@ struct Open<'a> {
     before: usize,
 }
 
-impl Open<'_> {
+impl OpenValue<'_> {
     /// Takes the value of the last key. `false` if the key was there before.
     fn value(&mut self, value: Range<usize>, edits: &mut BTreeMap<usize, Edit>) -> bool {
         let before = std::mem::replace(&mut self.before, value.end);

@@ -15,12 +15,12 @@ mod symbols;
 use std::fmt::Write;
 
 use super::python;
-use crate::json::{Event, Scanner};
+use crate::json::{JsonEvent, Scanner};
 use crate::limits::DEPENDENCY_DIGITS_MAX;
 use crate::text::harmless;
 pub use count::Count;
 use enlist::Enlisted;
-use index::{Held, Item, Member};
+use index::{Held, IndexedObject, Member};
 use span::Span;
 use symbols::SymbolText;
 
@@ -52,7 +52,7 @@ pub struct Split {
     instead: Option<String>,
     /// The bundle's id, if it has one.
     id: Option<Span>,
-    items: Vec<Item>,
+    items: Vec<IndexedObject>,
     members: Vec<Member>,
     ids: Vec<SymbolText>,
     lists: Vec<Vec<u32>>,
@@ -68,9 +68,9 @@ impl Split {
     /// As [`Split::read`].
     pub fn of(bundle: &str) -> Result<Self, Unsplittable> {
         let mut scanner = Scanner::new(bundle);
-        let first = scanner.next().map_err(index::Fault::from)?;
+        let first = scanner.next().map_err(index::IndexFault::from)?;
         let split = Self::read(&mut scanner, first)?;
-        scanner.next().map_err(index::Fault::from)?;
+        scanner.next().map_err(index::IndexFault::from)?;
         Ok(split)
     }
 
@@ -78,7 +78,7 @@ impl Split {
     ///
     /// # Errors
     /// Where pycti raises, and where it would take the text of a marking apart into letters.
-    pub fn read<'a>(scanner: &mut Scanner<'a>, first: Event<'a>) -> Result<Self, Unsplittable> {
+    pub fn read<'a>(scanner: &mut Scanner<'a>, first: JsonEvent<'a>) -> Result<Self, Unsplittable> {
         let mut ahead = scanner.clone();
         let fault = match index::read(&mut ahead, first) {
             Ok(index) => {
@@ -87,21 +87,21 @@ impl Split {
             }
             Err(fault) => fault,
         };
-        let text = scanner.value_of(first).map_err(index::Fault::from)?.text();
-        if matches!(fault, index::Fault::Unsplittable(_)) && !index::has_twice(text) {
+        let text = scanner.value_of(first).map_err(index::IndexFault::from)?.text();
+        if matches!(fault, index::IndexFault::Unsplittable(_)) && !index::has_twice(text) {
             return Err(fault.into());
         }
         // What is wrong may stand under a key that comes again: Python reads all of it, and keeps the last.
         index::refuse_long_numbers(text)?;
-        let plain = python::without_duplicate_keys(text).map_err(index::Fault::from)?;
+        let plain = python::without_duplicate_keys(text).map_err(index::IndexFault::from)?;
         let mut again = Scanner::new(&plain);
-        let first = again.next().map_err(index::Fault::from)?;
+        let first = again.next().map_err(index::IndexFault::from)?;
         let mut split = Self::from_index(&plain, index::read(&mut again, first)?)?;
         split.instead = Some(plain);
         Ok(split)
     }
 
-    fn from_index(text: &str, index: index::Index<'_>) -> Result<Self, Unsplittable> {
+    fn from_index(text: &str, index: index::BundleIndex<'_>) -> Result<Self, Unsplittable> {
         let id = index.id;
         let Enlisted { items, members, ids, lists, references, mut emitted, incompatible } =
             enlist::enlist(text, index)?;
@@ -217,7 +217,7 @@ fn write_list<T>(out: &mut String, values: &[T], mut write: impl FnMut(&mut Stri
 }
 
 /// What is wrong with an object, and where: the words of all faults here.
-fn fault(text: &str, at: usize, item: Option<&Item>, key: &str, what: &str) -> Unsplittable {
+fn fault(text: &str, at: usize, item: Option<&IndexedObject>, key: &str, what: &str) -> Unsplittable {
     let id = item.and_then(|item| item.shown_id(text));
     let name = id.map_or_else(|| format!("object {at}"), |id| format!("object {at} ({id})"));
     let key = key.replace('~', "~0").replace('/', "~1");

@@ -4,7 +4,7 @@ use std::ops::Range;
 use std::path::Path;
 use std::sync::Mutex;
 
-use crate::ahead::{self, Held, Limits};
+use crate::ahead::{self, Limits, MemoryHeld};
 use crate::code::Code;
 use crate::digest::Digest;
 use crate::envelope::Envelope;
@@ -23,10 +23,10 @@ const GROUP_BYTES: u64 = 1 << 20;
 const GROUP_FILES: usize = 128;
 
 /// What a source file turned out to be.
-pub enum Prepared {
+pub enum ReadSource {
     /// A valid envelope.
     Envelope {
-        /// Where its bytes lie in [`Group::bytes`].
+        /// Where its bytes lie in [`FileGroup::bytes`].
         at: Range<usize>,
         /// Their digest.
         sha256: Digest,
@@ -50,7 +50,7 @@ pub enum Prepared {
     Lacking(Lack),
 }
 
-impl Prepared {
+impl ReadSource {
     /// The digest of an envelope.
     pub fn sha256(&self) -> Option<Digest> {
         match self {
@@ -62,9 +62,9 @@ impl Prepared {
 
 /// Files that follow each other, as they were read.
 #[derive(Default)]
-pub struct Group<'a> {
+pub struct FileGroup<'a> {
     /// Each file, and what it is.
-    pub files: Vec<(&'a SourceFile, Prepared)>,
+    pub files: Vec<(&'a SourceFile, ReadSource)>,
     /// The bytes of all envelopes, one behind the other.
     pub bytes: Vec<u8>,
 }
@@ -77,12 +77,16 @@ pub fn prepare_all<'a, E>(
     root: &Path,
     files: &'a [SourceFile],
     threads: usize,
-    mut each: impl FnMut(&Group<'a>) -> Result<(), E>,
+    mut each: impl FnMut(&FileGroup<'a>) -> Result<(), E>,
 ) -> Result<(), E> {
     let groups = groups(files);
     let weights: Vec<u64> = groups.iter().map(|group| group.iter().map(weight).sum()).collect();
-    let limits =
-        Limits { beside: ahead::beside(threads), weight: AHEAD_BYTES, items: AHEAD_GROUPS, held: Held::UntilTaken };
+    let limits = Limits {
+        beside: ahead::beside(threads),
+        weight: AHEAD_BYTES,
+        items: AHEAD_GROUPS,
+        held: MemoryHeld::UntilTaken,
+    };
     let spare = Spare::default();
     let work = |at: usize| read_group(root, groups[at], spare.take());
     ahead::in_order(&weights, limits, work, |_, group| {
@@ -116,8 +120,8 @@ fn weight(file: &SourceFile) -> u64 {
 
 /// Reads files into a group that was handed over before. What is left of those is freed here, where as much is allocated
 /// again, and not by the thread that takes the groups: the two would wait for each other's memory.
-fn read_group<'a>(root: &Path, files: &'a [SourceFile], mut group: Group<'a>) -> Group<'a> {
-    let Group { files: prepared, bytes } = &mut group;
+fn read_group<'a>(root: &Path, files: &'a [SourceFile], mut group: FileGroup<'a>) -> FileGroup<'a> {
+    let FileGroup { files: prepared, bytes } = &mut group;
     prepared.clear();
     bytes.clear();
     prepared.extend(files.iter().map(|file| (file, prepare(root, file, bytes))));
@@ -125,27 +129,27 @@ fn read_group<'a>(root: &Path, files: &'a [SourceFile], mut group: Group<'a>) ->
 }
 
 /// Reads one file behind the bytes that are there; what is no envelope leaves none.
-fn prepare(root: &Path, file: &SourceFile, bytes: &mut Vec<u8>) -> Prepared {
+fn prepare(root: &Path, file: &SourceFile, bytes: &mut Vec<u8>) -> ReadSource {
     let from = bytes.len();
     let prepared = match source::read(root, file, bytes) {
         Content::Whole => match Envelope::parse(&bytes[from..]) {
-            Ok(envelope) => Prepared::Envelope {
+            Ok(envelope) => ReadSource::Envelope {
                 sha256: Digest::of(&bytes[from..]),
                 envelope: Box::new(envelope),
                 at: from..bytes.len(),
             },
-            Err(fault) => Prepared::NotAnEnvelope { code: fault.code(), why: fault.to_string() },
+            Err(fault) => ReadSource::NotAnEnvelope { code: fault.code(), why: fault.to_string() },
         },
-        Content::TooLarge => Prepared::NotAnEnvelope {
+        Content::TooLarge => ReadSource::NotAnEnvelope {
             code: Code::TooLarge,
             why: format!("is {}; an envelope may have {}", text::size(file.stamp.size), text::size(ENVELOPE_MAX)),
         },
-        Content::Gone => Prepared::Gone,
-        Content::Changing => Prepared::Changing,
-        Content::Refused(why) => Prepared::Unreadable(why),
-        Content::Lacking(lack) => Prepared::Lacking(lack),
+        Content::Gone => ReadSource::Gone,
+        Content::Changing => ReadSource::Changing,
+        Content::Refused(why) => ReadSource::Unreadable(why),
+        Content::Lacking(lack) => ReadSource::Lacking(lack),
     };
-    if !matches!(prepared, Prepared::Envelope { .. }) {
+    if !matches!(prepared, ReadSource::Envelope { .. }) {
         bytes.truncate(from);
     }
     prepared
@@ -153,14 +157,14 @@ fn prepare(root: &Path, file: &SourceFile, bytes: &mut Vec<u8>) -> Prepared {
 
 /// Groups that were handed over, to be used again: fresh memory costs a page fault for each 4 KiB.
 #[derive(Default)]
-struct Spare<'a>(Mutex<Vec<Group<'a>>>);
+struct Spare<'a>(Mutex<Vec<FileGroup<'a>>>);
 
 impl<'a> Spare<'a> {
-    fn take(&self) -> Group<'a> {
+    fn take(&self) -> FileGroup<'a> {
         self.0.lock().ok().and_then(|mut spare| spare.pop()).unwrap_or_default()
     }
 
-    fn keep(&self, group: Group<'a>) {
+    fn keep(&self, group: FileGroup<'a>) {
         if let Ok(mut spare) = self.0.lock()
             && group.bytes.capacity() as u64 <= 2 * GROUP_BYTES
             && spare.len() < AHEAD_GROUPS

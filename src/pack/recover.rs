@@ -5,7 +5,7 @@ use crate::error::{Error, Result};
 use crate::issued::Used;
 use crate::ledger::exporter::{BatchRow, ExporterLedger, ExporterView, PackedState, Sealed, StreamRow};
 use crate::report::BatchLine;
-use crate::shelf::kept::{KeptShelf, Listed};
+use crate::shelf::kept::{KeptShelf, ListedNames};
 use crate::trust::{PrivateKey, PublicKey};
 
 /// Signs every batch that is sealed and not packed, from the ledger's bytes.
@@ -59,7 +59,7 @@ pub(super) fn sign_and_place(
 
 /// Removes what a run left that ended before it sealed: files of numbers that are not used. Called only after
 /// [`refuse_older_ledger`](crate::issued::refuse_older_ledger) has seen that none of them is signed or has a manifest.
-pub(super) fn sweep(ledger: &ExporterView, outbox: &KeptShelf, names: &Listed) -> Result<()> {
+pub(super) fn sweep(ledger: &ExporterView, outbox: &KeptShelf, names: &ListedNames) -> Result<()> {
     let used = Used::of(ledger)?;
     for name in names.all() {
         if name::of_partial(name).is_some() || !used.has_name(name) {

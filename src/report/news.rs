@@ -12,13 +12,13 @@ const ONE_BY_ONE: u32 = 5;
 #[derive(Debug, Default)]
 pub struct News {
     /// Batches that are alike and not told yet.
-    group: Option<Group>,
+    group: Option<BatchGroup>,
     /// The last kind, and how many lines it had.
-    lines: Option<(Kind, u32)>,
+    lines: Option<(EventKind, u32)>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Kind {
+enum EventKind {
     Packed,
     Taken,
     Delivered,
@@ -26,8 +26,8 @@ enum Kind {
 
 /// Batches of one stream with which the same was done.
 #[derive(Debug)]
-struct Group {
-    kind: Kind,
+struct BatchGroup {
+    kind: EventKind,
     stream: StreamId,
     zone: String,
     late: bool,
@@ -43,12 +43,12 @@ impl News {
     pub fn event(&mut self, event: &Event<'_>) -> Vec<String> {
         let (kind, batch, late, outcome) = match event {
             Event::InCustody(batches) => return self.rest().into_iter().chain([in_custody(*batches)]).collect(),
-            Event::Packed(batch) => (Kind::Packed, *batch, false, Outcome::default()),
-            Event::Taken(batch) => (Kind::Taken, *batch, false, Outcome::default()),
-            Event::Delivered(DeliveredBatch { batch, late, outcome }) => (Kind::Delivered, batch, *late, *outcome),
+            Event::Packed(batch) => (EventKind::Packed, *batch, false, Outcome::default()),
+            Event::Taken(batch) => (EventKind::Taken, *batch, false, Outcome::default()),
+            Event::Delivered(DeliveredBatch { batch, late, outcome }) => (EventKind::Delivered, batch, *late, *outcome),
         };
         let before = self.rest_unless(|group| group.kind == kind && group.stream == batch.stream && group.late == late);
-        let group = self.group.get_or_insert_with(|| Group::new(kind, batch, late));
+        let group = self.group.get_or_insert_with(|| BatchGroup::new(kind, batch, late));
         group.add(batch, outcome);
         let lines = self.lines.filter(|(of, _)| *of == kind).map_or(0, |(_, lines)| lines);
         let full = 10_usize.saturating_pow((lines + 1).saturating_sub(ONE_BY_ONE));
@@ -61,7 +61,7 @@ impl News {
         self.rest_unless(|_| false)
     }
 
-    fn rest_unless(&mut self, goes_on: impl Fn(&Group) -> bool) -> Option<String> {
+    fn rest_unless(&mut self, goes_on: impl Fn(&BatchGroup) -> bool) -> Option<String> {
         let group = self.group.take_if(|group| !goes_on(group))?;
         let lines = self.lines.filter(|(of, _)| *of == group.kind).map_or(0, |(_, lines)| lines);
         self.lines = Some((group.kind, lines + 1));
@@ -69,8 +69,8 @@ impl News {
     }
 }
 
-impl Group {
-    fn new(kind: Kind, batch: &BatchLine, late: bool) -> Self {
+impl BatchGroup {
+    fn new(kind: EventKind, batch: &BatchLine, late: bool) -> Self {
         let (stream, zone) = (batch.stream, batch.zone.clone());
         let outcome = Outcome::default();
         Self { kind, stream, zone, late, numbers: Vec::new(), envelopes: 0, bytes: 0, packed: 0, outcome }
@@ -93,9 +93,11 @@ impl Group {
             _ => format!("{envelopes}, {}", size(self.bytes)),
         };
         match self.kind {
-            Kind::Packed => format!("packed {numbers} for zone {}: {in_it}, {} packed", self.zone, size(self.packed)),
-            Kind::Taken => format!("taken {numbers} of stream {}: {in_it}", self.stream),
-            Kind::Delivered => {
+            EventKind::Packed => {
+                format!("packed {numbers} for zone {}: {in_it}, {} packed", self.zone, size(self.packed))
+            }
+            EventKind::Taken => format!("taken {numbers} of stream {}: {in_it}", self.stream),
+            EventKind::Delivered => {
                 let late = if self.late { " (arrived late)" } else { "" };
                 format!("{numbers}{late}: {}", self.became(&envelopes))
             }

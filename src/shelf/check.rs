@@ -1,7 +1,7 @@
 //! Decodes a whole batch from a shelf: every digest, every header, every envelope.
 
 use super::{PartFault, Shelf};
-use crate::ahead::{self, Held, Limits};
+use crate::ahead::{self, Limits, MemoryHeld};
 use crate::batch::index::{Index, IndexLine, Names};
 use crate::batch::manifest::{Manifest, VolumeEntry};
 use crate::batch::volume::{self, EnvelopeTaker};
@@ -38,7 +38,8 @@ pub fn check_batch(
         Err(_) => Vec::new(),
     };
     let weights: Vec<u64> = manifest.volumes.iter().map(|volume| volume.bytes + (1 << WINDOW_LOG)).collect();
-    let limits = Limits { beside: ahead::beside(threads), weight: MEMORY_BYTES, items: usize::MAX, held: Held::InWork };
+    let limits =
+        Limits { beside: ahead::beside(threads), weight: MEMORY_BYTES, items: usize::MAX, held: MemoryHeld::InWork };
     let check = |at: usize| check_volume(shelf, &manifest.volumes[at], lines.get(at).copied(), each, observer);
     let mut faults = Vec::new();
     ahead::in_order(&weights, limits, check, |at, checked| {

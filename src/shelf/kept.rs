@@ -16,9 +16,9 @@ use crate::trust::{Signature, SignatureFile, Unverified};
 
 /// Listed that lie on a shelf, sorted.
 #[derive(Debug)]
-pub struct Listed(Vec<String>);
+pub struct ListedNames(Vec<String>);
 
-impl Listed {
+impl ListedNames {
     /// All of them.
     pub fn all(&self) -> &[String] {
         &self.0
@@ -62,9 +62,9 @@ impl KeptShelf {
     ///
     /// # Errors
     /// The directory cannot be read.
-    pub fn listed(&self) -> Result<Listed> {
+    pub fn listed(&self) -> Result<ListedNames> {
         let names = self.batch_names();
-        names.map(Listed).map_err(|e| Error::io("read a directory of the site", &self.dir, &e))
+        names.map(ListedNames).map_err(|e| Error::io("read a directory of the site", &self.dir, &e))
     }
 
     fn batch_names(&self) -> io::Result<Vec<String>> {

@@ -31,7 +31,7 @@ const CANDIDATES_MAX: usize = 16;
 
 /// What lies on a medium.
 pub struct Medium {
-    files: Vec<Entry>,
+    files: Vec<MediumEntry>,
     by: Lookup,
     /// Ids of the keys whose signature files are tried first.
     ids: Vec<String>,
@@ -45,7 +45,7 @@ pub struct Medium {
     digests: Mutex<HashMap<usize, Digest>>,
 }
 
-struct Entry {
+struct MediumEntry {
     path: PathBuf,
     dir: PathBuf,
     plain: String,
@@ -64,7 +64,7 @@ struct Lookup {
 }
 
 impl Lookup {
-    fn of(files: &[Entry], ids: &[String]) -> Self {
+    fn of(files: &[MediumEntry], ids: &[String]) -> Self {
         let mut by = Self::default();
         for (at, file) in files.iter().enumerate() {
             by.names.entry(file.plain.clone()).or_default().push(at);
@@ -183,7 +183,7 @@ impl Medium {
         let path = entry.path().to_owned();
         let dir = path.parent().unwrap_or(root).to_owned();
         let plain = name::plain(&entry.file_name().to_string_lossy());
-        self.files.push(Entry { path, dir, plain, size: metadata.len() });
+        self.files.push(MediumEntry { path, dir, plain, size: metadata.len() });
         Ok(())
     }
 
@@ -206,7 +206,7 @@ impl Medium {
         &'a self,
         of_interest: impl Fn(&str, u64) -> bool + 'a,
     ) -> impl Iterator<Item = Result<Sighting>> + 'a {
-        let is = move |f: &&Entry| match name::parse(&f.plain) {
+        let is = move |f: &&MediumEntry| match name::parse(&f.plain) {
             Some((prefix, sequence)) => is_called_manifest(&f.plain) && of_interest(prefix, sequence.get()),
             None => false,
         };
@@ -218,7 +218,7 @@ impl Medium {
         lock(&self.unread).clone()
     }
 
-    fn read_if_manifest(&self, file: &Entry) -> Result<Option<Vec<u8>>> {
+    fn read_if_manifest(&self, file: &MediumEntry) -> Result<Option<Vec<u8>>> {
         let called_manifest = is_called_manifest(&file.plain);
         if (file.size > MANIFEST_MAX || file.size < TAG.len() as u64) && !called_manifest {
             return Ok(None);
@@ -236,11 +236,11 @@ impl Medium {
         }
     }
 
-    fn sighting(&self, file: &Entry) -> Result<Option<Sighting>> {
+    fn sighting(&self, file: &MediumEntry) -> Result<Option<Sighting>> {
         let Some(bytes) = self.read_if_manifest(file)? else { return Ok(None) };
         let begins = bytes.starts_with(TAG);
         let cut = bytes.len() < TAG.len() && TAG.starts_with(&bytes);
-        let named: Vec<&Entry> = self.signatures_named_for(file);
+        let named: Vec<&MediumEntry> = self.signatures_named_for(file);
         if !begins && !cut && named.is_empty() {
             return Ok(None);
         }
@@ -275,7 +275,7 @@ impl Medium {
 
     /// Signature files that bear the manifest's name, wherever they lie: first those that are named for a known key, the
     /// one beside the manifest before its copies, so that no heap of others hides the true one.
-    fn signatures_named_for(&self, manifest: &Entry) -> Vec<&Entry> {
+    fn signatures_named_for(&self, manifest: &MediumEntry) -> Vec<&MediumEntry> {
         let stem = manifest.plain.strip_suffix(".manifest").or_else(|| manifest.plain.rsplit_once('.').map(|(s, _)| s));
         let Some(stem) = stem else { return Vec::new() };
         let mut found: Vec<usize> = Vec::new();
@@ -296,7 +296,7 @@ impl Medium {
         found.into_iter().map(|at| &self.files[at]).collect()
     }
 
-    fn signatures_beside(&self, manifest: &Entry) -> Vec<&Entry> {
+    fn signatures_beside(&self, manifest: &MediumEntry) -> Vec<&MediumEntry> {
         let near = self.by.may_sign.get(&manifest.dir).map_or(&[][..], Vec::as_slice);
         near.iter().take(UNNAMED_SIGNATURES_MAX).map(|at| &self.files[*at]).collect()
     }

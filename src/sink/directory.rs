@@ -42,23 +42,23 @@ pub struct Directory {
     root: OpenDir,
     mark: String,
     staging: Staging,
-    group: Vec<Staged>,
+    group: Vec<StagedFile>,
     /// Bytes of the group.
     bytes: usize,
     times: Times,
-    writers: Writers<Written>,
+    writers: Writers<WrittenFile>,
     flusher: Flusher,
 }
 
 /// An envelope of the group.
-struct Staged {
+struct StagedFile {
     placing: Placing,
     /// The file that was written, where it can be known again.
     id: Option<FileId>,
 }
 
 /// What a writer says of a file.
-struct Written {
+struct WrittenFile {
     /// Its place in the group.
     at: usize,
     id: Option<FileId>,
@@ -153,7 +153,7 @@ impl Directory {
     /// Where the file system rounds times, gives each file of the group a coarser one, later than those before.
     fn stamp_coarsely(&mut self, dir: &OpenDir) -> Result<()> {
         let mut last = self.group.first().map_or(0, |first| first.placing.mark - STEP_NANOS);
-        for Staged { placing, .. } in &mut self.group {
+        for StagedFile { placing, .. } in &mut self.group {
             let path = dir.path_of(&partial(&placing.name));
             let file = dir.open_file(&partial(&placing.name)).map_err(|e| Error::io("open an envelope", &path, &e))?;
             let mut next = last + STEP_NANOS;
@@ -207,7 +207,7 @@ impl Directory {
 
     fn make_durable(&mut self) -> Result<()> {
         let mut all_kept = true;
-        for Written { at, id, kept } in self.writers.wait()? {
+        for WrittenFile { at, id, kept } in self.writers.wait()? {
             all_kept &= kept;
             self.group[at].id = id;
         }
@@ -228,7 +228,7 @@ impl Directory {
         let dir = self.staging.current(&self.root)?;
         self.bytes = 0;
         let mut placed = Vec::with_capacity(self.group.len());
-        for Staged { placing, id } in std::mem::take(&mut self.group) {
+        for StagedFile { placing, id } in std::mem::take(&mut self.group) {
             if self.place(&dir, &placing.name, id)? {
                 placed.push(placing);
                 continue;
@@ -292,8 +292,8 @@ impl Sink for Directory {
         self.bytes += size;
         self.flusher.written(size);
         let (dir, at, keeps_ids) = (self.staging.current(&self.root)?, self.group.len(), self.staging.keeps_ids());
-        self.group.push(Staged { placing: placing.clone(), id: None });
-        let job = move || write(&dir, &placing, &bytes, keeps_ids).map(|(id, kept)| Written { at, id, kept });
+        self.group.push(StagedFile { placing: placing.clone(), id: None });
+        let job = move || write(&dir, &placing, &bytes, keeps_ids).map(|(id, kept)| WrittenFile { at, id, kept });
         self.writers.run(size, Box::new(job))?;
         Ok(self.group.len() >= PLACING_GROUP || self.bytes >= PLACING_GROUP_BYTES)
     }

@@ -14,7 +14,7 @@ use crate::works::OpenWork;
 
 /// What earlier runs have left to know of a destination.
 #[derive(Debug, Default)]
-pub struct Known {
+pub struct KnownDestination {
     /// The mark by which it is known again; it must be that very one.
     pub mark: Option<String>,
     /// Whether a crash left something there that is to be finished.
@@ -32,7 +32,7 @@ pub struct Known {
 }
 
 /// A destination that was reached.
-pub struct Opened<'a> {
+pub struct OpenedSink<'a> {
     /// The sink.
     pub sink: Box<dyn Sink + 'a>,
     /// By what it is known again.
@@ -46,26 +46,26 @@ pub struct Opened<'a> {
 pub fn open<'a>(
     to: &Destination,
     reach: &Reach,
-    known: Known,
+    known: KnownDestination,
     threads: usize,
     observer: &'a dyn Observer,
-) -> Result<Opened<'a>> {
-    let Known { mark, is_unfinished, high_water, works, registered, shown, connectors } = known;
+) -> Result<OpenedSink<'a>> {
+    let KnownDestination { mark, is_unfinished, high_water, works, registered, shown, connectors } = known;
     match to {
         Destination::Directory(path) => {
             let sink = Directory::open(path, high_water, mark.as_deref(), threads)?;
-            Ok(Opened { mark: sink.mark().to_owned(), sink: Box::new(sink) })
+            Ok(OpenedSink { mark: sink.mark().to_owned(), sink: Box::new(sink) })
         }
         Destination::Spool(path) => {
             // Any spool is as good as the one before, unless something in that one is to be finished.
             let mark = mark.filter(|_| is_unfinished);
             let sink = Spool::open(path, high_water, mark.as_deref(), threads)?;
-            Ok(Opened { mark: sink.mark().to_owned(), sink: Box::new(sink) })
+            Ok(OpenedSink { mark: sink.mark().to_owned(), sink: Box::new(sink) })
         }
         Destination::Broker(_) | Destination::Platform(_) => {
             let gate = Gate::open(to, reach, registered, shown, observer)?;
             // What is there is known by its address alone.
-            Ok(Opened { mark: String::new(), sink: Box::new(Queues::new(gate, high_water, works, connectors)) })
+            Ok(OpenedSink { mark: String::new(), sink: Box::new(Queues::new(gate, high_water, works, connectors)) })
         }
     }
 }

@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::{Deferred, Deliverable, Did, Effects, Ended, Placing, Prepared, Sink, WriteAhead, registration};
-use crate::broker::{Message, Outcome};
+use crate::broker::{Message, MessageOutcome};
 use crate::envelope::Connector;
 use crate::error::{Error, Result};
 use crate::fit::{Examined, Examiner, Unfit};
@@ -48,13 +48,13 @@ pub struct Queues<'a> {
 }
 
 /// One call of the sink: what it has done so far, and where it writes ahead.
-struct Call<'c> {
+struct SinkCall<'c> {
     effects: Effects,
     ahead: &'c mut dyn WriteAhead,
 }
 
 /// The ledger remembers works. That one is closed or gone is recorded behind what was delivered under it.
-impl Remembers<ForBatch> for Call<'_> {
+impl Remembers<ForBatch> for SinkCall<'_> {
     fn opened(&mut self, subject: &ForBatch, id: &str) -> Result<()> {
         self.ahead.opened(subject, id)
     }
@@ -96,9 +96,9 @@ impl<'a> Queues<'a> {
     fn call<T>(
         &mut self,
         ahead: &mut dyn WriteAhead,
-        work: impl FnOnce(&mut Self, &mut Call<'_>) -> Result<T>,
+        work: impl FnOnce(&mut Self, &mut SinkCall<'_>) -> Result<T>,
     ) -> Did<T> {
-        let mut call = Call { effects: Effects::none(self.mark), ahead };
+        let mut call = SinkCall { effects: Effects::none(self.mark), ahead };
         let outcome = work(self, &mut call);
         (self.with_findings_of_the_gate(call.effects), outcome)
     }
@@ -109,7 +109,7 @@ impl<'a> Queues<'a> {
         effects
     }
 
-    fn prepare_group(&mut self, call: &mut Call<'_>) -> Result<Prepared> {
+    fn prepare_group(&mut self, call: &mut SinkCall<'_>) -> Result<Prepared> {
         if self.group.is_empty() {
             return Ok(Prepared::Placing(Vec::new()));
         }
@@ -126,7 +126,7 @@ impl<'a> Queues<'a> {
         Ok(Prepared::Sending((self.group.len() + self.in_flight.len()) as u64))
     }
 
-    fn settle_group(&mut self, all: bool, call: &mut Call<'_>) -> Result<()> {
+    fn settle_group(&mut self, all: bool, call: &mut SinkCall<'_>) -> Result<()> {
         (self.group_messages, self.group_bytes) = (0, 0);
         call.effects.delivery.deferred.append(&mut self.deferred);
         let mut numbers = Vec::new();
@@ -147,7 +147,7 @@ impl<'a> Queues<'a> {
     }
 
     /// What the broker has by now, of a run that stops.
-    fn take_what_is_known(&mut self, call: &mut Call<'_>) -> Result<()> {
+    fn take_what_is_known(&mut self, call: &mut SinkCall<'_>) -> Result<()> {
         // It cannot get better any more.
         self.gate.stop_waiting();
         // What was confirmed before the broker failed comes behind the word that it has.
@@ -158,7 +158,7 @@ impl<'a> Queues<'a> {
     }
 
     /// Sends these, and takes what becomes known meanwhile of all that is on its way.
-    fn send(&mut self, numbers: &[u64], all: bool, call: &mut Call<'_>) -> Result<()> {
+    fn send(&mut self, numbers: &[u64], all: bool, call: &mut SinkCall<'_>) -> Result<()> {
         self.expect(numbers, call)?;
         for number in numbers {
             let sent = self.publish(*number);
@@ -218,17 +218,17 @@ impl<'a> Queues<'a> {
     fn poll_outcomes(&mut self, wait: bool) -> Result<()> {
         for outcome in self.gate.poll_outcomes(wait)? {
             match outcome {
-                Outcome::Confirmed { part_of } => {
+                MessageOutcome::Confirmed { part_of } => {
                     if let Some(envelope) = self.in_flight.get_mut(&part_of) {
                         envelope.left = envelope.left.saturating_sub(1);
                     }
                 }
-                Outcome::Refused { part_of, id, words } => {
+                MessageOutcome::Refused { part_of, id, words } => {
                     if let Some(envelope) = self.in_flight.get_mut(&part_of) {
                         envelope.refused = Some((id, words));
                     }
                 }
-                Outcome::NotTaken { part_of, why } => {
+                MessageOutcome::NotTaken { part_of, why } => {
                     if let Some(envelope) = self.in_flight.get_mut(&part_of) {
                         envelope.is_given_back = true;
                         self.gate.not_taken(&envelope.deliverable.connector.id, &why);
@@ -240,7 +240,7 @@ impl<'a> Queues<'a> {
     }
 
     /// Hands over what is known of envelopes by now: refused, given back, or confirmed under a work that is there.
-    fn take_confirmed(&mut self, call: &mut Call<'_>) -> Result<()> {
+    fn take_confirmed(&mut self, call: &mut SinkCall<'_>) -> Result<()> {
         self.take_refused(call)?;
         let done: Vec<u64> = self.in_flight.iter().filter(|(_, e)| e.is_confirmed()).map(|(n, _)| *n).collect();
         // A work is looked for after the last that it is told, for of one that is gone nothing is ever refused.
@@ -271,7 +271,7 @@ impl<'a> Queues<'a> {
     }
 
     /// Takes out what the broker refused by itself. Its other messages may be in the queue: its work ends in error.
-    fn take_refused(&mut self, call: &mut Call<'_>) -> Result<()> {
+    fn take_refused(&mut self, call: &mut SinkCall<'_>) -> Result<()> {
         let refused: Vec<u64> = self.in_flight.iter().filter(|(_, e)| e.refused.is_some()).map(|(n, _)| *n).collect();
         for number in refused {
             let Some(envelope) = self.in_flight.remove(&number) else { continue };
@@ -286,7 +286,7 @@ impl<'a> Queues<'a> {
     }
 
     /// Gives back what was on its way to connectors that are blocked now: it goes again as a whole, in a later run.
-    fn give_back(&mut self, call: &mut Call<'_>) -> Result<()> {
+    fn give_back(&mut self, call: &mut SinkCall<'_>) -> Result<()> {
         let back: Vec<u64> = self.in_flight.iter().filter(|(_, e)| e.is_given_back).map(|(n, _)| *n).collect();
         for number in back {
             let Some(envelope) = self.in_flight.remove(&number) else { continue };

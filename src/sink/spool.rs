@@ -52,12 +52,12 @@ pub struct Spool {
     /// Connectors whose directories cannot be used in this run, and why.
     troubled: BTreeMap<String, String>,
     deferred: Vec<Deferred>,
-    writers: Writers<Option<Trouble>>,
+    writers: Writers<Option<WriteTrouble>>,
     flusher: Flusher,
 }
 
 /// An envelope's messages could not be written.
-struct Trouble {
+struct WriteTrouble {
     /// Its place in the group.
     at: usize,
     why: String,
@@ -142,9 +142,9 @@ impl Spool {
     }
 
     /// Takes the envelopes out of the group whose messages could not be written, and later ones of the same connectors.
-    fn take_out(&mut self, troubles: Vec<Trouble>) {
+    fn take_out(&mut self, troubles: Vec<WriteTrouble>) {
         let mut first: BTreeMap<String, (usize, String)> = BTreeMap::new();
-        for Trouble { at, why } in troubles {
+        for WriteTrouble { at, why } in troubles {
             let id = id_of(&self.group[at].name).to_owned();
             match first.get_mut(&id) {
                 Some(earlier) if earlier.0 < at => {}
@@ -242,7 +242,7 @@ impl Spool {
     }
 
     fn make_durable(&mut self) -> Result<Prepared> {
-        let troubles: Vec<Trouble> = self.writers.wait()?.into_iter().flatten().collect();
+        let troubles: Vec<WriteTrouble> = self.writers.wait()?.into_iter().flatten().collect();
         if !troubles.is_empty() {
             self.take_out(troubles);
         }
@@ -359,7 +359,7 @@ struct Writing {
 }
 
 impl Writing {
-    fn run(&self) -> Result<Option<Trouble>> {
+    fn run(&self) -> Result<Option<WriteTrouble>> {
         let envelope = std::str::from_utf8(&self.bytes).unwrap_or_default();
         let mut message = String::new();
         let addressee = Addressee { applicant: self.applicant.as_deref(), ..Addressee::default() };
@@ -368,7 +368,7 @@ impl Writing {
             self.messages.write(&mut message, envelope, at, &addressee, &self.spare_id);
             let name = partial(&name(self.first + at as i64));
             match self.dir.create_anew(&name, MODE).and_then(|mut file| file.write_all(message.as_bytes())) {
-                Err(e) if is_of_one(&e) => return Ok(Some(Trouble { at: self.at, why: reason(&e) })),
+                Err(e) if is_of_one(&e) => return Ok(Some(WriteTrouble { at: self.at, why: reason(&e) })),
                 written => written.map_err(|e| Error::io("write to the spool", &self.dir.path_of(&name), &e))?,
             }
         }

@@ -43,12 +43,12 @@ pub struct Memory {
     pub sending: usize,
     /// Works that were cleared after their messages had left the spool, until a person says that this is settled.
     #[serde(default)]
-    pub gone: Vec<Gone>,
+    pub gone: Vec<GoneMessages>,
 }
 
 /// A work that was cleared after messages were sent under it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Gone {
+pub struct GoneMessages {
     /// Where it was.
     pub destination: String,
     /// Whose messages they were.
@@ -57,7 +57,7 @@ pub struct Gone {
 
 /// The connectors that have messages waiting, and the messages' numbers in the order of delivery over all connectors.
 #[derive(Debug, Default)]
-pub struct Listing {
+pub struct SpoolListing {
     /// Registrations, by the connector's id.
     pub connectors: BTreeMap<String, Registration>,
     /// The connector of each number.
@@ -111,12 +111,12 @@ impl Spooled {
     ///
     /// # Errors
     /// The system refused.
-    pub fn list(&self) -> Result<Listing> {
+    pub fn list(&self) -> Result<SpoolListing> {
         self.list_around(|| {})
     }
 
     /// The same; a test writes to the spool `meanwhile`.
-    fn list_around(&self, meanwhile: impl FnOnce()) -> Result<Listing> {
+    fn list_around(&self, meanwhile: impl FnOnce()) -> Result<SpoolListing> {
         // Names are given in order of their numbers, but a directory is read as it happens to lie: what an import is
         // placing at this moment is left for the next drain, so that nothing overtakes.
         let last = self.list_once()?.messages.keys().next_back().copied().unwrap_or(0);
@@ -126,9 +126,9 @@ impl Spooled {
         Ok(listing)
     }
 
-    fn list_once(&self) -> Result<Listing> {
+    fn list_once(&self) -> Result<SpoolListing> {
         let fault = |e: &io::Error| Error::io("read the spool", self.root.path(), e);
-        let mut listing = Listing::default();
+        let mut listing = SpoolListing::default();
         for entry in self.root.entries().map_err(|e| fault(&e))? {
             let entry = entry.map_err(|e| fault(&e))?;
             // Others' directories are passed over, such as lost+found, which may not even be readable; nor is a link

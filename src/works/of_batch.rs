@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Gone, Subject, Work};
+use super::{Gone, Work, WorkSubject};
 use crate::code::Code;
 use crate::digest::Digest;
 use crate::report::Finding;
@@ -19,7 +19,7 @@ pub struct ForBatch {
     pub envelope: Option<Digest>,
 }
 
-impl Subject for ForBatch {
+impl WorkSubject for ForBatch {
     fn connector(&self) -> &str {
         &self.connector
     }

@@ -8,13 +8,13 @@ use std::time::Instant;
 use tokio::time::{sleep, timeout};
 
 use super::{End, LOOK_AGAIN, Service};
-use crate::broker::Question;
+use crate::broker::BrokerQuestion;
 use crate::broker::link::code_of;
 use crate::text::duration;
 
 impl Service {
     /// Asks until there is an answer: a connection that breaks is made again, and an alarm is waited for.
-    pub(super) async fn answer(&mut self, question: &Question) -> Result<Result<Option<u32>, String>, End> {
+    pub(super) async fn answer(&mut self, question: &BrokerQuestion) -> Result<Result<Option<u32>, String>, End> {
         let began = Instant::now();
         if self.held == 0 {
             self.trouble.iter_mut().for_each(|trouble| trouble.since = began);

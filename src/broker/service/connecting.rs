@@ -7,7 +7,7 @@ use tokio::time::{sleep, timeout};
 
 use super::{CONNECT_MAX, End, LOOK_AGAIN, Service};
 use crate::broker::lane::Lane;
-use crate::broker::link::{Link, connecting, open, open_channel};
+use crate::broker::link::{BrokerLink, connecting, open, open_channel};
 use crate::text::duration;
 
 impl Service {
@@ -49,7 +49,7 @@ impl Service {
         }
         self.is_fruitful = false;
         self.connection_events = Some(Box::pin(connection.events_listener()));
-        self.link = Some(Link::new(connection));
+        self.link = Some(BrokerLink::new(connection));
         Ok(())
     }
 

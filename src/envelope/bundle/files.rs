@@ -1,13 +1,13 @@
 //! Files inside a bundle: how large they are, of which type, and whether the platform may take one for a bundle.
 
 use super::super::contents::EmbeddedFile;
-use super::{Frame, Pass, Role, notes};
-use crate::json::{Event, Text};
+use super::{BundleRole, OpenContainer, Pass, notes};
+use crate::json::{JsonEvent, Text};
 use crate::limits::KEY_LENGTH_MAX;
 
 impl<'a> Pass<'a> {
-    pub(super) fn file(&mut self, value: Event<'a>) {
-        let (Event::String(base64), Some(frame)) = (value, self.frames.last_mut()) else {
+    pub(super) fn file(&mut self, value: JsonEvent<'a>) {
+        let (JsonEvent::String(base64), Some(frame)) = (value, self.frames.last_mut()) else {
             return;
         };
         let characters = base64.decoded();
@@ -18,38 +18,38 @@ impl<'a> Pass<'a> {
         frame.data = Some((bytes, frame.key));
     }
 
-    pub(super) fn mime_type(&mut self, value: Event<'a>) {
-        if let (Event::String(mime), Some(frame)) = (value, self.frames.last_mut()) {
+    pub(super) fn mime_type(&mut self, value: JsonEvent<'a>) {
+        if let (JsonEvent::String(mime), Some(frame)) = (value, self.frames.last_mut()) {
             frame.mime = Some(mime);
             frame.is_feed |= is_type_of_feed(&notes::beginning(mime));
         }
     }
 
-    pub(super) fn file_name(&mut self, value: Event<'a>) {
-        if let (Event::String(name), Some(frame)) = (value, self.frames.last_mut()) {
+    pub(super) fn file_name(&mut self, value: JsonEvent<'a>) {
+        if let (JsonEvent::String(name), Some(frame)) = (value, self.frames.last_mut()) {
             frame.is_feed |= is_name_of_feed(name);
         }
     }
 
     /// A name that pycti may give a `payload_bin`: it takes them from the object, and from its extension.
-    pub(super) fn additional_name(&mut self, value: Event<'a>) {
-        if let Event::String(name) = value {
+    pub(super) fn additional_name(&mut self, value: JsonEvent<'a>) {
+        if let JsonEvent::String(name) = value {
             self.item.has_feed_name |= is_name_of_feed(name);
         }
     }
 
-    pub(super) fn no_trigger_import(&mut self, value: Event<'a>) {
+    pub(super) fn no_trigger_import(&mut self, value: JsonEvent<'a>) {
         if let Some(frame) = self.frames.last_mut() {
-            frame.no_trigger = Some(frame.no_trigger != Some(false) && value == Event::Bool(true));
+            frame.no_trigger = Some(frame.no_trigger != Some(false) && value == JsonEvent::Bool(true));
         }
     }
 
     /// An object ends in which an embedded file was.
     #[cold]
-    pub(super) fn end_file(&mut self, frame: &Frame<'a>) {
+    pub(super) fn end_file(&mut self, frame: &OpenContainer<'a>) {
         let Some((bytes, key)) = frame.data else { return };
         let place = format!("{}/{}", self.pointer(self.frames.len()), notes::shown(key));
-        let is_listed = frame.role == Role::File;
+        let is_listed = frame.role == BundleRole::File;
         // A payload_bin is uploaded without that word.
         let is_imported = !is_listed || frame.no_trigger != Some(true);
         if is_imported && (frame.is_feed || !is_listed && self.item.has_feed_name) {

@@ -6,9 +6,9 @@ use std::fmt::Write as _;
 use super::super::acts::UPSERT;
 use super::super::contents::{Contents, NAMED_MAX, Noticed, Remark, count};
 use super::super::named;
-use super::{Meaning, Pass, Role, Seen};
+use super::{BundleRole, KeySeen, Meaning, Pass};
 use crate::code::Code;
-use crate::json::{Event, Text};
+use crate::json::{JsonEvent, Text};
 use crate::limits;
 use crate::opencti::python;
 use crate::text::harmless;
@@ -30,7 +30,7 @@ impl<'a> Pass<'a> {
 
     /// Inside a STIX object its name is put before when it ends; elsewhere the bundle is meant.
     fn with_subject(&self, what: &str) -> String {
-        let in_item = self.frames.iter().any(|frame| frame.role == Role::Item);
+        let in_item = self.frames.iter().any(|frame| frame.role == BundleRole::Item);
         let subject = if in_item { "" } else { "the bundle " };
         format!("{subject}{what}")
     }
@@ -82,10 +82,10 @@ impl<'a> Pass<'a> {
     }
 
     #[cold]
-    pub(super) fn note_operation(&mut self, value: Event<'a>) {
+    pub(super) fn note_operation(&mut self, value: JsonEvent<'a>) {
         let frames = self.frames.len();
         match value {
-            Event::String(operation) => {
+            JsonEvent::String(operation) => {
                 let operation = shown(operation);
                 let what = || format!("carries opencti_operation \"{operation}\"");
                 self.note_command(frames, &operation, what);
@@ -172,15 +172,15 @@ impl<'a> Pass<'a> {
 
     /// A key that is there twice, is too long, or is one too many.
     #[cold]
-    pub(super) fn note_key(&mut self, key: Text<'a>, seen: Seen) {
+    pub(super) fn note_key(&mut self, key: Text<'a>, seen: KeySeen) {
         let bytes = key.raw().len();
         if bytes > limits::KEY_LENGTH_MAX {
             self.note(Code::TooLong, || format!("has a key of {bytes} bytes"));
         }
         match seen {
-            Seen::New => {}
-            Seen::Twice => self.note(Code::DuplicateKey, || format!("has the key \"{}\" twice", shown(key))),
-            Seen::TooMany => {
+            KeySeen::New => {}
+            KeySeen::Twice => self.note(Code::DuplicateKey, || format!("has the key \"{}\" twice", shown(key))),
+            KeySeen::TooMany => {
                 let (own, open) = (limits::KEYS_MAX, limits::OPEN_KEYS_MAX);
                 self.note(Code::TooMany, || {
                     format!("has an object of more than {own} keys, or more than {open} with those around it")
@@ -190,7 +190,7 @@ impl<'a> Pass<'a> {
     }
 
     /// An element of the bundle's `objects` is no object.
-    pub(super) fn note_no_object(&mut self, value: Event<'a>) {
+    pub(super) fn note_no_object(&mut self, value: JsonEvent<'a>) {
         self.count_object();
         count(&mut self.out.types, "?");
         if self.has_room(Code::Unsplittable) {
@@ -201,7 +201,7 @@ impl<'a> Pass<'a> {
     }
 
     /// A STIX object's member is something that pycti cannot use.
-    pub(super) fn note_misplaced(&mut self, value: Event<'a>, meaning: Meaning) {
+    pub(super) fn note_misplaced(&mut self, value: JsonEvent<'a>, meaning: Meaning) {
         let Some(key) = self.frames.last().map(|frame| frame.key) else {
             return;
         };
@@ -209,7 +209,7 @@ impl<'a> Pass<'a> {
     }
 
     /// An element of a list in a STIX object is something that pycti cannot use.
-    pub(super) fn note_element(&mut self, value: Event<'a>) {
+    pub(super) fn note_element(&mut self, value: JsonEvent<'a>) {
         let [.., parent, _] = &self.frames[..] else {
             return;
         };
@@ -229,8 +229,8 @@ impl<'a> Pass<'a> {
         };
         let (key, meaning) = (parent.key, parent.meaning);
         let found = if frame.object { "an object" } else { "a list" };
-        match std::mem::replace(&mut frame.role, Role::Other) {
-            Role::UpsertOperations => self.note_upsert_operations(outside),
+        match std::mem::replace(&mut frame.role, BundleRole::Other) {
+            BundleRole::UpsertOperations => self.note_upsert_operations(outside),
             _ => self.note_at(outside, Code::Unsplittable, || misplaced(found, key, meaning)),
         }
     }

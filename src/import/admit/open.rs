@@ -34,7 +34,7 @@ pub enum Refusal {
 
 /// A batch that may be admitted, and who vouches for it.
 #[derive(Debug)]
-pub struct Opened {
+pub struct OpenedBatch {
     /// Its place in its stream.
     pub link: Link,
     /// The fingerprints of the keys that signed it and may do so.
@@ -54,7 +54,7 @@ pub fn open(
     store: &TrustStore,
     options: &ImportOptions,
     row: &IncomingRow,
-) -> Result<std::result::Result<Opened, Refusal>> {
+) -> Result<std::result::Result<OpenedBatch, Refusal>> {
     let lost = |name: &str, fault: PartFault| Ok(Err(Refusal::Lost { name: name.to_owned(), fault }));
     let shelf = shelf_of(site, row);
     let unverified = match shelf.unverified(row.manifest.stream, row.manifest.sequence) {
@@ -78,13 +78,13 @@ pub fn open(
     }
 }
 
-fn opened(signed: &SignedBatch, lineages: &Lineages, store: &TrustStore) -> Opened {
+fn opened(signed: &SignedBatch, lineages: &Lineages, store: &TrustStore) -> OpenedBatch {
     let (signers, number) = (signed.signers(), signed.sequence.get());
     let before = signed.succeeds.map(|s| s.stream);
     let streams = lineages.of(signed.stream, before);
     let may_sign_that =
         |other: &StreamId| store.allows(signers, &lineages.of(*other, None), &signed.zone, number).is_ok();
-    Opened {
+    OpenedBatch {
         link: signed.link(signed.sha256()),
         signers: store.permitted(signers, &streams, &signed.zone, number).iter().map(|k| k.fingerprint()).collect(),
         heir_of: before.filter(may_sign_that),

@@ -10,7 +10,7 @@ use crate::text::{count, size};
 
 /// What is to become of a batch.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Admission {
+pub enum StreamAdmission {
     /// Deliver it.
     Admit {
         /// Later numbers were delivered before it.
@@ -88,7 +88,7 @@ impl Kept {
 ///
 /// Links are followed down first, so that a batch which a later one names counts as named even if that later
 /// one came along with it; then everything goes up in order.
-pub fn admit(mut position: Position, batches: &[Link], on_gap: OnGap) -> Vec<Admission> {
+pub fn admit(mut position: Position, batches: &[Link], on_gap: OnGap) -> Vec<StreamAdmission> {
     let mut late = vec![false; batches.len()];
     let mut down = position.clone();
     for (at, link) in batches.iter().enumerate().rev() {
@@ -99,8 +99,8 @@ pub fn admit(mut position: Position, batches: &[Link], on_gap: OnGap) -> Vec<Adm
     }
     let mut out = Vec::new();
     for (at, link) in batches.iter().enumerate() {
-        let admission = if late[at] { Admission::Admit { late: true } } else { judge(&position, link, on_gap) };
-        if matches!(admission, Admission::Admit { .. }) {
+        let admission = if late[at] { StreamAdmission::Admit { late: true } } else { judge(&position, link, on_gap) };
+        if matches!(admission, StreamAdmission::Admit { .. }) {
             position.admit(link.clone());
         }
         out.push(admission);
@@ -108,17 +108,17 @@ pub fn admit(mut position: Position, batches: &[Link], on_gap: OnGap) -> Vec<Adm
     out
 }
 
-fn judge(position: &Position, link: &Link, on_gap: OnGap) -> Admission {
+fn judge(position: &Position, link: &Link, on_gap: OnGap) -> StreamAdmission {
     match position.standing(link) {
-        Standing::Next => Admission::Admit { late: false },
-        Standing::Late => Admission::Admit { late: true },
+        Standing::Next => StreamAdmission::Admit { late: false },
+        Standing::Late => StreamAdmission::Admit { late: true },
         // The same digest cannot be a second row of the ledger; if it could, once would be enough.
-        Standing::Replay => Admission::Keep(Kept::Unlinked),
+        Standing::Replay => StreamAdmission::Keep(Kept::Unlinked),
         Standing::Gap(missing) | Standing::UnknownStart(missing) => {
             let hold = on_gap == OnGap::Hold && !position.is_settled(&missing.numbers);
-            if hold { Admission::Keep(Kept::Waiting) } else { Admission::Admit { late: false } }
+            if hold { StreamAdmission::Keep(Kept::Waiting) } else { StreamAdmission::Admit { late: false } }
         }
-        Standing::Fork { at, known, other } => Admission::Keep(Kept::Fork { at, known, other }),
-        Standing::Unlinked => Admission::Keep(Kept::Unlinked),
+        Standing::Fork { at, known, other } => StreamAdmission::Keep(Kept::Fork { at, known, other }),
+        Standing::Unlinked => StreamAdmission::Keep(Kept::Unlinked),
     }
 }

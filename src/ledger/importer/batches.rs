@@ -89,7 +89,7 @@ pub struct BatchId {
 
 /// The state of a batch, without what it holds.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Standing {
+pub struct BatchStanding {
     /// Which one.
     pub batch: BatchId,
     /// How far it has come.
@@ -159,13 +159,13 @@ impl ImporterView {
     }
 
     /// The state of a batch.
-    pub fn standing_of(&self, sha256: Digest) -> Result<Option<Standing>> {
+    pub fn standing_of(&self, sha256: Digest) -> Result<Option<BatchStanding>> {
         let sql = "SELECT id, stream, sequence, sha256, state, standing, pruned FROM batch WHERE sha256 = ?1";
         first(&self.connection, sql, [sha256.as_bytes()], standing)
     }
 
     /// Where the batches stand whose digests begin so.
-    pub fn standing_by_beginning(&self, digits: &str) -> Result<Vec<Standing>> {
+    pub fn standing_by_beginning(&self, digits: &str) -> Result<Vec<BatchStanding>> {
         let Some((from, to)) = Digest::range_of(digits) else { return Ok(Vec::new()) };
         let sql =
             "SELECT id, stream, sequence, sha256, state, standing, pruned FROM batch WHERE sha256 BETWEEN ?1 AND ?2";
@@ -176,7 +176,7 @@ impl ImporterView {
     ///
     /// # Errors
     /// SQLite refused, or what `each` says.
-    pub fn each_open_batch(&self, mut each: impl FnMut(Standing) -> Result<()>) -> Result<()> {
+    pub fn each_open_batch(&self, mut each: impl FnMut(BatchStanding) -> Result<()>) -> Result<()> {
         let sql = "SELECT id, stream, sequence, sha256, state, standing, pruned FROM batch WHERE state <> 'delivered'
                    ORDER BY stream, sequence, id";
         let mut query = self.connection.prepare_cached(sql)?;
@@ -279,6 +279,6 @@ fn batch_id(row: &Row<'_>, at: usize) -> rusqlite::Result<BatchId> {
     Ok(BatchId { id: row.get(at)?, stream: row.get(at + 1)?, sequence, sha256: row.get(at + 3)? })
 }
 
-fn standing(row: &Row<'_>) -> rusqlite::Result<Standing> {
-    Ok(Standing { batch: batch_id(row, 0)?, state: row.get(4)?, standing: row.get(5)?, pruned: row.get(6)? })
+fn standing(row: &Row<'_>) -> rusqlite::Result<BatchStanding> {
+    Ok(BatchStanding { batch: batch_id(row, 0)?, state: row.get(4)?, standing: row.get(5)?, pruned: row.get(6)? })
 }

@@ -5,16 +5,16 @@
 
 use std::collections::HashSet;
 
-use super::index::{Held, Index, Item, Member, Role};
+use super::index::{BundleIndex, Held, IndexedObject, ItemRole, Member};
 use super::span::Span;
 use super::symbols::{Support, SymbolText, Symbols};
 use super::{Count, Incompatible, Unsplittable, fault, identity};
-use crate::json::{Kind, Value};
+use crate::json::{Value, ValueKind};
 use crate::limits::REFERENCES_MAX;
 
 /// What became of the objects.
 pub struct Enlisted {
-    pub items: Vec<Item>,
+    pub items: Vec<IndexedObject>,
     pub members: Vec<Member>,
     pub ids: Vec<SymbolText>,
     pub lists: Vec<Vec<u32>>,
@@ -24,7 +24,7 @@ pub struct Enlisted {
 }
 
 /// Enlists all objects of a bundle, in its order.
-pub fn enlist(text: &str, index: Index<'_>) -> Result<Enlisted, Unsplittable> {
+pub fn enlist(text: &str, index: BundleIndex<'_>) -> Result<Enlisted, Unsplittable> {
     let mut enlisting = Enlisting::new(text, index);
     for at in 0..enlisting.items.len() {
         enlisting.enlist(enlisting.items[at].id)?;
@@ -36,7 +36,7 @@ pub fn enlist(text: &str, index: Index<'_>) -> Result<Enlisted, Unsplittable> {
 /// The state of pycti's splitter. What is listed by id has a place for every symbol.
 struct Enlisting<'a> {
     text: &'a str,
-    items: Vec<Item>,
+    items: Vec<IndexedObject>,
     members: Vec<Member>,
     symbols: Symbols<'a>,
     /// `raw_data`: the object that an id names; of several the last.
@@ -97,8 +97,8 @@ enum Entered {
 }
 
 impl<'a> Enlisting<'a> {
-    fn new(text: &'a str, index: Index<'a>) -> Self {
-        let Index { items, members, symbols, .. } = index;
+    fn new(text: &'a str, index: BundleIndex<'a>) -> Self {
+        let BundleIndex { items, members, symbols, .. } = index;
         let ids = symbols.texts.len();
         let mut named = vec![None; ids];
         for (at, item) in items.iter().enumerate() {
@@ -177,23 +177,23 @@ impl<'a> Enlisting<'a> {
                 return Ok(None);
             }
             match self.members[visit.member].role {
-                Role::Refs | Role::WhereSightedRefs | Role::MarkingRefs => {
+                ItemRole::Refs | ItemRole::WhereSightedRefs | ItemRole::MarkingRefs => {
                     visit.walk = self.begin_walk(visit.item, visit.member)?;
                     if visit.walk.is_some() {
                         continue;
                     }
                 }
-                Role::Ref | Role::SourceRef | Role::TargetRef | Role::SightingOfRef => {
+                ItemRole::Ref | ItemRole::SourceRef | ItemRole::TargetRef | ItemRole::SightingOfRef => {
                     if let Some(target) = self.one_ref(visit.id, visit.item, visit.member)? {
                         visit.member += 1;
                         return Ok(Some(self.follow(visit, target)));
                     }
                 }
-                Role::ExternalReferences => self.deduplicate(visit, identity::of_external_reference)?,
-                Role::KillChainPhases => {
+                ItemRole::ExternalReferences => self.deduplicate(visit, identity::of_external_reference)?,
+                ItemRole::KillChainPhases => {
                     self.deduplicate(visit, |phase| identity::of_kill_chain_phase(phase).map(Some))?;
                 }
-                Role::Type | Role::Deps | Role::Other => {}
+                ItemRole::Type | ItemRole::Deps | ItemRole::Other => {}
             }
             visit.member += 1;
         }
@@ -247,29 +247,31 @@ impl<'a> Enlisting<'a> {
         let text = self.text;
         let room = REFERENCES_MAX - self.met + 1;
         let elements: Vec<Element> = match refs.kind() {
-            Kind::Null => return Ok(None),
-            Kind::List => refs
+            ValueKind::Null => return Ok(None),
+            ValueKind::List => refs
                 .elements()
                 .take(room)
                 .map(|element| match element.kind() {
-                    Kind::Text(id) => Element::Id(self.symbols.of_text(text, id)),
-                    Kind::Null => Element::Odd("null"),
-                    Kind::Bool(_) => Element::Odd("true or false"),
-                    Kind::Number(_) => Element::Odd("a number"),
-                    Kind::List => Element::Odd("a list"),
-                    Kind::Object => Element::Odd("an object"),
+                    ValueKind::Text(id) => Element::Id(self.symbols.of_text(text, id)),
+                    ValueKind::Null => Element::Odd("null"),
+                    ValueKind::Bool(_) => Element::Odd("true or false"),
+                    ValueKind::Number(_) => Element::Odd("a number"),
+                    ValueKind::List => Element::Odd("a list"),
+                    ValueKind::Object => Element::Odd("an object"),
                 })
                 .collect(),
-            Kind::Text(letters) if self.members[member].role == Role::MarkingRefs && !letters.raw().is_empty() => {
+            ValueKind::Text(letters)
+                if self.members[member].role == ItemRole::MarkingRefs && !letters.raw().is_empty() =>
+            {
                 let what = "has a text in object_marking_refs, where a list belongs: its marking would be lost";
                 return Err(self.fault(item, "object_marking_refs", what));
             }
-            Kind::Text(letters) if letters.raw().len() >= room => return self.meet(item, room).map(|()| None),
-            Kind::Text(letters) => self.symbols.of_characters(letters).into_iter().map(Element::Id).collect(),
-            Kind::Object => {
+            ValueKind::Text(letters) if letters.raw().len() >= room => return self.meet(item, room).map(|()| None),
+            ValueKind::Text(letters) => self.symbols.of_characters(letters).into_iter().map(Element::Id).collect(),
+            ValueKind::Object => {
                 refs.members().take(room).map(|(key, _)| Element::Id(self.symbols.of_text(text, key))).collect()
             }
-            Kind::Number(_) | Kind::Bool(_) => {
+            ValueKind::Number(_) | ValueKind::Bool(_) => {
                 let key = self.key(member);
                 return Err(self.fault(item, &key, &format!("has neither list nor null in {key}")));
             }
@@ -323,7 +325,7 @@ impl<'a> Enlisting<'a> {
     fn one_ref(&mut self, id: u32, item: u32, member: usize) -> Result<Option<u32>, Unsplittable> {
         let Held::Original(span) = self.members[member].held else { return Ok(None) };
         let found = match span.value(self.text).kind() {
-            Kind::Text(target) => {
+            ValueKind::Text(target) => {
                 let target = self.symbols.of_text(self.text, target);
                 self.make_places();
                 self.meet(item, 1)?;
@@ -333,11 +335,11 @@ impl<'a> Enlisting<'a> {
                 self.members[member].held = Held::Null;
                 return Ok(None);
             }
-            Kind::Null => return Ok(None),
-            Kind::Bool(_) => "true or false",
-            Kind::Number(_) => "a number",
-            Kind::List => "a list",
-            Kind::Object => "an object",
+            ValueKind::Null => return Ok(None),
+            ValueKind::Bool(_) => "true or false",
+            ValueKind::Number(_) => "a number",
+            ValueKind::List => "a list",
+            ValueKind::Object => "an object",
         };
         let key = self.key(member);
         Err(self.fault(item, &key, &format!("has {found} in {key}, where an id belongs")))
@@ -352,10 +354,10 @@ impl<'a> Enlisting<'a> {
         let Held::Original(span) = self.members[visit.member].held else { return Ok(()) };
         let list = span.value(self.text);
         let is_list = match list.kind() {
-            Kind::Null => return Ok(()),
-            Kind::List => true,
+            ValueKind::Null => return Ok(()),
+            ValueKind::List => true,
             // pycti makes a list of what holds nothing.
-            Kind::Text(_) | Kind::Object if !list.is_true() => false,
+            ValueKind::Text(_) | ValueKind::Object if !list.is_true() => false,
             _ => {
                 let key = self.key(visit.member);
                 return Err(self.fault(visit.item, &key, &format!("has no list in {key}")));
@@ -364,7 +366,7 @@ impl<'a> Enlisting<'a> {
         let (mut seen, mut kept, mut count) = (HashSet::new(), Vec::new(), 0);
         for reference in list.elements() {
             let known_by = match reference.kind() {
-                Kind::Object => identity(reference),
+                ValueKind::Object => identity(reference),
                 _ => Err("something else than an object"),
             };
             let known_by = known_by.map_err(|found| {
@@ -408,18 +410,18 @@ impl<'a> Enlisting<'a> {
     /// Why the platform could not take an object, if so.
     fn incompatibility(&self, visit: &Visit) -> Result<Option<&'static str>, Unsplittable> {
         let raises = |key, what| Err(self.fault(visit.item, key, what));
-        let Some(kind) = self.find(visit.item, Role::Type) else { return raises("", "has no type") };
+        let Some(kind) = self.find(visit.item, ItemRole::Type) else { return raises("", "has no type") };
         let kind = match kind {
             Held::Original(span) => match span.value(self.text).kind() {
-                Kind::Text(kind) => kind.decoded(),
+                ValueKind::Text(kind) => kind.decoded(),
                 _ => Default::default(),
             },
             _ => Default::default(),
         };
         if kind.as_ref() == b"relationship" {
             for (role, key, why) in [
-                (Role::SourceRef, "source_ref", "its source_ref is null, or was dropped"),
-                (Role::TargetRef, "target_ref", "its target_ref is null, or was dropped"),
+                (ItemRole::SourceRef, "source_ref", "its source_ref is null, or was dropped"),
+                (ItemRole::TargetRef, "target_ref", "its target_ref is null, or was dropped"),
             ] {
                 match self.find(visit.item, role) {
                     None => return raises(key, &format!("is a relationship without {key}")),
@@ -430,12 +432,12 @@ impl<'a> Enlisting<'a> {
             return Ok(None);
         }
         if kind.as_ref() == b"sighting" {
-            let of = self.find(visit.item, Role::SightingOfRef);
+            let of = self.find(visit.item, ItemRole::SightingOfRef);
             if of.is_none_or(|held| self.is_null(held)) {
                 return Ok(Some("its sighting_of_ref is missing or null, or was dropped"));
             }
             let key = "where_sighted_refs";
-            let seen = match self.find(visit.item, Role::WhereSightedRefs) {
+            let seen = match self.find(visit.item, ItemRole::WhereSightedRefs) {
                 Some(held) if self.is_null(held) => {
                     return raises(key, "is a sighting with null in where_sighted_refs");
                 }
@@ -451,14 +453,14 @@ impl<'a> Enlisting<'a> {
         }
     }
 
-    fn find(&self, item: u32, role: Role) -> Option<Held> {
+    fn find(&self, item: u32, role: ItemRole) -> Option<Held> {
         self.members[self.items[item as usize].members()].iter().find(|m| m.role == role).map(|m| m.held)
     }
 
     fn is_null(&self, held: Held) -> bool {
         match held {
             Held::Null => true,
-            Held::Original(span) => span.value(self.text).kind() == Kind::Null,
+            Held::Original(span) => span.value(self.text).kind() == ValueKind::Null,
             Held::Ids(_) | Held::References(_) => false,
         }
     }

@@ -3,7 +3,7 @@
 //! JSON (RFC 8785) of some of their fields; here its equality alone counts.
 
 use crate::digest::{Digest, Hasher};
-use crate::json::{Event, Kind, Scanner, Value};
+use crate::json::{JsonEvent, Scanner, Value, ValueKind};
 use crate::opencti::python;
 
 /// What is compared, or why pycti raises.
@@ -11,7 +11,7 @@ type Canonical = Result<Vec<u8>, &'static str>;
 
 /// What an external reference is known by: its url, else its source and external id, else nothing.
 pub fn of_external_reference(reference: Value<'_>) -> Result<Option<Vec<u8>>, &'static str> {
-    let field = |name| reference.get(name).filter(|v| v.kind() != Kind::Null);
+    let field = |name| reference.get(name).filter(|v| v.kind() != ValueKind::Null);
     if let Some(url) = field("url") {
         return canonical(&[url]).map(Some);
     }
@@ -40,26 +40,28 @@ fn write(out: &mut Vec<u8>, value: Value<'_>) -> Result<(), &'static str> {
     loop {
         let mut done = Vec::new();
         // The text was read before; a fault can only be its end.
-        match scanner.next().unwrap_or(Event::End) {
-            Event::End => return Ok(()),
-            Event::ObjectStart => {
-                open.push(Open::Object(Vec::new(), String::new()));
+        match scanner.next().unwrap_or(JsonEvent::End) {
+            JsonEvent::End => return Ok(()),
+            JsonEvent::ObjectStart => {
+                open.push(OpenObject::Object(Vec::new(), String::new()));
                 continue;
             }
-            Event::ArrayStart => {
-                open.push(Open::List(Hasher::new()));
+            JsonEvent::ArrayStart => {
+                open.push(OpenObject::List(Hasher::new()));
                 continue;
             }
-            Event::Key(name) => {
-                if let Some(Open::Object(_, key)) = open.last_mut() {
+            JsonEvent::Key(name) => {
+                if let Some(OpenObject::Object(_, key)) = open.last_mut() {
                     *key = name.text().ok_or(HALF)?.into_owned();
                 }
                 continue;
             }
-            Event::ObjectEnd | Event::ArrayEnd => done.extend(open.pop().map(Open::closed).unwrap_or_default()),
-            Event::Null => done.push(b'n'),
-            Event::Bool(flag) => done.push(if flag { b't' } else { b'f' }),
-            Event::Number(digits) => {
+            JsonEvent::ObjectEnd | JsonEvent::ArrayEnd => {
+                done.extend(open.pop().map(OpenObject::closed).unwrap_or_default())
+            }
+            JsonEvent::Null => done.push(b'n'),
+            JsonEvent::Bool(flag) => done.push(if flag { b't' } else { b'f' }),
+            JsonEvent::Number(digits) => {
                 let number = python::float(digits);
                 if !number.is_finite() {
                     return Err("an integer beyond what a double holds");
@@ -68,27 +70,27 @@ fn write(out: &mut Vec<u8>, value: Value<'_>) -> Result<(), &'static str> {
                 // Minus zero is zero there.
                 done.extend((number + 0.0).to_bits().to_le_bytes());
             }
-            Event::String(text) => write_text(&mut done, text.text().ok_or(HALF)?.as_bytes()),
+            JsonEvent::String(text) => write_text(&mut done, text.text().ok_or(HALF)?.as_bytes()),
         }
         match open.last_mut() {
             None => {
                 out.extend(done);
                 return Ok(());
             }
-            Some(Open::List(values)) => values.update(&done),
-            Some(Open::Object(members, key)) => members.push(of_member(&std::mem::take(key), &done)),
+            Some(OpenObject::List(values)) => values.update(&done),
+            Some(OpenObject::Object(members, key)) => members.push(of_member(&std::mem::take(key), &done)),
         }
     }
 }
 
 /// A list or an object whose end has not come. It keeps no value, so that it takes no more memory than its text.
-enum Open {
+enum OpenObject {
     List(Hasher),
     /// The digests of the members so far, and the key of the next one.
     Object(Vec<Digest>, String),
 }
 
-impl Open {
+impl OpenObject {
     fn closed(self) -> Vec<u8> {
         let (letter, inside) = match self {
             Self::List(values) => (b'l', values.finish()),

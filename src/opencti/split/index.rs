@@ -5,8 +5,8 @@ use std::ops::Range;
 use super::span::Span;
 use super::symbols::{Symbols, Unhashable};
 use super::{Count, Unsplittable, fault};
-use crate::json::keys::{Keys, Seen};
-use crate::json::{Event, JsonError, Kind, Scanner, Text, Value};
+use crate::json::keys::{KeySeen, Keys};
+use crate::json::{JsonError, JsonEvent, Scanner, Text, Value, ValueKind};
 use crate::limits::{KEYS_MAX, OBJECTS_MAX, OPEN_KEYS_MAX};
 use crate::opencti::OPENCTI_EXTENSION;
 use crate::opencti::python::{self, OddNumber};
@@ -15,7 +15,7 @@ use crate::text::harmless;
 
 /// What a key of a STIX object is to pycti's splitter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Role {
+pub enum ItemRole {
     Type,
     /// Ends in `_refs`.
     Refs,
@@ -32,7 +32,7 @@ pub enum Role {
     Other,
 }
 
-impl Role {
+impl ItemRole {
     fn of(key: &[u8]) -> Self {
         match key {
             b"type" => Self::Type,
@@ -57,14 +57,14 @@ impl Role {
 #[derive(Debug)]
 pub struct Member {
     pub key: Span,
-    pub role: Role,
+    pub role: ItemRole,
     pub held: Held,
 }
 
 impl Member {
     /// Whether it is the object's `nb_deps`, which pycti writes over.
     pub fn is_deps(&self) -> bool {
-        self.role == Role::Deps
+        self.role == ItemRole::Deps
     }
 }
 
@@ -81,7 +81,7 @@ pub enum Held {
 
 /// A STIX object.
 #[derive(Debug)]
-pub struct Item {
+pub struct IndexedObject {
     first: u32,
     last: u32,
     pub id: u32,
@@ -92,7 +92,7 @@ pub struct Item {
     pub has_deps_key: bool,
 }
 
-impl Item {
+impl IndexedObject {
     /// Where its members lie among all.
     pub fn members(&self) -> Range<usize> {
         self.first as usize..self.last as usize
@@ -101,69 +101,69 @@ impl Item {
     /// Its id for people, if it is a text.
     pub fn shown_id(&self, text: &str) -> Option<String> {
         match self.id_at.value(text).kind() {
-            Kind::Text(id) => Some(harmless(&id.lossy().chars().take(200).collect::<String>())),
+            ValueKind::Text(id) => Some(harmless(&id.lossy().chars().take(200).collect::<String>())),
             _ => None,
         }
     }
 }
 
 /// A bundle's objects.
-pub struct Index<'a> {
+pub struct BundleIndex<'a> {
     pub id: Option<Span>,
-    pub items: Vec<Item>,
+    pub items: Vec<IndexedObject>,
     pub members: Vec<Member>,
     pub symbols: Symbols<'a>,
 }
 
 /// Why a bundle is not indexed.
-pub enum Fault {
+pub enum IndexFault {
     /// Some object has a key twice.
     Twice,
     Unsplittable(Unsplittable),
 }
 
-impl From<JsonError> for Fault {
+impl From<JsonError> for IndexFault {
     fn from(error: JsonError) -> Self {
         Self::Unsplittable(Unsplittable { what: format!("is no JSON: {error}"), place: "/bundle".into() })
     }
 }
 
-impl From<python::NotPlain> for Fault {
+impl From<python::NotPlain> for IndexFault {
     fn from(fault: python::NotPlain) -> Self {
         of_bundle(&format!("the bundle {fault}")).into()
     }
 }
 
-impl From<Unsplittable> for Fault {
+impl From<Unsplittable> for IndexFault {
     fn from(fault: Unsplittable) -> Self {
         Self::Unsplittable(fault)
     }
 }
 
-impl From<Fault> for Unsplittable {
-    fn from(fault: Fault) -> Self {
+impl From<IndexFault> for Unsplittable {
+    fn from(fault: IndexFault) -> Self {
         match fault {
-            Fault::Unsplittable(fault) => fault,
-            Fault::Twice => Self { what: "has a key twice".into(), place: "/bundle".into() },
+            IndexFault::Unsplittable(fault) => fault,
+            IndexFault::Twice => Self { what: "has a key twice".into(), place: "/bundle".into() },
         }
     }
 }
 
 /// Reads a bundle whose first event was the scanner's last one: pycti's first loop, in which an object without an id
 /// raises, and so on. Places count from the beginning of the scanner's text.
-pub fn read<'a>(scanner: &mut Scanner<'a>, first: Event<'a>) -> Result<Index<'a>, Fault> {
-    let mut reader = Reader { text: scanner.text(), scanner, keys: Keys::default() };
-    let mut index = Index { id: None, items: Vec::new(), members: Vec::new(), symbols: Symbols::default() };
-    if first != Event::ObjectStart {
+pub fn read<'a>(scanner: &mut Scanner<'a>, first: JsonEvent<'a>) -> Result<BundleIndex<'a>, IndexFault> {
+    let mut reader = IndexReader { text: scanner.text(), scanner, keys: Keys::default() };
+    let mut index = BundleIndex { id: None, items: Vec::new(), members: Vec::new(), symbols: Symbols::default() };
+    if first != JsonEvent::ObjectStart {
         return Err(of_bundle("the bundle is no object").into());
     }
     reader.keys.open();
     let mut has_objects = false;
-    while let Event::Key(key) = reader.scanner.next()? {
+    while let JsonEvent::Key(key) = reader.scanner.next()? {
         reader.key(key)?;
         let first = reader.scanner.next()?;
         match key.decoded().as_ref() {
-            b"objects" if first == Event::ArrayStart => {
+            b"objects" if first == JsonEvent::ArrayStart => {
                 has_objects = true;
                 reader.objects(&mut index)?;
             }
@@ -179,35 +179,35 @@ fn of_bundle(what: &str) -> Unsplittable {
     Unsplittable { what: what.into(), place: "/bundle".into() }
 }
 
-struct Reader<'s, 'a> {
+struct IndexReader<'s, 'a> {
     text: &'a str,
     scanner: &'s mut Scanner<'a>,
     keys: Keys<'a>,
 }
 
-impl<'a> Reader<'_, 'a> {
-    fn objects(&mut self, index: &mut Index<'a>) -> Result<(), Fault> {
+impl<'a> IndexReader<'_, 'a> {
+    fn objects(&mut self, index: &mut BundleIndex<'a>) -> Result<(), IndexFault> {
         loop {
             let at = index.items.len();
             match self.scanner.next()? {
-                Event::ObjectStart if at as u64 == OBJECTS_MAX => {
+                JsonEvent::ObjectStart if at as u64 == OBJECTS_MAX => {
                     return Err(of_bundle(&format!("the bundle has more than {OBJECTS_MAX} objects")).into());
                 }
-                Event::ObjectStart => {
+                JsonEvent::ObjectStart => {
                     let item = self.object(index, at)?;
                     index.items.push(item);
                 }
-                Event::ArrayEnd => return Ok(()),
+                JsonEvent::ArrayEnd => return Ok(()),
                 _ => return Err(fault(self.text, at, None, "", "is no object").into()),
             }
         }
     }
 
-    fn object(&mut self, index: &mut Index<'a>, at: usize) -> Result<Item, Fault> {
+    fn object(&mut self, index: &mut BundleIndex<'a>, at: usize) -> Result<IndexedObject, IndexFault> {
         self.keys.open();
         let first = index.members.len() as u32;
         let (mut id, mut opencti_id, mut extensions, mut has_deps_key) = (None, None, None, false);
-        while let Event::Key(key) = self.scanner.next()? {
+        while let JsonEvent::Key(key) = self.scanner.next()? {
             self.key(key)?;
             let begins = self.scanner.next()?;
             let value = self.value(begins)?;
@@ -218,8 +218,8 @@ impl<'a> Reader<'_, 'a> {
                 b"extensions" => extensions = Some(value),
                 _ => {}
             }
-            let role = Role::of(&name);
-            has_deps_key |= role == Role::Deps;
+            let role = ItemRole::of(&name);
+            has_deps_key |= role == ItemRole::Deps;
             index.members.push(Member { key: Span::of(self.text, key.raw()), role, held: Held::Original(value) });
         }
         self.keys.close();
@@ -238,14 +238,14 @@ impl<'a> Reader<'_, 'a> {
             extension_id(text, extensions, at)?.map(|span| symbol(span, "extensions")).transpose()?,
         ];
         let last = index.members.len() as u32;
-        Ok(Item { first, last, id, id_at, internal, deps: Count::NONE, has_deps_key })
+        Ok(IndexedObject { first, last, id, id_at, internal, deps: Count::NONE, has_deps_key })
     }
 
-    fn key(&mut self, key: Text<'a>) -> Result<(), Fault> {
+    fn key(&mut self, key: Text<'a>) -> Result<(), IndexFault> {
         match self.keys.take(key) {
-            Seen::New => Ok(()),
-            Seen::Twice => Err(Fault::Twice),
-            Seen::TooMany => Err(of_bundle(&format!(
+            KeySeen::New => Ok(()),
+            KeySeen::Twice => Err(IndexFault::Twice),
+            KeySeen::TooMany => Err(of_bundle(&format!(
                 "an object of it has more than {KEYS_MAX} keys, or more than {OPEN_KEYS_MAX} with those around it"
             ))
             .into()),
@@ -253,21 +253,21 @@ impl<'a> Reader<'_, 'a> {
     }
 
     /// The rest of a value, in which keys and numbers are looked at.
-    fn value(&mut self, first: Event<'a>) -> Result<Span, Fault> {
+    fn value(&mut self, first: JsonEvent<'a>) -> Result<Span, IndexFault> {
         let from = self.scanner.start_of(first);
         match first {
-            Event::Number(digits) => self.number(digits)?,
-            Event::ObjectStart | Event::ArrayStart => {
+            JsonEvent::Number(digits) => self.number(digits)?,
+            JsonEvent::ObjectStart | JsonEvent::ArrayStart => {
                 let outside = self.scanner.depth() - 1;
-                if first == Event::ObjectStart {
+                if first == JsonEvent::ObjectStart {
                     self.keys.open();
                 }
                 while self.scanner.depth() > outside {
                     match self.scanner.next()? {
-                        Event::Key(key) => self.key(key)?,
-                        Event::ObjectStart => self.keys.open(),
-                        Event::ObjectEnd => self.keys.close(),
-                        Event::Number(digits) => self.number(digits)?,
+                        JsonEvent::Key(key) => self.key(key)?,
+                        JsonEvent::ObjectStart => self.keys.open(),
+                        JsonEvent::ObjectEnd => self.keys.close(),
+                        JsonEvent::Number(digits) => self.number(digits)?,
                         _ => {}
                     }
                 }
@@ -277,8 +277,8 @@ impl<'a> Reader<'_, 'a> {
         Ok(Span::between(from, self.scanner.offset()))
     }
 
-    fn number(&self, digits: &str) -> Result<(), Fault> {
-        check_number(digits, self.scanner.offset()).map_err(Fault::from)
+    fn number(&self, digits: &str) -> Result<(), IndexFault> {
+        check_number(digits, self.scanner.offset()).map_err(IndexFault::from)
     }
 }
 
@@ -298,11 +298,11 @@ fn check_number(digits: &str, offset: usize) -> Result<(), Unsplittable> {
 pub fn refuse_long_numbers(text: &str) -> Result<(), Unsplittable> {
     let mut scanner = Scanner::new(text);
     loop {
-        match scanner.next().map_err(|error| Unsplittable::from(Fault::from(error)))? {
-            Event::Number(digits) if python::check_number(digits) == Err(OddNumber::TooLong) => {
+        match scanner.next().map_err(|error| Unsplittable::from(IndexFault::from(error)))? {
+            JsonEvent::Number(digits) if python::check_number(digits) == Err(OddNumber::TooLong) => {
                 return check_number(digits, scanner.offset());
             }
-            Event::End => return Ok(()),
+            JsonEvent::End => return Ok(()),
             _ => {}
         }
     }
@@ -313,10 +313,10 @@ pub fn has_twice(text: &str) -> bool {
     let (mut scanner, mut keys) = (Scanner::new(text), Keys::default());
     loop {
         match scanner.next() {
-            Ok(Event::ObjectStart) => keys.open(),
-            Ok(Event::ObjectEnd) => keys.close(),
-            Ok(Event::Key(key)) if keys.take(key) == Seen::Twice => return true,
-            Ok(Event::End) | Err(_) => return false,
+            Ok(JsonEvent::ObjectStart) => keys.open(),
+            Ok(JsonEvent::ObjectEnd) => keys.close(),
+            Ok(JsonEvent::Key(key)) if keys.take(key) == KeySeen::Twice => return true,
+            Ok(JsonEvent::End) | Err(_) => return false,
             Ok(_) => {}
         }
     }
@@ -327,11 +327,11 @@ fn extension_id(text: &str, extensions: Option<Span>, at: usize) -> Result<Optio
     let is_true = |value: &Value<'_>| value.is_true();
     let raises = |what| fault(text, at, None, "extensions", what);
     let Some(extensions) = extensions.map(|span| span.value(text)).filter(is_true) else { return Ok(None) };
-    if extensions.kind() != Kind::Object {
+    if extensions.kind() != ValueKind::Object {
         return Err(raises("has extensions that are no object"));
     }
     let Some(extension) = extensions.get(OPENCTI_EXTENSION).filter(is_true) else { return Ok(None) };
-    if extension.kind() != Kind::Object {
+    if extension.kind() != ValueKind::Object {
         return Err(raises("has an OpenCTI extension that is no object"));
     }
     Ok(extension.get("id").filter(is_true).map(|id| Span::of(text, id.text())))

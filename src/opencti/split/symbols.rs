@@ -4,7 +4,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::span::Span;
-use crate::json::{Kind, Text, Value};
+use crate::json::{Text, Value, ValueKind};
 use crate::opencti::{is_supported_id, python};
 
 /// How an id is written.
@@ -45,12 +45,12 @@ impl<'a> Symbols<'a> {
         // No text begins with this byte, so that none is taken for a number.
         let odd = |name: String| [&[0xff], name.as_bytes()].concat();
         let key = match value.kind() {
-            Kind::Text(id) => return Ok(self.of_text(text, id)),
-            Kind::List | Kind::Object => return Err(Unhashable),
-            Kind::Null => odd("null".to_owned()),
+            ValueKind::Text(id) => return Ok(self.of_text(text, id)),
+            ValueKind::List | ValueKind::Object => return Err(Unhashable),
+            ValueKind::Null => odd("null".to_owned()),
             // True is 1, and 1.0 is 1.
-            Kind::Bool(flag) => odd(u8::from(flag).to_string()),
-            Kind::Number(digits) => odd(number(digits)),
+            ValueKind::Bool(flag) => odd(u8::from(flag).to_string()),
+            ValueKind::Number(digits) => odd(number(digits)),
         };
         Ok(self.number(key.into(), SymbolText::MadeUp(String::new()), Support::Raises))
     }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::Deliverable;
-use super::{Call, Queues};
+use super::{Queues, SinkCall};
 use crate::destination::WorkPer;
 use crate::error::Result;
 use crate::gate::Gate;
@@ -45,14 +45,14 @@ impl Queues<'_> {
     }
 
     /// Opens the work of an envelope if it is not open. Where the platform opens none, its connector is blocked.
-    pub(super) fn open_work(&mut self, deliverable: &Deliverable, call: &mut Call<'_>) -> Result<()> {
+    pub(super) fn open_work(&mut self, deliverable: &Deliverable, call: &mut SinkCall<'_>) -> Result<()> {
         let Some(subject) = self.subject(deliverable) else { return Ok(()) };
         let (title, draft) = (|| title(&subject, deliverable), wants_draft(deliverable));
         self.works.open(&Wanted { subject: &subject, title: &title, draft }, &mut self.gate, call)
     }
 
     /// Tells the works of these envelopes how many messages come. One that is gone is opened anew.
-    pub(super) fn expect(&mut self, numbers: &[u64], call: &mut Call<'_>) -> Result<()> {
+    pub(super) fn expect(&mut self, numbers: &[u64], call: &mut SinkCall<'_>) -> Result<()> {
         let mut sums: BTreeMap<ForBatch, (usize, u64)> = BTreeMap::new();
         for number in numbers {
             let Some(envelope) = self.in_flight.get(number) else { continue };
@@ -86,7 +86,12 @@ impl Queues<'_> {
     }
 
     /// Somebody cleared the works: what was sent under them goes again, under new ones.
-    pub(super) fn send_again(&mut self, numbers: &[u64], gone: &BTreeSet<ForBatch>, call: &mut Call<'_>) -> Result<()> {
+    pub(super) fn send_again(
+        &mut self,
+        numbers: &[u64],
+        gone: &BTreeSet<ForBatch>,
+        call: &mut SinkCall<'_>,
+    ) -> Result<()> {
         if numbers.is_empty() {
             return Ok(());
         }
@@ -116,7 +121,7 @@ impl Queues<'_> {
         }
     }
 
-    pub(super) fn forget_own_work(&mut self, deliverable: &Deliverable, call: &mut Call<'_>) -> Result<()> {
+    pub(super) fn forget_own_work(&mut self, deliverable: &Deliverable, call: &mut SinkCall<'_>) -> Result<()> {
         self.own_work(deliverable).map_or(Ok(()), |subject| self.works.forget(&subject, call))
     }
 }
