@@ -309,11 +309,11 @@ pub fn is_here(address: &SocketAddr) -> bool {
 }
 
 #[cfg(test)]
-mod a_destination {
+mod tests {
     use super::*;
 
     #[test]
-    fn is_shown_as_it_is_written() {
+    fn destination_is_shown_as_it_is_written() {
         for (text, shown) in [
             ("opencti+https://cti.example/", "opencti+https://cti.example"),
             ("opencti+http://127.0.0.1:4000/base/graphql", "opencti+http://127.0.0.1:4000/base"),
@@ -326,7 +326,7 @@ mod a_destination {
     }
 
     #[test]
-    fn with_a_password_is_refused_without_repeating_it() {
+    fn destination_with_a_password_is_refused_without_showing_it() {
         for text in
             ["amqp://u:hun/ter2@host", "amqps:u:hunter2@host", "opencti+https://u:hunter2@host", "amqp://u:hunter2#@h"]
         {
@@ -336,14 +336,14 @@ mod a_destination {
     }
 
     #[test]
-    fn with_a_user_or_without_a_host_is_none() {
+    fn destination_with_a_user_or_without_a_host_is_invalid() {
         for text in ["opencti+https://user@host", "opencti+https://", "opencti+ftp://h", "amqp:", "host", "dir:"] {
             assert!(Destination::parse(text).is_err(), "{text}");
         }
     }
 
     #[test]
-    fn beyond_this_machine_wants_tls() {
+    fn destination_on_another_machine_needs_tls() {
         let reach = Reach::default();
         let address = |text: &str| BrokerAddress::parse(text).unwrap();
         assert!(reach.permits(&address("amqp://192.0.2.1")).is_err());
@@ -360,7 +360,7 @@ mod a_destination {
     }
 
     #[test]
-    fn by_a_proxy_elsewhere_wants_tls_too() {
+    fn proxy_on_another_machine_needs_tls() {
         let permits = |proxy: Option<&str>, to: &str| {
             let reach = Reach { proxy: proxy.map(str::to_owned), ..Reach::default() };
             let Destination::Platform(address) = Destination::parse(to).unwrap() else { panic!("{to}") };

@@ -177,7 +177,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_digest_of_nothing_is_the_one_of_fips_180() {
+    fn digest_of_nothing_is_the_one_of_fips_180() {
         let text = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(Digest::of(b"").to_string(), text);
         assert_eq!(text.parse::<Digest>().unwrap(), Digest::of(b""));
@@ -190,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn writer_and_whole_agree() {
+    fn digest_written_in_parts_equals_that_of_the_whole() {
         let bytes: Vec<u8> = (0..200_000u32).map(|n| (n % 251) as u8).collect();
         let mut writer = DigestingWriter::new(Vec::new());
         for piece in bytes.chunks(777) {

@@ -183,7 +183,7 @@ impl Drop for Note {
 }
 
 #[cfg(test)]
-mod a_note {
+mod tests {
     use super::*;
 
     fn site() -> (tempfile::TempDir, Site) {
@@ -193,7 +193,7 @@ mod a_note {
     }
 
     #[test]
-    fn that_was_cleared_makes_no_suspect() {
+    fn cleared_note_makes_no_suspect() {
         let (_dir, site) = site();
         let sha256 = Digest::of(b"a");
         let examining = Examining::open(&site).unwrap();
@@ -203,7 +203,7 @@ mod a_note {
     }
 
     #[test]
-    fn that_a_dead_run_left_makes_suspects_until_they_are_settled() {
+    fn note_of_a_dead_run_makes_suspects_until_they_are_settled() {
         let (_dir, site) = site();
         let [a, b, c] = [b"a", b"b", b"c"].map(|bytes| Digest::of(bytes));
         for deaths in 1..=3 {
@@ -224,7 +224,7 @@ mod a_note {
     }
 
     #[test]
-    fn file_of_anything_else_makes_no_trouble() {
+    fn notes_with_foreign_content_are_ignored() {
         let (dir, site) = site();
         std::fs::write(dir.path().join("examining"), vec![0xff; 3 * SLOT_BYTES + 5]).unwrap();
         std::fs::write(dir.path().join("suspects"), "what\nis this\n\u{0} 1\n").unwrap();

@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn threads_are_to_be_had_here() {
+    fn threads_can_be_started() {
         assert_eq!(threads(3), Ok(()));
     }
 

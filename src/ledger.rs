@@ -59,7 +59,7 @@ mod tests {
     use crate::site::Role;
 
     #[test]
-    fn a_site_keeps_its_role() {
+    fn site_of_one_role_refuses_the_other_role() {
         let dir = tempfile::tempdir().unwrap();
         let site = Site::new(dir.path().join("site"));
         let (ledger, made) = ExporterLedger::open(&site).unwrap();
@@ -71,7 +71,7 @@ mod tests {
     }
 
     #[test]
-    fn a_second_run_is_told_at_once() {
+    fn second_run_on_a_ledger_in_use_fails_at_once() {
         let dir = tempfile::tempdir().unwrap();
         let site = Site::new(dir.path().join("site"));
         let held = ExporterLedger::open(&site).unwrap();
@@ -81,7 +81,7 @@ mod tests {
     }
 
     #[test]
-    fn ledger_of_an_older_airpouch_is_not_looked_at_before_it_is_brought_up_to_date() {
+    fn ledger_of_an_older_airpouch_is_migrated_before_it_is_read() {
         let dir = tempfile::tempdir().unwrap();
         let site = Site::new(dir.path().join("site"));
         site.prepare(Role::Exporter).unwrap();

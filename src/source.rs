@@ -226,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn file_that_stands_still_is_read_whole() {
+    fn unchanged_file_is_read_whole() {
         let (_dir, path, stamp) = file();
         let mut bytes = b"before ".to_vec();
         let content = read_still(&open(&path), stamp, &mut bytes, read_up_to).unwrap();

@@ -214,7 +214,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_stranger_wrote_cannot_act_on_a_terminal() {
+    fn text_of_a_stranger_cannot_act_on_a_terminal() {
         assert_eq!(harmless("a\x1b[2J\u{202e}b\nc"), "a\\u{1b}[2J\\u{202e}b\\u{a}c");
         assert_eq!(harmless("événements"), "événements");
         assert!(harmless(&"x".repeat(5000)).chars().count() < 300);
@@ -281,7 +281,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_to_be_pasted_is_never_cut() {
+    fn text_to_paste_is_never_cut() {
         let long = "x".repeat(5000);
         assert_eq!(quoted_toml(&long).len(), 5002);
         assert_eq!(visible(&long).len(), 5000);

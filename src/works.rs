@@ -426,7 +426,7 @@ mod tests {
     }
 
     #[test]
-    fn message_sent_under_a_replaced_work_does_not_rest_on_the_new_one() {
+    fn message_sent_under_a_replaced_work_does_not_count_for_the_new_one() {
         let (mut works, mut memory) = (works(&[("a", 0)]), Memory::default());
         assert!(works.rests(&subject("a"), Some("a")));
         works.drop_gone(&subject("a"), &mut memory).unwrap();
@@ -437,7 +437,7 @@ mod tests {
     }
 
     #[test]
-    fn closed_work_is_looked_for_again_only_if_something_rests_on_it() {
+    fn closed_work_is_asked_for_again_only_if_messages_were_sent_under_it() {
         let (mut works, mut memory) = (works(&[("a", 2), ("b", 0), ("c", 1)]), Memory::default());
         works.drop_gone(&subject("c"), &mut memory).unwrap();
         works.forget(&subject("b"), &mut memory).unwrap();
@@ -448,7 +448,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_work_that_a_run_before_left_it_is_not_known_how_much_rests_on_it() {
+    fn work_left_by_an_earlier_run_has_an_unknown_number_of_messages() {
         let mut works = Works::left_open([(subject("a"), "a".to_owned(), 3)]);
         works.take_up(&subject("a"));
         let gone = works.take(&subject("a")).unwrap();

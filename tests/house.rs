@@ -132,7 +132,7 @@ fn item_length(code: &str) -> usize {
 }
 
 #[test]
-fn code_after_what_only_tests_have_is_read_and_no_comment_or_text() {
+fn code_after_test_items_is_read_without_comments_and_texts() {
     let text = r####"
         #[cfg(test)]
         use a::{b, c};
@@ -163,7 +163,7 @@ fn code_after_what_only_tests_have_is_read_and_no_comment_or_text() {
 }
 
 #[test]
-fn every_file_of_the_source_is_read_to_its_end() {
+fn source_files_are_read_to_their_end() {
     for file in rooms().iter().chain(&["cli".to_owned()]).flat_map(|room| files_of(room)) {
         let text = fs::read_to_string(&file).unwrap() + "\nfn last_of_all() { x.unwrap() }\n";
         let code = without_tests(&only_code(&text));
@@ -201,7 +201,7 @@ fn part(name: &str) -> Vec<String> {
 }
 
 #[test]
-fn no_file_uses_one_that_comes_back_to_it() {
+fn files_do_not_use_each_other_in_circles() {
     let circles = Graph::of_the_source().circles();
     assert!(circles.is_empty(), "{circles:#?}");
 }
@@ -233,7 +233,7 @@ const BETWEEN_PLACES: [(&str, &[&str], &str); 10] = [
 ];
 
 #[test]
-fn places_use_places_only_for_what_is_listed() {
+fn places_use_only_the_places_listed_for_them() {
     let (graph, places) = (Graph::of_the_source(), part("places"));
     let is_place = |room: &str| places.iter().any(|place| place == room);
     let mut used: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
@@ -310,7 +310,7 @@ fn no_line_of_the_source_is_left_unfinished() {
 }
 
 #[test]
-fn threads_are_started_only_where_a_lack_of_them_is_an_error() {
+fn threads_are_started_only_where_failure_to_start_is_an_error() {
     for room in rooms().into_iter().filter(|room| room != "lack") {
         for file in files_of(&room).into_iter().filter(|f| !f.ends_with("tests.rs")) {
             let code = code(&file).replace("lack::spawn(", "").replace("lack::spawn_scoped(", "");
@@ -331,7 +331,7 @@ fn timed(code: &str) -> Vec<&str> {
 }
 
 #[test]
-fn no_test_rests_on_time() {
+fn tests_do_not_depend_on_time() {
     assert_eq!(timed("let x = y.elapsed(); assert!(x.elapsed() < z); assert!(true);").len(), 1);
     for dir in ["tests/it", "tests/broker", "tests/pycti"] {
         for file in walkdir::WalkDir::new(dir).into_iter().map(|e| e.unwrap().into_path()) {
@@ -428,7 +428,7 @@ fn types_of(code: &str) -> Vec<String> {
 }
 
 #[test]
-fn type_has_a_name_of_its_own() {
+fn type_name_is_used_once() {
     assert_eq!(types_of("pub struct One { x: u8 } enum Two<T> {} type Three = u8;"), ["One", "Two"]);
     let mut files = files_of("cli");
     files.extend(rooms().iter().flat_map(|r| files_of(r)));

@@ -447,7 +447,7 @@ mod tests {
     }
 
     #[test]
-    fn every_cut_of_a_manifest_is_seen_as_a_cut() {
+    fn cut_manifest_is_reported_as_cut() {
         let bytes = heartbeat().encode();
         for length in 0..bytes.len() {
             assert!(is_cut(&bytes[..length]), "{length}");
@@ -455,7 +455,7 @@ mod tests {
     }
 
     #[test]
-    fn a_signer_who_lies_is_told_which_rule_is_broken() {
+    fn invalid_manifest_is_refused_with_the_broken_rule() {
         type Change = fn(&mut Manifest);
         let lies: [(Change, &str); 8] = [
             (|m| m.zone = "\u{1b}[2J".into(), "zone"),

@@ -93,7 +93,7 @@ mod tests {
     }
 
     #[test]
-    fn what_gateways_do_to_names_is_undone() {
+    fn names_changed_by_gateways_are_restored() {
         assert_eq!(plain("AIRPOUCH_C1D0A7E23B444F0E_00000004.MANIFEST"), "airpouch-c1d0a7e23b444f0e-00000004.manifest");
         assert_eq!(plain("a.0123 (1).sig"), "a.0123.sig");
         assert_eq!(plain("a (x).sig"), "a (x).sig");

@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_broker_says_is_handed_on_whole_however_it_is_cut() {
+    fn frames_are_passed_on_whole_however_they_are_cut() {
         let said = [start(2, b'F'), method(0, 10, 30, &[0; 8]), frame(HEARTBEAT, 0, b""), method(3, 60, 80, &[0; 9])];
         for piece in [1, 7, 8, 9, 10_000] {
             assert_eq!(received(&mut Inspector::default(), &said.concat(), piece).unwrap(), said.concat(), "{piece}");
@@ -395,7 +395,7 @@ mod tests {
     }
 
     #[test]
-    fn tables_within_tables_end_the_connection() {
+    fn nested_tables_end_the_connection() {
         for kind in [b'F', b'A'] {
             let deepest = start(BROKER_NESTING, kind);
             assert_eq!(received(&mut Inspector::default(), &deepest, 100).unwrap(), deepest);
@@ -449,7 +449,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_a_client_sends_or_no_amqp_ends_the_connection() {
+    fn method_of_a_client_or_no_amqp_ends_the_connection() {
         // queue.declare and basic.deliver
         for (class, of_class) in [(50, 10), (60, 60)] {
             let said = received(&mut Inspector::default(), &method(1, class, of_class, &[0; 20]), 100).unwrap_err();

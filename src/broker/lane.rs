@@ -347,7 +347,7 @@ mod tests {
     }
 
     #[test]
-    fn first_confirm_is_not_believed_when_a_later_one_carries_its_return() {
+    fn first_confirm_does_not_count_when_a_return_arrives_later() {
         let returned = Confirm::Acked(Some("first".into()));
         let mut lane = lane(vec![("first", Some(Confirm::Acked(None))), ("second", Some(returned))]);
         let Poll::Ready(gathered) = gather(&mut lane) else { panic!("both are answered") };
@@ -357,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_is_believed_after_a_return_until_all_are_answered() {
+    fn no_confirm_counts_after_a_return_until_all_are_answered() {
         let returned = Confirm::Acked(Some("third".into()));
         let mut lane = lane(vec![("first", Some(Confirm::Acked(None))), ("second", Some(returned)), ("third", None)]);
         assert!(gather(&mut lane).is_pending() && lane.has_unconfirmed());
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn confirmed_messages_are_believed_in_their_order_up_to_one_that_is_on_its_way() {
+    fn confirmed_messages_count_in_order_up_to_one_in_flight() {
         let acked = || Some(Confirm::Acked(None));
         let mut lane = lane(vec![("first", acked()), ("second", None), ("third", acked())]);
         let Poll::Ready(gathered) = gather(&mut lane) else { panic!("the first is answered") };
@@ -379,7 +379,7 @@ mod tests {
     }
 
     #[test]
-    fn message_that_the_broker_does_not_keep_is_given_back_and_those_behind_it_go_on() {
+    fn refused_message_is_given_back_and_later_ones_are_delivered() {
         let mut lane = lane(vec![("first", Some(Confirm::Nack(None))), ("second", Some(Confirm::Acked(None)))]);
         let Poll::Ready(gathered) = gather(&mut lane) else { panic!("both are answered") };
         assert_eq!(back(&gathered), [("first", NotTaken::Full)]);
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn only_what_waits_for_a_queue_is_taken_out() {
+    fn messages_of_one_queue_are_taken_out_alone() {
         let mut lane = Lane::default();
         for (id, queue) in [("a1", "a"), ("b1", "b"), ("a2", "a")] {
             assert!(lane.push(message(id, queue, 1)));
@@ -398,7 +398,7 @@ mod tests {
     }
 
     #[test]
-    fn message_over_whose_place_the_channel_was_closed_is_found_by_sending_one_by_one() {
+    fn message_that_closes_the_channel_is_found_by_sending_one_by_one() {
         let mut lane = lane(vec![("first", None), ("second", None)]);
         assert!(lane.closed_over_a_place().is_none(), "either may be it");
         assert!(!lane.has_unconfirmed() && lane.careful == 2);

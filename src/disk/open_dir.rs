@@ -431,7 +431,7 @@ mod tests {
     }
 
     #[test]
-    fn nothing_that_is_there_is_written_into() {
+    fn existing_file_is_not_written_into() {
         let (dir, open) = dir();
         fs::write(dir.path().join("victim"), "victim").unwrap();
         symlink("victim", dir.path().join("link")).unwrap();
@@ -462,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn a_swapped_path_leads_nowhere_else() {
+    fn swapped_path_does_not_change_the_open_directory() {
         let (dir, open) = dir();
         fs::create_dir(dir.path().join("real")).unwrap();
         fs::create_dir(dir.path().join("trap")).unwrap();
@@ -476,7 +476,7 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_becomes_its_owners_alone() {
+    fn directory_is_made_private_to_its_owner() {
         let (dir, open) = dir();
         fs::set_permissions(dir.path(), PermissionsExt::from_mode(0o2777)).unwrap();
         assert!(open.make_private().unwrap() && open.is_ours().unwrap());

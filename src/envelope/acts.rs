@@ -150,7 +150,7 @@ impl Acts {
 }
 
 #[cfg(test)]
-mod the_acts_of_a_bundle {
+mod tests {
     use super::*;
 
     fn acts(names: &[&str]) -> Acts {
@@ -166,7 +166,7 @@ mod the_acts_of_a_bundle {
     }
 
     #[test]
-    fn are_listed_worst_first_whatever_their_order() {
+    fn acts_are_listed_worst_first_whatever_their_order() {
         let found = acts(&["enrichment", "add_groups", "something_new", "enrichment", "delete_force"]);
         assert_eq!(listed(&found), [("delete_force", 1), ("add_groups", 1), ("something_new", 1), ("enrichment", 2)]);
     }

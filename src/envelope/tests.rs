@@ -32,11 +32,11 @@ fn counts(pairs: &[(&str, u64)]) -> BTreeMap<String, u64> {
     pairs.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
 }
 
-mod a_connector_that_writes_as_pycti_does {
+mod envelope_of_pycti {
     use super::*;
 
     #[test]
-    fn is_understood() {
+    fn is_read() {
         let objects = r#"{"type": "url", "id": "url--1", "value": "http://x/", "object_marking_refs": ["m--1", "m--2"]},
             {"id": "relationship--1", "type": "relationship", "source_ref": "url--1", "target_ref": "url--2", "object_marking_refs": ["m--1"]},
             {"type": "x-own", "id": "x-own--1"}"#;
@@ -59,7 +59,7 @@ mod a_connector_that_writes_as_pycti_does {
     }
 
     #[test]
-    fn may_name_no_applicant_and_any_scope() {
+    fn may_have_no_applicant_and_any_scope() {
         let text = with_objects("").replace("\"f4e7f174-f31b-5af9-afc3-f69071e18d39\"", "null");
         assert_eq!(Envelope::parse(text.as_bytes()).unwrap().applicant, None);
         for (scope, meant) in [
@@ -76,13 +76,13 @@ mod a_connector_that_writes_as_pycti_does {
     }
 
     #[test]
-    fn may_send_odd_numbers_and_half_characters() {
+    fn may_have_odd_numbers_and_lone_surrogates() {
         let found = findings(r#"{"type": "tool", "id": "tool--1", "name": "\ud83d", "n": 1e400, "m": 1.10}"#);
         assert_eq!(found, []);
     }
 
     #[test]
-    fn may_send_an_s3_bundle_and_types_of_entities() {
+    fn may_have_an_s3_bundle_and_entity_types() {
         let s3 = with_objects("").replace("DIRECTORY_BUNDLE", "S3_BUNDLE");
         assert!(Envelope::parse(s3.as_bytes()).is_ok());
         for types in ["\"a,b\"", "[\"a\"]", "null"] {
@@ -92,7 +92,7 @@ mod a_connector_that_writes_as_pycti_does {
     }
 }
 
-mod a_file_that_is_no_envelope {
+mod file_that_is_no_envelope {
     use super::*;
 
     fn code(bytes: &[u8]) -> (&'static str, String) {
@@ -101,7 +101,7 @@ mod a_file_that_is_no_envelope {
     }
 
     #[test]
-    fn says_what_else_it_is() {
+    fn is_named_for_what_it_is() {
         let whole = with_objects("");
         let utf16: Vec<u8> = whole.encode_utf16().flat_map(u16::to_le_bytes).collect();
         for (bytes, expected, words) in [
@@ -126,14 +126,14 @@ mod a_file_that_is_no_envelope {
     }
 
     #[test]
-    fn may_be_too_large() {
+    fn is_refused_if_too_large() {
         let (code, text) = code(&vec![b' '; limits::ENVELOPE_MAX as usize + 1]);
         assert_eq!(code, "too-large");
         assert!(text.contains("256 MiB"));
     }
 
     #[test]
-    fn names_the_field() {
+    fn is_reported_with_its_field() {
         let whole = with_objects("");
         for (from, to, code, field) in [
             ("\"bundle_type\"", "\"x\"", "missing-field", "bundle_type"),
@@ -164,7 +164,7 @@ mod a_file_that_is_no_envelope {
     }
 
     #[test]
-    fn has_a_field_twice_so_that_two_readers_would_read_two_things() {
+    fn is_one_with_a_duplicate_field() {
         let whole = with_objects("");
         for (once, field) in [
             ("\"applicant_id\"", "applicant_id"),
@@ -180,7 +180,7 @@ mod a_file_that_is_no_envelope {
     }
 }
 
-mod an_attacker_who_hides_a_command {
+mod hidden_command {
     use super::*;
 
     fn acts(objects: &str) -> Vec<(Code, String, u64)> {
@@ -196,7 +196,7 @@ mod an_attacker_who_hides_a_command {
     }
 
     #[test]
-    fn at_the_top_of_an_object_is_seen_even_before_its_id() {
+    fn before_the_id_of_its_object_is_found() {
         let object = r#"{"type": "tool", "id": "tool--0"},
             {"opencti_operation": "delete_force", "type": "malware", "id": "malware--d650c5b9"}"#;
         let (what, place) = command(object);
@@ -205,7 +205,7 @@ mod an_attacker_who_hides_a_command {
     }
 
     #[test]
-    fn in_an_extension_is_seen() {
+    fn in_an_extension_is_found() {
         let object = r#"{"type": "tool", "id": "tool--1", "extensions": {"extension-definition--ea279b3e-5c71-4632-ac08-831c66a786ba":
             {"opencti_operation": "merge"}}}"#;
         let (what, place) = command(object);
@@ -216,7 +216,7 @@ mod an_attacker_who_hides_a_command {
     }
 
     #[test]
-    fn behind_escapes_or_in_odd_places_or_types_is_seen() {
+    fn behind_escapes_or_in_odd_places_or_types_is_found() {
         for object in [
             r#"{"type": "tool", "id": "tool--1", "opencti\u005foperation": "delete"}"#,
             r#"{"type": "tool", "id": "tool--1", "\u006fpencti_operation": null}"#,
@@ -237,7 +237,7 @@ mod an_attacker_who_hides_a_command {
     }
 
     #[test]
-    fn under_a_second_key_of_the_same_name_is_seen_twice() {
+    fn under_a_duplicate_key_is_found_twice() {
         let object =
             r#"{"type": "tool", "id": "tool--1", "opencti_operation": "share", "opencti_operation": "delete"}"#;
         let both = [(Code::Command, "delete".to_owned(), 1), (Code::Command, "share".to_owned(), 1)];
@@ -246,7 +246,7 @@ mod an_attacker_who_hides_a_command {
     }
 
     #[test]
-    fn behind_thousands_of_other_findings_is_seen() {
+    fn behind_thousands_of_other_findings_is_found() {
         let odd = r#"{"type": "tool", "id": "tool--1", "a": 1, "a": 2, "x_ref": 7}"#;
         let command = r#"{"type": "tool", "id": "tool--2", "opencti_operation": "delete"}"#;
         let found = contents(&format!("{}, {command}", vec![odd; 5_000].join(", ")));
@@ -256,14 +256,14 @@ mod an_attacker_who_hides_a_command {
     }
 
     #[test]
-    fn cannot_write_on_the_terminal_with_it() {
+    fn cannot_act_on_the_terminal() {
         let (what, place) =
             command(r#"{"id": "tool--\u001b[2J", "type": "tool", "a\u202e": {"opencti_operation": "\u0007"}}"#);
         assert!(!what.chars().chain(place.chars()).any(|c| c.is_control() || c == '\u{202e}'), "{what} {place}");
     }
 
     #[test]
-    fn that_is_none_is_left_alone() {
+    fn is_not_found_where_there_is_none() {
         let object = r#"{"type": "tool", "id": "tool--1", "name": "opencti_operation", "opencti_upsert_operations": null,
             "extensions": {"e": {"opencti_upsert_operations": []}}}"#;
         assert_eq!(findings(object), []);
@@ -288,7 +288,7 @@ mod an_attacker_who_hides_a_command {
     }
 }
 
-mod an_attacker_who_sends_administration {
+mod object_of_administration {
     use super::*;
 
     #[test]
@@ -315,11 +315,11 @@ mod an_attacker_who_sends_administration {
     }
 }
 
-mod an_attacker_who_doubles_or_inflates {
+mod duplicate_or_inflated_input {
     use super::*;
 
     #[test]
-    fn keys_is_found_at_any_depth() {
+    fn duplicate_keys_are_found_at_any_depth() {
         for object in [
             r#"{"type": "tool", "id": "tool--1", "a": 1, "a": 2}"#,
             r#"{"type": "tool", "id": "tool--1", "type": "tool"}"#,
@@ -337,7 +337,7 @@ mod an_attacker_who_doubles_or_inflates {
     }
 
     #[test]
-    fn lengths_and_counts_is_found() {
+    fn large_lengths_and_counts_are_found() {
         let long = "x".repeat(5_000);
         for object in [
             format!(r#"{{"type": "tool", "id": "tool--1", "{long}": 1}}"#),
@@ -355,7 +355,7 @@ mod an_attacker_who_doubles_or_inflates {
     }
 
     #[test]
-    fn what_is_shown_costs_no_more_than_the_reading() {
+    fn text_that_is_shown_costs_no_more_than_reading() {
         let key = "\\u0061".repeat(500_000);
         let ones = vec!["1"; 500_000].join(",");
         let found = contents(&format!(r#"{{"type": "tool", "id": "tool--1", "{key}_refs": [{ones}]}}"#));
@@ -364,14 +364,14 @@ mod an_attacker_who_doubles_or_inflates {
     }
 
     #[test]
-    fn kinds_makes_no_large_report() {
+    fn many_kinds_make_no_large_report() {
         let objects: Vec<String> = (0..600).map(|n| format!(r#"{{"type": "t{n}", "id": "t--1"}}"#)).collect();
         let found = contents(&objects.join(","));
         assert_eq!((found.types.len(), found.types["*"]), (257, 344));
     }
 }
 
-mod a_bundle_that_pycti_cannot_split {
+mod bundle_that_pycti_cannot_split {
     use super::*;
 
     fn unsplittable(object: &str, words: &str, place: &str) {
@@ -383,7 +383,7 @@ mod a_bundle_that_pycti_cannot_split {
     }
 
     #[test]
-    fn is_known_by_what_is_missing() {
+    fn is_known_by_missing_fields() {
         unsplittable("7", "is a number", "");
         unsplittable("[[]]", "is a list", "");
         unsplittable(r#"{"type": "tool"}"#, "no id", "");
@@ -397,7 +397,7 @@ mod a_bundle_that_pycti_cannot_split {
     }
 
     #[test]
-    fn is_known_by_what_stands_in_the_wrong_place() {
+    fn is_known_by_values_of_a_wrong_type() {
         let object = |members: &str| format!(r#"{{"type": "tool", "id": "tool--1", {members}}}"#);
         for (members, words, place) in [
             (
@@ -427,7 +427,7 @@ mod a_bundle_that_pycti_cannot_split {
     }
 
     #[test]
-    fn is_told_from_one_that_pycti_walks_over() {
+    fn differs_from_one_that_pycti_walks_over() {
         let object = r#"{"type": "tool", "id": "tool--1", "a_refs": null, "b_refs": [], "c_refs": {}, "d_refs": "", "e_ref": null,
             "external_references": [], "kill_chain_phases": null, "extensions": {}, "x_opencti_id": "", "nested": {"f_refs": 7, "g_ref": 7},
             "no_refs_here": 7}"#;
@@ -438,7 +438,7 @@ mod a_bundle_that_pycti_cannot_split {
     }
 
     #[test]
-    fn of_which_nothing_would_be_left_counts_nothing_compatible() {
+    fn without_compatible_objects_counts_none() {
         for (object, compatible) in [
             (r#"{"type": "x-own", "id": "x-own--1"}"#, 0),
             (r#"{"type": "x-own", "id": "no-dashes"}"#, 1),
@@ -460,11 +460,11 @@ mod a_bundle_that_pycti_cannot_split {
     }
 }
 
-mod a_report_with_files_in_it {
+mod report_with_embedded_files {
     use super::*;
 
     #[test]
-    fn has_them_measured_and_named() {
+    fn has_its_files_measured_and_named() {
         let found = contents(
             r#"{"type": "report", "id": "report--1", "x_opencti_files": [
                 {"name": "a", "data": "QUJDRA==", "mime_type": "application/pdf"}, {"name": "b", "uri": "/storage/b"}],
@@ -487,14 +487,14 @@ mod a_report_with_files_in_it {
     }
 
     #[test]
-    fn is_not_made_smaller_by_a_second_key() {
+    fn is_not_made_smaller_by_a_duplicate_key() {
         let found =
             contents(r#"{"type": "artifact", "id": "artifact--1", "payload_bin": "QUJDREVG", "payload_bin": "QQ=="}"#);
         assert_eq!((found.files.len(), found.files[0].bytes), (1, 6));
     }
 
     #[test]
-    fn keeps_the_largest_of_many() {
+    fn keeps_the_largest_of_many_files() {
         let files: Vec<String> = (1..=100).map(|n| format!(r#"{{"data": "{}"}}"#, "QUJD".repeat(n))).collect();
         let found =
             contents(&format!(r#"{{"type": "report", "id": "report--1", "x_opencti_files": [{}]}}"#, files.join(",")));
@@ -503,13 +503,13 @@ mod a_report_with_files_in_it {
     }
 }
 
-mod a_bundle_that_is_more_than_knowledge {
+mod bundle_that_is_more_than_knowledge {
     use super::*;
 
     const EXTENSION: &str = "extension-definition--ea279b3e-5c71-4632-ac08-831c66a786ba";
 
     #[test]
-    fn sharing_is_seen_under_each_key_that_pycti_takes() {
+    fn sharing_is_found_under_each_key_that_pycti_takes() {
         for (member, place) in [
             (r#""x_opencti_granted_refs": ["identity--1"]"#, "/x_opencti_granted_refs"),
             (r#""granted_refs": ["identity--1", "identity--2"]"#, "/granted_refs"),
@@ -632,7 +632,7 @@ mod a_bundle_that_is_more_than_knowledge {
     }
 }
 
-mod an_envelope_that_gets_an_applicant {
+mod envelope_with_a_new_applicant {
     use super::*;
 
     fn assert_only_that_changed(before: &str, id: &str) {
@@ -647,7 +647,7 @@ mod an_envelope_that_gets_an_applicant {
     }
 
     #[test]
-    fn has_just_the_value_put_in() {
+    fn has_only_that_value_changed() {
         let named = with_objects(r#"{"type": "tool", "id": "tool--1", "applicant_id": null}"#);
         let applicant = "\"f4e7f174-f31b-5af9-afc3-f69071e18d39\"";
         let null = named.replace(applicant, "null");
@@ -662,7 +662,7 @@ mod an_envelope_that_gets_an_applicant {
     }
 }
 
-mod bytes_that_a_stick_changed {
+mod damaged_bytes {
     use super::*;
 
     fn rich() -> String {
@@ -677,7 +677,7 @@ mod bytes_that_a_stick_changed {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(4_000) })]
 
         #[test]
-        fn never_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
+        fn cause_no_panic(changes in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..4)) {
             let mut bytes = rich().into_bytes();
             for (at, byte) in changes {
                 let at = at.index(bytes.len());
@@ -691,7 +691,7 @@ mod bytes_that_a_stick_changed {
         }
 
         #[test]
-        fn that_are_missing_at_the_end_are_missed(at in any::<prop::sample::Index>()) {
+        fn missing_at_the_end_are_reported(at in any::<prop::sample::Index>()) {
             let whole = rich();
             let at = at.index(whole.len() - 1) + 1;
             prop_assert_eq!(Envelope::parse(&whole.as_bytes()[..at]).unwrap_err().code(), Code::CutOff);

@@ -120,7 +120,7 @@ fn has_ended(output: &mut ChildStdout) -> io::Result<bool> {
 }
 
 #[cfg(test)]
-mod an_examination_apart {
+mod tests {
     use super::*;
 
     fn sh(script: &str, envelope: &[u8]) -> Apart {
@@ -133,7 +133,7 @@ mod an_examination_apart {
     }
 
     #[test]
-    fn says_how_the_process_ended() {
+    fn examination_apart_reports_how_the_process_ended() {
         assert_eq!(sh("exit 0", b"x"), Apart::CameThrough);
         assert_eq!(sh("exit 3", b"x"), Apart::CameThrough);
         assert_eq!(sh("exit 101", b"x"), Apart::Died("it panicked".to_owned()));
@@ -143,25 +143,25 @@ mod an_examination_apart {
     }
 
     #[test]
-    fn gives_the_envelope_and_no_environment() {
+    fn examination_apart_passes_the_envelope_and_no_environment() {
         let script = r#"[ "$(cat)" = envelope ] && [ -z "$HOME$CARGO" ] || kill -9 $$"#;
         assert_eq!(sh(script, b"envelope"), Apart::CameThrough);
     }
 
     #[test]
-    fn of_a_program_that_reads_nothing_ends() {
+    fn examination_by_a_program_that_reads_nothing_ends() {
         assert_eq!(sh("exit 0", &vec![b' '; 8 << 20]), Apart::CameThrough);
     }
 
     #[test]
-    fn of_a_program_that_reads_slowly_and_writes_gives_all_of_it() {
+    fn examination_by_a_slow_program_passes_all_bytes() {
         let script =
             r#"n=0; while IFS= read -r line; do n=$((n + 1)); echo "$line"; done; [ $n = 20000 ] || kill -9 $$"#;
         assert_eq!(sh(script, &b"0123456789\n".repeat(20_000)), Apart::CameThrough);
     }
 
     #[test]
-    fn that_does_not_end_is_killed_at_the_limit() {
+    fn examination_without_end_is_killed_at_the_limit() {
         let never = "exec tail -f /dev/null";
         let killed = Apart::Died("it did not end within 0 seconds and was killed".to_owned());
         assert_eq!(within(Duration::from_millis(1), never, b"x"), killed);
@@ -171,7 +171,7 @@ mod an_examination_apart {
     }
 
     #[test]
-    fn that_was_killed_at_the_limit_leaves_no_process() {
+    fn examination_killed_at_the_limit_leaves_no_process() {
         let dir = tempfile::tempdir().unwrap();
         let id = dir.path().join("id");
         // The process says who it is, and ends only by a kill; the limit is long enough to say it.
@@ -186,7 +186,7 @@ mod an_examination_apart {
     }
 
     #[test]
-    fn of_a_program_that_is_not_there_is_an_error() {
+    fn examination_by_a_missing_program_is_an_error() {
         let nobody = Program { path: "/nonexistent/airpouch".into(), limit: Duration::from_secs(1) };
         assert!(nobody.examine(&[], b"x").is_err());
     }

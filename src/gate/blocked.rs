@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn connector_stalls_until_its_queue_gets_shorter_or_something_moves() {
+    fn stalled_connector_waits_anew_when_its_queue_gets_shorter() {
         let mut blocked = Blocked::default();
         blocked.stalls("a", 100);
         let before = blocked.stalled["a"].since;

@@ -358,7 +358,7 @@ impl Queue {
 }
 
 #[cfg(test)]
-mod a_deliverer {
+mod tests {
     use super::*;
 
     fn zeros() -> (Vec<UnpackedEnvelope>, usize) {
@@ -367,7 +367,7 @@ mod a_deliverer {
     }
 
     #[test]
-    fn that_panics_leaves_nobody_waiting() {
+    fn deliverer_that_panics_leaves_no_thread_waiting() {
         let queues = [Queue::default()];
         let caught = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
             std::thread::scope(|scope| {

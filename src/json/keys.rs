@@ -129,7 +129,7 @@ fn hash(key: Text<'_>) -> u64 {
 }
 
 #[cfg(test)]
-mod a_key_that_comes_twice {
+mod duplicate_key {
     use super::*;
     use crate::json::{JsonEvent, Scanner};
 
@@ -148,18 +148,18 @@ mod a_key_that_comes_twice {
     }
 
     #[test]
-    fn is_found_even_if_one_of_the_two_is_escaped() {
+    fn is_found_if_one_of_the_two_is_escaped() {
         assert_eq!(take_all(r#"{"ab":1,"a\u0062":2}"#), [KeySeen::New, KeySeen::Twice]);
         assert_eq!(take_all(r#"{"\ud83d\ude00":1,"😀":2}"#), [KeySeen::New, KeySeen::Twice]);
     }
 
     #[test]
-    fn is_told_from_the_same_key_of_another_object() {
+    fn is_distinguished_from_the_same_key_of_another_object() {
         assert_eq!(take_all(r#"{"a":{"a":1},"b":{"a":2}}"#), [KeySeen::New; 4]);
     }
 
     #[test]
-    fn is_told_from_keys_that_only_begin_and_end_alike() {
+    fn is_distinguished_from_keys_with_the_same_begin_and_end() {
         assert_eq!(take_all(r#"{"aaaaaaaa1bbbbbbbb":1,"aaaaaaaa2bbbbbbbb":2}"#), [KeySeen::New; 2]);
     }
 
@@ -197,7 +197,7 @@ mod a_key_that_comes_twice {
     }
 
     #[test]
-    fn keys_of_objects_around_each_other_are_bounded_in_all() {
+    fn keys_of_nested_objects_are_bounded_in_sum() {
         let members: String = (0..limits::KEYS_MAX - 1).map(|n| format!(r#""{n}":0,"#)).collect();
         let depth = limits::OPEN_KEYS_MAX / limits::KEYS_MAX + 1;
         let around = format!("{}0{}", format!(r#"{{{members}"in":"#).repeat(depth), "}".repeat(depth));
@@ -208,7 +208,7 @@ mod a_key_that_comes_twice {
     }
 
     #[test]
-    fn one_key_too_many_is_said_once() {
+    fn one_key_too_many_is_reported_once() {
         let members: Vec<String> = (0..limits::KEYS_MAX + 3).map(|n| format!(r#""{n}":0"#)).collect();
         let seen = take_all(&format!("{{{}}}", members.join(",")));
         assert_eq!(seen.iter().filter(|s| **s == KeySeen::TooMany).count(), 1);

@@ -61,11 +61,11 @@ fn value(text: &str) -> Result<serde_json::Value, JsonError> {
     }
 }
 
-mod a_reader_of_good_json {
+mod good_json {
     use super::*;
 
     #[test]
-    fn sees_every_event_in_its_order() {
+    fn events_are_read_in_order() {
         let text = " {\"a\" : [1, -0.5e+3,true ,false,null],\"b\":{}, \"c\":\"x\\ny\"}\n";
         let mut expected = vec![JsonEvent::ObjectStart, JsonEvent::Key(Text::unescaped("a")), JsonEvent::ArrayStart];
         expected.extend([
@@ -81,7 +81,7 @@ mod a_reader_of_good_json {
     }
 
     #[test]
-    fn gets_texts_decoded() {
+    fn escapes_in_texts_are_decoded() {
         for (written, meant) in [
             (r#"\"\\\/\b\f\n\r\t"#, "\"\\/\u{8}\u{c}\n\r\t".as_bytes()),
             (r"\u00e9\u20AC", "é€".as_bytes()),
@@ -100,7 +100,7 @@ mod a_reader_of_good_json {
     }
 
     #[test]
-    fn keeps_numbers_as_they_are_written() {
+    fn numbers_keep_every_digit() {
         let long = "1".repeat(10_000);
         for number in ["0", "-0", "1e400", "1.10", "1E5", "12345678901234567890", &long] {
             assert_eq!(events(number).unwrap(), [JsonEvent::Number(number)]);
@@ -108,7 +108,7 @@ mod a_reader_of_good_json {
     }
 
     #[test]
-    fn can_pass_over_what_is_of_no_interest() {
+    fn value_can_be_skipped() {
         let mut scanner = Scanner::new(r#"{"a":[[{}],{"b":[]}],"c":1}"#);
         for _ in 0..2 {
             scanner.next().unwrap();
@@ -120,11 +120,11 @@ mod a_reader_of_good_json {
     }
 }
 
-mod a_writer_of_bad_json {
+mod bad_json {
     use super::*;
 
     #[test]
-    fn is_told_what_is_wrong_and_where() {
+    fn error_names_fault_and_offset() {
         for (text, what, offset) in [
             ("{\"a\":NaN}", "NaN is not JSON", 5),
             ("[Infinity]", "Infinity is not JSON", 1),
@@ -157,7 +157,7 @@ mod a_writer_of_bad_json {
     }
 
     #[test]
-    fn that_was_interrupted_is_told_so_wherever_it_was() {
+    fn cut_text_is_reported_as_cut_at_any_place() {
         let whole = r#"{"a": [1, -2.5e3, true, null, "x\u00e9\n"], "b": {"c": false}}"#;
         for length in 0..whole.len() {
             assert_eq!(error(&whole[..length]).fault, JsonFault::CutOff, "{}", &whole[..length]);
@@ -166,14 +166,14 @@ mod a_writer_of_bad_json {
     }
 
     #[test]
-    fn learns_line_and_column() {
+    fn error_has_line_and_column() {
         let text = "{\"a\": 1,\n \"é\": NaN}";
         assert_eq!(error(text).place(text.as_bytes()), (2, 7));
         assert_eq!(error("x").place(b"x"), (1, 1));
     }
 
     #[test]
-    fn cannot_exhaust_the_stack() {
+    fn deep_nesting_does_not_exhaust_the_stack() {
         let deep = |levels: usize| format!("{}{}", "[".repeat(levels), "]".repeat(levels));
         assert!(events(&deep(limits::DEPTH_MAX)).is_ok());
         let error = error(&deep(100_000));
@@ -182,7 +182,7 @@ mod a_writer_of_bad_json {
     }
 
     #[test]
-    fn finds_no_hole_between_the_words_of_eight_bytes() {
+    fn fault_is_found_at_any_offset_of_eight_bytes() {
         for length in 0..40 {
             for bad in ['\0', '\x1f', '\n', '"', '\\'] {
                 let text = format!("\"{}{bad}{}", "é".repeat(length % 3) + &"x".repeat(length), "~\u{7f} ".repeat(5));
@@ -261,7 +261,7 @@ mod beside_serde_json {
         #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(2_000) })]
 
         #[test]
-        fn we_accept_and_refuse_the_same(text in pieces()) {
+        fn text_is_accepted_or_refused_as_serde_json_does(text in pieces()) {
             match serde_json::from_str::<serde_json::Value>(&text) {
                 Ok(theirs) => prop_assert_eq!(value(&text), Ok(theirs)),
                 Err(error) if is_known_difference(&error) => {}
@@ -270,7 +270,7 @@ mod beside_serde_json {
         }
 
         #[test]
-        fn we_read_the_same(json in json()) {
+        fn value_is_read_as_serde_json_does(json in json()) {
             for text in [json.to_string(), serde_json::to_string_pretty(&json).unwrap()] {
                 let theirs: serde_json::Value = serde_json::from_str(&text).unwrap();
                 prop_assert_eq!(value(&text).unwrap(), theirs);
@@ -278,7 +278,7 @@ mod beside_serde_json {
         }
 
         #[test]
-        fn a_changed_byte_is_judged_alike(json in json(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
+        fn changed_byte_is_judged_as_serde_json_does(json in json(), at in any::<prop::sample::Index>(), byte in any::<u8>()) {
             let mut bytes = json.to_string().into_bytes();
             let at = at.index(bytes.len());
             bytes[at] = byte;

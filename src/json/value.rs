@@ -102,7 +102,7 @@ impl<'a> Value<'a> {
 }
 
 #[cfg(test)]
-mod a_value {
+mod tests {
     use super::*;
     use proptest::prelude::*;
 
@@ -111,7 +111,7 @@ mod a_value {
     }
 
     #[test]
-    fn is_what_its_text_is_whatever_its_keys_say() {
+    fn value_is_its_text_even_with_keys_of_serde_json() {
         let number = value(r#" {"$serde_json::private::Number":"7"} "#);
         assert_eq!((number.kind(), number.text()), (ValueKind::Object, r#"{"$serde_json::private::Number":"7"}"#));
         let raw = value(r#"{"$serde_json::private::RawValue":"{\"a\": 7}"}"#);
@@ -120,7 +120,7 @@ mod a_value {
     }
 
     #[test]
-    fn has_its_members_in_their_order() {
+    fn members_keep_their_order_and_duplicates() {
         let keys: Vec<_> =
             value(r#"{"b":1,"a":{"c":[2]},"b":3}"#).members().map(|(k, v)| (k.raw().to_owned(), v.text())).collect();
         assert_eq!(keys, [("b".to_owned(), "1"), ("a".to_owned(), r#"{"c":[2]}"#), ("b".to_owned(), "3")]);
@@ -129,7 +129,7 @@ mod a_value {
     }
 
     #[test]
-    fn is_true_where_python_says_so() {
+    fn value_is_true_where_python_takes_it_for_true() {
         let truths = |texts: &[&str]| texts.iter().map(|text| value(text).is_true()).collect::<Vec<_>>();
         assert_eq!(truths(&["null", "false", "0", "-0.0", "0e9", "1e-400", r#""""#, "[]", "{}"]), [false; 9]);
         assert_eq!(truths(&["true", "1", "1e400", r#""0""#, "[null]", r#"{"":0}"#]), [true; 6]);
@@ -167,7 +167,7 @@ mod a_value {
 
     proptest! {
         #[test]
-        fn can_be_put_together_again_from_its_parts(text in json()) {
+        fn value_is_rebuilt_from_its_parts(text in json()) {
             prop_assert_eq!(again(value(&text)), text);
         }
     }

@@ -470,7 +470,7 @@ pub fn ctime(seconds: i64) -> String {
 }
 
 #[cfg(test)]
-mod an_answer {
+mod answer {
     use super::*;
 
     fn reply(status: u16, content_type: &str, body: &str) -> Reply {
@@ -483,14 +483,14 @@ mod an_answer {
     }
 
     #[test]
-    fn is_the_data_whatever_the_status() {
+    fn data_is_read_whatever_the_status() {
         let body = r#"{"data":{"about":{"version":"7.261026.0"}}}"#;
         assert_eq!(of(200, "application/json", body).unwrap()["about"]["version"], "7.261026.0");
         assert!(of(500, "application/json", body).is_ok());
     }
 
     #[test]
-    fn that_is_a_page_is_called_so() {
+    fn html_page_is_reported_as_one() {
         let NoAnswer::Never { what, advice } = of(404, "text/html", "<html>").unwrap_err() else { panic!() };
         assert!(what.contains("404") && what.contains("HTML, not JSON") && advice.contains("base path"));
         let NoAnswer::Never { what, advice } = of(200, "", " \n<!DOCTYPE html>").unwrap_err() else { panic!() };
@@ -500,7 +500,7 @@ mod an_answer {
     }
 
     #[test]
-    fn says_by_its_code_whether_waiting_helps() {
+    fn error_code_decides_whether_waiting_helps() {
         let errors =
             |code: &str| format!(r#"{{"data":null,"errors":[{{"message":"No.","extensions":{{"code":"{code}"}}}}]}}"#);
         let of = |code: &str| of(200, "application/json", &errors(code)).unwrap_err();
@@ -513,7 +513,7 @@ mod an_answer {
     }
 
     #[test]
-    fn shows_no_secret_of_ours_in_messages_codes_redirects_or_names() {
+    fn no_secret_appears_in_messages_codes_redirects_or_names() {
         let secrets = Secrets::with_token(Some("SECRET-0123456789"));
         let of = |reply: &Reply| data(&Question::about(), reply, &secrets);
         let errors = r#"{"errors":[{"message":"SECRET-0123456789","extensions":{"code":"E_SECRET-0123456789"}}]}"#;
@@ -526,7 +526,7 @@ mod an_answer {
     }
 
     #[test]
-    fn that_names_no_connector_and_one_that_is_garbage_are_two_things() {
+    fn missing_connector_differs_from_a_malformed_answer() {
         let of = |text: &str| known_connector(&serde_json::from_str(text).unwrap());
         assert_eq!(of(r#"{"connector":null}"#), Some(None));
         let known = r#"{"connector":{"id":"c","name":"Feed","active":true,"connector_type":"STREAM"}}"#;
@@ -546,18 +546,18 @@ mod an_answer {
     }
 
     #[test]
-    fn of_another_site_that_is_json_is_no_answer() {
+    fn json_of_another_site_is_refused() {
         assert!(matches!(of(200, "application/json", r#"{"ok":true}"#), Err(NoAnswer::Never { .. })));
         assert!(matches!(of(200, "application/json", "[]"), Err(NoAnswer::Never { .. })));
     }
 }
 
 #[cfg(test)]
-mod a_version {
+mod version {
     use super::*;
 
     #[test]
-    fn is_read_as_platforms_write_it() {
+    fn version_is_read_as_platforms_write_it() {
         assert_eq!(Version::parse("6.0.10"), Some(Version(6, 0, 10)));
         assert_eq!(Version::parse("7.261026.0"), Some(Version(7, 261_026, 0)));
         assert_eq!(Version::parse("6.8.9-rc1"), Some(Version(6, 8, 9)));
@@ -566,7 +566,7 @@ mod a_version {
     }
 
     #[test]
-    fn decides_what_is_asked() {
+    fn version_decides_what_is_asked() {
         let connector = Registration::new("c", "Feed", "EXTERNAL_IMPORT", vec![], false);
         let input = |version| Question::register(&connector, version).variables["input"].clone();
         assert!(input(Version(6, 8, 8)).get("auto_update").is_none());
@@ -578,7 +578,7 @@ mod a_version {
     }
 
     #[test]
-    fn names_works_as_python_does() {
+    fn works_are_named_as_python_does() {
         assert_eq!(ctime(1_749_124_800), "Thu Jun  5 12:00:00 2025");
         assert_eq!(ctime(0), "Thu Jan  1 00:00:00 1970");
     }

@@ -169,7 +169,7 @@ fn prefixed(prefix: &str, name: &str) -> String {
 }
 
 #[cfg(test)]
-mod an_address {
+mod tests {
     use super::*;
 
     fn read(text: &str) -> BrokerAddress {
@@ -177,7 +177,7 @@ mod an_address {
     }
 
     #[test]
-    fn is_written_as_amqp_uris_are() {
+    fn address_is_read_as_an_amqp_uri() {
         for (text, shown) in [
             ("amqp://host", "amqp://host:5672/%2F"),
             ("amqp://host/", "amqp://host:5672/%2F"),
@@ -193,7 +193,7 @@ mod an_address {
     }
 
     #[test]
-    fn that_is_none_is_refused_without_its_password() {
+    fn invalid_address_is_refused_without_showing_its_password() {
         for text in
             ["amqp://", "amqp://user:hunter2@host", "http://host", "amqp://host/a/b", "amqp://host/%zz", "amqp://h?x=1"]
         {
@@ -203,7 +203,7 @@ mod an_address {
     }
 
     #[test]
-    fn leads_to_queues_that_are_called_as_the_platform_calls_them() {
+    fn queues_are_named_as_the_platform_names_them() {
         let connector = Registration::new("c-1", "Feed", "EXTERNAL_IMPORT", vec![], false);
         let plain = Topology::of(connector.clone(), "");
         assert_eq!(plain.push.queue, "push_c-1");

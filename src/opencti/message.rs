@@ -171,7 +171,7 @@ fn at(place: &str, what: String) -> Unsplittable {
 }
 
 #[cfg(test)]
-mod a_message {
+mod tests {
     use super::*;
 
     fn messages(envelope: &str) -> Vec<String> {
@@ -186,7 +186,7 @@ mod a_message {
     }
 
     #[test]
-    fn is_what_pycti_would_publish() {
+    fn message_is_what_pycti_would_publish() {
         let envelope = r#"{"bundle_type":"DIRECTORY_BUNDLE","entities_types":"tool,report","bundle":{"type":"bundle","id":"bundle--1","objects":[{"id":"identity--1","type":"identity"},{"id":"tool--1","type":"tool","created_by_ref":"identity--1"}]},"update":true}"#;
         let messages = messages(envelope);
         assert_eq!(messages.len(), 2);
@@ -201,7 +201,7 @@ mod a_message {
     }
 
     #[test]
-    fn has_a_list_where_the_envelope_has_null() {
+    fn message_has_a_list_where_the_envelope_has_null() {
         for types in ["", "\"entities_types\":null,"] {
             let envelope = format!(r#"{{{types}"bundle":{{"objects":[{{"id":"tool--1","type":"tool"}}]}}}}"#);
             assert!(messages(&envelope)[0].contains("\"entities_types\": [], "), "{types}");
@@ -210,7 +210,7 @@ mod a_message {
     }
 
     #[test]
-    fn is_not_made_a_thousand_times_as_large_as_its_envelope() {
+    fn message_is_not_a_thousand_times_as_large_as_its_envelope() {
         let objects: Vec<String> = (0..3_000).map(|n| format!(r#"{{"id":"tool--{n}","type":"tool"}}"#)).collect();
         let envelope = |types: usize| {
             let (types, objects) = ("x".repeat(types), objects.join(","));
@@ -221,13 +221,13 @@ mod a_message {
     }
 
     #[test]
-    fn holds_no_number_that_is_no_json_any_more() {
+    fn message_has_no_number_that_is_no_json() {
         let fault = Messages::of(r#"{"update":[1e400],"bundle":{"objects":[]}}"#).unwrap_err();
         assert_eq!(fault.place, "/update");
     }
 
     #[test]
-    fn of_a_bundle_without_an_id_has_the_same_one_every_time() {
+    fn message_of_a_bundle_without_id_has_the_same_id_each_time() {
         let id = spare_bundle_id(Digest::of(b"an envelope"));
         assert_eq!(id, spare_bundle_id(Digest::of(b"an envelope")));
         assert_ne!(id, spare_bundle_id(Digest::of(b"another")));

@@ -327,7 +327,7 @@ impl OpenValue<'_> {
 }
 
 #[cfg(test)]
-mod as_python_writes {
+mod tests {
     use super::*;
 
     fn written(text: &str) -> String {
@@ -337,7 +337,7 @@ mod as_python_writes {
     }
 
     #[test]
-    fn numbers() {
+    fn numbers_are_written_as_python_does() {
         let forms = [
             ("-0", "0"),
             ("-0.0", "-0.0"),
@@ -368,7 +368,7 @@ mod as_python_writes {
     }
 
     #[test]
-    fn strings() {
+    fn strings_are_written_as_python_does() {
         assert_eq!(written(r#""plain ~ /""#), r#""plain ~ /""#);
         assert_eq!(written(r#""\/\u0041\u00E9\u000a\u0000\u007f""#), r#""/A\u00e9\n\u0000\u007f""#);
         assert_eq!(written("\"é\u{7f}😀\""), r#""\u00e9\u007f\ud83d\ude00""#);
@@ -376,7 +376,7 @@ mod as_python_writes {
     }
 
     #[test]
-    fn lists_and_objects() {
+    fn lists_and_objects_are_written_as_python_does() {
         assert_eq!(written("{ } "), "{}");
         assert_eq!(
             written("{\"a\":[1,2,{\"b\":null}],\n\"c\":[[],{}],\"d\":true}"),
@@ -385,7 +385,7 @@ mod as_python_writes {
     }
 
     #[test]
-    fn the_last_of_a_key_in_the_place_of_the_first() {
+    fn duplicate_key_keeps_its_last_value_at_its_first_place() {
         let text = r#"{"a":1,"b":{"x":[1],"y":2,"\u0078":{"z":1,"z":[2,{"q":1,"q":2}]}},"a":3}"#;
         assert_eq!(without_duplicate_keys(text).unwrap(), r#"{"a":3,"b":{"x":{"z":[2,{"q":2}]},"y":2}}"#);
         let spaced = "{ \"a\" : [1,1] , \"a\" : {\"b\":1, \"b\" : 2} , \"a\":\t{\"b\":3,\"b\":[4,4]} , \"c\" : 5 }";
@@ -396,7 +396,7 @@ mod as_python_writes {
     }
 
     #[test]
-    fn no_text_of_more_duplicate_keys_than_are_counted() {
+    fn text_with_too_many_duplicate_keys_is_not_written() {
         let text = |times: usize| format!("{{\"a\":0{}}}", ",\"a\":1".repeat(times));
         assert_eq!(without_duplicate_keys(&text(DUPLICATE_KEYS_MAX)).unwrap(), r#"{"a":1}"#);
         assert_eq!(without_duplicate_keys(&text(DUPLICATE_KEYS_MAX + 1)), Err(NotPlain::ManyTwice));
@@ -405,7 +405,7 @@ mod as_python_writes {
     }
 
     #[test]
-    fn no_text_of_more_keys_around_each_other_than_are_kept() {
+    fn text_with_too_many_keys_in_nested_objects_is_not_written() {
         let members = |n: usize| (0..n).map(|n| format!("\"{n}\":0,")).collect::<String>();
         let half = members(OPEN_KEYS_MAX / 2);
         let inside = format!("{{{half}\"in\":{{{half}\"in\":0}}}}");
@@ -415,7 +415,7 @@ mod as_python_writes {
     }
 
     #[test]
-    fn what_python_would_not_read() {
+    fn text_that_python_would_not_read_is_refused() {
         assert_eq!(check_number(&"9".repeat(4300)), Ok(()));
         assert_eq!(check_number(&format!("-{}", "9".repeat(4301))), Err(OddNumber::TooLong));
         assert_eq!(check_number("1e400"), Err(OddNumber::Infinite));

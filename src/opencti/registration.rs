@@ -56,17 +56,17 @@ pub fn scope_of_text(text: &str) -> Vec<String> {
 }
 
 #[cfg(test)]
-mod a_registration {
+mod tests {
     use super::*;
 
     #[test]
-    fn has_a_list_for_a_scope_whatever_came() {
+    fn registration_has_a_list_for_any_scope() {
         assert_eq!(scope_of_text("identity, vulnerability ,report"), ["identity", "vulnerability", "report"]);
         assert_eq!(scope_of_text(""), Vec::<String>::new());
     }
 
     #[test]
-    fn never_offers_work_to_a_connector_that_is_not_here() {
+    fn registration_of_an_absent_connector_offers_no_work() {
         assert!(Registration::new("c", "Feed", "EXTERNAL_IMPORT", vec![], true).auto);
         assert!(!Registration::new("c", "Feed", "INTERNAL_ENRICHMENT", vec![], true).auto);
     }

@@ -142,7 +142,7 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_is_taken_out_of_a_text_in_every_form() {
+    fn secret_is_removed_from_a_text_in_every_form() {
         let in_base64 = |text: &str| STANDARD.encode(text);
         for said in [
             format!("bad header authorization: Bearer {TOKEN}"),
@@ -168,7 +168,7 @@ mod tests {
     }
 
     #[test]
-    fn other_texts_and_what_everybody_knows_stay_as_they_are() {
+    fn text_without_a_secret_is_unchanged() {
         let mut secrets = secrets();
         secrets.add_password("guest");
         secrets.add_password("abc");

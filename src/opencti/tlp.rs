@@ -70,11 +70,11 @@ fn is_marking(id: &str) -> bool {
 }
 
 #[cfg(test)]
-mod a_marking {
+mod tests {
     use super::*;
 
     #[test]
-    fn is_known_by_its_id_in_letters_of_any_size() {
+    fn marking_is_known_by_its_id_in_any_case() {
         let red = "marking-definition--5e57c739-391a-4eb3-b6be-7d15ca92d5ed";
         assert_eq!(Tlp::of_marking(red), Some(Tlp::Red));
         assert_eq!(Tlp::of_marking(&format!(" {} ", red.to_uppercase())), Some(Tlp::Red));
@@ -83,7 +83,7 @@ mod a_marking {
     }
 
     #[test]
-    fn is_known_by_its_words() {
+    fn marking_is_known_by_its_words() {
         for (words, level) in [
             ("TLP:RED", Some(Tlp::Red)),
             ("tlp:amber+strict", Some(Tlp::AmberStrict)),

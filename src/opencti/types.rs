@@ -170,11 +170,11 @@ pub fn is_internal(type_: &str) -> bool {
 }
 
 #[cfg(test)]
-mod what_the_platform_takes {
+mod tests {
     use super::*;
 
     #[test]
-    fn the_lists_are_sorted_so_that_they_can_be_searched() {
+    fn types_are_sorted_for_the_binary_search() {
         assert!(SUPPORTED_TYPES.is_sorted_by(|a, b| a < b));
         assert!(INTERNAL_TYPES.is_sorted_by(|a, b| a < b));
         assert_eq!((SUPPORTED_TYPES.len(), INTERNAL_TYPES.len()), (98, 13));
@@ -183,18 +183,18 @@ mod what_the_platform_takes {
     }
 
     #[test]
-    fn internal_types_pass_the_splitter_which_is_why_we_must_look() {
+    fn internal_types_pass_the_splitter() {
         assert!(INTERNAL_TYPES.iter().all(|type_| is_supported(type_)));
     }
 
     #[test]
-    fn ids_are_judged_by_what_stands_before_the_first_dashes() {
+    fn id_is_supported_by_its_prefix_before_the_first_dashes() {
         assert!(is_supported_id("malware--1--2") && is_supported_id("no-dashes-at-all"));
         assert!(!is_supported_id("x-foo--1") && !is_supported_id("--1") && !is_supported_id("Malware--1"));
     }
 
     #[test]
-    fn administration_is_told_from_knowledge() {
+    fn types_of_administration_are_internal_and_those_of_knowledge_are_not() {
         assert!(is_internal("user") && is_internal("settings") && is_internal("internalfile") && is_internal("pir"));
         assert!(!is_internal("user-account") && !is_internal("identity") && !is_internal("User"));
     }

@@ -155,7 +155,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn lost_batches_are_told_in_a_sentence() {
+    fn lost_batches_are_reported_in_one_sentence() {
         let of = |n: &str| n.parse::<Numbers>().unwrap();
         let none = Numbers::default();
         assert_eq!(

@@ -436,7 +436,7 @@ mod names {
     use super::*;
 
     #[test]
-    fn say_numbers_and_back() {
+    fn names_contain_numbers_that_read_back() {
         assert_eq!(number_of(&name(7)), Some((7, false)));
         assert_eq!(number_of(&partial(&name(NUMBER_MAX))), Some((NUMBER_MAX, true)));
         assert_eq!(number_of("9223372036854775807.json"), None, "another's");

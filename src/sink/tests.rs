@@ -120,7 +120,7 @@ mod directory {
     }
 
     #[test]
-    fn what_is_taken_under_an_envelopes_name_is_kept_and_the_others_go_on() {
+    fn other_file_of_an_envelopes_name_is_kept_and_other_envelopes_are_delivered() {
         let dir = tempfile::tempdir().unwrap();
         let mut sink = open(dir.path());
         let out = dir.path().join("in");
@@ -144,7 +144,7 @@ mod directory {
     }
 
     #[test]
-    fn same_envelope_under_its_name_is_replaced() {
+    fn same_envelope_of_that_name_is_replaced() {
         let dir = tempfile::tempdir().unwrap();
         let mut sink = open(dir.path());
         for _ in 0..2 {
@@ -283,7 +283,7 @@ mod directory {
     }
 
     #[test]
-    fn times_go_on_from_what_a_crash_left_whatever_the_clock_says() {
+    fn times_continue_after_a_crash_whatever_the_clock_shows() {
         let dir = tempfile::tempdir().unwrap();
         let mut sink = open(dir.path());
         sink.stage(deliverable(1, "feed", Examiner::Whole)).unwrap();
@@ -302,7 +302,7 @@ mod directory {
     }
 
     #[test]
-    fn odd_mark_is_never_read_through_and_never_waited_for() {
+    fn odd_marker_file_is_not_read_and_not_waited_for() {
         let dir = tempfile::tempdir().unwrap();
         drop(open(dir.path()));
         let mark = dir.path().join("in/.airpouch");
@@ -365,7 +365,7 @@ mod spool {
     }
 
     #[test]
-    fn connectors_whose_directory_is_odd_wait_and_the_others_go_on() {
+    fn connectors_whose_directory_is_odd_wait_and_others_are_delivered() {
         let dir = tempfile::tempdir().unwrap();
         let mut sink = open(dir.path());
         let spool = dir.path().join("spool");

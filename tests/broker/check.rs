@@ -24,7 +24,7 @@ fn through(world: &World, platform: &Platform, more: &[&str]) -> Unjudged {
 }
 
 #[test]
-fn a_platform_says_what_it_is_who_we_are_and_where_its_broker_is() {
+fn check_reports_platform_version_user_and_broker() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (world, id) = came();
@@ -49,7 +49,7 @@ fn a_platform_says_what_it_is_who_we_are_and_where_its_broker_is() {
 }
 
 #[test]
-fn what_will_not_work_is_said_before_anything_is_sent() {
+fn check_reports_what_import_would_fail_on() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (world, id) = came();
@@ -67,7 +67,7 @@ fn what_will_not_work_is_said_before_anything_is_sent() {
 }
 
 #[test]
-fn a_token_that_may_too_little_is_named_with_what_it_lacks() {
+fn check_reports_the_capabilities_that_a_token_lacks() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (world, _) = came();
@@ -82,7 +82,7 @@ fn a_token_that_may_too_little_is_named_with_what_it_lacks() {
 }
 
 #[test]
-fn a_broker_alone_is_looked_at_too() {
+fn check_works_with_a_broker_alone() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (world, id) = came();
@@ -96,7 +96,7 @@ fn a_broker_alone_is_looked_at_too() {
 }
 
 #[test]
-fn a_broker_in_alarm_is_told_of_while_its_answer_is_waited_for() {
+fn check_reports_an_alarm_of_the_broker_while_it_waits() {
     let Some(broker) = Broker::there() else { return };
     let (world, _) = came();
     let mut alone = broker.alone();

@@ -87,7 +87,7 @@ fn once(messages: Vec<Message>) -> (Vec<Message>, usize) {
 }
 
 #[test]
-fn what_lies_in_a_spool_goes_to_the_queues_as_it_is_and_in_its_order() {
+fn messages_of_a_spool_are_sent_unchanged_and_in_order() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (world, ids) = spooled(6, 3);
@@ -112,7 +112,7 @@ fn what_lies_in_a_spool_goes_to_the_queues_as_it_is_and_in_its_order() {
 }
 
 #[test]
-fn works_are_opened_only_when_the_messages_go() {
+fn works_are_opened_only_when_messages_are_sent() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (world, ids) = spooled(4, 3);
@@ -135,7 +135,7 @@ fn works_are_opened_only_when_the_messages_go() {
 }
 
 #[test]
-fn without_works_the_messages_stay_as_they_are() {
+fn messages_without_works_are_unchanged() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (world, ids) = spooled(2, 2);
@@ -147,7 +147,7 @@ fn without_works_the_messages_stay_as_they_are() {
 }
 
 #[test]
-fn a_drain_that_is_killed_goes_on_where_it_stopped() {
+fn killed_drain_continues_where_it_stopped() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (world, ids) = spooled(20, 300);
@@ -205,7 +205,7 @@ fn at(name: &str) -> (usize, usize) {
 }
 
 #[test]
-fn a_broker_that_goes_away_costs_nothing() {
+fn broker_lost_during_a_drain_loses_no_message() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (world, ids) = spooled(10, 200);
@@ -221,7 +221,7 @@ fn a_broker_that_goes_away_costs_nothing() {
 }
 
 #[test]
-fn a_message_that_the_broker_does_not_take_is_put_aside_with_the_reason() {
+fn message_that_the_broker_refuses_is_put_aside_with_the_reason() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (world, ids) = (World::new(), [fresh_id()]);
@@ -243,7 +243,7 @@ fn a_message_that_the_broker_does_not_take_is_put_aside_with_the_reason() {
 }
 
 #[test]
-fn a_connector_of_another_name_over_there_is_not_overwritten() {
+fn connector_of_another_name_on_the_platform_is_not_overwritten() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (world, ids) = spooled(4, 1);
@@ -283,7 +283,7 @@ fn full_queue_stops_its_connector_in_a_drain_and_not_the_others() {
 }
 
 #[test]
-fn connector_over_which_the_platform_trips_stays_in_the_spool_and_the_others_go() {
+fn connector_that_fails_on_the_platform_stays_in_the_spool_and_others_are_sent() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     for option in ["--trips-over", "--no-works-for"] {
@@ -298,7 +298,7 @@ fn connector_over_which_the_platform_trips_stays_in_the_spool_and_the_others_go(
 }
 
 #[test]
-fn messages_whose_works_were_cleared_go_again() {
+fn messages_whose_works_were_cleared_are_sent_again() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (world, ids) = spooled(2, 2);
@@ -320,7 +320,7 @@ fn remember(world: &World, destination: &str, id: &str, work: &str) {
 }
 
 #[test]
-fn what_was_registered_at_another_platform_is_not_ours_here() {
+fn connector_registered_on_another_platform_is_not_ours_here() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (world, ids) = spooled(2, 1);
@@ -336,7 +336,7 @@ fn what_was_registered_at_another_platform_is_not_ours_here() {
 }
 
 #[test]
-fn a_work_that_a_broken_drain_left_is_no_reason_to_have_works() {
+fn drain_without_works_ignores_the_work_of_a_broken_drain() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (world, ids) = spooled(2, 1);
@@ -349,7 +349,7 @@ fn a_work_that_a_broken_drain_left_is_no_reason_to_have_works() {
 }
 
 #[test]
-fn a_work_whose_expectations_are_in_doubt_ends_in_error() {
+fn work_with_uncertain_expectations_ends_in_error() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (world, ids) = spooled(1, 2);
@@ -361,7 +361,7 @@ fn a_work_whose_expectations_are_in_doubt_ends_in_error() {
 }
 
 #[test]
-fn what_is_no_spool_or_no_broker_is_said() {
+fn drain_refuses_what_is_no_spool_or_no_broker() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (world, _) = spooled(2, 1);
@@ -377,7 +377,7 @@ fn what_is_no_spool_or_no_broker_is_said() {
 
 /// Between two groups, of which the first has left the spool.
 #[test]
-fn a_work_that_is_cleared_between_two_groups_is_said() {
+fn work_cleared_between_two_groups_is_reported() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (world, ids) = spooled(2, 2_400);
@@ -401,7 +401,7 @@ fn a_work_that_is_cleared_between_two_groups_is_said() {
 }
 
 #[test]
-fn works_that_are_cleared_after_a_drain_was_cut_off_are_said_and_so_is_what_may_come_twice() {
+fn works_cleared_after_an_interrupted_drain_are_reported_with_possible_duplicates() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (world, ids) = spooled(2, 2_400);
@@ -420,7 +420,7 @@ fn works_that_are_cleared_after_a_drain_was_cut_off_are_said_and_so_is_what_may_
 }
 
 #[test]
-fn messages_whose_connector_is_not_told_are_not_passed_over() {
+fn messages_without_connector_data_are_reported() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (world, _) = spooled(1, 1);
@@ -456,7 +456,7 @@ fn slow_drain(world: &World, platform: &Platform, token: &Path) -> std::process:
 }
 
 #[test]
-fn a_spool_that_is_filled_while_it_is_drained_loses_nothing() {
+fn spool_filled_during_a_drain_loses_no_message() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (world, ids) = spooled(8, 200);

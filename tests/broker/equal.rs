@@ -122,7 +122,7 @@ fn properties(message: &Message) -> (Option<u8>, Option<&str>, Option<&str>, &Va
 }
 
 #[test]
-fn the_platform_sees_what_it_would_have_seen_of_the_stock_connector() {
+fn messages_of_airpouch_equal_those_of_the_stock_connector() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (world, all) = (World::new(), varied());

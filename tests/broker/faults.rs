@@ -80,7 +80,7 @@ fn all_there(tap: &Tap, feeds: &Feeds) -> usize {
 }
 
 #[test]
-fn two_thousand_messages_of_three_connectors_arrive_once_in_order_and_as_a_spool_has_them() {
+fn messages_of_three_connectors_arrive_once_in_order_and_as_in_a_spool() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let feeds = sent(3, 3, 250);
@@ -107,7 +107,7 @@ fn listed(broker: &Broker, words: &[&str], connector: &str) -> Vec<String> {
 }
 
 #[test]
-fn what_is_missing_is_declared_as_the_platform_declares_it() {
+fn missing_exchange_and_queues_are_declared_as_the_platform_declares_them() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (classic, quorum) = (sent(1, 1, 1), sent(1, 1, 1));
@@ -184,7 +184,7 @@ fn a_queue_that_lacks_its_binding_is_bound() {
 }
 
 #[test]
-fn a_broker_that_stops_and_starts_again_is_waited_for() {
+fn broker_restart_is_waited_for() {
     let Some(broker) = Broker::there() else { return };
     let feeds = sent(2, 30, 500);
     let mut alone = broker.alone();
@@ -201,7 +201,7 @@ fn a_broker_that_stops_and_starts_again_is_waited_for() {
 }
 
 #[test]
-fn a_broker_that_stays_away_ends_the_run_and_the_next_one_delivers_the_rest() {
+fn broker_that_stays_down_fails_the_run_and_the_next_one_delivers_the_rest() {
     let Some(broker) = Broker::there() else { return };
     let feeds = sent(2, 30, 500);
     let mut alone = broker.alone();
@@ -250,21 +250,21 @@ fn cut_everywhere(broker: &Broker, places: u64, way: &str, fault: fn(u64) -> Fau
 }
 
 #[test]
-fn a_wire_that_is_cut_on_the_way_to_the_broker_loses_nothing() {
+fn connection_cut_towards_the_broker_loses_nothing() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     cut_everywhere(&broker, 20, "to the server", Fault::CutToServer);
 }
 
 #[test]
-fn a_wire_that_is_cut_on_the_way_from_the_broker_loses_nothing() {
+fn connection_cut_from_the_broker_loses_nothing() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     cut_everywhere(&broker, 24, "to the client", Fault::CutToClient);
 }
 
 #[test]
-fn a_wire_that_stalls_ends_the_run_after_its_patience() {
+fn connection_that_stalls_fails_the_run_after_the_wait() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     for fault in [Fault::StallToServer(0), Fault::StallToClient(0)] {
@@ -278,7 +278,7 @@ fn a_wire_that_stalls_ends_the_run_after_its_patience() {
 }
 
 #[test]
-fn an_alarm_is_said_once_and_waited_for_and_ends_the_run_if_it_lasts() {
+fn alarm_is_reported_once_waited_for_and_fails_the_run_if_it_lasts() {
     let Some(broker) = Broker::there() else { return };
     // More than one group, so that queues are looked at while the broker listens no more.
     let feeds = sent(2, 8, 400);
@@ -296,7 +296,7 @@ fn an_alarm_is_said_once_and_waited_for_and_ends_the_run_if_it_lasts() {
 }
 
 #[test]
-fn a_queue_that_is_deleted_under_the_run_is_waited_for_and_nothing_that_came_back_is_delivered() {
+fn queue_deleted_during_the_run_is_waited_for_and_returned_messages_are_not_delivered() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let feeds = sent(1, 10, 1_000);
@@ -320,7 +320,7 @@ fn delivered_rows(feeds: &Feeds) -> usize {
 }
 
 #[test]
-fn a_queue_that_is_too_long_is_waited_for_until_workers_come() {
+fn long_queue_is_waited_for_until_workers_take_messages() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let feeds = sent(1, 6, 500);
@@ -380,7 +380,7 @@ fn is_refused(feeds: &Feeds, broker: &Broker, more: &[&str], words: &[&str]) {
 }
 
 #[test]
-fn a_user_who_may_not_is_told_so_at_once() {
+fn missing_permission_fails_fast() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let feeds = sent(1, 1, 3);
@@ -402,7 +402,7 @@ fn a_user_who_may_not_is_told_so_at_once() {
 }
 
 #[test]
-fn who_knocks_at_the_wrong_door_is_told_so_at_once() {
+fn wrong_port_password_or_vhost_fails_fast() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let feeds = sent(1, 1, 3);
@@ -452,7 +452,7 @@ fn full_queue(broker: &Broker, feeds: &Feeds, room: u32) {
 }
 
 #[test]
-fn a_full_queue_is_trouble_and_not_the_messages_fault() {
+fn full_queue_fails_the_run_and_blames_no_message() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     for room in [0, 1] {
@@ -474,7 +474,7 @@ fn a_full_queue_is_trouble_and_not_the_messages_fault() {
 }
 
 #[test]
-fn a_full_queue_takes_the_rest_when_a_worker_comes() {
+fn full_queue_gets_the_rest_when_a_worker_takes_messages() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let feeds = sent(1, 3, 1);

@@ -205,7 +205,7 @@ fn without_work(body: &str) -> String {
 }
 
 #[test]
-fn every_message_lies_in_its_queue_when_import_to_a_broker_is_killed() {
+fn every_message_is_in_its_queue_when_import_to_a_broker_is_killed() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let journey = Journey::new(&broker, None);
@@ -214,7 +214,7 @@ fn every_message_lies_in_its_queue_when_import_to_a_broker_is_killed() {
 
 /// Queues that a run has not yet made whole when it dies are made whole by the next one.
 #[test]
-fn queues_are_made_whole_when_the_import_that_makes_them_is_killed() {
+fn queues_are_completed_when_the_import_that_declares_them_is_killed() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let journey = Journey::new(&broker, None);

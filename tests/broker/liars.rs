@@ -155,12 +155,12 @@ fn broker_with_tables_within_tables_is_refused() {
 }
 
 #[test]
-fn broker_that_returns_a_message_without_end_is_hung_up_on() {
+fn broker_that_returns_an_endless_message_is_disconnected() {
     import(Lie::Returned(1 << 62)).exits(1).mentions("the largest that was sent has");
 }
 
 #[test]
-fn name_that_only_looks_like_this_machine_is_no_loopback() {
+fn name_that_resembles_localhost_is_no_loopback() {
     let feeds = Feeds::new(1);
     feeds.put(0, 1);
     feeds.send();

@@ -38,7 +38,7 @@ fn a_power_cut_during_a_drain_forgets_no_message_that_was_not_sent() {
 }
 
 #[test]
-fn a_power_cut_after_the_drain_that_follows_a_kill_brings_no_message_back_without_a_word() {
+fn a_power_cut_after_the_drain_that_follows_a_kill_repeats_no_message_unreported() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let mut kills = 0;

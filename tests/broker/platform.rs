@@ -160,7 +160,7 @@ fn works_can_be_one_for_each_envelope_or_none() {
 }
 
 #[test]
-fn every_platform_from_6_0_on_is_asked_for_what_it_knows() {
+fn platform_of_any_version_from_6_0_is_asked_only_for_fields_that_it_has() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     for (number, left_out) in [
@@ -193,7 +193,7 @@ fn every_platform_from_6_0_on_is_asked_for_what_it_knows() {
 }
 
 #[test]
-fn what_wants_validation_goes_into_a_draft_or_waits() {
+fn envelope_for_validation_is_sent_into_a_draft_or_held() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let wants = json!({"validate_before_import": true});
@@ -219,7 +219,7 @@ fn what_wants_validation_goes_into_a_draft_or_waits() {
 }
 
 #[test]
-fn what_wants_validation_is_not_let_in_by_a_crash() {
+fn envelope_for_validation_stays_in_a_draft_after_a_crash() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let scene = Scene::with(1, 1, 2, json!({"validate_before_import": true}));
@@ -234,7 +234,7 @@ fn what_wants_validation_is_not_let_in_by_a_crash() {
 }
 
 #[test]
-fn whatever_request_fails_nothing_is_lost() {
+fn failure_of_any_request_loses_nothing() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     // about, me, connector, registerConnector, workAdd, addExpectations, isWorkAlive, isWorkAlive, toProcessed
@@ -281,7 +281,7 @@ fn one_fault(broker: &Broker, fault: &str) {
 }
 
 #[test]
-fn works_that_somebody_clears_cost_no_message() {
+fn works_cleared_by_somebody_lose_no_message() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     for number in 5..=asked_in_all() {
@@ -302,7 +302,7 @@ fn works_that_somebody_clears_cost_no_message() {
 
 /// Between two groups, of which the first was delivered under it.
 #[test]
-fn a_work_that_is_cleared_between_two_groups_is_said_whatever_the_platform_answers() {
+fn work_cleared_between_two_groups_is_reported_whatever_the_platform_answers() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     for trips in [true, false] {
@@ -318,7 +318,7 @@ fn a_work_that_is_cleared_between_two_groups_is_said_whatever_the_platform_answe
 }
 
 #[test]
-fn what_is_sent_again_under_another_work_is_counted_where_that_fails() {
+fn messages_resent_under_another_work_are_counted_where_that_fails() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let scene = Scene::new(1, 2, 2);
@@ -339,7 +339,7 @@ fn what_is_sent_again_under_another_work_is_counted_where_that_fails() {
 }
 
 #[test]
-fn work_that_is_cleared_after_its_last_look_is_reported_until_it_is_settled() {
+fn work_cleared_after_its_last_check_is_reported_until_it_is_settled() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     for settle in ["redeliver", "accept"] {
@@ -374,7 +374,7 @@ fn work_that_is_cleared_after_its_last_look_is_reported_until_it_is_settled() {
 }
 
 #[test]
-fn a_platform_that_goes_away_does_not_hold_a_run_for_each_work_that_is_open() {
+fn platform_that_goes_down_delays_a_run_once_and_not_for_each_open_work() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let scene = Scene::new(1, 40, 1);
@@ -386,7 +386,7 @@ fn a_platform_that_goes_away_does_not_hold_a_run_for_each_work_that_is_open() {
 }
 
 #[test]
-fn a_platform_that_does_not_answer_is_told_of_while_it_is_waited_for() {
+fn platform_that_does_not_answer_is_reported_during_the_wait() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let scene = Scene::new(1, 1, 1);
@@ -400,7 +400,7 @@ fn a_platform_that_does_not_answer_is_told_of_while_it_is_waited_for() {
 }
 
 #[test]
-fn a_platform_that_asks_for_a_wait_without_end_is_given_up() {
+fn platform_that_asks_for_an_endless_wait_fails_the_run() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let scene = Scene::new(1, 2, 2);
@@ -412,7 +412,7 @@ fn a_platform_that_asks_for_a_wait_without_end_is_given_up() {
 }
 
 #[test]
-fn a_connector_that_the_platform_cannot_look_for_is_not_written_over() {
+fn connector_that_the_platform_cannot_look_up_is_not_overwritten() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let scene = Scene::new(1, 1, 2);
@@ -428,7 +428,7 @@ fn a_connector_that_the_platform_cannot_look_for_is_not_written_over() {
 }
 
 #[test]
-fn a_platform_that_does_not_reach_its_broker_is_waited_for_and_holds_nothing_back() {
+fn platform_without_its_broker_is_waited_for_and_defers_nothing() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let scene = Scene::new(2, 4, 2);
@@ -447,7 +447,7 @@ fn a_platform_that_does_not_reach_its_broker_is_waited_for_and_holds_nothing_bac
 }
 
 #[test]
-fn works_that_are_cleared_after_a_run_was_cut_off_are_said() {
+fn works_cleared_after_an_interrupted_run_are_reported() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     for works in ["batch", "envelope"] {
@@ -516,7 +516,7 @@ fn kill_at(scene: &Scene, platform: &Platform, operation: &str, number: usize) {
 }
 
 #[test]
-fn a_run_that_was_killed_is_taken_up_in_its_works() {
+fn killed_run_continues_in_its_works() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     for (operation, number) in [
@@ -561,7 +561,7 @@ fn import_beside_an_unbound_queue(
 }
 
 #[test]
-fn what_no_queue_takes_is_not_delivered_and_harms_no_other() {
+fn message_without_a_queue_is_not_delivered_and_stops_no_other() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     // Five connectors share four channels: the last one stands in the way of the first one's messages.
@@ -584,7 +584,7 @@ fn existing(scene: &Scene, name: &str, active: bool) -> String {
 }
 
 #[test]
-fn a_connector_that_is_somebody_elses_there_is_not_overwritten() {
+fn connector_of_somebody_else_on_the_platform_is_not_overwritten() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let scene = Scene::new(2, 4, 1);
@@ -642,7 +642,12 @@ fn connector_that_runs_there_is_of_another_type_or_not_shown_is_held_until_it_is
         let arguments = ["--version", NEWEST, "--capabilities", rights, "--existing", existing.to_str().unwrap()];
         let platform = Platform::start(&arguments);
         // Nothing was shown before this run, so that nothing is taken over.
-        scene.import(&platform, &["--take-over"]).exits(3).mentions(words).mentions("--take-over").mentions("1 envelope held");
+        scene
+            .import(&platform, &["--take-over"])
+            .exits(3)
+            .mentions(words)
+            .mentions("--take-over")
+            .mentions("1 envelope held");
         let registers = || platform.operations().iter().any(|o| o.operation == "registerConnector");
         assert!(!registers());
         scene.again(&platform, &["--take-over=somebody-else"]).exits(0).says_nothing_of("delivered");
@@ -672,7 +677,7 @@ fn connectors_are_taken_over_by_their_ids_and_no_others() {
 }
 
 #[test]
-fn connector_over_which_the_platform_trips_is_held_and_the_others_go() {
+fn connector_that_fails_on_the_platform_is_held_and_others_are_delivered() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let scene = Scene::new(2, 4, 2);
@@ -688,7 +693,7 @@ fn connector_over_which_the_platform_trips_is_held_and_the_others_go() {
 }
 
 #[test]
-fn connector_whose_works_the_platform_does_not_open_waits_and_the_others_go() {
+fn connector_whose_works_cannot_be_opened_waits_and_others_are_delivered() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let scene = Scene::new(2, 4, 2);
@@ -716,7 +721,7 @@ fn a_connector_that_a_failed_run_has_registered_is_ours() {
 }
 
 #[test]
-fn a_right_that_is_missing_is_named() {
+fn missing_capability_is_named() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let scene = Scene::new(1, 1, 1);
@@ -732,7 +737,7 @@ fn a_right_that_is_missing_is_named() {
 }
 
 #[test]
-fn a_connector_that_the_platform_refuses_holds_no_other() {
+fn connector_that_the_platform_refuses_stops_no_other() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let scene = Scene::new(2, 2, 1);
@@ -749,7 +754,7 @@ fn a_connector_that_the_platform_refuses_holds_no_other() {
 }
 
 #[test]
-fn a_type_that_is_new_to_us_is_for_the_platform_to_judge() {
+fn connector_of_an_unknown_type_is_left_to_the_platform_to_refuse() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let scene = Scene::with(1, 1, 1, json!({"type": "INTERNAL_HUNT"}));
@@ -761,7 +766,7 @@ fn a_type_that_is_new_to_us_is_for_the_platform_to_judge() {
 }
 
 #[test]
-fn what_answers_and_is_no_platform_is_called_by_its_name() {
+fn address_that_answers_without_a_platform_is_named_for_what_it_is() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let scene = Scene::new(1, 1, 1);
@@ -784,7 +789,7 @@ fn what_answers_and_is_no_platform_is_called_by_its_name() {
 }
 
 #[test]
-fn a_token_is_needed_and_never_shown() {
+fn token_is_required_and_never_shown() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let scene = Scene::new(1, 1, 1);
@@ -870,7 +875,7 @@ fn a_proxy_is_used_only_when_it_is_named() {
 }
 
 #[test]
-fn nothing_goes_over_a_network_in_plain_text_unless_that_is_said() {
+fn plain_text_over_a_network_is_refused_unless_allowed() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let scene = Scene::new(1, 1, 1);
@@ -891,7 +896,7 @@ fn nothing_goes_over_a_network_in_plain_text_unless_that_is_said() {
 }
 
 #[test]
-fn a_prefix_and_quorum_queues_are_the_platforms_business() {
+fn queue_prefix_and_quorum_queues_of_the_platform_work() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let scene = Scene::new(1, 2, 2);
@@ -901,7 +906,7 @@ fn a_prefix_and_quorum_queues_are_the_platforms_business() {
 }
 
 #[test]
-fn a_connector_that_would_have_to_answer_offers_nothing() {
+fn connector_that_would_have_to_answer_is_registered_without_an_offer() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let scene = Scene::with(1, 1, 1, json!({"type": "INTERNAL_ENRICHMENT", "auto": true}));
@@ -915,7 +920,7 @@ fn a_connector_that_would_have_to_answer_offers_nothing() {
 }
 
 #[test]
-fn another_platform_is_asked_about() {
+fn another_platform_needs_new_destination() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let scene = Scene::new(1, 2, 1);

@@ -115,7 +115,7 @@ fn two_poisons_side_by_side_are_both_quarantined() {
 }
 
 #[test]
-fn a_poison_is_found_at_the_beginning_at_the_end_and_alone() {
+fn poison_is_found_first_last_and_alone() {
     for kinds in ["p", "pg", "gp", "pgp"] {
         poisons_are_quarantined(&[kinds]);
     }
@@ -127,13 +127,13 @@ fn poisons_of_several_connectors_do_not_hold_each_other_up() {
 }
 
 #[test]
-fn sixteen_poisons_in_a_row_are_still_the_messages_fault() {
+fn sixteen_poisons_in_a_row_are_quarantined() {
     poisons_are_quarantined(&["gppppppppppppppppg"]);
 }
 
 /// Nothing can show whether it is the message: the exchange leads to a queue that is full.
 #[test]
-fn a_poison_alone_before_a_broker_that_takes_nothing_ends_the_run_after_its_patience() {
+fn poison_at_a_broker_that_accepts_nothing_fails_the_run_after_the_wait() {
     let Some(broker) = Broker::there() else { return };
     let mut alone = broker.alone();
     let feeds = Feeds::new(1);
@@ -150,7 +150,7 @@ fn a_poison_alone_before_a_broker_that_takes_nothing_ends_the_run_after_its_pati
 }
 
 #[test]
-fn a_broker_that_refuses_all_ends_the_run_and_quarantines_nothing() {
+fn broker_that_refuses_all_fails_the_run_and_quarantines_nothing() {
     let Some(broker) = Broker::there() else { return };
     let mut alone = broker.alone();
     alone.limit(100);
@@ -169,7 +169,7 @@ fn a_broker_that_refuses_all_ends_the_run_and_quarantines_nothing() {
 }
 
 #[test]
-fn a_message_over_16_mib_is_refused_by_the_broker_or_kept_back_where_its_limit_is_known() {
+fn message_over_16_mib_is_refused_by_the_broker_or_quarantined_if_its_limit_is_known() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let tap = Tap::open(&broker);

@@ -51,7 +51,7 @@ fn a_platform_of_6_8_8_refuses_auto_update_and_one_of_6_8_9_takes_it() {
 }
 
 #[test]
-fn what_came_later_is_not_there_and_a_scalar_is_no_object() {
+fn stand_in_has_no_later_fields_and_refuses_a_scalar_for_an_object() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let old = Platform::start(&["--version", "6.0.10"]);
@@ -95,7 +95,7 @@ fn is_as_pycti_sends(message: &Message, id: &str, sequence: usize, work: &str) {
 }
 
 #[test]
-fn the_stock_connector_leaves_its_messages_as_the_contract_says() {
+fn stock_connector_publishes_messages_as_documented() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (world, id) = (World::new(), fresh_id());
@@ -126,7 +126,7 @@ fn the_stock_connector_leaves_its_messages_as_the_contract_says() {
 }
 
 #[test]
-fn the_stock_connector_opens_a_draft_where_the_envelope_wants_one() {
+fn stock_connector_opens_a_draft_if_the_envelope_asks_for_one() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (world, id) = (World::new(), fresh_id());
@@ -144,7 +144,7 @@ fn the_stock_connector_opens_a_draft_where_the_envelope_wants_one() {
 }
 
 #[test]
-fn works_end_when_all_is_reported_and_edits_of_one_that_is_gone_are_answered() {
+fn works_end_when_all_is_reported_and_edits_of_a_deleted_one_are_answered() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let id = fresh_id();
@@ -176,7 +176,7 @@ fn works_end_when_all_is_reported_and_edits_of_one_that_is_gone_are_answered() {
 }
 
 #[test]
-fn faults_strike_once_where_they_were_told_to() {
+fn faults_happen_once_at_the_chosen_request() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let faults = ["502:about:2", "429:3", "reset:4", "lost:5", "html:6", "denied:7", "504:8", "down=0.3:9"];
@@ -191,7 +191,7 @@ fn faults_strike_once_where_they_were_told_to() {
 }
 
 #[test]
-fn a_token_may_do_what_its_capabilities_say() {
+fn token_may_do_only_what_its_capabilities_allow() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let id = fresh_id();
@@ -207,7 +207,7 @@ fn a_token_may_do_what_its_capabilities_say() {
 }
 
 #[test]
-fn connectors_that_were_there_are_known_and_names_bear_the_prefix() {
+fn existing_connectors_are_known_and_queue_names_have_the_prefix() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (world, id) = (World::new(), fresh_id());
@@ -228,7 +228,7 @@ fn connectors_that_were_there_are_known_and_names_bear_the_prefix() {
 }
 
 #[test]
-fn a_queue_that_is_deleted_is_seen_to_be_gone() {
+fn deleted_queue_has_no_count() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let queue = fresh_id();
@@ -239,7 +239,7 @@ fn a_queue_that_is_deleted_is_seen_to_be_gone() {
 }
 
 #[test]
-fn a_broker_that_was_stopped_comes_back() {
+fn stopped_broker_starts_again() {
     let Some(broker) = Broker::there() else { return };
     let connects = || TcpStream::connect(("127.0.0.1", broker.port())).is_ok();
     let mut alone = broker.alone();
@@ -257,7 +257,7 @@ fn a_broker_that_was_stopped_comes_back() {
 }
 
 #[test]
-fn broker_and_platform_show_a_certificate_of_the_tests_ca() {
+fn broker_and_platform_have_a_certificate_of_the_tests_ca() {
     let Some(broker) = Broker::there() else { return };
     let _shared = broker.shared();
     let (ca, cert, key) = ("ca.pem", "server.pem", "server.key");
@@ -303,7 +303,7 @@ fn said_back(port: u16, count: usize) -> (usize, bool) {
 }
 
 #[test]
-fn the_proxy_breaks_the_wire_at_the_byte_that_it_was_told() {
+fn proxy_cuts_the_connection_at_the_chosen_byte() {
     let server = echo();
     let proxy = Proxy::to(server, Fault::CutToServer(50_000));
     assert!(said_back(proxy.port(), 100_000).0 <= 50_000);

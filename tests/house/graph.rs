@@ -127,7 +127,7 @@ fn paths_are_read_with_their_lists() {
 }
 
 #[test]
-fn circle_is_found_and_what_only_leads_to_it_is_not() {
+fn circle_is_found_without_files_that_only_lead_to_it() {
     let uses = |of: &[(&str, &[&str])]| {
         Graph(of.iter().map(|(n, used)| ((*n).to_owned(), used.iter().map(|u| (*u).to_owned()).collect())).collect())
     };

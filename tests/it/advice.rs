@@ -116,7 +116,7 @@ fn password_in_an_address_is_in_no_advice() {
 }
 
 #[test]
-fn release_of_what_is_not_quarantined_says_why() {
+fn release_of_an_envelope_that_is_not_quarantined_is_refused_with_the_reason() {
     let world = World::new();
     let command = json!({"type": "bundle", "id": "bundle--1", "objects": [{"type": "tool", "id": "tool--1", "opencti_operation": "delete"}]});
     world.put("command.json", &envelope_with("c", json!({"bundle": command})));
@@ -140,7 +140,7 @@ fn release_of_what_is_not_quarantined_says_why() {
 }
 
 #[test]
-fn status_names_what_settles_a_batch_that_waits() {
+fn status_names_the_command_that_settles_a_waiting_batch() {
     let world = sent(&["a.json"]);
     world.key("site-b", [9; 32]);
     let keys = "need = 2\n[[key]]\nfile = \"site-a.pub.pem\"\n[[key]]\nfile = \"site-b.pub.pem\"\n";
@@ -226,7 +226,7 @@ fn incompatible_objects_name_their_envelopes_and_split_shows_them_from_the_inbox
 }
 
 #[test]
-fn custody_is_said_before_delivery_and_after_a_run_that_was_cut_off() {
+fn custody_is_reported_before_delivery_and_after_an_interrupted_run() {
     let world = sent(&["a.json"]);
     // The destination cannot be made: what is said of the medium is said all the same, and again by the next run.
     for _ in 0..2 {
@@ -247,7 +247,7 @@ fn custody_is_said_before_delivery_and_after_a_run_that_was_cut_off() {
 }
 
 #[test]
-fn few_bytes_are_announced_without_a_time() {
+fn short_carry_is_announced_without_a_duration() {
     let world = World::new();
     world.made("a.json");
     let run = world.send(&[]).exits(0).says(" to write\n");
@@ -281,7 +281,7 @@ fn bar_fits_into_one_line_of_the_terminal() {
 }
 
 #[test]
-fn links_in_the_source_are_told_once() {
+fn links_in_the_source_are_reported_once() {
     let world = World::new();
     world.made("a.json");
     fs::create_dir_all(world.path("elsewhere/feed")).unwrap();
@@ -308,7 +308,7 @@ fn links_in_the_source_are_told_once() {
 }
 
 #[test]
-fn quiet_run_says_only_what_a_person_has_to_look_at() {
+fn quiet_run_prints_only_findings_for_a_person() {
     let world = World::new();
     world.made("a.json");
     assert_eq!(world.pack(&["-q"]).exits(0).said(), "");
@@ -323,7 +323,7 @@ fn quiet_run_says_only_what_a_person_has_to_look_at() {
 }
 
 #[test]
-fn completions_are_taken_by_their_shells() {
+fn completions_are_accepted_by_their_shells() {
     let world = World::new();
     for shell in ["bash", "zsh", "fish"] {
         let script = world.run(["completions", shell]).exits(0).stdout;

@@ -92,7 +92,7 @@ fn destination_or_medium_within_the_importers_site_is_refused() {
 }
 
 #[test]
-fn batch_of_which_nothing_was_written_is_again_and_heals_a_lost_stick_all_the_same() {
+fn batch_already_on_the_medium_is_counted_as_repeated_and_heals_a_lost_medium() {
     let world = World::new();
     world.made("1.json");
     world.pack(&[]).exits(0);

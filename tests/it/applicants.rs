@@ -29,7 +29,7 @@ fn write(world: &World) -> Unjudged {
 }
 
 #[test]
-fn what_was_written_is_what_import_reads_in_every_form_of_the_section() {
+fn mapping_written_in_any_form_of_the_section_is_read_by_import() {
     for settings in [
         "",
         "[applicants]  # ours\n",
@@ -50,7 +50,7 @@ fn what_was_written_is_what_import_reads_in_every_form_of_the_section() {
 }
 
 #[test]
-fn mode_owner_and_link_stay() {
+fn settings_file_keeps_mode_owner_and_link() {
     let world = waiting("threads = 1\n");
     let (link, target) = (world.path("importer/airpouch.toml"), world.path("elsewhere.toml"));
     fs::rename(&link, &target).unwrap();
@@ -71,7 +71,7 @@ fn mode_owner_and_link_stay() {
 }
 
 #[test]
-fn what_import_would_refuse_is_not_written() {
+fn mapping_that_import_would_refuse_is_not_written() {
     let settings = "threads = 1\n";
     let world = waiting(settings);
     // The name of a setting is no applicant to import.

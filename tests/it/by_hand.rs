@@ -30,7 +30,7 @@ fn sent() -> World {
 }
 
 #[test]
-fn openssl_verifies_what_we_sign_and_says_no_to_anything_else() {
+fn openssl_verifies_our_signatures_and_rejects_changed_ones() {
     let world = sent();
     let line = "openssl pkeyutl -verify -rawin -pubin -inkey ../trust/site-a.pub.pem -in *.manifest -sigfile *.sig";
     assert!(shell(&world.medium(), line).contains("Signature Verified Successfully"));
@@ -61,7 +61,7 @@ fn sha256sum_and_jq_agree_with_the_manifest() {
 }
 
 #[test]
-fn zstd_and_tar_give_back_the_sources_and_the_index_lists_them() {
+fn zstd_and_tar_restore_the_sources_that_the_index_lists() {
     let world = sent();
     shell(&world.medium(), "zstd -tq *.zst; mkdir ../opened; zstd -dcq *.v0001.tar.zst | tar -xf - -C ../opened");
     let opened: Vec<_> = files(&world.path("opened")).into_iter().map(|(_, bytes)| bytes).collect();
@@ -99,7 +99,7 @@ fn remade_by_other_tools(world: &World) {
 }
 
 #[test]
-fn a_batch_that_other_tools_made_is_taken() {
+fn batch_made_by_other_tools_is_imported() {
     let world = World::new();
     remade_by_other_tools(&world);
     world.verify(&["--zone", ZONE]).exits(0).prints("holds: batch 1");
@@ -107,7 +107,7 @@ fn a_batch_that_other_tools_made_is_taken() {
 }
 
 #[test]
-fn a_person_opens_the_ledgers_with_sqlite3() {
+fn ledgers_open_in_sqlite3() {
     let world = sent();
     world.import(&[]).exits(0);
     for site in ["exporter", "importer"] {
@@ -128,7 +128,7 @@ fn a_person_opens_the_ledgers_with_sqlite3() {
 }
 
 #[test]
-fn jq_reads_what_was_set_aside_and_why() {
+fn jq_reads_held_and_quarantined_envelopes_with_reasons() {
     let world = World::new();
     let bad = String::from_utf8(envelope("bad")).unwrap().replacen(
         "\"type\":\"indicator\"",

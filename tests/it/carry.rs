@@ -26,7 +26,7 @@ fn pack(world: &World, names: impl IntoIterator<Item = u32>) {
 }
 
 #[test]
-fn new_batches_go_by_number_and_then_what_the_last_carries_took_newest_first() {
+fn new_batches_are_copied_by_number_and_then_earlier_ones_newest_first() {
     let world = World::new();
     for n in 1..=5 {
         pack(&world, [n]);
@@ -43,7 +43,7 @@ fn new_batches_go_by_number_and_then_what_the_last_carries_took_newest_first() {
 }
 
 #[test]
-fn how_much_goes_again_is_set_on_the_line_or_in_the_file() {
+fn overlap_is_set_by_option_or_in_the_settings() {
     let world = World::new();
     for n in 1..=3 {
         pack(&world, [n]);
@@ -63,7 +63,7 @@ fn how_much_goes_again_is_set_on_the_line_or_in_the_file() {
 }
 
 #[test]
-fn a_batch_that_is_asked_for_goes_again_also_one_of_the_stream_before() {
+fn requested_batch_is_copied_again_even_of_the_stream_before() {
     let world = World::new();
     pack(&world, [1, 2]);
     let first = carry(&world, "stick1", &[]);
@@ -91,7 +91,7 @@ fn a_batch_that_is_asked_for_goes_again_also_one_of_the_stream_before() {
 }
 
 #[test]
-fn on_a_small_stick_none_goes_after_one_that_does_not_fit() {
+fn small_medium_gets_no_batch_after_one_that_does_not_fit() {
     let world = World::new();
     for (n, bytes) in [(1, 400_000), (2, 400_000), (3, 2_000_000), (4, 1_000)] {
         world.put(&format!("{n}.json"), &noise(&format!("{n}"), bytes));
@@ -113,7 +113,7 @@ fn on_a_small_stick_none_goes_after_one_that_does_not_fit() {
 }
 
 #[test]
-fn repeats_go_only_while_there_is_room() {
+fn repeated_batches_are_copied_only_while_there_is_space() {
     let world = World::new();
     for n in 1..=3 {
         world.put(&format!("{n}.json"), &noise(&format!("{n}"), 800_000));
@@ -128,7 +128,7 @@ fn repeats_go_only_while_there_is_room() {
 }
 
 #[test]
-fn what_lies_under_a_final_name_is_not_overwritten() {
+fn file_under_a_final_name_is_not_overwritten() {
     let world = World::new();
     pack(&world, [1]);
     for end in [".v0001.tar.zst", ".index.zst", ".manifest"] {
@@ -145,7 +145,7 @@ fn what_lies_under_a_final_name_is_not_overwritten() {
 }
 
 #[test]
-fn a_repeat_that_cannot_go_keeps_nothing_new_back() {
+fn repeated_batch_that_cannot_be_copied_stops_no_new_one() {
     let world = World::new();
     pack(&world, [1]);
     world.carry(&[]).exits(0);
@@ -160,7 +160,7 @@ fn a_repeat_that_cannot_go_keeps_nothing_new_back() {
 }
 
 #[test]
-fn what_a_broken_carry_left_is_swept_and_nothing_of_another_exporter() {
+fn leftovers_of_a_broken_carry_are_removed_and_those_of_other_exporters_kept() {
     let world = World::new();
     pack(&world, [1]);
     let (name, _) = files(&world.path("exporter/outbox")).into_iter().find(|f| f.0.ends_with(".index.zst")).unwrap();
@@ -175,7 +175,7 @@ fn what_a_broken_carry_left_is_swept_and_nothing_of_another_exporter() {
 }
 
 #[test]
-fn a_drop_folder_gets_each_batch_once_and_nothing_is_claimed_of_it() {
+fn drop_folder_gets_each_batch_once_without_a_proof() {
     let world = World::new();
     pack(&world, [1]);
     let report = carry(&world, "drop", &["--diode"]);
@@ -195,7 +195,7 @@ fn a_drop_folder_gets_each_batch_once_and_nothing_is_claimed_of_it() {
 }
 
 #[test]
-fn an_empty_mount_point_is_refused_when_asked() {
+fn empty_mount_point_is_refused_if_required() {
     let world = World::new();
     pack(&world, [1]);
     world.carry(&["--require-mount"]).exits(1).says("nothing is mounted here; nothing was written").says("at medium");
@@ -209,7 +209,7 @@ fn an_empty_mount_point_is_refused_when_asked() {
 }
 
 #[test]
-fn a_medium_that_is_not_there_is_never_made() {
+fn missing_medium_is_never_created() {
     let world = World::new();
     world.carry(&[]).exits(1).says("nothing was packed");
     pack(&world, [1]);
@@ -220,7 +220,7 @@ fn a_medium_that_is_not_there_is_never_made() {
 }
 
 #[test]
-fn the_last_lines_can_be_read_out_and_the_other_side_shows_the_same() {
+fn head_code_of_carry_is_shown_by_import_and_status() {
     let world = World::new();
     pack(&world, [1, 2]);
     let run = world.carry(&[]).exits(0);
@@ -235,7 +235,7 @@ fn the_last_lines_can_be_read_out_and_the_other_side_shows_the_same() {
 }
 
 #[test]
-fn each_proof_is_named_for_what_it_is() {
+fn proof_of_a_copy_is_named_by_how_it_was_read_back() {
     let world = World::new();
     pack(&world, [1]);
     let Some(_first) = world.mount("stick", "-t tmpfs -o size=2m none") else { return };
@@ -267,7 +267,7 @@ fn carry_to_a_bad_stick(world: &World, medium: &str) -> Unjudged {
 }
 
 #[test]
-fn a_stick_that_does_not_read_back_is_no_carry_and_the_next_stick_takes_all() {
+fn failed_read_back_is_no_carry_and_the_next_medium_gets_all() {
     let world = World::new();
     pack(&world, [1]);
     let run = carry_to_a_bad_stick(&world, "medium").exits(1);
@@ -287,7 +287,7 @@ fn damage(world: &World, end: &str) -> String {
 }
 
 #[test]
-fn an_outbox_that_is_damaged_is_not_blamed_on_the_stick() {
+fn damaged_outbox_is_not_blamed_on_the_medium() {
     let world = World::new();
     pack(&world, [1]);
     damage(&world, ".v0001.tar.zst");
@@ -297,7 +297,7 @@ fn an_outbox_that_is_damaged_is_not_blamed_on_the_stick() {
 }
 
 #[test]
-fn a_batch_that_lost_a_file_in_the_outbox_is_named_and_the_others_go() {
+fn batch_without_a_file_in_the_outbox_is_named_and_others_are_copied() {
     let world = World::new();
     pack(&world, [1, 2, 3]);
     world.sh("rm exporter/outbox/*-00000002.v0001.tar.zst").exits(0);
@@ -307,7 +307,7 @@ fn a_batch_that_lost_a_file_in_the_outbox_is_named_and_the_others_go() {
 }
 
 #[test]
-fn a_second_look_at_the_same_stick_changes_nothing() {
+fn second_carry_to_the_same_medium_changes_nothing() {
     let world = World::new();
     pack(&world, [1]);
     world.carry(&[]).exits(0);
@@ -322,7 +322,7 @@ fn a_second_look_at_the_same_stick_changes_nothing() {
 }
 
 #[test]
-fn how_long_it_takes_is_said_before_it_begins() {
+fn duration_of_a_carry_is_estimated_before_it_begins() {
     let world = World::new();
     world.put("1.json", &noise("1", 500_000));
     world.pack(&[]).exits(0);
@@ -347,7 +347,7 @@ fn a_drop_folder_never_gets_what_was_damaged_in_the_outbox() {
 }
 
 #[test]
-fn a_stick_with_the_last_good_copy_is_not_called_strange() {
+fn medium_with_the_last_good_copy_is_not_called_unknown() {
     let world = World::new();
     pack(&world, [1]);
     world.carry(&[]).exits(0);

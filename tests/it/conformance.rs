@@ -214,7 +214,7 @@ fn read_tree(dir: &Path, prefix: &str, out: &mut BTreeMap<String, Vec<u8>>) {
 }
 
 #[test]
-fn verify_and_import_say_of_every_case_what_they_must() {
+fn verify_and_import_report_every_case_as_listed() {
     let cases = cases();
     let names: BTreeSet<_> = cases.iter().map(|c| (c.class, c.name)).collect();
     assert_eq!(names.len(), cases.len(), "two cases have one name");

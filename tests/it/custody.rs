@@ -70,7 +70,7 @@ fn envelopes_inside_and_beyond_the_quota_are_delivered_in_their_order() {
 }
 
 #[test]
-fn envelope_that_held_takes_no_more_of_stops_no_other() {
+fn envelope_beyond_the_quota_of_held_stops_no_other() {
     let world = World::new();
     let nobody = envelope_with("n", json!({"applicant_id": null}));
     world.put("nobody.json", &nobody);
@@ -179,7 +179,7 @@ fn run_with_nothing_to_do_writes_nothing() {
 }
 
 #[test]
-fn one_content_in_two_batches_is_redelivered_once() {
+fn same_content_in_two_batches_is_redelivered_once() {
     let world = World::new();
     world.made("a.json");
     world.send(&[]).exits(0);

@@ -59,7 +59,7 @@ fn envelopes_for_the_stock_connector_are_readable_as_the_umask_allows() {
 }
 
 #[test]
-fn one_name_that_is_taken_keeps_back_one_envelope_until_it_is_free() {
+fn taken_name_defers_one_envelope_until_it_is_free() {
     let world = World::new();
     for name in ["a.json", "b.json", "c.json"] {
         world.made(name);
@@ -82,7 +82,7 @@ fn one_name_that_is_taken_keeps_back_one_envelope_until_it_is_free() {
 }
 
 #[test]
-fn nothing_is_overwritten_where_the_file_system_does_not_know_how_to_rename_so() {
+fn file_system_without_rename_noreplace_overwrites_nothing() {
     let world = World::new();
     world.made("a.json");
     world.made("b.json");
@@ -103,7 +103,7 @@ fn nothing_is_overwritten_where_the_file_system_does_not_know_how_to_rename_so()
 }
 
 #[test]
-fn one_connectors_directory_keeps_back_that_connector_alone() {
+fn odd_directory_of_a_connector_defers_that_connector_alone() {
     let world = World::new();
     let named = |id: &str| serde_json::json!({"connector": {"id": id, "name": id, "type": "EXTERNAL_IMPORT"}});
     world.put("1.json", &envelope_with("1", named("odd")));
@@ -122,7 +122,7 @@ fn one_connectors_directory_keeps_back_that_connector_alone() {
 }
 
 #[test]
-fn drain_tells_of_odd_connectors_and_goes_on_with_the_others() {
+fn drain_reports_odd_connectors_and_sends_the_others() {
     let world = World::new();
     let named = |id: &str| serde_json::json!({"connector": {"id": id, "name": id, "type": "EXTERNAL_IMPORT"}});
     world.put("1.json", &envelope_with("1", named("odd")));
@@ -151,7 +151,7 @@ fn times(world: &World) -> (Vec<i64>, Vec<i64>) {
 }
 
 #[test]
-fn ledger_with_a_time_beyond_reason_heals_and_says_so_once() {
+fn ledger_with_a_time_beyond_reason_heals_and_is_reported_once() {
     let world = World::new();
     world.made("a.json");
     world.send(&[]).exits(0);
@@ -230,7 +230,7 @@ fn messages_are_durable_then_noted_then_seen_then_recorded() {
 }
 
 #[test]
-fn mark_that_is_no_file_ends_the_run_and_is_not_waited_for() {
+fn marker_that_is_no_file_fails_the_run_without_a_wait() {
     let world = World::new();
     world.made("a.json");
     world.send(&[]).exits(0);

@@ -87,14 +87,14 @@ fn many_delivered(world: &World, batches: i64) {
 }
 
 #[test]
-fn carry_looks_at_each_batch_a_fixed_number_of_times() {
+fn carry_opens_each_batch_a_fixed_number_of_times() {
     let looks_at = |batches: usize| looks(&packed(batches), &["carry", "medium", "--site", "exporter"], 0);
     let (few, many) = (looks_at(16), looks_at(64));
     assert!(many <= few * 9 / 2, "16 batches: {few} looks, 64 batches: {many}");
 }
 
 #[test]
-fn carry_of_one_batch_looks_at_none_that_went_before() {
+fn carry_of_one_batch_opens_no_earlier_one() {
     let looks_at = |batches: usize| {
         let world = packed(batches);
         world.carry(&["--no-overlap"]).exits(0);
@@ -108,7 +108,7 @@ fn carry_of_one_batch_looks_at_none_that_went_before() {
 }
 
 #[test]
-fn pack_with_nothing_new_looks_at_no_batch() {
+fn pack_with_nothing_new_opens_no_batch() {
     let looks_at = |batches: usize| {
         looks(&packed(batches), &["pack", "src", "--key", "keys/site-a.key.pem", "--site", "exporter"], 0)
     };

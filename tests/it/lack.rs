@@ -32,7 +32,7 @@ fn named(world: &World, dir: &str, end: &str) -> PathBuf {
 }
 
 #[test]
-fn medium_that_refuses_with_room_left_is_named_by_the_systems_word() {
+fn medium_error_with_space_left_is_reported_in_the_systems_words() {
     let words = [
         ("EDQUOT", "disk quota exceeded", "raise the quota"),
         ("EFBIG", "file too large", "limit on the size of a file"),
@@ -87,7 +87,7 @@ fn delivered(world: &World) -> usize {
 }
 
 #[test]
-fn memory_that_runs_out_settles_nothing_and_accuses_nobody() {
+fn lack_of_memory_settles_nothing_and_blames_no_file() {
     let world = World::new();
     for n in 0..3 {
         world.made(&format!("{n}.json"));
@@ -140,7 +140,7 @@ fn alone(world: &World, arguments: &[&str]) -> Unjudged {
 }
 
 #[test]
-fn verify_carry_and_import_do_the_whole_work_in_one_thread_where_no_other_is_to_be_had() {
+fn verify_carry_and_import_complete_in_one_thread_where_no_other_starts() {
     let world = World::new();
     for n in 0..3 {
         world.put(&format!("{n}.json"), &noise(&n.to_string(), 100_000));
@@ -175,7 +175,7 @@ fn verify_carry_and_import_do_the_whole_work_in_one_thread_where_no_other_is_to_
 
 /// A bar on a terminal draws itself anew in a thread of its own, where there is one.
 #[test]
-fn terminal_where_no_thread_is_to_be_had_shows_its_bar_and_the_whole_work_is_done() {
+fn terminal_without_a_second_thread_shows_its_bar_and_the_work_completes() {
     let world = World::new();
     world.put("1.json", &noise("1", 100_000));
     world.send(&[]).exits(0);
@@ -292,7 +292,7 @@ fn file_of_the_inbox_that_cannot_be_read_is_named_with_the_systems_reason_and_no
 }
 
 #[test]
-fn medium_that_is_write_protected_is_an_error_and_never_false() {
+fn write_protected_medium_is_an_error_and_never_invalid() {
     let world = World::new();
     world.made("1.json");
     world.send(&[]).exits(0);
@@ -313,7 +313,7 @@ fn medium_that_is_write_protected_is_an_error_and_never_false() {
 
 /// A killed run leaves the note of what it was at: the next one tries that in a process of its own, and all of it goes.
 #[test]
-fn run_that_is_killed_while_it_examines_costs_no_envelope_and_no_order() {
+fn run_killed_during_an_examination_loses_no_envelope_and_no_order() {
     let world = World::new();
     let names = ["a.json", "b.json", "c.json"];
     names.iter().for_each(|name| drop(world.made(name)));

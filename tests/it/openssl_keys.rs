@@ -127,7 +127,7 @@ fn an_encryption_that_we_do_not_read_is_named_and_the_advice_helps() {
 }
 
 #[test]
-fn signatures_are_equal_and_hold_both_ways() {
+fn signatures_of_openssl_and_airpouch_are_equal_and_valid_for_both() {
     let folder = folder();
     fs::write(folder.path().join("m"), MESSAGE).unwrap();
     openssl(folder.path(), "pkeyutl -sign -rawin -in m -inkey k.pem -out theirs");
@@ -163,7 +163,7 @@ fn keys_of_other_algorithms_are_named() {
 }
 
 #[test]
-fn what_openssl_prints_with_text_is_read_and_a_certificate_is_told_as_one() {
+fn key_with_text_of_openssl_is_read_and_a_certificate_is_named() {
     let folder = folder();
     openssl(folder.path(), "pkey -in k.pem -text -out t.pem");
     openssl(folder.path(), "pkey -pubin -in p.pem -text -out u.pem");

@@ -49,7 +49,7 @@ fn envelopes(world: &World) {
 }
 
 #[test]
-fn readme_day_prints_what_readme_says() {
+fn readme_day_prints_what_readme_shows() {
     let world = World::new();
     for dir in ["srv/opencti/out", "srv/opencti/in", "media/stick", "var/lib/airpouch", "there/var/lib/airpouch"] {
         fs::create_dir_all(world.path(dir)).unwrap();

@@ -81,7 +81,7 @@ fn importers_site_stays_its_owners_when_root_imports() {
 }
 
 #[test]
-fn file_of_roots_in_a_users_site_is_named_with_the_command_that_mends_it() {
+fn file_of_root_in_a_users_site_is_reported_with_the_command_that_fixes_it() {
     let Some(world) = world() else { return };
     let pack = ["pack", "src", "--key", "keys/site-a.key.pem", "--site", "his/exporter"];
     world.made("1.json");

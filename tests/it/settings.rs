@@ -412,7 +412,7 @@ fn zone_that_is_mistyped_begins_no_stream() {
 }
 
 #[test]
-fn batch_made_far_from_now_is_remarked_and_delivered() {
+fn batch_made_far_from_now_is_reported_and_delivered() {
     for (epoch, says) in [("4102444800", "in the future: 2100-01-01T00:00:00Z"), ("86400", "more than ten years ago")] {
         let world = World::new();
         world.made("a.json");

@@ -33,7 +33,7 @@ fn fixtures() -> Vec<(String, PathBuf)> {
 }
 
 #[test]
-fn each_trap_of_the_splitter_springs_as_it_does_there() {
+fn each_odd_bundle_is_split_as_pycti_splits_it() {
     let all = fixtures();
     assert!(all.len() >= 60, "{} fixtures", all.len());
     for (name, path) in all {
@@ -127,7 +127,7 @@ fn dependencies_of_more_than_64_digits_are_refused() {
 }
 
 #[test]
-fn a_dense_web_is_not_walked_again_and_again() {
+fn dense_references_are_not_walked_repeatedly() {
     // In each web every object refers to all others: pycti takes seconds for this, by the square of references.
     let bundle = |webs: usize, size: usize| {
         let web = |web: usize| {
@@ -146,7 +146,7 @@ fn a_dense_web_is_not_walked_again_and_again() {
 
 /// `AIRPOUCH_MANGLED` says how many, for hours of it.
 #[test]
-fn a_mangled_bundle_comes_apart_into_json_or_not_at_all() {
+fn mangled_bundle_is_split_into_json_or_refused() {
     let count = std::env::var("AIRPOUCH_MANGLED").map_or(500_000, |text| text.parse().unwrap());
     let bundles: Vec<Vec<u8>> = fixtures().iter().map(|(_, path)| fs::read(path).unwrap()).collect();
     let bundles: Vec<Vec<u8>> = bundles.into_iter().filter(|b| b.len() < 4_000).collect();
@@ -217,7 +217,7 @@ fn mangle(bundle: &mut Vec<u8>, other: &[u8], below: &mut impl FnMut(usize) -> u
 }
 
 #[test]
-fn an_operator_sees_what_would_become_of_an_envelope() {
+fn split_shows_the_parts_of_an_envelope() {
     let world = World::new();
     let envelope = r#"{"bundle_type":"DIRECTORY_BUNDLE","applicant_id":null,"connector":{"id":"feed","name":"Feed","type":"EXTERNAL_IMPORT","scope":"tool, report","auto":false},"bundle":{"id":"bundle--1","objects":[{"type":"report","id":"report--1","object_refs":["tool--1"]},{"type":"tool","id":"tool--1"},{"type":"x-foo","id":"x-foo--1"},{"type":"sighting","id":"sighting--1"}]}}"#;
     fs::write(world.path("e.json"), envelope).unwrap();

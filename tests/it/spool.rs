@@ -103,7 +103,7 @@ fn numbers_rise_over_all_connectors_and_are_never_given_again() {
 }
 
 #[test]
-fn what_oscillates_between_names_is_registered_as_it_came_last() {
+fn connector_whose_name_alternates_is_registered_under_its_last_name() {
     let world = World::new();
     let named =
         |name: &str| json!({"id": FEED, "name": name, "type": "EXTERNAL_IMPORT", "scope": ["a "], "auto": true});
@@ -121,7 +121,7 @@ fn what_oscillates_between_names_is_registered_as_it_came_last() {
 }
 
 #[test]
-fn what_pycti_raises_on_is_quarantined_with_object_and_key() {
+fn bundle_that_pycti_raises_on_is_quarantined_with_object_and_key() {
     let world = World::new();
     let raising = objects(json!([{"type": "malware", "id": "malware--1"},
         {"type": "relationship", "id": "relationship--7", "target_ref": "malware--1"}]));
@@ -140,7 +140,7 @@ fn what_pycti_raises_on_is_quarantined_with_object_and_key() {
 }
 
 #[test]
-fn a_person_may_release_what_has_keys_twice_and_it_goes_as_python_reads_it() {
+fn released_envelope_with_duplicate_keys_is_delivered_as_python_reads_it() {
     let world = World::new();
     let text = String::from_utf8(envelope_with("a", json!({}))).unwrap();
     let twice = text.replacen("\"name\":\"a\"", "\"name\":\"first\",\"x\":{\"k\":1,\"k\":2},\"name\":\"last\"", 1);
@@ -155,7 +155,7 @@ fn a_person_may_release_what_has_keys_twice_and_it_goes_as_python_reads_it() {
 }
 
 #[test]
-fn what_a_person_was_to_validate_is_held() {
+fn envelope_for_manual_validation_is_held() {
     let world = World::new();
     let connector = json!({"id": FEED, "name": "Feed", "type": "EXTERNAL_IMPORT", "validate_before_import": true});
     world.put("a.json", &envelope_with("a", json!({"connector": connector})));
@@ -164,7 +164,7 @@ fn what_a_person_was_to_validate_is_held() {
 }
 
 #[test]
-fn a_bundle_of_which_nothing_is_left_is_delivered_with_nothing() {
+fn bundle_without_compatible_objects_delivers_nothing() {
     let world = World::new();
     world.put("a.json", &envelope_with("a", json!({"bundle": objects(json!([]))})));
     world.put("b.json", &envelope_with("b", json!({"bundle": objects(json!([{"type": "x-foo", "id": "x-foo--1"}]))})));
@@ -173,7 +173,7 @@ fn a_bundle_of_which_nothing_is_left_is_delivered_with_nothing() {
 }
 
 #[test]
-fn a_file_that_is_not_ours_is_not_written_over() {
+fn foreign_file_in_the_spool_is_not_overwritten() {
     let world = World::new();
     send(&world).exits(3);
     fs::create_dir_all(world.path("spool").join(FEED)).unwrap();
@@ -204,7 +204,7 @@ fn many_threads_make_the_same_spool() {
 }
 
 #[test]
-fn strangers_in_the_spool_stop_nothing() {
+fn foreign_files_in_the_spool_stop_no_delivery() {
     let world = World::new();
     world.made("a.json");
     fs::create_dir_all(world.path("spool/lost+found")).unwrap();
@@ -225,7 +225,7 @@ fn strangers_in_the_spool_stop_nothing() {
 }
 
 #[test]
-fn numbers_do_not_go_on_from_the_times_of_a_directory() {
+fn numbers_of_a_spool_do_not_continue_the_times_of_a_directory() {
     let world = World::new();
     world.made("a.json");
     world.send(&[]).exits(0);
@@ -236,7 +236,7 @@ fn numbers_do_not_go_on_from_the_times_of_a_directory() {
 }
 
 #[test]
-fn an_id_that_no_user_can_have_goes_into_no_message() {
+fn id_that_no_user_can_have_is_in_no_message() {
     let world = World::new();
     world.made("a.json");
     world.send(&[]).exits(0);

@@ -18,7 +18,7 @@ fn worked() -> World {
 }
 
 #[test]
-fn an_error_has_three_lines_at_most_and_says_what_to_do() {
+fn error_has_three_lines_at_most_with_advice() {
     let world = worked();
     fs::write(world.path("notes"), "x").unwrap();
     world.sh("chmod 600 notes").exits(0);
@@ -52,7 +52,7 @@ fn an_error_has_three_lines_at_most_and_says_what_to_do() {
 }
 
 #[test]
-fn every_verb_has_one_document() {
+fn every_verb_prints_one_json_document() {
     let world = worked();
     let document = |arguments: &[&str], status: i32| -> Value {
         let run = world.run(arguments.iter().chain(&["--json"])).exits(status);
@@ -109,7 +109,7 @@ fn every_verb_has_one_document() {
 }
 
 #[test]
-fn a_warning_stands_in_the_document_too() {
+fn warning_is_in_the_json_document() {
     let world = World::new();
     world.sh("chmod 644 keys/site-a.key.pem").exits(0);
     let document = world.pack(&["--json"]).exits(0).json();
@@ -139,7 +139,7 @@ fn a_wrong_option_names_the_right_one() {
 }
 
 #[test]
-fn a_slip_in_the_settings_names_file_and_line() {
+fn error_in_the_settings_names_file_and_line() {
     let world = worked();
     for (text, line, word) in [
         ("zone = \"red\"\n\nsorce = \"x\"\n", "line 3", "sorce"),
@@ -162,7 +162,7 @@ fn a_slip_in_the_settings_names_file_and_line() {
 }
 
 #[test]
-fn a_flag_goes_over_the_environment_and_that_over_the_file() {
+fn flag_overrides_the_environment_which_overrides_the_file() {
     let world = World::new();
     world.made("a.json");
     fs::create_dir(world.path("site")).unwrap();
@@ -203,7 +203,7 @@ fn a_flag_goes_over_the_environment_and_that_over_the_file() {
 }
 
 #[test]
-fn paths_in_the_file_count_from_the_site_wherever_cron_runs() {
+fn paths_in_the_settings_are_relative_to_the_site_wherever_cron_runs() {
     let world = World::new();
     world.made("a.json");
     fs::create_dir(world.path("elsewhere")).unwrap();
@@ -261,7 +261,7 @@ fn on_a_terminal_a_word_is_coloured_unless_no_color_is_set() {
 }
 
 #[test]
-fn on_a_terminal_nothing_to_do_is_said() {
+fn terminal_shows_that_there_is_nothing_to_do() {
     let world = World::new();
     world.made("a.json");
     world.send(&[]).exits(0);
@@ -276,7 +276,7 @@ fn on_a_terminal_nothing_to_do_is_said() {
 }
 
 #[test]
-fn a_reader_that_goes_away_is_no_accident() {
+fn closed_pipe_is_no_error() {
     let world = worked();
     for line in [
         "$A status --site importer",
@@ -301,7 +301,7 @@ fn a_reader_that_goes_away_is_no_accident() {
 }
 
 #[test]
-fn bad_files_of_one_kind_are_one_line_and_each_is_shown_with_all() {
+fn bad_files_of_one_kind_are_one_line_and_all_are_listed_on_request() {
     let world = World::new();
     for n in 0..30 {
         world.put(&format!("{n:02}.json"), b"{}");
@@ -317,7 +317,7 @@ fn bad_files_of_one_kind_are_one_line_and_each_is_shown_with_all() {
 }
 
 #[test]
-fn what_a_stranger_wrote_cannot_act_on_the_terminal() {
+fn names_of_a_stranger_cannot_act_on_the_terminal() {
     let world = World::new();
     world.put("\x1b[2Jevil\nSAFE TO REMOVE.json", b"{}");
     let connector = json!({"id": "c", "name": "\x1b[31mFeed\u{202e}", "type": "STREAM"});
@@ -347,7 +347,7 @@ fn help_of_every_verb_shows_an_example() {
 }
 
 #[test]
-fn a_day_on_which_nothing_happened_is_a_day_without_a_word() {
+fn idle_day_prints_nothing() {
     let world = World::new();
     world.made("a.json");
     world.send(&[]).exits(0);

@@ -12,7 +12,7 @@ fn codes(report: &Value) -> Vec<String> {
 }
 
 #[test]
-fn a_whole_batch_is_named_with_what_is_in_it_and_who_signed() {
+fn whole_batch_is_listed_with_content_and_signer() {
     let world = World::new();
     world.send_new(&["a.json", "b.json"]);
     fs::write(world.path("trust/trust.toml"), "[[key]]\nfile = \"site-a.pub.pem\"\nwho = \"Site A, exporter\"\n")
@@ -36,7 +36,7 @@ fn a_whole_batch_is_named_with_what_is_in_it_and_who_signed() {
 }
 
 #[test]
-fn it_needs_no_home_no_site_and_writes_nothing() {
+fn verify_needs_no_home_and_no_site_and_writes_nothing() {
     let world = World::new();
     world.send_new(&["a.json"]);
     let times = |world: &World| world.sh("find . -printf '%p %T@ %s\\n' | sort").exits(0).stdout;
@@ -48,7 +48,7 @@ fn it_needs_no_home_no_site_and_writes_nothing() {
 }
 
 #[test]
-fn another_zones_batch_is_named_and_nothing_is_held_against_it() {
+fn batch_of_another_zone_is_reported_and_not_called_invalid() {
     let world = World::new();
     world.made("a.json");
     world.send(&["--zone", "red"]).exits(0);
@@ -61,7 +61,7 @@ fn another_zones_batch_is_named_and_nothing_is_held_against_it() {
 }
 
 #[test]
-fn a_policy_says_beforehand_what_it_would_do() {
+fn policy_is_applied_by_verify_before_import() {
     let world = World::new();
     let marked = |name: &str, marking: &str| {
         let mut value: Value = serde_json::from_slice(&envelope(name)).unwrap();
@@ -94,7 +94,7 @@ fn a_policy_says_beforehand_what_it_would_do() {
 }
 
 #[test]
-fn a_stick_without_any_batch_is_not_said_to_hold() {
+fn medium_without_a_batch_is_not_called_valid() {
     let world = World::new();
     world.verify(&[]).exits(3).says("there is no batch on this medium");
     fs::write(world.medium().join("holiday.jpg"), b"x").unwrap();
@@ -111,7 +111,7 @@ fn a_stick_without_any_batch_is_not_said_to_hold() {
 }
 
 #[test]
-fn two_exporters_share_a_stick_and_each_is_judged_by_its_own_key() {
+fn batches_of_two_exporters_on_one_medium_are_each_judged_by_their_own_key() {
     let world = World::new();
     world.send_new(&["a.json"]);
     world.key("site-b", [9; 32]);
@@ -136,7 +136,7 @@ fn two_exporters_share_a_stick_and_each_is_judged_by_its_own_key() {
 }
 
 #[test]
-fn a_renewed_stream_holds_by_a_key_that_is_limited_to_the_old_one() {
+fn renewed_stream_is_valid_under_a_key_that_is_limited_to_the_old_one() {
     let world = World::new();
     world.send_new(&["a.json"]);
     let stream = world.verify(&["--json"]).exits(0).json()["report"]["whole"][0]["stream"].as_str().unwrap().to_owned();
@@ -161,7 +161,7 @@ fn a_renewed_stream_holds_by_a_key_that_is_limited_to_the_old_one() {
 }
 
 #[test]
-fn where_two_must_sign_one_alone_is_incomplete() {
+fn batch_with_one_of_two_signatures_is_incomplete() {
     let world = World::new();
     world.key("site-b", [9; 32]);
     let rules = "need = 2\n[[key]]\nfile = \"site-a.pub.pem\"\n[[key]]\nfile = \"site-b.pub.pem\"\n";
@@ -181,7 +181,7 @@ fn where_two_must_sign_one_alone_is_incomplete() {
 }
 
 #[test]
-fn a_key_ends_where_trust_toml_says() {
+fn key_is_valid_up_to_its_end_in_trust_toml() {
     let world = World::new();
     world.send_new(&["a.json"]);
     let stream = world.verify(&["--json"]).exits(0).json()["report"]["whole"][0]["stream"].as_str().unwrap().to_owned();
@@ -215,7 +215,7 @@ fn the_published_test_keys_are_no_trust_store() {
 }
 
 #[test]
-fn what_each_weight_is_decides_the_status_and_the_worst_counts() {
+fn worst_finding_decides_the_exit_status() {
     let world = World::new();
     world.send_new(&["a.json"]);
     world.made("b.json");

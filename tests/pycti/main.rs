@@ -62,7 +62,7 @@ fn without_spare_id(part: &str) -> String {
 }
 
 #[test]
-fn what_lies_in_fixtures_is_what_pycti_makes() {
+fn fixtures_are_what_pycti_makes() {
     if !Pycti::is_there() {
         return;
     }
@@ -88,7 +88,7 @@ fn what_lies_in_fixtures_is_what_pycti_makes() {
 }
 
 #[test]
-fn a_hundred_thousand_made_up_bundles_come_apart_as_pycti_has_them() {
+fn random_bundles_are_split_as_pycti_splits_them() {
     if !Pycti::is_there() {
         return;
     }

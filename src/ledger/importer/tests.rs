@@ -102,7 +102,7 @@ fn gaps_by_sql_are_those_of_the_position() {
 }
 
 #[test]
-fn position_near_a_number_stands_as_the_whole_one_does() {
+fn position_near_a_number_equals_the_whole_one() {
     let dir = tempfile::tempdir().unwrap();
     let (mut ledger, _) = ImporterLedger::open(&Site::new(dir.path().join("site"))).unwrap();
     let stream = stream(1);

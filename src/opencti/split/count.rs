@@ -54,7 +54,7 @@ impl fmt::Display for Count {
 }
 
 #[cfg(test)]
-mod a_count {
+mod tests {
     use super::*;
 
     /// 2^exponent, by so many doublings.
@@ -67,7 +67,7 @@ mod a_count {
     }
 
     #[test]
-    fn beyond_a_machine_word_keeps_every_digit() {
+    fn count_beyond_a_machine_word_keeps_every_digit() {
         assert_eq!(doubled(64).to_string(), "18446744073709551616");
         assert_eq!(doubled(128).to_string(), "340282366920938463463374607431768211456");
         let mut count = doubled(200);
@@ -78,7 +78,7 @@ mod a_count {
     }
 
     #[test]
-    fn with_zeros_in_its_lower_half_writes_them() {
+    fn count_with_zeros_in_its_lower_half_prints_them() {
         let mut count = Count { high: 0, low: HALF - 1 };
         count.add(&Count::ONE);
         assert_eq!(count.to_string(), format!("1{}", "0".repeat(32)));
@@ -87,14 +87,14 @@ mod a_count {
     }
 
     #[test]
-    fn says_how_many_digits_it_has() {
+    fn count_knows_how_many_digits_it_has() {
         for count in [Count::NONE, Count::ONE, doubled(9), doubled(10), doubled(106), doubled(107), doubled(212)] {
             assert_eq!(count.digits(), count.to_string().len());
         }
     }
 
     #[test]
-    fn of_more_digits_than_the_bound_stays_what_it_is() {
+    fn count_of_more_digits_than_the_bound_no_longer_grows() {
         let last = doubled(212);
         assert!(last.is_bounded() && last.digits() == 64 && Count::NONE.is_bounded());
         let over = doubled(213);

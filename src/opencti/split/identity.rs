@@ -122,7 +122,7 @@ fn write_text(out: &mut Vec<u8>, text: &[u8]) {
 }
 
 #[cfg(test)]
-mod two_references {
+mod tests {
     use super::*;
 
     fn id(text: &str) -> Result<Option<Vec<u8>>, &'static str> {
@@ -130,7 +130,7 @@ mod two_references {
     }
 
     #[test]
-    fn are_one_by_their_url_whatever_else_differs() {
+    fn references_of_one_url_are_one() {
         let one = id(r#"{"url":"https://a","external_id":"1"}"#);
         assert_eq!(one, id(r#"{"source_name":"x","url":"https:\/\/a"}"#));
         assert_ne!(one, id(r#"{"url":"https://b"}"#));
@@ -138,7 +138,7 @@ mod two_references {
     }
 
     #[test]
-    fn are_one_by_source_and_id_where_there_is_no_url() {
+    fn references_without_url_are_one_by_source_and_id() {
         assert_eq!(
             id(r#"{"source_name":"a","external_id":1}"#),
             id(r#"{"external_id":1.0,"source_name":"a","url":null}"#)
@@ -150,13 +150,13 @@ mod two_references {
     }
 
     #[test]
-    fn that_pycti_raises_on() {
+    fn references_that_pycti_raises_on_are_errors() {
         assert!(id(r#"{"url":"\ud800"}"#).is_err() && id(r#"{"url":{"\udfff":1}}"#).is_err());
         assert!(id(&format!(r#"{{"url":{}}}"#, "9".repeat(310))).is_err());
     }
 
     #[test]
-    fn phases_are_compared_with_what_is_missing_as_null() {
+    fn phases_are_compared_with_missing_fields_as_null() {
         let phase = |text| of_kill_chain_phase(Value::read(text).unwrap());
         assert_eq!(phase("{}"), phase(r#"{"phase_name":null}"#));
         assert_ne!(phase(r#"{"phase_name":"a"}"#), phase(r#"{"kill_chain_name":"a"}"#));

@@ -117,7 +117,7 @@ fn number(digits: &str) -> String {
 }
 
 #[cfg(test)]
-mod two_ids {
+mod tests {
     use super::*;
 
     fn are_one(a: &str, b: &str) -> bool {
@@ -129,7 +129,7 @@ mod two_ids {
     }
 
     #[test]
-    fn are_one_where_python_says_so() {
+    fn ids_that_python_takes_for_one_key_are_one() {
         assert!(are_one(r#""a\u0062""#, r#""ab""#) && are_one("1", "1.0") && are_one("true", "1e0"));
         assert!(are_one("0", "-0.0") && are_one("false", "-0") && are_one("null", "null"));
         assert!(are_one("10000000000000000000000", "1e22") && are_one(r#""\ud83d\ude00""#, "\"😀\""));
@@ -138,7 +138,7 @@ mod two_ids {
     }
 
     #[test]
-    fn cannot_be_lists_or_objects() {
+    fn ids_that_are_lists_or_objects_are_refused() {
         let text = "[[],{}]";
         for value in Value::read(text).unwrap().elements() {
             assert!(Symbols::default().of_value(text, value).is_err());

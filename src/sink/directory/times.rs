@@ -124,7 +124,7 @@ mod tests {
     }
 
     #[test]
-    fn ledger_with_a_wild_time_heals_and_says_so() {
+    fn ledger_with_a_time_beyond_reason_heals_and_is_reported() {
         for poisoned in [i64::MAX, i64::MAX - STEP_NANOS, LATEST + 2 * YEAR] {
             let mut times = Times::new(poisoned, NOW);
             assert_eq!(times.next(Some(1_700_000_000)), NOW);
@@ -137,7 +137,7 @@ mod tests {
     }
 
     #[test]
-    fn envelopes_from_the_far_future_move_no_time() {
+    fn envelopes_from_the_far_future_do_not_change_the_last_time() {
         let mut times = Times::new(0, NOW);
         assert_eq!(times.next(Some(253_402_300_799)), NOW);
         assert!(times.findings().is_empty());

@@ -94,7 +94,7 @@ fn as_named(bytes: Vec<u8>) -> Checked {
 }
 
 #[test]
-fn any_one_bit_is_another_one() {
+fn any_one_changed_bit_is_found() {
     let subject = Subject::new();
     let (manifest, signature) = (subject.batch.bytes(".manifest"), subject.batch.bytes(".sig"));
     let (index, volume) = (subject.batch.bytes(".index.zst"), subject.batch.bytes(".v0001.tar.zst"));
@@ -138,7 +138,7 @@ fn any_one_bit_is_another_one() {
 }
 
 #[test]
-fn any_file_is_cut_at_any_length() {
+fn any_file_cut_at_any_length_is_found() {
     let subject = Subject::new();
     let (manifest, signature) = (subject.batch.bytes(".manifest"), subject.batch.bytes(".sig"));
     let honest_index =
@@ -179,7 +179,7 @@ fn any_file_is_cut_at_any_length() {
 }
 
 #[test]
-fn what_is_short_is_3_and_what_is_false_is_4() {
+fn short_file_exits_3_and_invalid_file_exits_4() {
     let batch = three().build();
     let mut runs = 0;
     for (name, bytes) in &batch.files {

@@ -55,7 +55,7 @@ fn registered_name(world: &World) -> String {
 }
 
 #[test]
-fn connector_that_another_key_brings_by_another_stream_is_held_and_others_go() {
+fn connector_brought_by_another_key_and_stream_is_held_and_others_are_delivered() {
     let world = two_keys();
     let first = three().build();
     bring(&world, &[&first]).exits(0);
@@ -78,7 +78,7 @@ fn connector_that_another_key_brings_by_another_stream_is_held_and_others_go() {
 }
 
 #[test]
-fn connector_of_another_stream_goes_once_a_person_takes_it_over_and_from_then_on() {
+fn connector_of_another_stream_is_delivered_once_a_person_takes_it_over() {
     let world = two_keys();
     let mut theirs = other_chain();
     let (first, second) = (theirs.next("theirs 1"), theirs.next("theirs 2"));
@@ -94,7 +94,7 @@ fn connector_of_another_stream_goes_once_a_person_takes_it_over_and_from_then_on
 }
 
 #[test]
-fn take_over_without_an_id_lets_all_that_were_shown() {
+fn take_over_without_an_id_applies_to_all_that_were_shown() {
     let world = two_keys();
     bring(&world, &[&three().build()]).exits(0);
     bring(&world, &[&of_the_other().build()]).exits(3);
@@ -102,7 +102,7 @@ fn take_over_without_an_id_lets_all_that_were_shown() {
 }
 
 #[test]
-fn take_over_for_one_stream_lets_no_third_one() {
+fn take_over_for_one_stream_does_not_apply_to_a_third_one() {
     let world = two_keys();
     world.key("site-c", [9; 32]);
     bring(&world, &[&three().build()]).exits(0);
@@ -115,7 +115,7 @@ fn take_over_for_one_stream_lets_no_third_one() {
 }
 
 #[test]
-fn connector_of_another_stream_under_the_same_key_goes() {
+fn connector_of_another_stream_under_the_same_key_is_delivered() {
     for signers in [&[SEED][..], &[OTHER_SEED, SEED]] {
         let world = two_keys();
         let (first, second) = (three().build(), of_the_other().signed_by(signers).build());
@@ -126,7 +126,7 @@ fn connector_of_another_stream_under_the_same_key_goes() {
 }
 
 #[test]
-fn connector_goes_by_the_stream_that_succeeds_its_own() {
+fn connector_is_delivered_by_the_stream_that_succeeds_its_own() {
     let world = two_keys();
     let first = three().build();
     let second = succeeds(of_the_other(), &first).build();
@@ -183,7 +183,7 @@ fn connector_is_not_shared_by_a_key_that_signs_and_may_not() {
 }
 
 #[test]
-fn connector_that_two_streams_bring_first_in_one_run_is_shared_and_stays_so() {
+fn connector_new_in_two_streams_of_one_run_is_shared_and_remains_so() {
     let world = two_keys();
     let (mut ours, mut theirs) = (chain(), other_chain());
     let (first, second) = (ours.next("1"), theirs.next("their 1"));
@@ -264,7 +264,7 @@ fn connector_that_another_stream_renames_is_held_and_its_own_stream_may_rename_i
 }
 
 #[test]
-fn connector_that_lies_in_the_manifest_and_not_in_the_envelope_is_held() {
+fn connector_that_differs_between_manifest_and_envelope_is_held() {
     let world = two_keys();
     bring(&world, &[&three().build()]).exits(0);
     let lying = of_the_other().with(|b| b.connectors = vec![connector(OWN_FEED, "Own Feed")]).build();

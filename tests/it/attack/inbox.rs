@@ -42,7 +42,7 @@ fn heals(world: &World, batch: &Batch) {
 }
 
 #[test]
-fn a_volume_in_the_inbox_is_damaged_and_the_medium_heals_it() {
+fn damaged_volume_in_the_inbox_is_healed_from_the_medium() {
     let (world, batch) = in_custody();
     spoil(&world, ".v0002.tar.zst");
     go_on(&world, &[]).exits(4).says("does not match its digest in the signed manifest");
@@ -51,7 +51,7 @@ fn a_volume_in_the_inbox_is_damaged_and_the_medium_heals_it() {
 }
 
 #[test]
-fn a_volume_in_the_inbox_is_gone_and_the_medium_heals_it() {
+fn missing_volume_in_the_inbox_is_healed_from_the_medium() {
     let (world, batch) = in_custody();
     fs::remove_file(in_inbox(&world, ".v0002.tar.zst")).unwrap();
     go_on(&world, &[]).exits(3).says("is missing");
@@ -59,7 +59,7 @@ fn a_volume_in_the_inbox_is_gone_and_the_medium_heals_it() {
 }
 
 #[test]
-fn an_index_in_the_inbox_is_damaged_and_the_medium_heals_it() {
+fn damaged_index_in_the_inbox_is_healed_from_the_medium() {
     let (world, batch) = in_custody();
     spoil(&world, ".index.zst");
     go_on(&world, &[]).exits(4).says("does not match its digest in the signed manifest");
@@ -68,7 +68,7 @@ fn an_index_in_the_inbox_is_damaged_and_the_medium_heals_it() {
 }
 
 #[test]
-fn a_manifest_in_the_inbox_is_damaged_and_the_medium_heals_it() {
+fn damaged_manifest_in_the_inbox_is_healed_from_the_medium() {
     let (world, batch) = in_custody();
     spoil(&world, ".manifest");
     go_on(&world, &[]).exits(4);
@@ -78,7 +78,7 @@ fn a_manifest_in_the_inbox_is_damaged_and_the_medium_heals_it() {
 }
 
 #[test]
-fn a_signature_in_the_inbox_is_damaged_and_the_medium_heals_it() {
+fn damaged_signature_in_the_inbox_is_healed_from_the_medium() {
     let (world, batch) = in_custody();
     spoil(&world, ".sig");
     go_on(&world, &[]).exits(4);
@@ -88,7 +88,7 @@ fn a_signature_in_the_inbox_is_damaged_and_the_medium_heals_it() {
 }
 
 #[test]
-fn a_quarantined_envelope_is_changed_before_it_is_released() {
+fn quarantined_envelope_changed_before_release_is_not_delivered() {
     use crate::builder::{Builder, Item, envelope, indicator};
     let world = world();
     let command = envelope(&indicator("x").replacen('{', "{\"opencti_operation\": \"delete\", ", 1));

@@ -21,7 +21,7 @@ fn is_harmless(run: &Run) {
 }
 
 #[test]
-fn somebody_puts_links_fifos_and_devices_on_the_medium() {
+fn links_fifos_and_devices_on_the_medium_are_not_followed() {
     let world = world();
     let batch = three().build();
     let elsewhere = world.path("elsewhere");
@@ -46,7 +46,7 @@ fn somebody_puts_links_fifos_and_devices_on_the_medium() {
 }
 
 #[test]
-fn somebody_puts_a_link_in_the_place_of_one_file() {
+fn link_in_place_of_a_file_is_not_followed() {
     for end in [".index.zst", ".v0001.tar.zst"] {
         let world = world();
         let batch = three().build();
@@ -61,7 +61,7 @@ fn somebody_puts_a_link_in_the_place_of_one_file() {
 }
 
 #[test]
-fn somebody_names_files_so_that_they_act_on_a_terminal() {
+fn names_of_files_cannot_act_on_a_terminal() {
     let long = "l".repeat(240);
     let names: [&[u8]; 7] = [
         b"\x1b[2J\x1b[H\x1b]0;owned\x07.manifest",
@@ -88,7 +88,7 @@ fn somebody_names_files_so_that_they_act_on_a_terminal() {
 }
 
 #[test]
-fn somebody_names_folders_and_signatures_so_that_they_act_on_a_terminal() {
+fn names_of_folders_and_signatures_cannot_act_on_a_terminal() {
     let world = world();
     let batch = three().build().damage(".sig", |b| b[0] ^= 1);
     let folder = world.medium().join("\u{1b}[31m\nSAFE TO REMOVE\n\u{202e}");
@@ -104,7 +104,7 @@ fn somebody_names_folders_and_signatures_so_that_they_act_on_a_terminal() {
 }
 
 #[test]
-fn a_connector_names_its_file_so_that_it_acts_on_a_terminal() {
+fn source_name_of_a_connector_cannot_act_on_a_terminal() {
     let world = world();
     let command = indicator("x").replacen(
         "{",
@@ -135,7 +135,7 @@ fn a_connector_names_its_file_so_that_it_acts_on_a_terminal() {
 }
 
 #[test]
-fn an_index_line_names_a_path_and_nothing_is_written_there() {
+fn path_in_an_index_line_is_not_written_to() {
     let world = world();
     let items = ["../../../escape.json", "/etc/airpouch-escape.json", "a/b.json", ".", ".."];
     let items = items.iter().zip(1..).map(|(n, at)| Item { name: (*n).to_owned(), ..Item::made(at, &format!("{at}")) });
@@ -149,7 +149,7 @@ fn an_index_line_names_a_path_and_nothing_is_written_there() {
 }
 
 #[test]
-fn somebody_fills_the_medium_with_100_001_names() {
+fn medium_with_100_001_names_is_reported_and_its_batch_imported() {
     let world = world();
     let batch = three().build();
     batch.place(&world.medium());
@@ -166,7 +166,7 @@ fn somebody_fills_the_medium_with_100_001_names() {
 }
 
 #[test]
-fn a_damaged_copy_lies_beside_a_good_one() {
+fn damaged_copy_beside_a_good_one_does_no_harm() {
     for end in [".index.zst", ".v0001.tar.zst"] {
         let world = world();
         let batch = three().build();
@@ -179,7 +179,7 @@ fn a_damaged_copy_lies_beside_a_good_one() {
 }
 
 #[test]
-fn a_false_manifest_lies_beside_a_good_one() {
+fn invalid_manifest_beside_a_good_one_does_no_harm() {
     let world = world();
     let batch = three().build();
     batch.clone().damage(".manifest", |b| b[99] ^= 1).place(&world.medium().join("a"));
@@ -190,7 +190,7 @@ fn a_false_manifest_lies_beside_a_good_one() {
 }
 
 #[test]
-fn a_signed_manifest_is_larger_than_a_manifest_may_be() {
+fn signed_manifest_over_the_size_limit_is_refused() {
     let world = world();
     let batch = three().manifest(|m| m.set("producer", text(format!("airpouch {}", "1".repeat(256 << 10))))).build();
     batch.place(&world.medium());
@@ -200,7 +200,7 @@ fn a_signed_manifest_is_larger_than_a_manifest_may_be() {
 }
 
 #[test]
-fn parts_of_one_batch_come_on_two_media() {
+fn batch_in_parts_on_two_media_is_completed() {
     let world = world();
     let batch = three().per_volume(1).build();
     let first = batch.clone().without(".v0002.tar.zst");
@@ -213,7 +213,7 @@ fn parts_of_one_batch_come_on_two_media() {
 }
 
 #[test]
-fn a_volume_is_swapped_for_one_of_another_batch_of_the_same_signer() {
+fn volume_of_another_batch_of_the_same_signer_is_refused() {
     let world = world();
     let other =
         Builder::new(vec![Item::made(1, "eno"), Item::made(2, "owt"), Item::made(3, "eerht")]).signed_by(&[SEED]);
@@ -230,7 +230,7 @@ fn a_volume_is_swapped_for_one_of_another_batch_of_the_same_signer() {
 }
 
 #[test]
-fn nothing_on_the_medium_is_written_or_touched() {
+fn medium_is_not_written_or_touched() {
     let world = world();
     three().build().place(&world.medium());
     let look = || {
@@ -249,7 +249,7 @@ fn nothing_on_the_medium_is_written_or_touched() {
 }
 
 #[test]
-fn a_number_of_envelopes_is_claimed_that_would_take_all_memory() {
+fn false_count_of_envelopes_takes_no_memory() {
     // Every count at its limit, and files of a few bytes: refused without asking for what is claimed.
     let world = world();
     let batch = three().manifest(|m| {
@@ -274,7 +274,7 @@ fn junk(world: &crate::support::World, stem: &str, count: usize) {
 }
 
 #[test]
-fn heap_of_false_signatures_hides_no_true_one() {
+fn many_invalid_signatures_hide_no_valid_one() {
     let world = world();
     let batch = three().build();
     batch.place(&world.medium());
@@ -292,7 +292,7 @@ fn heap_of_false_signatures_hides_no_true_one() {
 }
 
 #[test]
-fn heap_of_stray_signatures_hides_no_renamed_one() {
+fn many_stray_signatures_hide_no_renamed_one() {
     let world = world();
     let batch = three().build();
     batch.place(&world.medium());
@@ -305,7 +305,7 @@ fn heap_of_stray_signatures_hides_no_renamed_one() {
 }
 
 #[test]
-fn many_batches_of_a_stranger_hide_no_true_one() {
+fn many_batches_of_a_stranger_hide_no_valid_one() {
     let world = world();
     let batch = three().build();
     batch.place(&world.medium());

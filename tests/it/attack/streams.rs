@@ -22,7 +22,7 @@ fn forked() -> (Vec<Batch>, Vec<Batch>) {
 }
 
 #[test]
-fn a_stick_is_brought_again() {
+fn medium_brought_again_delivers_nothing_twice() {
     let (world, sent) = (world(), batches(2));
     bring(&world, &[&sent[0], &sent[1]]).exits(0);
     let again = bring(&world, &[&sent[0], &sent[1]]).exits(0);
@@ -32,7 +32,7 @@ fn a_stick_is_brought_again() {
 }
 
 #[test]
-fn old_content_is_brought_in_a_new_batch() {
+fn old_content_in_a_new_batch_is_not_delivered_again() {
     let (world, mut chain) = (world(), chain());
     let first = chain.next("1");
     let second = chain.builder(vec![Item::made(5, "1"), Item::made(6, "2"), Item::made(7, "2")]).build();
@@ -42,7 +42,7 @@ fn old_content_is_brought_in_a_new_batch() {
 }
 
 #[test]
-fn old_content_is_brought_in_another_stream() {
+fn old_content_in_another_stream_is_not_delivered_again() {
     let world = world();
     let mut other = Chain::new("aaaaaaaa-58a1-4d0b-9a6e-5b1f0c2d7e94");
     other.signers = chain().signers;
@@ -53,7 +53,7 @@ fn old_content_is_brought_in_another_stream() {
 }
 
 #[test]
-fn a_stick_is_lost_and_found() {
+fn gap_of_a_lost_medium_is_reported_until_the_medium_arrives() {
     let (world, sent) = (world(), batches(4));
     bring(&world, &[&sent[0]]).exits(0);
     bring(&world, &[&sent[3]])
@@ -69,7 +69,7 @@ fn a_stick_is_lost_and_found() {
 }
 
 #[test]
-fn a_lost_stick_is_given_up() {
+fn gap_is_given_up_and_a_late_batch_delivered() {
     let (world, sent) = (world(), batches(4));
     bring(&world, &[&sent[0], &sent[3]]).exits(3).says("batches 2 to 3 have not arrived");
     accept(&world, "2", None).exits(0).prints("gave up on batch 2 of stream");
@@ -82,7 +82,7 @@ fn a_lost_stick_is_given_up() {
 }
 
 #[test]
-fn a_late_stick_is_not_the_one_that_was_lost() {
+fn gap_is_not_filled_by_a_batch_with_another_digest() {
     let (world, (honest, other)) = (world(), forked());
     bring(&world, &[&honest[0], &honest[2]]).exits(3).says("batch 2 has not arrived");
     let run = bring(&world, &[&other[0]]).exits(4).says("fork");
@@ -93,7 +93,7 @@ fn a_late_stick_is_not_the_one_that_was_lost() {
 }
 
 #[test]
-fn somebody_with_the_key_writes_a_second_history() {
+fn fork_is_held_and_the_stream_keeps_its_branch() {
     let (world, (honest, other)) = (world(), forked());
     bring(&world, &[&honest[0], &honest[1]]).exits(0);
     let run = bring(&world, &[&other[0]]).exits(4).says("fork: batch 2").says("held, not delivered");
@@ -109,7 +109,7 @@ fn somebody_with_the_key_writes_a_second_history() {
 }
 
 #[test]
-fn both_branches_come_on_one_stick() {
+fn fork_on_one_medium_delivers_one_branch_whole() {
     let (world, (honest, other)) = (world(), forked());
     let all: Vec<&Batch> = honest.iter().chain(&other).collect();
     // Files of equal names: each branch lies in a folder of its own.
@@ -124,7 +124,7 @@ fn both_branches_come_on_one_stick() {
 }
 
 #[test]
-fn the_operator_takes_the_other_branch_too() {
+fn fork_is_delivered_after_the_operator_accepts_each_batch() {
     let (world, (honest, other)) = (world(), forked());
     bring(&world, &[&honest[0], &honest[1], &honest[2]]).exits(0);
     bring(&world, &[&other[0]]).exits(4).says("fork");
@@ -142,7 +142,7 @@ fn the_operator_takes_the_other_branch_too() {
 }
 
 #[test]
-fn a_stick_comes_whose_number_nobody_names() {
+fn batch_that_no_delivered_one_names_is_kept_until_one_names_it() {
     let (world, sent) = (world(), batches(40));
     bring(&world, &[&sent[0], &sent[39]]).exits(3).says("batches 2 to 39 have not arrived (38 envelopes");
     let run = bring(&world, &[&sent[2]]).exits(3).says("no delivered batch names its digest; kept, not delivered");
@@ -154,7 +154,7 @@ fn a_stick_comes_whose_number_nobody_names() {
 }
 
 #[test]
-fn the_operator_takes_what_nobody_names() {
+fn batch_that_no_delivered_one_names_is_delivered_after_stream_accept() {
     let (world, sent) = (world(), batches(40));
     bring(&world, &[&sent[0], &sent[39]]).exits(3);
     bring(&world, &[&sent[2]]).exits(3).says("kept, not delivered");
@@ -164,7 +164,7 @@ fn the_operator_takes_what_nobody_names() {
 }
 
 #[test]
-fn a_stream_begins_in_the_middle() {
+fn stream_that_begins_in_the_middle_reports_the_batches_before() {
     let (world, sent) = (world(), batches(5));
     let words = "the first batch received is 5; batches 1 to 4 never arrived (4 envelopes";
     bring(&world, &[&sent[4]]).exits(3).says(words);
@@ -175,7 +175,7 @@ fn a_stream_begins_in_the_middle() {
 }
 
 #[test]
-fn those_who_must_hold_behind_a_gap_until_it_is_filled() {
+fn gap_with_on_gap_hold_holds_later_batches_until_it_is_filled() {
     let (world, sent) = (world(), batches(3));
     bring_with(&world, &[&sent[0]], &HOLD).exits(0);
     bring_with(&world, &[&sent[2]], &HOLD).exits(3).says("waits in the inbox for the batches before it");
@@ -185,7 +185,7 @@ fn those_who_must_hold_behind_a_gap_until_it_is_filled() {
 }
 
 #[test]
-fn those_who_hold_behind_a_gap_give_it_up() {
+fn gap_with_on_gap_hold_holds_until_all_of_it_is_given_up() {
     let (world, sent) = (world(), batches(4));
     bring_with(&world, &[&sent[0]], &HOLD).exits(0);
     bring_with(&world, &[&sent[3]], &HOLD).exits(3).says("waits in the inbox");
@@ -198,7 +198,7 @@ fn those_who_hold_behind_a_gap_give_it_up() {
 }
 
 #[test]
-fn what_is_held_behind_a_gap_is_missing_something_at_every_run() {
+fn gap_with_on_gap_hold_is_reported_at_every_run() {
     // DESIGN 9: an open gap says so at every run, until it heals or is accepted; so also where it holds.
     let (world, sent) = (world(), batches(3));
     bring_with(&world, &[&sent[0]], &HOLD).exits(0);
@@ -207,7 +207,7 @@ fn what_is_held_behind_a_gap_is_missing_something_at_every_run() {
 }
 
 #[test]
-fn those_who_hold_do_not_begin_in_the_middle() {
+fn stream_with_on_gap_hold_does_not_begin_in_the_middle() {
     let (world, sent) = (world(), batches(3));
     bring_with(&world, &[&sent[2]], &HOLD).exits(3).says("waits in the inbox");
     assert!(delivered(&world).is_empty());
@@ -216,7 +216,7 @@ fn those_who_hold_do_not_begin_in_the_middle() {
 }
 
 #[test]
-fn one_stream_is_forked_and_another_one_goes_on() {
+fn fork_of_one_stream_stops_no_other_stream() {
     let (world, (honest, branch)) = (world(), forked());
     let mut other = Chain::new("aaaaaaaa-58a1-4d0b-9a6e-5b1f0c2d7e94");
     other.signers = chain().signers;
@@ -229,7 +229,7 @@ fn one_stream_is_forked_and_another_one_goes_on() {
 }
 
 #[test]
-fn a_signer_counts_backwards() {
+fn manifest_that_counts_backwards_reports_no_huge_number() {
     let (world, mut chain) = (world(), chain());
     let first = chain.next("1");
     chain.next("2");
@@ -241,7 +241,7 @@ fn a_signer_counts_backwards() {
 }
 
 #[test]
-fn a_bad_batch_is_brought_between_good_ones() {
+fn bad_batch_between_good_ones_stops_neither() {
     let (world, mut chain) = (world(), chain());
     let first = chain.next("1");
     let broken = chain.builder(one("2")).entries(|e| e[0].patch(100, b"0000777\0")).build();

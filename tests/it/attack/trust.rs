@@ -10,7 +10,7 @@ use crate::support::{SEED, World};
 const WEAK_PEM: &str = "-----BEGIN PUBLIC KEY-----\nMCowBQYDK2VwAyEAAQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n-----END PUBLIC KEY-----\n";
 
 #[test]
-fn a_stranger_signs() {
+fn batch_signed_by_a_stranger_is_refused() {
     let world = world();
     three().signed_by(&[[9; 32]]).build().place(&world.medium());
     verify(&world).exits(4).says("signed only by unknown keys");
@@ -20,7 +20,7 @@ fn a_stranger_signs() {
 }
 
 #[test]
-fn somebody_puts_a_weak_key_into_the_trust_folder() {
+fn weak_key_in_the_trust_store_is_refused() {
     let world = world();
     fs::remove_file(world.path("trust/site-a.pub.pem")).unwrap();
     fs::write(world.path("trust/weak.pub.pem"), WEAK_PEM).unwrap();
@@ -52,7 +52,7 @@ fn weak_id() -> String {
 }
 
 #[test]
-fn somebody_signs_with_a_key_that_is_published_with_the_sources() {
+fn batch_signed_with_a_published_key_is_refused() {
     let world = world();
     fs::remove_dir_all(world.path("trust")).unwrap();
     let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/keys");
@@ -80,7 +80,7 @@ fn two_are_needed() -> World {
 }
 
 #[test]
-fn one_of_two_signers_signs_alone_and_the_other_one_later() {
+fn batch_of_two_signers_waits_until_the_second_one_signs() {
     let world = two_are_needed();
     let batch = three().signed_by(&[SEED, [8; 32]]).build();
     let other = batch.files.iter().filter(|(n, _)| n.ends_with(".sig")).nth(1).unwrap().0.clone();
@@ -92,7 +92,7 @@ fn one_of_two_signers_signs_alone_and_the_other_one_later() {
 }
 
 #[test]
-fn one_signer_signs_twice_for_a_need_of_two() {
+fn signer_who_signs_twice_counts_once() {
     let world = two_are_needed();
     let mut batch = three().build();
     let (name, signature) = (batch.name(".sig"), batch.bytes(".sig").to_vec());
@@ -109,7 +109,7 @@ fn one_signer_signs_twice_for_a_need_of_two() {
 }
 
 #[test]
-fn batch_that_waits_for_a_second_signature_is_reported_until_it_comes() {
+fn batch_without_its_second_signature_is_reported_until_it_arrives() {
     let world = two_are_needed();
     let batch = three().signed_by(&[SEED, [8; 32]]).build();
     let other = batch.files.iter().filter(|(n, _)| n.ends_with(".sig")).nth(1).unwrap().0.clone();
@@ -133,7 +133,7 @@ fn batch_that_waits_for_a_second_signature_is_reported_until_it_comes() {
 }
 
 #[test]
-fn one_key_stands_in_the_trust_folder_under_two_names() {
+fn key_under_two_names_in_the_trust_store_is_refused() {
     let world = two_are_needed();
     fs::copy(world.path("trust/site-a.pub.pem"), world.path("trust/site-b.pub.pem")).unwrap();
     three().build().place(&world.medium());
@@ -143,7 +143,7 @@ fn one_key_stands_in_the_trust_folder_under_two_names() {
 }
 
 #[test]
-fn a_key_is_revoked_while_its_batch_waits_in_the_inbox() {
+fn batch_waiting_in_the_inbox_is_refused_after_its_key_is_revoked() {
     let world = world();
     let batch = three().build();
     batch.place(&world.medium());
@@ -159,7 +159,7 @@ fn a_key_is_revoked_while_its_batch_waits_in_the_inbox() {
 }
 
 #[test]
-fn a_key_that_ended_begins_a_stream_of_its_own_that_succeeds_the_old_one() {
+fn ended_key_cannot_begin_a_stream_that_succeeds_the_old_one() {
     use crate::builder::{object, raw, text};
     let world = world();
     let rules = format!(
@@ -181,7 +181,7 @@ fn a_key_that_ended_begins_a_stream_of_its_own_that_succeeds_the_old_one() {
 }
 
 #[test]
-fn a_stream_that_is_kept_for_one_key_is_refused_when_another_key_lets_it_succeed_its_own() {
+fn stream_reserved_for_one_key_cannot_succeed_a_stream_of_another_key() {
     use crate::builder::{STREAM, object, raw, text};
     const OTHER: &str = "aaaaaaaa-58a1-4d0b-9a6e-5b1f0c2d7e94";
     let world = world();
@@ -217,7 +217,7 @@ fn verify_of(world: &World, batch: &crate::builder::Batch) -> crate::support::Un
 }
 
 #[test]
-fn a_batch_for_another_zone_is_brought() {
+fn batch_for_another_zone_is_left_for_that_zone() {
     let world = world();
     three().build().place(&world.medium());
     let elsewhere = ["--zone", "elsewhere"];

@@ -92,12 +92,12 @@ fn with_ever_larger_disks<J: Journey>(verb: &str, journey: &J, at: &str, sizes: 
 }
 
 #[test]
-fn a_full_outbox_costs_pack_no_envelope_and_no_number() {
+fn full_outbox_loses_no_envelope_and_no_number_of_pack() {
     with_ever_larger_disks("pack", &Pack::new(Extent::Short, true), "exporter", (1..=170).step_by(2));
 }
 
 #[test]
-fn a_small_stick_takes_whole_batches_and_the_next_one_the_rest() {
+fn small_medium_gets_whole_batches_and_the_next_one_the_rest() {
     with_ever_larger_disks("carry", &Carry::new(Extent::Short), "medium", 1..=32);
 }
 
@@ -107,7 +107,7 @@ fn a_full_importer_takes_nothing_that_it_cannot_keep() {
 }
 
 #[test]
-fn a_full_destination_is_told_and_each_envelope_arrives_once() {
+fn full_destination_is_reported_and_each_envelope_arrives_once() {
     with_ever_larger_disks("import", &Import::many(60), "out", 1..=30);
 }
 
@@ -154,7 +154,7 @@ fn fill(ballast: &Path, free: usize) {
 }
 
 #[test]
-fn a_write_protected_stick_is_verified_and_imported() {
+fn write_protected_medium_is_verified_and_imported() {
     let journey = Import::new(Extent::Short);
     let scene = journey.scene();
     let medium = scene.path("medium");
@@ -172,7 +172,7 @@ fn a_write_protected_stick_is_verified_and_imported() {
 }
 
 #[test]
-fn a_file_that_a_stick_lost_is_missed_and_the_next_stick_heals_it() {
+fn file_lost_on_a_medium_is_reported_and_the_next_medium_heals_it() {
     let journey = Import::new(Extent::Short);
     let scene = journey.scene();
     for name in names_ending(&scene.path("medium"), "") {
@@ -201,7 +201,7 @@ fn names_what_is_wrong(run: &Run) -> bool {
 }
 
 #[test]
-fn a_file_that_cannot_be_read_is_never_passed_over_in_silence() {
+fn unreadable_file_is_never_skipped_without_a_report() {
     let journey = Import::new(Extent::Short);
     let scene = journey.scene();
     let mut count = 0;
@@ -226,7 +226,7 @@ fn a_file_that_cannot_be_read_is_never_passed_over_in_silence() {
 }
 
 #[test]
-fn a_stick_that_leaves_during_import_costs_nothing() {
+fn medium_removed_during_import_loses_nothing() {
     let journey = Import::new(Extent::Short);
     let scene = journey.scene();
     let mut paths = vec![PathBuf::from("medium")];
@@ -377,7 +377,7 @@ fn an_importer_with_an_older_ledger_loses_nothing() {
 }
 
 #[test]
-fn an_importer_whose_site_came_from_a_backup_misses_what_it_forgot_when_the_next_stick_comes() {
+fn importer_restored_from_a_backup_reports_the_forgotten_batches_as_missing_at_the_next_medium() {
     let world = World::new();
     world.made("a.json");
     world.send(&[]).exits(0);

@@ -103,33 +103,33 @@ fn is_sqlites(call: &Call) -> bool {
 }
 
 #[test]
-fn a_disk_that_refuses_leaves_no_half_key() {
+fn disk_error_leaves_no_partial_key() {
     refuse_everywhere("keygen", &Keygen::new());
 }
 
 #[test]
-fn a_disk_that_refuses_costs_pack_no_envelope_and_no_number() {
+fn disk_error_loses_no_envelope_and_no_number_of_pack() {
     refuse_everywhere("pack", &Pack::new(Extent::asked_for(), true));
 }
 
 #[test]
-fn a_stick_that_refuses_is_told_and_the_next_carry_heals_it() {
+fn error_of_the_medium_is_reported_and_the_next_carry_heals_it() {
     refuse_everywhere("carry", &Carry::new(Extent::asked_for()));
 }
 
 #[test]
-fn a_disk_that_refuses_costs_import_no_envelope() {
+fn disk_error_loses_no_envelope_of_import() {
     refuse_everywhere("import", &Import::new(Extent::asked_for()));
 }
 
 #[test]
-fn nothing_is_lost_and_no_message_repeated_when_an_import_to_a_spool_meets_errors() {
+fn disk_error_in_an_import_to_a_spool_loses_and_repeats_no_message() {
     refuse_everywhere("spool", &Spool::new(Extent::asked_for()));
 }
 
 /// The threads that write what is delivered have no screen of their own: what they meet stops the run all the same.
 #[test]
-fn an_error_in_one_of_several_threads_stops_the_import_and_costs_nothing() {
+fn error_in_one_of_several_threads_stops_the_import_and_loses_nothing() {
     let journey = Import::many(60).with_threads("4");
     let (clean, _) = calls_of(&journey.first());
     let clean = clean.exits_one_of(&[0, 3]);

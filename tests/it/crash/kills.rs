@@ -140,7 +140,7 @@ fn a_site_is_made_and_every_envelope_packed_when_the_first_pack_is_killed() {
 }
 
 #[test]
-fn a_stick_heals_when_carry_is_killed() {
+fn medium_heals_after_carry_is_killed() {
     let must = ["openat", "write", "pwrite64", "fsync", "syncfs", "renameat2"];
     stop_everywhere("carry", &Carry::new(Extent::asked_for()), &must);
 }
@@ -186,7 +186,7 @@ fn a_spool_that_is_not_mounted_after_a_kill_is_not_taken_for_delivered() {
 
 /// Nobody knows how far the run came that was cut off: what it was about to name comes again, and nothing is missing.
 #[test]
-fn what_a_kill_left_unfinished_is_delivered_again_at_another_address() {
+fn delivery_left_unfinished_by_a_kill_is_repeated_at_another_address() {
     let journey = Import::new(Extent::Short);
     let out = journey.scene().path("out");
     for nth in 1..60 {
@@ -210,7 +210,7 @@ fn what_a_kill_left_unfinished_is_delivered_again_at_another_address() {
 }
 
 #[test]
-fn what_was_held_is_delivered_once_when_the_import_that_frees_it_is_killed() {
+fn held_envelope_is_delivered_once_when_the_import_that_frees_it_is_killed() {
     let must = ["openat", "write", "pwrite64", "fsync", "unlink", "utimensat"];
     stop_everywhere("release", &Release::new(Extent::asked_for()), &must);
 }
