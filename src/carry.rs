@@ -122,7 +122,7 @@ impl Placed {
     fn expected(&self, mount: &Mount) -> Expected<'_> {
         let Load { sealed, files, carries, .. } = &self.load;
         let signatures = files.iter().map(|(name, _)| name.as_str()).filter(|name| name.ends_with(".sig")).collect();
-        let is_replugged = self.written == 0 && carries.last().is_some_and(|carry| carry.mark != mount.mark);
+        let is_replugged = self.written == 0 && carries.last().is_some_and(|carry| carry.mount_id != mount.mount_id);
         Expected { manifest: sealed.manifest(), bytes: sealed.bytes(), signatures, is_replugged }
     }
 }
@@ -193,7 +193,8 @@ impl CarryRun<'_> {
         let mut batches = Vec::new();
         for (placed, read) in self.placed.iter().zip(read_back) {
             // A second look at the same stick says nothing new, unless it proves more.
-            let known = placed.load.carries.iter().any(|c| c.mark == self.mount.mark && c.proof == read.proof());
+            let known =
+                placed.load.carries.iter().any(|c| c.mount_id == self.mount.mount_id && c.proof == read.proof());
             if placed.written > 0 || !known {
                 batches.push((&placed.load.stream, read, placed.is_new));
             }
@@ -204,7 +205,7 @@ impl CarryRun<'_> {
         let carry = CarryRow {
             at: self.options.at.clone(),
             medium: self.medium.to_string_lossy().into_owned(),
-            mark: self.mount.mark.clone(),
+            mount_id: self.mount.mount_id.clone(),
             bytes: self.report.written,
             millis,
         };

@@ -88,14 +88,14 @@ pub struct Placing {
     pub name: String,
     /// Its place in the order of the sink: its time of modification in nanoseconds since 1970, or the number of
     /// its last message.
-    pub mark: i64,
+    pub order: i64,
     /// In whose name it goes.
     pub applicant: Option<String>,
 }
 
 impl Placing {
-    fn of(origin: &Origin, name: String, mark: i64, applicant: Option<String>) -> Self {
-        Self { sha256: origin.sha256, batch: origin.batch, ordinal: origin.ordinal, name, mark, applicant }
+    fn of(origin: &Origin, name: String, order: i64, applicant: Option<String>) -> Self {
+        Self { sha256: origin.sha256, batch: origin.batch, ordinal: origin.ordinal, name, order, applicant }
     }
 }
 
@@ -109,12 +109,12 @@ pub struct Delivery {
     /// Not delivered in this run, though others are; the next run tries them again.
     deferred: Vec<Deferred>,
     on_their_way: Option<u64>,
-    mark: i64,
+    high_water: i64,
 }
 
 impl Delivery {
-    fn none(mark: i64) -> Self {
-        Self { placed: Vec::new(), refused: Vec::new(), deferred: Vec::new(), on_their_way: None, mark }
+    fn none(high_water: i64) -> Self {
+        Self { placed: Vec::new(), refused: Vec::new(), deferred: Vec::new(), on_their_way: None, high_water }
     }
 
     /// What was delivered.
@@ -138,9 +138,9 @@ impl Delivery {
         self.placed.iter().chain(refused).chain(self.deferred.iter().map(|deferred| &deferred.placing))
     }
 
-    /// What the ledger is to keep for the next run: the last [`Placing::mark`] that was given out.
-    pub fn mark(&self) -> i64 {
-        self.mark
+    /// What the ledger is to keep for the next run: the last [`Placing::order`] that was given out.
+    pub fn high_water(&self) -> i64 {
+        self.high_water
     }
 
     /// Whether nothing is known of any envelope.
@@ -171,8 +171,8 @@ pub struct Effects {
 }
 
 impl Effects {
-    fn none(mark: i64) -> Self {
-        Self::of(Delivery::none(mark))
+    fn none(high_water: i64) -> Self {
+        Self::of(Delivery::none(high_water))
     }
 
     fn of(delivery: Delivery) -> Self {

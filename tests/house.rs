@@ -78,10 +78,10 @@ fn text_length(text: &str) -> usize {
 /// How long a text without escapes is, if one begins here: `r#"…"#`, with `b` before it too.
 fn raw_length(text: &str) -> Option<usize> {
     let after = text.strip_prefix("br").or_else(|| text.strip_prefix('r'))?;
-    let marks = after.len() - after.trim_start_matches('#').len();
-    let begin = text.len() - after.len() + marks + 1;
-    after[marks..].starts_with('"').then(|| {
-        let end = format!("\"{}", "#".repeat(marks));
+    let hashes = after.len() - after.trim_start_matches('#').len();
+    let begin = text.len() - after.len() + hashes + 1;
+    after[hashes..].starts_with('"').then(|| {
+        let end = format!("\"{}", "#".repeat(hashes));
         begin + text[begin..].find(&end).expect("a text ends") + end.len()
     })
 }
@@ -98,8 +98,8 @@ fn letter_length(text: &str) -> Option<usize> {
 
 /// Without the items that only tests have; what comes after them stays.
 fn without_tests(code: &str) -> String {
-    const MARK: &str = "#[cfg(test)]";
-    let mut parts = code.split(MARK);
+    const TEST_ITEM: &str = "#[cfg(test)]";
+    let mut parts = code.split(TEST_ITEM);
     let mut out = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         out.push_str(&part[item_length(part)..]);
@@ -303,8 +303,8 @@ fn no_line_of_the_source_is_left_unfinished() {
     files.extend(rooms().iter().flat_map(|r| files_of(r)));
     for file in files.into_iter().filter(|f| !f.ends_with("tests.rs")) {
         let code = code(&file);
-        for mark in ["todo!(", "unimplemented!(", "TODO", "FIXME", "XXX", ".unwrap()", "println!", "dbg!("] {
-            assert!(!code.contains(mark), "{} has {mark}", file.display());
+        for word in ["todo!(", "unimplemented!(", "TODO", "FIXME", "XXX", ".unwrap()", "println!", "dbg!("] {
+            assert!(!code.contains(word), "{} has {word}", file.display());
         }
     }
 }

@@ -17,8 +17,8 @@ pub struct Mount {
     pub kind: String,
     /// Whether the path asked for is itself where it is mounted.
     pub is_mount_point: bool,
-    /// A mark that differs after the medium was mounted anew, where the kernel gives one.
-    pub mark: String,
+    /// Its id, which changes when the medium is mounted again, where the kernel gives one.
+    pub mount_id: String,
 }
 
 impl Mount {
@@ -44,7 +44,7 @@ impl Mount {
                 let mount = Self {
                     kind: String::from_utf8_lossy(kind).into_owned(),
                     is_mount_point: real == at,
-                    mark: format!("{}/{}", boot.trim(), unique_id(&real)?),
+                    mount_id: format!("{}/{}", boot.trim(), unique_id(&real)?),
                 };
                 best = Some((point.len(), mount));
             }

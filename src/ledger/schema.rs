@@ -8,7 +8,7 @@ use super::fault::said;
 use crate::error::{Error, Result};
 use crate::site::Role;
 
-/// Marks a SQLite file as an airpouch ledger: "APch".
+/// The `application_id` by which SQLite files of airpouch are known: "APch".
 pub(super) const APPLICATION_ID: i32 = 0x4150_6368;
 
 /// Migrations, by the role's word; a list that only grows. `user_version` counts how many were made.
@@ -51,8 +51,8 @@ pub(super) fn version(connection: &Connection, path: &Path) -> Result<usize> {
         .at(path)
         .advise("use that airpouch, or a newer one"));
     }
-    let mark = number("application_id").map_err(|e| said("read the ledger", path, &e))?;
-    if version > 0 && mark != i64::from(APPLICATION_ID) {
+    let application_id = number("application_id").map_err(|e| said("read the ledger", path, &e))?;
+    if version > 0 && application_id != i64::from(APPLICATION_ID) {
         return Err(not_ours(path));
     }
     Ok(version as usize)

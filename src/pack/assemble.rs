@@ -27,7 +27,7 @@ use crate::stream::{Sequence, Size, StreamId};
 const MANIFEST_REST: usize = 8 << 10;
 /// Bytes of one volume in a manifest, generously.
 const MANIFEST_VOLUME: usize = 256;
-/// Bytes of counters and marks around one party, generously.
+/// Bytes of counters and delimiters around one party, generously.
 const MANIFEST_PARTY: usize = 32;
 
 /// A batch in the making.

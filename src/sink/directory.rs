@@ -152,7 +152,7 @@ impl Directory {
 
     /// Where the file system rounds times, gives each file of the group a coarser one, later than those before.
     fn stamp_coarsely(&mut self, dir: &OpenDir) -> Result<()> {
-        let mut last = self.group.first().map_or(0, |first| first.placing.mark - STEP_NANOS);
+        let mut last = self.group.first().map_or(0, |first| first.placing.order - STEP_NANOS);
         for StagedFile { placing, .. } in &mut self.group {
             let path = dir.path_of(&partial(&placing.name));
             let file = dir.open_file(&partial(&placing.name)).map_err(|e| Error::io("open an envelope", &path, &e))?;
@@ -173,7 +173,7 @@ impl Directory {
                 .at(&path));
             }
             last = kept;
-            placing.mark = kept;
+            placing.order = kept;
         }
         self.times.go_on_from(last);
         Ok(())
@@ -192,7 +192,7 @@ impl Directory {
         self.sweep(&placing)?;
         let mut delivery = Delivery::none(0);
         for placing in placing {
-            self.times.go_on_from(placing.mark);
+            self.times.go_on_from(placing.order);
             // One whose name somebody took meanwhile is not delivered: its batch brings it again.
             if self.place_again(&placing.name)? {
                 delivery.placed.push(placing);
@@ -201,7 +201,7 @@ impl Directory {
             }
         }
         self.root.sync().map_err(|e| Error::io("sync a directory", self.root.path(), &e))?;
-        delivery.mark = self.times.last();
+        delivery.high_water = self.times.last();
         Ok(delivery)
     }
 
@@ -262,8 +262,8 @@ fn write(dir: &OpenDir, placing: &Placing, bytes: &[u8], keeps_ids: bool) -> Res
     let work = || {
         let mut file = staging::create(dir, &placing.name)?;
         file.write_all(bytes)?;
-        let metadata = stamp(&file, placing.mark)?;
-        Ok((keeps_ids.then(|| FileId::from(&metadata)), mtime_of(&metadata) == placing.mark))
+        let metadata = stamp(&file, placing.order)?;
+        Ok((keeps_ids.then(|| FileId::from(&metadata)), mtime_of(&metadata) == placing.order))
     };
     work().map_err(|e: io::Error| Error::io("write to the destination", &dir.path_of(&partial(&placing.name)), &e))
 }

@@ -19,7 +19,7 @@ pub struct KnownDestination {
     pub mark: Option<String>,
     /// Whether a crash left something there that is to be finished.
     pub is_unfinished: bool,
-    /// The last [`super::Placing::mark`] that was given out.
+    /// The last [`super::Placing::order`] that was given out.
     pub high_water: i64,
     /// Works that are open there.
     pub works: Vec<OpenWork>,

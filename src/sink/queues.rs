@@ -44,7 +44,7 @@ pub struct Queues<'a> {
     in_flight: BTreeMap<u64, Box<InFlight>>,
     /// The number of the last envelope that was sent.
     last: u64,
-    mark: i64,
+    high_water: i64,
 }
 
 /// One call of the sink: what it has done so far, and where it writes ahead.
@@ -76,7 +76,7 @@ impl Remembers<ForBatch> for SinkCall<'_> {
 impl<'a> Queues<'a> {
     /// Through this gate. `works` are those that a run before this one left open, `connectors` how many have something to
     /// go at most.
-    pub fn new(gate: Gate<'a>, mark: i64, works: Vec<OpenWork>, connectors: usize) -> Self {
+    pub fn new(gate: Gate<'a>, high_water: i64, works: Vec<OpenWork>, connectors: usize) -> Self {
         let left_open = works.into_iter().map(|work| (work.subject, work.id, work.delivered));
         Self {
             gate,
@@ -88,7 +88,7 @@ impl<'a> Queues<'a> {
             connectors,
             in_flight: BTreeMap::new(),
             last: 0,
-            mark,
+            high_water,
         }
     }
 
@@ -98,7 +98,7 @@ impl<'a> Queues<'a> {
         ahead: &mut dyn WriteAhead,
         work: impl FnOnce(&mut Self, &mut SinkCall<'_>) -> Result<T>,
     ) -> Did<T> {
-        let mut call = SinkCall { effects: Effects::none(self.mark), ahead };
+        let mut call = SinkCall { effects: Effects::none(self.high_water), ahead };
         let outcome = work(self, &mut call);
         (self.with_findings_of_the_gate(call.effects), outcome)
     }
@@ -325,7 +325,7 @@ impl<'a> Queues<'a> {
 impl Sink for Queues<'_> {
     /// Nobody can tell how far the messages of a broken run came: all of it goes again, with the same ids.
     fn recover(&mut self, _placing: Vec<Placing>) -> Did<()> {
-        (Effects::none(self.mark), Ok(()))
+        (Effects::none(self.high_water), Ok(()))
     }
 
     fn examiner(&self) -> Examiner {
@@ -343,9 +343,9 @@ impl Sink for Queues<'_> {
     }
 
     fn stage(&mut self, deliverable: Deliverable) -> Result<bool> {
-        self.mark += 1;
+        self.high_water += 1;
         let placing =
-            Placing::of(&deliverable.origin, deliverable.name.clone(), self.mark, deliverable.applicant.clone());
+            Placing::of(&deliverable.origin, deliverable.name.clone(), self.high_water, deliverable.applicant.clone());
         self.group_messages += messages_in(&deliverable);
         self.group_bytes += deliverable.bytes.len();
         self.group.push((deliverable, placing));
@@ -377,7 +377,7 @@ impl Sink for Queues<'_> {
                 self.gate.wait_for_blocked()
             }
         };
-        (self.with_findings_of_the_gate(Effects::none(self.mark)), outcome)
+        (self.with_findings_of_the_gate(Effects::none(self.high_water)), outcome)
     }
 
     fn close(&mut self, ended: Ended<'_>, ahead: &mut dyn WriteAhead) -> Did<()> {

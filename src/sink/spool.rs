@@ -226,7 +226,7 @@ impl Spool {
         self.sweep(&placing)?;
         let mut delivery = Delivery::none(0);
         for placing in placing {
-            self.last = self.last.max(placing.mark);
+            self.last = self.last.max(placing.order);
             let id = id_of(&placing.name).to_owned();
             match self.connectors.get(&self.root, &id) {
                 Err(e) if is_of_one(&e) => delivery.deferred.push(deferred(&self.root, &id, placing, &reason(&e))),
@@ -237,7 +237,7 @@ impl Spool {
             }
         }
         self.sync(&delivery.placed)?;
-        delivery.mark = self.last;
+        delivery.high_water = self.last;
         Ok(delivery)
     }
 

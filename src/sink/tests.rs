@@ -290,30 +290,30 @@ mod directory {
         let mut noted = prepare(&mut sink);
         drop(sink);
         // The clock was set back by a day since.
-        noted[0].mark += 86_400 * 1_000_000_000;
+        noted[0].order += 86_400 * 1_000_000_000;
         let mut sink = open(dir.path());
         recover(&mut sink, noted.clone()).unwrap();
         sink.stage(deliverable(2, "feed", Examiner::Whole)).unwrap();
         let next = prepare(&mut sink);
-        assert!(next[0].mark > noted[0].mark, "the connector would pass over it");
+        assert!(next[0].order > noted[0].order, "the connector would pass over it");
         settle(&mut sink);
         let file = fs::metadata(dir.path().join("in").join(file_name(2))).unwrap();
-        assert_eq!(file.mtime() * 1_000_000_000 + file.mtime_nsec(), next[0].mark);
+        assert_eq!(file.mtime() * 1_000_000_000 + file.mtime_nsec(), next[0].order);
     }
 
     #[test]
     fn odd_marker_file_is_not_read_and_not_waited_for() {
         let dir = tempfile::tempdir().unwrap();
         drop(open(dir.path()));
-        let mark = dir.path().join("in/.airpouch");
+        let marker = dir.path().join("in/.airpouch");
         fs::write(dir.path().join("secret"), "0123456789abcdef0123456789abcdef").unwrap();
         for make in [
-            &(|| symlink("../secret", &mark).unwrap()) as &dyn Fn(),
-            &|| rustix::fs::mknodat(rustix::fs::CWD, &mark, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap(),
-            &|| fs::write(&mark, "x".repeat(5000)).unwrap(),
-            &|| fs::write(&mark, "password of somebody").unwrap(),
+            &(|| symlink("../secret", &marker).unwrap()) as &dyn Fn(),
+            &|| rustix::fs::mknodat(rustix::fs::CWD, &marker, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap(),
+            &|| fs::write(&marker, "x".repeat(5000)).unwrap(),
+            &|| fs::write(&marker, "password of somebody").unwrap(),
         ] {
-            fs::remove_file(&mark).unwrap();
+            fs::remove_file(&marker).unwrap();
             make();
             let error = Directory::open(&dir.path().join("in"), 0, None, 1).err().unwrap();
             assert!(error.place.as_ref().unwrap().ends_with("/.airpouch"), "{error}");

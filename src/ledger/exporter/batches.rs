@@ -162,7 +162,7 @@ impl ExporterLedger {
     }
 
     /// A sealed batch is signed and in the outbox; with these keys.
-    pub fn mark_packed(&mut self, stream: &StreamRow, sequence: Sequence, signers: &[PublicKey]) -> Result<()> {
+    pub fn record_packed(&mut self, stream: &StreamRow, sequence: Sequence, signers: &[PublicKey]) -> Result<()> {
         let change = self.change()?;
         for key in signers {
             change.execute("INSERT OR IGNORE INTO signer VALUES (?1)", [key.bytes()])?;

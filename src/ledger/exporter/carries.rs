@@ -18,8 +18,8 @@ pub struct CarryRow {
     pub at: String,
     /// Where to.
     pub medium: String,
-    /// The mark of the mount.
-    pub mark: String,
+    /// [`crate::disk::Mount::mount_id`] of the medium; old ledgers have the column `mark` for it.
+    pub mount_id: String,
     /// Bytes written.
     pub bytes: u64,
     /// How long that took.
@@ -37,8 +37,8 @@ pub struct CarriedRow {
     pub proof: Proof,
     /// When.
     pub at: String,
-    /// The mark of the mount.
-    pub mark: String,
+    /// [`crate::disk::Mount::mount_id`] of the medium; old ledgers have the column `mark` for it.
+    pub mount_id: String,
 }
 
 /// Whether this row of `carried`, under the name `d`, took something new: it was written as new, or the batch was
@@ -96,7 +96,7 @@ impl ExporterView {
         let sql = "SELECT d.carry, d.is_new, d.proof, c.at, c.mark FROM carried d JOIN carry c ON c.id = d.carry
                    WHERE d.stream = ?1 AND d.sequence = ?2 ORDER BY d.carry";
         all(&self.connection, sql, params![stream.id, sequence.get() as i64], |r| {
-            Ok(CarriedRow { carry: r.get(0)?, is_new: r.get(1)?, proof: r.get(2)?, at: r.get(3)?, mark: r.get(4)? })
+            Ok(CarriedRow { carry: r.get(0)?, is_new: r.get(1)?, proof: r.get(2)?, at: r.get(3)?, mount_id: r.get(4)? })
         })
     }
 
@@ -118,7 +118,7 @@ impl ExporterView {
         let sql = "SELECT at, medium, mark, bytes, millis FROM carry WHERE bytes > 0 ORDER BY id DESC LIMIT 1";
         let read = |r: &rusqlite::Row<'_>| {
             let (bytes, millis) = (r.get::<_, i64>(3)? as u64, r.get::<_, i64>(4)? as u64);
-            Ok(CarryRow { at: r.get(0)?, medium: r.get(1)?, mark: r.get(2)?, bytes, millis })
+            Ok(CarryRow { at: r.get(0)?, medium: r.get(1)?, mount_id: r.get(2)?, bytes, millis })
         };
         first(&self.connection, sql, [], read)
     }
@@ -134,7 +134,7 @@ impl ExporterLedger {
         let change = self.change()?;
         change.execute(
             "INSERT INTO carry (at, medium, mark, bytes, millis) VALUES (?1, ?2, ?3, ?4, ?5)",
-            params![carry.at, carry.medium, carry.mark, carry.bytes as i64, carry.millis as i64],
+            params![carry.at, carry.medium, carry.mount_id, carry.bytes as i64, carry.millis as i64],
         )?;
         let id = change.last_insert_rowid();
         {

@@ -83,7 +83,7 @@ impl ImporterView {
                 batch: r.get(1)?,
                 ordinal,
                 name: r.get(3)?,
-                mark: r.get(4)?,
+                order: r.get(4)?,
                 applicant: r.get(5)?,
             })
         })
@@ -125,14 +125,14 @@ impl ImporterLedger {
         }
         for p in &group.placing {
             change.prepare_cached("INSERT OR REPLACE INTO placing VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)")?.execute(
-                params![destination, p.sha256.as_bytes(), p.batch, p.ordinal as i64, p.name, p.mark, p.applicant,],
+                params![destination, p.sha256.as_bytes(), p.batch, p.ordinal as i64, p.name, p.order, p.applicant,],
             )?;
         }
         note_on_their_way(&change, destination, group.on_their_way)?;
         Ok(change.commit()?)
     }
 
-    /// Records what the sink vouches for, and the mark that it goes on from. What was set aside of it is so no more.
+    /// Records what the sink vouches for, and the high-water number from which it continues. What was set aside of it is so no more.
     pub fn settle(&mut self, destination: i64, delivery: &Delivery) -> Result<()> {
         let mut sorted: Vec<&Placing> = delivery.placed().iter().collect();
         sorted.sort_unstable_by_key(|p| p.sha256);
@@ -159,7 +159,7 @@ impl ImporterLedger {
         change.execute(
             "INSERT INTO meta SELECT 'high_water_' || kind, ?2 FROM destination WHERE id = ?1
                  ON CONFLICT (key) DO UPDATE SET value = excluded.value",
-            params![destination, delivery.mark().to_string()],
+            params![destination, delivery.high_water().to_string()],
         )?;
         Ok(change.commit()?)
     }

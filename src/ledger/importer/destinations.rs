@@ -21,7 +21,7 @@ pub struct DestinationRow {
     pub kind: String,
     /// Its address.
     pub address: String,
-    /// By what it is known again.
+    /// The mark by which it is recognized: what `.airpouch` in its directory contains.
     pub mark: String,
 }
 
@@ -45,10 +45,10 @@ impl ImporterView {
         first(&self.connection, sql, [], read)
     }
 
-    /// The mark from which a destination of this kind goes on.
+    /// The number from which a destination of this kind continues.
     pub fn high_water(&self, kind: &str) -> Result<i64> {
-        let mark = self.meta(&format!("high_water_{kind}"))?;
-        Ok(mark.and_then(|text| text.parse().ok()).unwrap_or(0))
+        let number = self.meta(&format!("high_water_{kind}"))?;
+        Ok(number.and_then(|text| text.parse().ok()).unwrap_or(0))
     }
 
     /// The connectors that this site has registered at a destination.
