@@ -1,8 +1,9 @@
-//! drain: the messages of a spool to the queues, in their order, and out of the spool once the broker has them.
+//! Sends the messages of a spool to the queues, in order, and removes them from the spool once the broker has confirmed
+//! them.
 //!
-//! A group of messages is sent, confirmed, its works are looked for once more, and only then its files go. A crash
-//! anywhere repeats that group at most, with the same message ids. Works are opened only now: a message that waits in
-//! a spool must not rest on one that may be cleared meanwhile.
+//! For each group it sends the messages, waits for the confirms, asks for the works once more, and only then removes
+//! the files. A crash repeats at most that group, with the same message ids. Works are opened only now: while a message
+//! waits in a spool, somebody may clear its work.
 
 mod remembered;
 
@@ -28,16 +29,16 @@ use remembered::Remembered;
 pub struct DrainOptions {
     /// Where to send.
     pub to: Destination,
-    /// How that is reached.
+    /// How the destination is reached.
     pub reach: Reach,
-    /// Whether what went with works that earlier drains found to be gone was delivered again, or may stay lost.
+    /// Whether the messages of works that earlier drains found to be gone were delivered again, or may stay lost.
     pub accept_gone: bool,
 }
 
-/// Moves a spool on. The report holds what was done, also if the run stops.
+/// Drains a spool. The report has what was done, also if the run stops.
 ///
 /// # Errors
-/// The spool or the destination is not there; the system refused.
+/// The spool or the destination cannot be reached; the system refused.
 pub fn drain(
     path: &std::path::Path,
     options: &DrainOptions,
@@ -89,7 +90,7 @@ struct Draining<'a> {
     remembered: Remembered,
     gate: Gate<'a>,
     works: Works<ForConnector>,
-    /// Messages that went to a connector's queue in this run.
+    /// Messages that were sent to a connector's queue in this run.
     sent: BTreeMap<String, usize>,
     report: &'a mut DrainReport,
 }
@@ -99,14 +100,14 @@ type Spooled = (i64, String);
 /// The same with its body.
 type Waiting = (i64, String, String);
 
-/// What became of the messages of a group.
+/// The outcomes of the messages of a group.
 #[derive(Default)]
 struct Answers {
     /// The broker has not answered about these yet.
     unconfirmed: BTreeSet<i64>,
-    /// It refused these by themselves, with these words.
+    /// It refused these, with these words.
     refused: BTreeMap<i64, String>,
-    /// Their queues do not take these at the moment.
+    /// Their queues do not accept these at the moment.
     back: BTreeSet<i64>,
 }
 
@@ -134,7 +135,7 @@ impl Draining<'_> {
         drained
     }
 
-    /// Closes the works, in error if the run has failed, and forgets what need not be known any more.
+    /// Closes the works, in error if the run has failed, and removes the state that no later drain needs.
     fn end(mut self, drained: Result<()>) -> Result<()> {
         let ended = drained.as_ref().err().map_or(Ended::Run, |error| Ended::Failed(&error.what));
         let closed = self.works.close_all(ended, &mut self.gate, &mut self.remembered);
@@ -144,7 +145,7 @@ impl Draining<'_> {
         drained.and(closed).and(self.remembered.end(has_failed))
     }
 
-    /// Sends what goes; what its connector's queue does not take at once goes once more, as long as that is worth it.
+    /// Sends all that can be sent; retries what a queue does not accept at once, as long as waiting may help.
     fn rounds(&mut self, going: Vec<Spooled>, connectors: &BTreeMap<String, Registration>) -> Result<()> {
         let mut left = going;
         loop {
@@ -155,7 +156,7 @@ impl Draining<'_> {
                 self.report_blocked(&left);
                 return round;
             }
-            // Those to which the platform is to blame no more are asked about again.
+            // Ask the platform again about connectors that it failed on before.
             let waiting: BTreeSet<String> = left.iter().map(|(_, id)| id.clone()).collect();
             for (id, connector) in connectors.iter().filter(|(id, _)| waiting.contains(*id)) {
                 if let Some(unfit) = self.admits(connector)? {
@@ -168,7 +169,7 @@ impl Draining<'_> {
         }
     }
 
-    /// Sends all of these but what belongs to a connector that is blocked; that is left.
+    /// Sends all of these except those of blocked connectors; returns what is left.
     fn round(&mut self, left: &mut Vec<Spooled>) -> Result<()> {
         let going = std::mem::take(left);
         let connectors: BTreeSet<&String> = going.iter().map(|(_, id)| id).collect();
@@ -191,7 +192,7 @@ impl Draining<'_> {
         Ok(())
     }
 
-    /// What the platform does not take of a connector stays in the spool, and that is reported.
+    /// Reports messages that the platform does not accept of a connector; they stay in the spool.
     fn keep(&mut self, id: &str, unfit: Unfit) {
         let (Unfit::Hold { code, what, .. } | Unfit::Quarantine { code, what, .. }) = unfit else { return };
         let advice = match code {
@@ -207,7 +208,7 @@ impl Draining<'_> {
         self.report.findings.push(finding);
     }
 
-    /// What waits for connectors that are blocked, once for each.
+    /// Reports what waits for blocked connectors, once for each.
     fn report_blocked(&mut self, left: &[Spooled]) {
         let mut sums: BTreeMap<&String, u64> = BTreeMap::new();
         left.iter().for_each(|(_, id)| *sums.entry(id).or_default() += 1);
@@ -220,7 +221,7 @@ impl Draining<'_> {
         }
     }
 
-    /// Whether a connector's messages are taken. What is registered or found there is remembered beside the spool.
+    /// Whether a connector's messages are accepted. Notes beside the spool what is registered or found there.
     fn admits(&mut self, connector: &Registration) -> Result<Option<Unfit>> {
         let remembered = &mut self.remembered;
         let unfit = self.gate.admits(connector, &mut |id, _, is_ours| remembered.registered(id, is_ours))?;
@@ -228,8 +229,8 @@ impl Draining<'_> {
         Ok(unfit)
     }
 
-    /// Sends a group in parts of so many bytes, and takes it out of the spool once it is in the queues. What its
-    /// connector's queue does not take is `left`.
+    /// Sends a group in parts of limited size, and removes it from the spool once it is in the queues. Messages that a
+    /// queue does not accept are `left`.
     fn group(&mut self, going: &[Spooled], is_alone: bool, left: &mut Vec<Spooled>) -> Result<()> {
         let connectors: BTreeSet<&String> = going.iter().map(|(_, id)| id).collect();
         let looked = connectors.into_iter().try_for_each(|connector| self.gate.look_for_room(connector, is_alone));
@@ -245,7 +246,7 @@ impl Draining<'_> {
         sent
     }
 
-    /// Reads the messages of a group. One that cannot be read stays where it is, and is reported.
+    /// Reads the messages of a group. Reports one that cannot be read, and leaves it in the spool.
     fn read_group(&mut self, going: &[Spooled]) -> (Vec<Waiting>, usize, u64) {
         let (mut waiting, mut taken, mut unread, mut bytes) = (Vec::new(), 0, 0, 0);
         for (number, connector) in going {
@@ -295,12 +296,12 @@ impl Draining<'_> {
         Err(cleared())
     }
 
-    /// Leaves what belongs to connectors that are blocked.
+    /// Leaves the messages of blocked connectors.
     fn leave_blocked(&self, waiting: Vec<Waiting>, left: &mut Vec<Spooled>) -> Vec<Waiting> {
         leave(waiting, left, |(_, connector, _)| self.gate.blocked.obstacle(connector).is_some())
     }
 
-    /// The broker has these, under works that are there: they are done.
+    /// The broker has these, under works that exist: removes them from the spool.
     fn take_out(&mut self, there: Vec<Waiting>) -> Result<()> {
         let there: Vec<Spooled> = there.into_iter().map(|(number, connector, _)| (number, connector)).collect();
         self.remembered.spool.remove(&there)?;
@@ -314,7 +315,7 @@ impl Draining<'_> {
         Ok(())
     }
 
-    /// One work for each connector; how many messages come is announced before they do.
+    /// Opens one work for each connector, and announces how many messages follow.
     fn announce(&mut self, waiting: &[Waiting]) -> Result<()> {
         if !self.gate.has_works() {
             return Ok(());
@@ -330,7 +331,7 @@ impl Draining<'_> {
         Ok(())
     }
 
-    /// Looks for the works of these messages once more.
+    /// Asks for the works of these messages once more.
     fn look_for_works(&mut self, waiting: &[Waiting]) -> Result<Looked<ForConnector>> {
         let subjects = match self.gate.has_works() {
             true => waiting.iter().map(|(_, connector, _)| ForConnector(connector.clone())).collect(),
@@ -339,7 +340,7 @@ impl Draining<'_> {
         self.works.look_for(&subjects, &mut self.gate)
     }
 
-    /// Sends messages and waits until the broker has answered about each. What it refuses is put aside.
+    /// Sends messages and waits until the broker has answered each. Moves aside what it refuses.
     fn send(&mut self, waiting: &[Waiting]) -> Result<Answers> {
         let with_works = self.gate.has_works();
         let connectors: BTreeMap<i64, &String> = waiting.iter().map(|(n, connector, _)| (*n, connector)).collect();
@@ -393,7 +394,7 @@ impl Draining<'_> {
         Ok(())
     }
 
-    /// Puts a message aside that the broker does not take.
+    /// Moves a message aside that the broker refuses.
     fn put_aside(&mut self, connector: &str, number: i64, words: &str) {
         let what = format!("the broker does not take a message: {words}");
         let finding = Finding::new(Code::MessageRefused, what).labelled("put aside");
@@ -410,7 +411,7 @@ impl Draining<'_> {
     }
 }
 
-/// Takes some of the waiting messages out: they are left in the spool.
+/// Removes some messages from those to send: they are left in the spool.
 fn leave(waiting: Vec<Waiting>, left: &mut Vec<Spooled>, is_left: impl Fn(&Waiting) -> bool) -> Vec<Waiting> {
     let (out, rest): (Vec<Waiting>, Vec<Waiting>) = waiting.into_iter().partition(|one| is_left(one));
     left.extend(out.into_iter().map(|(number, connector, _)| (number, connector)));

@@ -1,4 +1,4 @@
-//! The gate to the queues: resolves connectors to queues, says where messages go, and whether there is room.
+//! The gate to the queues: finds or creates the queue of each connector, and checks whether it has space.
 
 pub mod blocked;
 mod room;
@@ -29,49 +29,50 @@ enum Setup<'a> {
     Platform(Box<Platform<'a>>),
 }
 
-/// Notes that a connector, by id and name, is about to be registered (true), so that a run that is killed in between knows
-/// it for ours; or that the platform refused that (false).
+/// Notes that a connector, by id and name, is about to be registered (true), so that the next run knows it as ours if
+/// this one is killed; or that the platform refused it (false).
 pub type NoteRegistered<'a> = &'a mut dyn FnMut(&str, &str, bool) -> Result<()>;
 
 /// What is known of a connector in this run.
 enum Resolved {
     Route(Arc<Route>, usize),
     Unfit(Unfit),
-    /// The platform failed when it was registered, with these words; whether it is to blame shows when others pass.
+    /// The platform failed to register it, with these words; whether the connector is to blame is known once another
+    /// one passes.
     Fails(String),
-    /// The broker has a word against its queue.
+    /// The broker refuses its queue.
     Refused,
 }
 
-/// The way to the queues of connectors.
+/// Access to the queues of connectors.
 pub struct Gate<'a> {
     setup: Setup<'a>,
     /// How broker and platform are reached.
     pub reach: Reach,
-    /// Who is told what cannot wait.
+    /// Gets what cannot wait.
     pub observer: &'a dyn Observer,
     broker: Option<Broker<'a>>,
     connectors: BTreeMap<String, Resolved>,
     /// Connectors that airpouch has registered there before this run.
     ours: BTreeSet<String>,
-    /// Connectors of which people were told, before this run, that they exist over there.
+    /// Connectors that earlier runs reported as existing on the platform.
     shown: BTreeSet<String>,
-    /// Those of which that was found in this run.
+    /// Connectors that this run found to exist there.
     pub exist: Vec<String>,
     /// Connectors that cannot be delivered to at the moment.
     pub blocked: Blocked,
-    /// Connectors of which it was reported that they wait.
+    /// Connectors that were reported as waiting.
     pub(super) reported: BTreeSet<String>,
     /// What is to be reported.
     pub findings: Vec<Finding>,
 }
 
 impl<'a> Gate<'a> {
-    /// To a broker or a platform. `ours` are connectors that were registered there by us before, `shown` those of which
-    /// people were told that they exist there.
+    /// Opens the gate to a broker or a platform. `ours` are connectors that airpouch has registered there, `shown`
+    /// those that were reported as existing there.
     ///
     /// # Errors
-    /// It is not there, or does not let us in; or it is neither.
+    /// It does not answer, or rejects the login; or it is neither of both.
     pub fn open(
         to: &Destination,
         reach: &Reach,
@@ -89,14 +90,14 @@ impl<'a> Gate<'a> {
         }
     }
 
-    /// To a broker alone, which is connected to now.
+    /// A broker alone: connects now.
     fn to_broker(address: &BrokerAddress, reach: Reach, observer: &'a dyn Observer) -> Result<Self> {
         let address = reach.overrides.over(address);
         let broker = Broker::connect(login(&reach, &address, None)?, reach.patience, observer)?;
         Ok(Self { broker: Some(broker), ..Self::new(Setup::Direct, reach, observer) })
     }
 
-    /// Through a platform, which tells where its broker is when the first connector is registered.
+    /// A platform: it reports the address of its broker when the first connector is registered.
     fn through(
         platform: Platform<'a>,
         reach: Reach,
@@ -142,7 +143,7 @@ impl<'a> Gate<'a> {
         self.platform().is_some() && self.reach.work_per != WorkPer::None
     }
 
-    /// The run has failed: do not wait for what does not get better.
+    /// The run has failed: do not wait any more.
     pub fn stop_waiting(&mut self) {
         if let Setup::Platform(platform) = &mut self.setup {
             platform.stop_waiting();
@@ -152,12 +153,12 @@ impl<'a> Gate<'a> {
     /// The connection to the broker.
     ///
     /// # Errors
-    /// No connector was looked up yet, so that nobody knows where it is.
+    /// No connector was looked up yet, so its address is unknown.
     pub fn broker(&mut self) -> Result<&mut Broker<'a>> {
         self.broker.as_mut().ok_or_else(|| Error::failed("there is no connection to the broker"))
     }
 
-    /// What became of messages since this was asked for last.
+    /// The outcomes of messages since the last call.
     ///
     /// # Errors
     /// The broker has failed, and why.
@@ -170,8 +171,8 @@ impl<'a> Gate<'a> {
         self.broker.as_ref().is_none_or(Broker::is_over)
     }
 
-    /// Looks up or sets up a connector, once a run, and says whether its messages are taken. One that cannot be set up at
-    /// the moment is blocked.
+    /// Looks up or sets up a connector, once a run, and returns whether its messages are accepted. Blocks a connector
+    /// that cannot be set up at the moment.
     ///
     /// # Errors
     /// Broker or platform are in trouble.
@@ -186,7 +187,7 @@ impl<'a> Gate<'a> {
         }
     }
 
-    /// What the platform answered about a connector's works, unless it has a word against this one: then it is blocked.
+    /// What the platform answered about a connector's works. If it refuses, this blocks the connector.
     ///
     /// # Errors
     /// The platform is in trouble.
@@ -200,7 +201,7 @@ impl<'a> Gate<'a> {
         })
     }
 
-    /// Whether a work is there, if the platform says; if not, its connector is blocked.
+    /// Whether a work exists. If the platform does not answer that, this blocks its connector.
     ///
     /// # Errors
     /// The platform is in trouble.
@@ -210,7 +211,7 @@ impl<'a> Gate<'a> {
         self.answer_about(connector, asked)
     }
 
-    /// Where the messages of a connector go.
+    /// The route for the messages of a connector.
     ///
     /// # Errors
     /// It was not admitted.
@@ -253,7 +254,7 @@ impl<'a> Gate<'a> {
         }
     }
 
-    /// Without a platform: makes what is missing.
+    /// Without a platform: creates what is missing.
     fn declare(&mut self, wanted: &Registration, lane: usize) -> Result<Resolved> {
         let topology = Topology::of(wanted.clone(), &self.reach.queue_prefix);
         let queue_type = self.reach.queue_type;
@@ -274,7 +275,8 @@ impl<'a> Gate<'a> {
 
     fn register(&mut self, wanted: &Registration, lane: usize, note: NoteRegistered<'_>) -> Result<Resolved> {
         let Setup::Platform(platform) = &self.setup else { return Ok(Resolved::Refused) };
-        // Noted before: a run that is killed right after would take it for somebody else's, and hold all that it wrote.
+        // Noted before: if this run is killed right after, the next one would take the connector for somebody else's
+        // and hold all its envelopes.
         note(&wanted.id, &wanted.name, true)?;
         let is_first = !self.connectors.values().any(|known| matches!(known, Resolved::Route(..) | Resolved::Fails(_)));
         let registered = match platform.register(wanted, is_first)? {
@@ -299,7 +301,7 @@ impl<'a> Gate<'a> {
                     "/connector",
                 )));
             }
-            // It may be there all the same.
+            // It may be registered nevertheless.
             Err(Unregistered::Failed(words)) => {
                 return Ok(Resolved::Unfit(hold(
                     Code::NotRegistered,
@@ -320,7 +322,8 @@ impl<'a> Gate<'a> {
         self.connectors.values().any(|known| matches!(known, Resolved::Route(..)))
     }
 
-    /// Once a connector has passed, those over which the platform failed are to blame themselves; whether there were any.
+    /// Once a connector has passed, those on which the platform failed are to blame themselves: blocks them. Returns
+    /// whether there were any.
     pub(super) fn blame_those_that_fail(&mut self) -> bool {
         if !self.others_pass() {
             return false;
@@ -383,7 +386,8 @@ pub fn collision(platform: &Platform<'_>, wanted: &Registration) -> Result<Optio
     Ok(Some(hold(Code::ConnectorExists, what, "/connector/id")))
 }
 
-/// Who logs in at a broker: what the site says goes over what the platform told, and that over RabbitMQ's own guest.
+/// The login for a broker: settings of the site override what the platform reports, and that overrides RabbitMQ's own
+/// guest.
 ///
 /// # Errors
 /// The address may not be used without TLS, or no password is given.

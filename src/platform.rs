@@ -1,4 +1,5 @@
-//! The platform, over HTTP: asks what `opencti/api.rs` has as values, waits out what passes, and says what does not.
+//! The platform, over HTTP: sends the questions of `opencti/api.rs`, waits while a problem is temporary, and reports
+//! what is not.
 
 mod http;
 
@@ -22,7 +23,7 @@ use http::{Http, Unanswered};
 
 /// Wait this long before reporting that we are waiting.
 const SAY_AFTER: Duration = Duration::from_secs(3);
-/// How long a platform that is not there at all is tried when nothing was begun yet.
+/// How long to try a platform that accepts no connection, if nothing was begun yet.
 const FIRST_TRIES: Duration = Duration::from_secs(3);
 
 /// An answer, and whether the question may have been answered more than once.
@@ -31,7 +32,7 @@ struct PlatformAnswer {
     doubtful: bool,
 }
 
-/// Why there is none.
+/// Why there is no answer.
 enum PlatformFault {
     Stop(Error),
     Forbidden(Error),
@@ -43,13 +44,13 @@ enum PlatformFault {
 /// Why a connector is not registered: the platform's words.
 #[derive(Debug)]
 pub enum Unregistered {
-    /// It does not want this one.
+    /// It refuses this one.
     Refused(String),
     /// It failed itself, perhaps at its broker.
     Failed(String),
 }
 
-/// What was asked for; the inner error is the platform's word against this one thing, and others may pass.
+/// The answer; the inner error is the platform's refusal of this one thing, others may pass.
 pub type Asked<T> = Result<std::result::Result<T, String>>;
 
 /// Result of updating a work.
@@ -59,7 +60,7 @@ pub enum Updated {
     Once,
     /// An answer got lost and the question was asked again: it may have been done twice.
     PerhapsTwice,
-    /// There is no such work any more.
+    /// The work no longer exists.
     WorkGone,
 }
 
@@ -76,7 +77,7 @@ impl<'a> Platform<'a> {
     /// Asks the platform who it is and who we are.
     ///
     /// # Errors
-    /// It is not there, is no platform, is too old, or does not know the token.
+    /// It does not answer, is no platform, is too old, or rejects the token.
     pub fn open(address: &PlatformAddress, reach: &Reach, observer: &'a dyn Observer) -> Result<Self> {
         let (http, patience) = (Http::new(address, reach)?, reach.patience);
         let mut platform = Self { http, patience, observer, version: OLDEST, me: None };
@@ -98,7 +99,7 @@ impl<'a> Platform<'a> {
                     "update it, then run this again; until then import --to spool:PATH keeps the messages",
                 ));
             }
-            // A platform between two versions is asked for the least.
+            // A version between two known ones is asked only what the older one knows.
             found => found.unwrap_or(OLDEST),
         };
         match self.ask(&Question::me()) {
@@ -115,7 +116,7 @@ impl<'a> Platform<'a> {
         }
     }
 
-    /// The run has failed already: do not wait for what does not get better.
+    /// The run has failed already: do not wait any more.
     pub fn stop_waiting(&mut self) {
         self.patience = self.patience.min(FIRST_TRIES);
     }
@@ -125,13 +126,13 @@ impl<'a> Platform<'a> {
         self.version
     }
 
-    /// The user that the token belongs to, if the platform says.
+    /// The user that the token belongs to, if the platform reports it.
     pub fn me(&self) -> Option<&Me> {
         self.me.as_ref()
     }
 
-    /// A connector that it has. The inner error is its word against that question, or an answer that is none: then nobody
-    /// knows.
+    /// A connector of the platform. The inner error is a refusal or an invalid answer: then it is unknown whether the
+    /// connector exists.
     ///
     /// # Errors
     /// The platform is in trouble.
@@ -147,7 +148,7 @@ impl<'a> Platform<'a> {
         }
     }
 
-    /// What any connector is told of the broker, if there is one and we may look.
+    /// What the platform tells its connectors about the broker, if there is a connector and we may see it.
     ///
     /// # Errors
     /// The platform is in trouble.
@@ -159,11 +160,11 @@ impl<'a> Platform<'a> {
         }
     }
 
-    /// Registers a connector. The inner error is the platform's word against this one. With `wait` it is asked again for
-    /// as long as there is patience where the platform fails itself.
+    /// Registers a connector. The inner error is the platform's refusal of this one. With `wait`, a failure of the
+    /// platform itself is retried for as long as the run may wait.
     ///
     /// # Errors
-    /// The platform is in trouble, or lets us register none.
+    /// The platform is in trouble, or refuses to register any.
     pub fn register(
         &self,
         connector: &Registration,
@@ -185,7 +186,7 @@ impl<'a> Platform<'a> {
         }
     }
 
-    /// Opens a work, and says its id.
+    /// Opens a work, and returns its id.
     ///
     /// # Errors
     /// The platform is in trouble.
@@ -203,7 +204,7 @@ impl<'a> Platform<'a> {
         Ok(id.ok_or_else(|| "the platform opened a work and returned no id".to_owned()))
     }
 
-    /// Says that so many messages more will come.
+    /// Announces that this many more messages will follow.
     ///
     /// # Errors
     /// The platform is in trouble.
@@ -211,7 +212,7 @@ impl<'a> Platform<'a> {
         self.update_work(&Question::add_expectations(work, messages))
     }
 
-    /// Says that a work is at its end.
+    /// Reports that a work has ended.
     ///
     /// # Errors
     /// The platform is in trouble.
@@ -219,7 +220,7 @@ impl<'a> Platform<'a> {
         self.update_work(&Question::to_processed(work, message, in_error))
     }
 
-    /// Makes a draft for a work, and says its id.
+    /// Creates a draft for a work, and returns its id.
     ///
     /// # Errors
     /// The platform is in trouble.
@@ -240,7 +241,7 @@ impl<'a> Platform<'a> {
         Ok(Ok(draft.to_owned()))
     }
 
-    /// Whether a work is still there.
+    /// Whether a work still exists.
     ///
     /// # Errors
     /// The platform is in trouble.
@@ -262,7 +263,7 @@ impl<'a> Platform<'a> {
             Err(PlatformFault::WorkGone) => Ok(Ok(Updated::WorkGone)),
             Err(fault) => {
                 let against = self.word_against(question.name, fault)?;
-                // Older platforms trip over a work that is gone, and say anything.
+                // Older platforms fail on a work that is gone, with any error.
                 match question.variables["id"].as_str() {
                     Some(work) if self.is_alive(work)? == Ok(false) => Ok(Ok(Updated::WorkGone)),
                     _ => Ok(against),
@@ -271,7 +272,7 @@ impl<'a> Platform<'a> {
         }
     }
 
-    /// What the platform says against one thing is for whoever asked; all else stops the run.
+    /// A refusal of one thing is returned to the caller; any other error stops the run.
     fn word_against<T>(&self, asked: &str, fault: PlatformFault) -> Asked<T> {
         match fault {
             PlatformFault::Refused(words) => Ok(Err(format!("the platform refuses {asked}: {words}"))),
@@ -284,8 +285,8 @@ impl<'a> Platform<'a> {
         self.ask_within(question, self.patience, false)
     }
 
-    /// Asks until there is an answer, or it is known that there will be none. `absent` is how long a platform is tried
-    /// that does not even take a connection; with `outlast`, one that fails itself may do better later.
+    /// Asks until there is an answer, or none can be expected. `absent` is how long to try a platform that accepts no
+    /// connection; with `outlast`, a failure of the platform itself is retried.
     fn ask_within(
         &self,
         question: &Question,
@@ -295,7 +296,7 @@ impl<'a> Platform<'a> {
         let (began, mut pause, mut doubtful) = (Instant::now(), Duration::from_millis(500), false);
         let is_said = AtomicBool::new(false);
         loop {
-            // ureq looks names up in a thread, and panics without.
+            // ureq resolves names in a thread, and panics if it does not start.
             lack::threads(2).map_err(|lack| PlatformFault::Stop(lack.into()))?;
             let (left, mut failed) = (self.patience.saturating_sub(began.elapsed()), None);
             let Unanswered { why, is_absent } = match self.once_in_words(question, left, &is_said) {
@@ -342,7 +343,7 @@ impl<'a> Platform<'a> {
         }
     }
 
-    /// Asks once, and says so where the answer takes its time.
+    /// Asks once, and reports it if the answer takes long.
     fn once_in_words(
         &self,
         question: &Question,
@@ -352,7 +353,7 @@ impl<'a> Platform<'a> {
         let (observer, limit) = (self.observer, duration(self.patience.as_secs()));
         std::thread::scope(|scope| {
             let (answered, is_answered) = channel::<()>();
-            // Without that thread it is only waited without a word.
+            // Without that thread the wait is not reported.
             let _ = lack::spawn_scoped(scope, move || {
                 let waited = is_answered.recv_timeout(SAY_AFTER);
                 if waited == Err(RecvTimeoutError::Timeout) && !is_said.swap(true, Ordering::Relaxed) {
@@ -386,7 +387,7 @@ impl<'a> Platform<'a> {
         }
     }
 
-    /// What the token's user may not, if the platform says what he may.
+    /// Which capabilities the token's user lacks, if the platform lists what the user has.
     fn lacks(&self) -> Option<String> {
         let lacking = self.me.as_ref()?.lacks(self.version.knows_drafts());
         let named: Vec<String> = lacking.iter().map(|(what, what_for)| format!("{what} ({what_for})")).collect();

@@ -1,12 +1,12 @@
 //! Where the importer delivers.
 //!
-//! A sink delivers in groups, in two steps, so that a crash between them loses nothing, and repeats nothing where it can
-//! be seen what arrived (not in queues): [`Sink::stage`] puts envelopes where nobody sees them yet and [`Sink::prepare`]
-//! makes that durable; the ledger notes what is about to appear; [`Sink::settle`] makes it appear and says what was
-//! delivered.
+//! A sink delivers in groups, in two steps, so that a crash between them loses nothing, and repeats nothing where the
+//! next run can see what arrived (not in queues): [`Sink::stage`] writes envelopes where nobody sees them yet and
+//! [`Sink::prepare`] makes them durable; the ledger notes what is about to appear; [`Sink::settle`] makes it appear and
+//! reports what was delivered.
 //!
-//! Each call says what it has done, in one value, also where it failed: [`Effects`]. What must be known before it is so
-//! is written ahead instead: [`WriteAhead`].
+//! Each call returns what it has done in one value, also if it failed: [`Effects`]. What the ledger must know before it
+//! happens is written ahead: [`WriteAhead`].
 
 mod background;
 mod connectors;
@@ -48,9 +48,9 @@ pub struct Origin {
     pub ordinal: usize,
     /// Its name in the source directory.
     pub name: String,
-    /// Its digest, as it crossed.
+    /// Its digest, as received.
     pub sha256: Digest,
-    /// When the connector wrote it; not known of what was set aside by an older airpouch.
+    /// When the connector wrote it; unknown for envelopes that an older airpouch has set aside.
     pub mtime: Option<Mtime>,
     /// The id of the connector that wrote it.
     pub connector: String,
@@ -63,22 +63,22 @@ pub struct Origin {
 pub struct Deliverable {
     /// Where it came from.
     pub origin: Origin,
-    /// The bytes to deliver: as they crossed, or with just an applicant put in.
+    /// The bytes to deliver: as received, or with only the applicant replaced.
     pub bytes: Vec<u8>,
-    /// What the sink's examiner has made of it.
+    /// The result of the sink's examiner.
     pub examined: Examined,
-    /// The connector that wrote it, as it is to be known here.
+    /// The connector that wrote it, with its id at the destination.
     pub connector: Connector,
     /// A name that is unique to it and portable: `<stream 16>-<sequence 8>-<ordinal 8>`.
     pub name: String,
-    /// In whose name it goes.
+    /// The user in whose name it is delivered.
     pub applicant: Option<String>,
 }
 
-/// What is about to appear, or has: the ledger's note of a group.
+/// The ledger's note of an envelope that is about to appear, or has appeared.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Placing {
-    /// Digest of the envelope as it crossed.
+    /// Digest of the envelope as received.
     pub sha256: Digest,
     /// The ledger's number of its batch.
     pub batch: i64,
@@ -89,7 +89,7 @@ pub struct Placing {
     /// Its place in the order of the sink: its time of modification in nanoseconds since 1970, or the number of
     /// its last message.
     pub order: i64,
-    /// In whose name it goes.
+    /// The user in whose name it is delivered.
     pub applicant: Option<String>,
 }
 
@@ -99,12 +99,12 @@ impl Placing {
     }
 }
 
-/// What a sink vouches for: these were delivered. The ledger records nothing else as such, and nobody but a sink can make
-/// one: the fields are this room's own.
+/// What a sink has delivered. The ledger records nothing else as delivered, and only a sink can make this value: its
+/// fields are private to this room.
 #[derive(Debug)]
 pub struct Delivery {
     placed: Vec<Placing>,
-    /// Not delivered, and why; they never will be as they are.
+    /// Not delivered, and why; they cannot be delivered unchanged.
     refused: Vec<Refused>,
     /// Not delivered in this run, though others are; the next run tries them again.
     deferred: Vec<Deferred>,
@@ -122,23 +122,23 @@ impl Delivery {
         &self.placed
     }
 
-    /// How many are on their way still, where the sink was given [`Prepared::Sending`].
+    /// How many are still in flight, if the sink prepared [`Prepared::Sending`].
     pub fn on_their_way(&self) -> Option<u64> {
         self.on_their_way
     }
 
-    /// How many the destination does not take.
+    /// How many the destination refuses.
     pub fn refused(&self) -> usize {
         self.refused.len()
     }
 
-    /// All of which it is known by now what became of them: nothing of these is on its way.
+    /// All envelopes with a known outcome: none of them is in flight.
     pub fn settled(&self) -> impl Iterator<Item = &Placing> {
         let refused = self.refused.iter().map(|refused| &refused.placing);
         self.placed.iter().chain(refused).chain(self.deferred.iter().map(|deferred| &deferred.placing))
     }
 
-    /// What the ledger is to keep for the next run: the last [`Placing::order`] that was given out.
+    /// What the ledger keeps for the next run: the last [`Placing::order`] that was used.
     pub fn high_water(&self) -> i64 {
         self.high_water
     }
@@ -154,19 +154,19 @@ impl Delivery {
     }
 }
 
-/// What a call of a sink has done, also one that failed: all of it is recorded before anything else is done.
+/// What a call of a sink has done, also if it failed: the caller records all of it before it does anything else.
 #[must_use]
 #[derive(Debug)]
 pub struct Effects {
     /// What is known of envelopes.
     pub delivery: Delivery,
-    /// Connectors that were found to exist at the destination, and are not taken over: their ids.
+    /// Ids of connectors that exist at the destination and are not taken over.
     pub shown: Vec<String>,
     /// Works that were closed, or are gone.
     pub closed: Vec<String>,
     /// Works that are gone with what was delivered under them.
     pub gone: Vec<GoneWork>,
-    /// What is to be reported of the destination.
+    /// Findings about the destination.
     pub findings: Vec<Finding>,
 }
 
@@ -180,61 +180,63 @@ impl Effects {
     }
 }
 
-/// What a call has done, and what came of it.
+/// What a call has done, and its result.
 pub type Did<T> = (Effects, Result<T>);
 
-/// Notes what the next run must know if this one is killed right after: these cannot wait for the end of a call.
+/// Notes what the next run must know if this one is killed right after. This cannot wait for the end of a call.
 pub trait WriteAhead {
-    /// A connector is about to be registered; else the next run would take it for somebody else's, and hold all that it
-    /// wrote. Or that was refused (`is_ours` is false).
+    /// A connector is about to be registered; without this note the next run would take it for somebody else's and hold
+    /// its envelopes. Or the platform refused it (`is_ours` is false).
     ///
     /// # Errors
-    /// It cannot be written down.
+    /// The ledger cannot be written.
     fn registered(&mut self, id: &str, name: &str, is_ours: bool) -> Result<()>;
 
-    /// A work was opened, and nothing rests on it yet; else it would stay open on the platform for ever.
+    /// A work was opened, and nothing was sent under it yet; without this note it would stay open on the platform for
+    /// ever.
     ///
     /// # Errors
-    /// It cannot be written down.
+    /// The ledger cannot be written.
     fn opened(&mut self, subject: &ForBatch, id: &str) -> Result<()>;
 }
 
-/// What is to be noted of a group before any of it is seen.
+/// What is noted of a group before any of it is visible.
 #[derive(Debug)]
 pub enum Prepared {
-    /// These are about to get their names; after a crash it can be seen which did.
+    /// These are about to get their names; after a crash the next run sees which have them.
     Placing(Vec<Placing>),
-    /// This many messages are about to be sent, or were sent and are not confirmed; after a crash nobody could tell which arrived.
+    /// This many messages are about to be sent, or were sent and are not confirmed; after a crash nobody knows which
+    /// arrived.
     Sending(u64),
 }
 
-/// An envelope that the destination itself does not take.
+/// An envelope that the destination itself refuses.
 #[derive(Debug)]
 pub struct Refused {
-    /// What was noted of it.
+    /// The ledger's note of it.
     pub placing: Placing,
     /// Where it came from.
     pub origin: Origin,
     /// Its bytes.
     pub bytes: Vec<u8>,
-    /// One word for programs.
+    /// The code, for programs.
     pub code: Code,
-    /// What is the matter.
+    /// What is wrong.
     pub what: String,
     /// Where, as a JSON pointer.
     pub place: String,
 }
 
-/// An envelope that the destination cannot take at the moment, though it takes others: the next file name is taken by
-/// something else, or its connector's queue is full. It stays in the inbox, where its batch stays open; what was held
-/// or released before stays where it is. The next run tries again.
+/// An envelope that the destination cannot accept at the moment, although it accepts others: another file has its name,
+/// or its connector's queue is full. It stays in the inbox, where its batch stays open; one that was held or released
+/// before stays held or released. The next run tries again.
 #[derive(Debug)]
 pub struct Deferred {
-    /// What was noted of it, or would have been.
+    /// The note of it, or what it would be.
     pub placing: Placing,
-    /// One word for programs.
+    /// The code, for programs.
     pub code: Code,
-    /// What is the matter, without the envelope's name: it is reported once for all envelopes of a connector.
+    /// What is wrong, without the envelope's name: it is reported once for all envelopes of a connector.
     pub what: String,
     /// What to do.
     pub advice: String,
@@ -250,35 +252,36 @@ pub fn registration(connector: &Connector) -> Registration {
     Registration::new(&connector.id, &connector.name, &connector.kind, scope, connector.auto == Some(true))
 }
 
-/// A place of delivery.
+/// A destination of envelopes.
 pub trait Sink {
-    /// Finishes what a crash left between `prepare` and `settle`, where the sink can tell how far that came. What is
+    /// Finishes what a crash interrupted between `prepare` and `settle`, if the sink can see how far that got. What is
     /// not in the answer is delivered again.
     fn recover(&mut self, placing: Vec<Placing>) -> Did<()>;
 
-    /// How this sink looks at envelopes.
+    /// How this sink examines envelopes.
     fn examiner(&self) -> Examiner;
 
-    /// Whether what this connector wrote is taken there at all, now that the destination is asked.
+    /// Asks the destination whether it accepts envelopes of this connector.
     fn admits(&mut self, _connector: &Connector, _ahead: &mut dyn WriteAhead) -> Did<Option<Unfit>>;
 
-    /// Takes an envelope into the group, unseen. Says whether the group is large enough.
+    /// Adds an envelope to the group, not visible yet. Returns whether the group is large enough.
     ///
     /// # Errors
     /// The system refused.
     fn stage(&mut self, deliverable: Deliverable) -> Result<bool>;
 
-    /// Makes the group durable and fixes all that will be seen of it. Where it fails nothing of the group was seen; of
-    /// groups before it, the answer may hold more.
+    /// Makes the group durable and fixes its names and order. If it fails, nothing of the group is visible; the answer
+    /// may report more of earlier groups.
     fn prepare(&mut self, ahead: &mut dyn WriteAhead) -> Did<Prepared>;
 
-    /// Makes the group appear, in order, and says of which envelopes it is known by now that they have; with `all`, of
-    /// all that were prepared. Where it fails, [`Sink::recover`] finishes it later, or it is delivered again.
+    /// Makes the group appear, in order, and returns the envelopes that are known to have appeared; with `all`, it
+    /// waits for all that were prepared. If it fails, [`Sink::recover`] finishes it later, or it is delivered again.
     fn settle(&mut self, all: bool, ahead: &mut dyn WriteAhead) -> Did<()>;
 
-    /// Waits until what was deferred may be taken, if that is worth it: then all that is left goes to it once more.
+    /// Waits until deferred envelopes may be accepted, if waiting makes sense; then the caller passes all that is left
+    /// once more.
     fn wait(&mut self) -> Did<bool>;
 
-    /// Closes what was opened for a batch or a run that has ended.
+    /// Closes the works of a batch or a run that has ended.
     fn close(&mut self, ended: Ended<'_>, ahead: &mut dyn WriteAhead) -> Did<()>;
 }

@@ -1,9 +1,9 @@
 //! Works on the platform, from their opening to their end: those of an import, and those of a drain.
 //!
-//! A work is opened before a message bears its id, and is told how many messages come before they do. It is looked for
-//! once more behind the last of them: workers pass over messages whose work is gone, without a word, so that whoever
-//! clears works on the platform throws away what waits under them. It is closed at the end, in error where more may be
-//! expected of it than comes: the platform would show it as running for ever.
+//! A work is opened before any message has its id, and gets the number of messages before they are sent. After the last
+//! of them airpouch asks once more whether the work exists: OpenCTI's workers silently skip messages whose work is
+//! gone, so whoever clears works on the platform also discards the messages that wait under them. It is closed at the
+//! end, in error if it expects more messages than were sent: otherwise the platform would show it as running for ever.
 
 mod of_batch;
 
@@ -19,47 +19,47 @@ use crate::text::harmless;
 
 pub use of_batch::{ForBatch, GoneWork, OpenWork, gone_finding};
 
-/// How often a work is opened anew for one envelope or group, if they are cleared one after the other.
+/// How often a new work is opened for one envelope or group, if somebody clears one after the other.
 pub const CLEARED_MAX: u32 = 3;
-/// How long works are closed when one of them could not be told; the rest is told in the next run.
+/// How long to continue to close works after one could not be closed; the next run closes the rest.
 const CLOSING_MAX: Duration = Duration::from_secs(10);
-/// How long works that were closed are looked for once more.
+/// How long to ask once more for works that were closed.
 const LOOKING_MAX: Duration = Duration::from_secs(30);
-/// Works that were closed and are looked for once more at the end of the run. Of more of them the oldest are left out:
-/// each was looked for when it was closed.
+/// How many closed works are asked for once more at the end of the run. If there are more, the oldest are left out:
+/// each was asked for when it was closed.
 const ENDED_MAX: usize = 50_000;
 
 /// What one work is for.
 pub trait WorkSubject: Clone + Ord {
-    /// Whose messages go under it.
+    /// The connector whose messages are sent under it.
     fn connector(&self) -> &str;
 
-    /// Whether more comes under it than what it is opened for.
+    /// Whether later messages are sent under it too.
     fn is_shared(&self) -> bool;
 
-    /// What the platform shows of it when it has ended well.
+    /// The message that the platform shows when it has ended without error.
     fn success(&self, work: &Work) -> String;
 }
 
-/// Who remembers works from one run to the next, so that a run that is cut off leaves none open for ever: the ledger, or
-/// the spool.
+/// Remembers works from one run to the next, so that an interrupted run leaves none open for ever: the ledger or the
+/// spool.
 pub trait Remembers<S> {
-    /// A work was opened. The next one is not before this one is remembered.
+    /// A work was opened. The next one is opened only after this one is remembered.
     ///
     /// # Errors
-    /// It cannot be written down.
+    /// It cannot be written.
     fn opened(&mut self, subject: &S, id: &str) -> Result<()>;
 
-    /// A work was closed: no business of the next run.
+    /// A work was closed: the next run need not know it.
     ///
     /// # Errors
-    /// It cannot be written down.
+    /// It cannot be written.
     fn closed(&mut self, subject: &S, id: &str) -> Result<()>;
 
-    /// A work is gone, and workers pass over what rests on it.
+    /// A work is gone, and workers skip the messages that were sent under it.
     ///
     /// # Errors
-    /// It cannot be written down.
+    /// It cannot be written.
     fn gone(&mut self, gone: &Gone<S>) -> Result<()>;
 }
 
@@ -67,9 +67,9 @@ pub trait Remembers<S> {
 pub struct Wanted<'a, S> {
     /// What it is for.
     pub subject: &'a S,
-    /// What the platform shows of it.
+    /// Its title on the platform.
     pub title: &'a dyn Fn() -> String,
-    /// Whether it goes into a draft, which a person validates.
+    /// Whether its content is sent into a draft, which a person validates.
     pub draft: bool,
 }
 
@@ -78,13 +78,13 @@ pub struct Wanted<'a, S> {
 pub struct Work {
     /// Its id.
     pub id: String,
-    /// The draft that it goes into.
+    /// Its draft.
     pub draft: Option<String>,
     /// Messages that were expected of it in this run.
     pub messages: usize,
-    /// What was delivered under it, in envelopes or in messages; of runs before this one, at most.
+    /// How many envelopes or messages were delivered under it; for earlier runs, at most.
     pub resting: usize,
-    /// Whether a run before this one opened it, and nobody has looked yet whether it is still there.
+    /// Whether an earlier run opened it, and this run has not asked yet whether it still exists.
     from_before: bool,
     /// Why it cannot be complete, if so.
     flaw: Option<String>,
@@ -105,14 +105,14 @@ pub struct Gone<S> {
     pub id: String,
     /// What was delivered under it.
     pub resting: usize,
-    /// Whether it may be less.
+    /// Whether it may be fewer.
     pub at_most: bool,
 }
 
 /// What has ended, so that its works can be closed.
 #[derive(Debug, Clone, Copy)]
 pub enum Ended<'a> {
-    /// A batch, or what had waited. What a run before this one left open may belong to the next batch.
+    /// A batch, or the envelopes that waited. Works that an earlier run left open may belong to the next batch.
     Batch,
     /// The run.
     Run,
@@ -120,11 +120,11 @@ pub enum Ended<'a> {
     Failed(&'a str),
 }
 
-/// What a look at works has shown.
+/// The answer to a question about works.
 pub struct Looked<S> {
     /// These are gone.
     pub gone: BTreeSet<S>,
-    /// Of these the platform does not say it.
+    /// The platform does not answer for these.
     pub unknown: BTreeSet<S>,
 }
 
@@ -137,7 +137,7 @@ pub struct Works<S> {
 }
 
 impl<S: WorkSubject> Works<S> {
-    /// Those that a run before this one left open: what for, their ids, and what was delivered under them.
+    /// Works that an earlier run left open: their subjects, their ids, and how much was delivered under them.
     pub fn left_open(works: impl IntoIterator<Item = (S, String, usize)>) -> Self {
         let known = |(subject, id, resting): (S, String, usize)| {
             (subject, Work { resting, from_before: true, ..Work::new(&id) })
@@ -150,8 +150,8 @@ impl<S: WorkSubject> Works<S> {
         self.open.get(subject)
     }
 
-    /// Whether messages that were sent under a work rest on the one that is open for the same now. They may bear one that
-    /// was found to be gone while they were on their way.
+    /// Whether messages were sent under the work that is open for their subject now. They may have the id of one that
+    /// was found to be gone while they were in flight.
     pub fn rests(&self, subject: &S, sent_under: Option<&str>) -> bool {
         self.open.get(subject).map(|work| work.id.as_str()) == sent_under
     }
@@ -170,7 +170,7 @@ impl<S: WorkSubject> Works<S> {
         }
     }
 
-    /// Opens a work if it is not open. Where the platform opens none, its connector is blocked.
+    /// Opens a work if it is not open. If the platform opens none, this blocks the connector.
     ///
     /// # Errors
     /// The platform is in trouble; it cannot be remembered.
@@ -181,7 +181,8 @@ impl<S: WorkSubject> Works<S> {
         }
         if let Some(work) = self.open.get(subject) {
             let can_go_on = match (wants_draft, work.from_before) {
-                // The draft of a work is known only to the run that made it; without it all would go in unseen.
+                // Only the run that created a draft knows its id; without the draft everything would be ingested
+                // without validation.
                 (true, _) => Some(work.draft.is_some()),
                 (false, true) => gate.is_work_alive(subject.connector(), &work.id)?,
                 (false, false) => Some(true),
@@ -202,7 +203,7 @@ impl<S: WorkSubject> Works<S> {
         self.open_new(wanted, gate, memory)
     }
 
-    /// A run before this one may have left it, and have announced more than it sent.
+    /// An earlier run may have left it open, and have announced more messages than it sent.
     fn take_up(&mut self, subject: &S) {
         if let Some(work) = self.open.get_mut(subject).filter(|work| work.from_before) {
             work.flaw = Some("a run was cut off: more may be expected than comes".into());
@@ -225,7 +226,7 @@ impl<S: WorkSubject> Works<S> {
         Ok(())
     }
 
-    /// Tells an open work how many messages come. One that is gone is opened anew.
+    /// Announces to an open work how many messages follow. Opens a new one if it is gone.
     ///
     /// # Errors
     /// The platform is in trouble, or works are cleared as fast as they are opened; one cannot be remembered.
@@ -262,7 +263,7 @@ impl<S: WorkSubject> Works<S> {
         Err(cleared())
     }
 
-    /// Looks for works under which messages were confirmed.
+    /// Asks whether works still exist under which messages were confirmed.
     ///
     /// # Errors
     /// The platform is in trouble.
@@ -279,7 +280,7 @@ impl<S: WorkSubject> Works<S> {
         Ok(looked)
     }
 
-    /// A work was found to be gone: it is not ours any more.
+    /// A work was found to be gone: removes it from the open works.
     ///
     /// # Errors
     /// It cannot be remembered.
@@ -287,8 +288,8 @@ impl<S: WorkSubject> Works<S> {
         self.take(subject).map_or(Ok(()), |gone| memory.gone(&gone))
     }
 
-    /// Tells the platform that a work has ended, in error if the run has failed or the work has a flaw. One that the
-    /// platform does not close stays open, and that is reported.
+    /// Reports to the platform that a work has ended, in error if the run has failed or the work has a flaw. A work
+    /// that the platform does not close stays open, and this is reported.
     ///
     /// # Errors
     /// The platform is in trouble.
@@ -312,7 +313,8 @@ impl<S: WorkSubject> Works<S> {
         Ok(())
     }
 
-    /// A work has ended. It may still be cleared while its messages wait: [`Self::close_all`] looks for it once more.
+    /// A work has ended. Somebody may still clear it while its messages wait: [`Self::close_all`] asks for it once
+    /// more.
     ///
     /// # Errors
     /// It cannot be remembered.
@@ -334,8 +336,8 @@ impl<S: WorkSubject> Works<S> {
         Some(Gone { subject: subject.clone(), id: work.id, resting: work.resting, at_most })
     }
 
-    /// Closes the works of what has ended. At the end of a run, also of one that fails, those that it closed are looked
-    /// for once more: whoever clears works may have come behind the last look at one of them.
+    /// Closes the works of a batch or run that has ended. At the end of a run, also of one that fails, it asks once
+    /// more for those that it closed: somebody may have cleared one after it was closed.
     ///
     /// # Errors
     /// A work cannot be closed, or that cannot be remembered.
@@ -349,7 +351,7 @@ impl<S: WorkSubject> Works<S> {
             self.open.iter().filter(|(_, work)| !is_batch || !work.from_before).map(|(s, _)| s.clone()).collect();
         let (began, mut trouble) = (Instant::now(), Ok(()));
         for subject in of_it {
-            // One that cannot be told holds no other; a platform that is gone holds all of them.
+            // A work that cannot be closed stops no other; a platform that does not answer stops all.
             let closed = self.end(&subject, failed, gate).and_then(|()| self.forget(&subject, memory));
             let is_over = closed.is_err() && (is_batch || began.elapsed() > CLOSING_MAX);
             trouble = trouble.and(closed);
@@ -360,8 +362,9 @@ impl<S: WorkSubject> Works<S> {
         if is_batch { trouble } else { trouble.and(self.look_again(gate, memory)) }
     }
 
-    /// Looks once more for the works that this run closed and under which something was delivered, the newest first. What
-    /// cannot be asked any more is left: the run has its error already, or the platform was well a moment ago.
+    /// Asks once more for the works that this run closed and under which something was delivered, the newest first. If
+    /// the platform does not answer, the rest is left: the run has its error already, or the platform answered a moment
+    /// ago.
     fn look_again(&mut self, gate: &Gate<'_>, memory: &mut dyn Remembers<S>) -> Result<()> {
         let began = Instant::now();
         let Some(platform) = gate.platform() else { return Ok(()) };
@@ -379,20 +382,20 @@ impl<S: WorkSubject> Works<S> {
     }
 }
 
-/// Nobody can keep up with whoever clears works.
+/// Works are cleared as fast as they are opened.
 pub fn cleared() -> Error {
     Error::failed("works are cleared on the platform as fast as they are opened")
         .advise("leave them alone meanwhile, or say --works none; then run this again")
 }
 
-/// What people are told while messages go again.
+/// The line that is printed when messages are sent again.
 pub const SENT_AGAIN: &str = "works were cleared on the platform while their messages were sent; those go again";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// Remembers in words what it was told.
+    /// Remembers its calls as text.
     #[derive(Default)]
     struct Memory(Vec<String>);
 

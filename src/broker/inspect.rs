@@ -1,15 +1,14 @@
 //! What a broker may send: checked frame by frame before lapin parses it.
 //!
-//! lapin believes the other side: it parses tables within tables by recursion (2,000 of them overflow its stack), and
-//! collects returned messages whatever length they claim and however many come. Here each frame is held against
-//! what a broker can have to say to a client that only publishes. The bodies of returned messages are dropped: which
-//! message came back is in the header.
+//! lapin trusts the broker: it parses nested tables by recursion (2,000 levels overflow its stack), and collects
+//! returned messages of any claimed length and number. This file lets only those frames pass that a broker can send to
+//! a client that only publishes. It drops the bodies of returned messages: the header already identifies the message.
 
 use std::collections::BTreeMap;
 
 use crate::limits::{BROKER_CHANNELS, BROKER_FRAME, BROKER_HEADER, BROKER_NESTING};
 
-/// A frame has these around its payload: type, channel and size before, one octet behind.
+/// Octets around the payload of a frame: type, channel and size before it, one octet after it.
 const HEAD: usize = 7;
 const END: usize = 1;
 
@@ -47,17 +46,17 @@ const METHODS: [(u16, u16); 21] = [
     (85, 11),  // confirm.select-ok
 ];
 
-/// Why what came is not handed on.
+/// Why a frame is not passed on.
 pub type Fault = String;
 
 /// What one connection has sent and received so far.
 #[derive(Debug, Default)]
 pub struct Inspector {
-    /// The frame that is coming.
+    /// The frame that is being received.
     partial: Vec<u8>,
-    /// Channels on which a message was returned, with what is still to come of it: its header, or so many bytes.
+    /// Channels on which a message is being returned, with what is still missing of it: its header, or this many bytes.
     returning: BTreeMap<u16, Coming>,
-    /// Messages that came back.
+    /// How many messages were returned.
     returned: u64,
     outgoing: Outgoing,
 }
@@ -69,7 +68,7 @@ enum Coming {
 }
 
 impl Inspector {
-    /// Takes what the broker sent, and appends to `checked` what may be handed on.
+    /// Checks what the broker sent, and appends to `checked` what may be passed on.
     ///
     /// # Errors
     /// No broker sends this.
@@ -79,7 +78,7 @@ impl Inspector {
             let taken = missing.min(bytes.len());
             self.partial.extend_from_slice(&bytes[..taken]);
             bytes = &bytes[taken..];
-            // A frame without payload is whole only once its end has come.
+            // A frame without payload is complete only when its last octet has arrived.
             if self.missing()? == 0 {
                 let frame = std::mem::take(&mut self.partial);
                 self.frame(frame, checked)?;
@@ -93,7 +92,7 @@ impl Inspector {
         self.outgoing.sent(bytes);
     }
 
-    /// How many bytes the frame that is coming lacks, as far as that is known.
+    /// How many bytes of the current frame are missing, as far as that is known.
     fn missing(&self) -> Result<usize, Fault> {
         if self.partial.first().is_some_and(|kind| ![METHOD, HEADER, BODY, HEARTBEAT].contains(kind)) {
             return Err("the server does not speak AMQP on this port; is it TLS (amqps://)?".into());
@@ -131,7 +130,7 @@ impl Inspector {
             return Err(format!("the broker sends what only a client sends (class {class}, method {of_class})"));
         }
         if (class, of_class) == START {
-            // Behind class, method and the version's two octets.
+            // After class, method and the version's two octets.
             table(payload.get(6..).ok_or_else(cut)?, 0)?;
         }
         if (class, of_class) == RETURN {
@@ -144,7 +143,7 @@ impl Inspector {
         Ok(())
     }
 
-    /// The header of a returned message: its size becomes nothing, since its body is not handed on.
+    /// The header of a returned message: its size is set to zero, since its body is not passed on.
     fn header(&mut self, channel: u16, payload: &mut [u8]) -> Result<(), Fault> {
         if !matches!(self.returning.remove(&channel), Some(Coming::Header)) {
             return Err("the broker sends a message that nobody asked for".into());
@@ -184,17 +183,17 @@ impl Inspector {
     }
 }
 
-/// What was sent, as far as it bounds what can come back.
+/// What was sent, as far as it limits what the broker can return.
 #[derive(Debug, Default)]
 struct Outgoing {
     messages: u64,
-    /// The bytes of the largest body.
+    /// The size of the largest body.
     largest: u64,
-    /// Whether the protocol header went, which is no frame.
+    /// Whether the protocol header was sent, which is no frame.
     has_begun: bool,
-    /// The beginning of the frame that is going, as far as anything rests on it.
+    /// The beginning of the frame that is being sent, as far as it is needed.
     begin: Vec<u8>,
-    /// Bytes of it that nothing rests on.
+    /// Bytes of it that are not needed.
     skip: usize,
 }
 
@@ -257,7 +256,7 @@ fn cut() -> Fault {
     "the broker sends a frame that ends too early".into()
 }
 
-/// The properties of a content header, behind its size: content type and encoding may stand before the headers' table.
+/// The properties of a content header, after its size: content type and encoding may precede the headers' table.
 fn properties(bytes: &[u8]) -> Result<(), Fault> {
     let flags = be_u16(bytes.get(..2).ok_or_else(cut)?);
     let mut rest = &bytes[2..];
@@ -273,7 +272,7 @@ fn properties(bytes: &[u8]) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A table with its length before it, within so many others.
+/// A table with its length before it, nested this deep.
 fn table(bytes: &[u8], depth: usize) -> Result<(), Fault> {
     if depth > BROKER_NESTING {
         return Err(format!("the broker sends more than {BROKER_NESTING} tables, each within the next"));
@@ -286,7 +285,7 @@ fn table(bytes: &[u8], depth: usize) -> Result<(), Fault> {
     Ok(())
 }
 
-/// A list of values, likewise.
+/// A list of values with its length before it, nested this deep.
 fn array(bytes: &[u8], depth: usize) -> Result<(), Fault> {
     if depth > BROKER_NESTING {
         return Err(format!("the broker sends more than {BROKER_NESTING} tables, each within the next"));
@@ -298,13 +297,13 @@ fn array(bytes: &[u8], depth: usize) -> Result<(), Fault> {
     Ok(())
 }
 
-/// The bytes that a length announces.
+/// Splits off as many bytes as the length before them says.
 fn within(bytes: &[u8]) -> Result<&[u8], Fault> {
     let length = be_u32(bytes.get(..4).ok_or_else(cut)?) as usize;
     bytes[4..].get(..length).ok_or_else(cut)
 }
 
-/// Checks a value, and gives the bytes behind it. The types are RabbitMQ's (its "AMQP 0-9-1 Errata").
+/// Checks a value, and returns the bytes after it. The types are RabbitMQ's (its "AMQP 0-9-1 Errata").
 fn value_of(bytes: &[u8], depth: usize) -> Result<&[u8], Fault> {
     let (kind, value) = bytes.split_first().ok_or_else(cut)?;
     let length = match kind {
@@ -346,7 +345,7 @@ mod tests {
         frame(HEADER, channel, &[&60_u16.to_be_bytes()[..], &[0, 0], &size.to_be_bytes(), properties].concat())
     }
 
-    /// `connection.start` with so many tables in its properties, each within the one before.
+    /// `connection.start` with properties nested this deep.
     fn start(nested: usize, kind: u8) -> Vec<u8> {
         let mut value = Vec::new();
         for _ in 0..nested {
@@ -359,14 +358,14 @@ mod tests {
         method(0, 10, 10, &[&[0, 9][..], &long(&value), &long(b"PLAIN"), &long(b"en_US")].concat())
     }
 
-    /// What is handed on of this, given in pieces of so many bytes.
+    /// What is passed on of this, received in pieces of this many bytes.
     fn received(inspector: &mut Inspector, bytes: &[u8], piece: usize) -> Result<Vec<u8>, Fault> {
         let mut checked = Vec::new();
         bytes.chunks(piece).try_for_each(|part| inspector.receive(part, &mut checked))?;
         Ok(checked)
     }
 
-    /// One that has sent a message with a body of so many bytes.
+    /// An inspector that has sent a message with a body of this many bytes.
     fn sender(bytes: usize) -> Inspector {
         let mut inspector = Inspector::default();
         let sent = [
@@ -404,7 +403,7 @@ mod tests {
                 assert!(said.contains("each within the next"), "{said}");
             }
         }
-        // In the headers of a message, too.
+        // The same in the headers of a message.
         let nested = &start(BROKER_NESTING + 1, b'F')[HEAD + 6..];
         let headers = [&[0xe0, 0, 1, b'a', 1, b'b'][..], nested].concat();
         let said = received(&mut sender(5), &[returned(1), header(1, 5, &headers)].concat(), 100).unwrap_err();

@@ -1,4 +1,4 @@
-//! A lane: one channel, with what waits for it and what is on its way through it.
+//! A lane: one channel, with the messages that wait for it and those in flight.
 
 use std::collections::{HashSet, VecDeque};
 use std::future::Future;
@@ -14,23 +14,23 @@ use lapin::{BasicProperties, Channel, Confirmation};
 
 use super::{Message, NotTaken};
 
-/// Messages on their way in one lane: enough that the broker never waits for us.
+/// Messages in flight in one lane: enough that the broker never waits for us.
 const WINDOW: usize = 2_000;
 
-/// What became of a message on its way.
+/// The answer for a message in flight.
 enum Confirm {
-    /// The broker wrote it down, as far as this message is concerned. With the id of a message that came back, if one did:
-    /// lapin hands those out with the confirms that come next, which may be another message's.
+    /// The broker confirmed it. The id is that of a returned message, if there was one: lapin attaches a return to the
+    /// next confirm, which may be that of another message.
     Acked(Option<String>),
-    /// The broker did not want to keep it; with what came back, likewise.
+    /// The broker did not store it. The id is that of a returned message, as above.
     Nack(Option<String>),
-    /// Its channel or connection broke, so that nobody knows.
+    /// Its channel or connection broke, so that nobody knows whether it arrived.
     Lost(lapin::Error),
 }
 
 type Confirming = Pin<Box<dyn Future<Output = Confirm> + Send>>;
 
-/// A message on its way.
+/// A message in flight.
 struct SentMessage {
     message: Arc<Message>,
     confirming: Confirming,
@@ -51,16 +51,16 @@ impl SentMessage {
     }
 }
 
-/// What became of the messages that were sent first.
+/// The outcomes of the messages that were sent first.
 #[derive(Default)]
 pub struct Gathered {
     /// The broker has these.
     pub confirmed: Vec<Arc<Message>>,
-    /// These came back, or the broker did not want to keep them.
+    /// The broker returned these, or did not store them.
     pub not_taken: Vec<(Arc<Message>, NotTaken)>,
     /// The channel or the connection broke.
     pub lost: Option<lapin::Error>,
-    /// What was suspected is known now to be refused by itself, for others have passed.
+    /// Suspects that are known now to be to blame themselves, since the broker confirmed another message.
     pub suspects: Vec<Suspect>,
 }
 
@@ -70,28 +70,28 @@ struct Waiting {
     refusals: u8,
 }
 
-/// One channel, with what waits for it and what is on its way.
+/// One channel, with the messages that wait for it and those in flight.
 #[derive(Default)]
 pub struct Lane {
     /// The channel, while it is open.
     pub channel: Option<Arc<Channel>>,
     waiting: VecDeque<Waiting>,
     in_flight: VecDeque<SentMessage>,
-    /// Ids of messages that came back and are not confirmed yet.
+    /// Ids of returned messages whose own confirm was not processed yet.
     came_back: HashSet<String>,
-    /// So many go one by one, since one of them closed the channel.
+    /// This many are sent one by one, since one of them closed the channel.
     careful: usize,
-    /// How often the message that goes now has closed a channel of its own.
+    /// How often the message in flight has closed a channel when it was sent alone.
     refusals: u8,
-    /// Nothing goes before that.
+    /// Nothing is sent before this.
     pub paused_until: Option<Instant>,
-    /// Messages that were refused twice, until another one has passed.
+    /// Messages that were refused twice, until the broker has confirmed another one.
     suspects: Vec<Suspect>,
 }
 
 /// A message that was refused twice.
 pub struct Suspect {
-    /// It.
+    /// The message.
     pub message: Arc<Message>,
     /// The broker's words.
     pub words: String,
@@ -101,7 +101,7 @@ pub struct Suspect {
 const SUSPECTS_MAX: usize = 16;
 
 impl Lane {
-    /// Puts a message at the end, unless it belongs to what is suspected. Says whether it did.
+    /// Appends a message, unless a message of the same envelope is suspected. Returns whether it did.
     pub fn push(&mut self, message: Message) -> bool {
         if self.suspects.iter().any(|s| s.message.part_of == message.part_of) {
             return false;
@@ -125,17 +125,17 @@ impl Lane {
         !self.suspects.is_empty()
     }
 
-    /// Whether only suspects are left, so that nothing of ours can show whether others pass.
+    /// Whether only suspects are left, so that none of our messages can show whether the broker accepts others.
     pub fn has_only_suspects(&self) -> bool {
         self.has_suspects() && self.is_empty()
     }
 
-    /// Whether so many were refused in a row that it cannot be the messages.
+    /// Whether so many were refused in a row that the broker must be to blame.
     pub fn suspects_all(&self) -> bool {
         self.suspects.len() > SUSPECTS_MAX
     }
 
-    /// Sends what the window has room for.
+    /// Sends as many messages as the window allows.
     pub fn send(&mut self, now: Instant) {
         let Some(channel) = self.channel.clone() else { return };
         if !self.came_back.is_empty() || self.paused_until.is_some_and(|until| until > now) {
@@ -148,18 +148,18 @@ impl Lane {
             self.refusals = next.refusals;
             let confirming = publish(Arc::clone(&channel), Arc::clone(&next.message));
             let mut in_flight = SentMessage { message: next.message, confirming, confirm: None };
-            // The first look at it hands the message to the connection; later ones ask for the confirm.
+            // The first poll passes the message to the connection; later ones ask for the confirm.
             in_flight.poll(&mut Context::from_waker(Waker::noop()), &mut self.came_back);
             self.in_flight.push_back(in_flight);
         }
     }
 
-    /// What became of what was sent first, as far as it is known.
+    /// The outcomes of the messages that were sent first, as far as they are known.
     ///
-    /// lapin hands a message that came back out with the next confirm that arrives, which may be another message's, and
-    /// one acknowledgement may be for many. A confirm that carries nothing shows that nothing waited to be handed out, so
-    /// that whatever came back before hangs on one that arrived earlier: all are looked at before the first is believed.
-    /// Once anything has come back, nothing is believed before everything is answered.
+    /// lapin attaches a returned message to the next confirm that arrives, which may be that of another message, and
+    /// one acknowledgement may be for many. So no confirm can be read alone. A confirm without a return shows that
+    /// every earlier return is attached to an earlier confirm; this polls all of them before it counts the first as
+    /// delivered. As soon as there is a return, it counts nothing before every message is answered.
     pub fn gather(&mut self, cx: &mut Context<'_>) -> Poll<Gathered> {
         let Some(front) = self.in_flight.front_mut() else { return Poll::Pending };
         if !front.poll(cx, &mut self.came_back) && self.came_back.is_empty() {
@@ -179,7 +179,7 @@ impl Lane {
         Poll::Ready(self.take_confirmed())
     }
 
-    /// Takes what is answered from the front.
+    /// Removes the answered messages from the front.
     fn take_confirmed(&mut self) -> Gathered {
         let mut gathered = Gathered::default();
         while let Some(SentMessage { message, confirm: Some(_), .. }) = self.in_flight.front() {
@@ -204,7 +204,7 @@ impl Lane {
         gathered
     }
 
-    /// Takes out what waits for a queue.
+    /// Removes the messages that wait for a queue.
     pub fn take_of_queue(&mut self, queue: &str) -> Vec<Arc<Message>> {
         let waiting = std::mem::take(&mut self.waiting).into_iter();
         let (of_it, others): (VecDeque<_>, VecDeque<_>) = waiting.partition(|w| w.message.route.queue == queue);
@@ -212,7 +212,7 @@ impl Lane {
         of_it.into_iter().map(|w| w.message).collect()
     }
 
-    /// The channel is gone: what was on its way goes again, in its order.
+    /// The channel is gone: the messages in flight are sent again, in their order.
     pub fn lost(&mut self) {
         self.channel = None;
         self.came_back.clear();
@@ -221,8 +221,8 @@ impl Lane {
         }
     }
 
-    /// The broker closed the channel over where a message goes: which, is seen by sending one by one. Returns the one,
-    /// once it is known.
+    /// The broker closed the channel because of the exchange or queue of a message. It does not name the message, so
+    /// they are sent again one by one. Returns the message once it is known.
     pub fn closed_over_a_place(&mut self) -> Option<Arc<Message>> {
         let is_alone = self.careful > 0;
         self.lost();
@@ -234,8 +234,8 @@ impl Lane {
         self.waiting.pop_front().map(|first| first.message)
     }
 
-    /// The broker closed the channel over a message: which, is seen by sending one by one. Returns what is not sent any
-    /// more, since it is suspected or a part of the same.
+    /// The broker closed the channel because of a message. It does not name the message, so they are sent again one by
+    /// one. Returns the messages that are not sent any more: the suspect and the rest of its envelope.
     pub fn closed_over_one(&mut self, words: &str) -> Vec<Arc<Message>> {
         let (alone, refusals) = (self.careful > 0, self.refusals + 1);
         self.lost();
@@ -266,14 +266,14 @@ impl Lane {
         self.suspects.first()
     }
 
-    /// Takes the suspects: something else has shown whether messages pass.
+    /// Removes the suspects: a probe has shown whether the broker accepts messages.
     pub fn take_suspects(&mut self) -> Vec<Suspect> {
         self.careful = 0;
         std::mem::take(&mut self.suspects)
     }
 }
 
-/// Sends a message, and says what the broker says of it.
+/// Sends a message, and returns the answer of the broker.
 fn publish(channel: Arc<Channel>, message: Arc<Message>) -> Confirming {
     Box::pin(async move {
         let properties = BasicProperties::default()
@@ -296,12 +296,13 @@ fn publish(channel: Arc<Channel>, message: Arc<Message>) -> Confirming {
     })
 }
 
-/// The id of a message that came back; without one it can only be this.
+/// The id of a returned message; one without an id can only be this message.
 fn id_of(came_back: &BasicReturnMessage, sent: &Message) -> String {
     came_back.delivery.properties.message_id().as_ref().map_or_else(|| sent.id.clone(), ToString::to_string)
 }
 
-/// Sends a message that no queue wants, to see whether the broker takes any: it comes back, and leaves nothing there.
+/// Sends a message that no queue is bound for, to see whether the broker accepts any: the broker returns it and keeps
+/// nothing.
 pub async fn probe(channel: &Channel, exchange: &str) -> lapin::Result<bool> {
     let options = BasicPublishOptions { mandatory: true, ..BasicPublishOptions::default() };
     let (exchange, key) = (ShortString::from(exchange), ShortString::from("airpouch: is anything taken?"));
@@ -322,7 +323,7 @@ mod tests {
         Message { lane: 0, route, id: id.to_owned(), body: Vec::new(), part_of }
     }
 
-    /// A lane with messages on their way; of one that is not answered yet there is no confirm.
+    /// A lane with messages in flight; `None` is one that is not answered yet.
     fn lane(in_flight: Vec<(&str, Option<Confirm>)>) -> Lane {
         let of = |(id, confirm): (&str, Option<Confirm>)| {
             let confirming: Confirming = match confirm {

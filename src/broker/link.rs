@@ -1,4 +1,4 @@
-//! The connection: how it is made, what is asked on it, and what its errors say.
+//! The connection: opens it, asks questions on it, and words its errors.
 
 use lapin::options::{ConfirmSelectOptions, ExchangeDeclareOptions, QueueBindOptions, QueueDeclareOptions};
 use lapin::protocol::AMQPErrorKind;
@@ -18,14 +18,14 @@ const HEARTBEAT: u16 = 10;
 
 /// A connection that is open.
 pub struct BrokerLink {
-    /// It.
+    /// The connection.
     pub connection: Connection,
     /// The channel on which questions are asked.
     asking: Option<Channel>,
 }
 
 impl BrokerLink {
-    /// It, with no question asked yet.
+    /// A link on which no question was asked yet.
     pub fn new(connection: Connection) -> Self {
         Self { connection, asking: None }
     }
@@ -39,7 +39,7 @@ impl BrokerLink {
         Ok(channel)
     }
 
-    /// Answers a question: what that is about is said there.
+    /// Answers a question; see [`BrokerQuestion`].
     pub async fn answer(&mut self, question: &BrokerQuestion) -> lapin::Result<Option<u32>> {
         match question {
             BrokerQuestion::Waiting(queue) => self.waiting(queue).await,
@@ -64,7 +64,8 @@ impl BrokerLink {
         }
     }
 
-    /// Looks first: what is there is left as the platform declared it. Says whether the exchanges were there.
+    /// Creates what is missing. It asks first, so that what exists stays as the platform declared it. Returns whether
+    /// the exchanges existed.
     async fn declare(&mut self, topology: &Topology, queue_type: QueueType) -> lapin::Result<bool> {
         let mut were_there = true;
         for binding in [&topology.push, &topology.listen] {
@@ -94,7 +95,8 @@ impl BrokerLink {
                 let durable = QueueDeclareOptions { durable: true, ..QueueDeclareOptions::default() };
                 channel.queue_declare(queue.clone(), durable, arguments(topology, queue_type)).await?;
             }
-            // A run that was cut off may have left a queue without. Who may not bind it leaves that to the platform.
+            // An interrupted run may have left a queue without its binding. If this user may not bind it, the platform
+            // will.
             let bound =
                 channel.queue_bind(queue, exchange, key, QueueBindOptions::default(), FieldTable::default()).await;
             match bound {
@@ -134,7 +136,7 @@ pub async fn open(login: &Login) -> lapin::Result<(Connection, Vec<Channel>)> {
             port: address.port,
         },
         vhost: address.vhost.clone(),
-        // lapin takes the smaller of this and what the broker proposes, where 0 is no limit.
+        // lapin uses the smaller of this and what the broker proposes; 0 means no limit.
         query: AMQPQueryString {
             frame_max: Some(BROKER_FRAME),
             channel_max: Some(BROKER_CHANNELS),

@@ -1,7 +1,8 @@
 //! The service: one connection and its lanes, driven by one thread.
 //!
-//! `service/connecting.rs` makes the connection, and makes it again; `service/trouble.rs` decides how long to wait for
-//! what passes; `service/asking.rs` asks about queues beside the messages. What is left here is what becomes of messages.
+//! `service/connecting.rs` connects and reconnects; `service/trouble.rs` decides how long to wait for what is
+//! temporary; `service/asking.rs` asks about queues while messages are in flight. This file processes messages and
+//! their confirms.
 
 mod asking;
 mod connecting;
@@ -26,13 +27,13 @@ use super::{BrokerEvent, Command, LANES, Login, Message, MessageOutcome, NotTake
 
 use trouble::Trouble;
 
-/// Bytes of messages that wait or are on their way; a larger one is there alone.
+/// Bytes of messages that wait or are in flight; a larger message is held alone.
 const HELD_BYTES_MAX: usize = 32 << 20;
-/// Messages that wait or are on their way.
+/// Messages that wait or are in flight.
 const HELD_MAX: usize = 8_000;
 /// How long one try to connect may take.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// How often what is in trouble is looked at again.
+/// How often a connection, lane or question in trouble is tried again.
 const LOOK_AGAIN: Duration = Duration::from_millis(500);
 
 /// What ends the service, and what to do.
@@ -53,17 +54,17 @@ pub struct Service {
     held: usize,
     held_bytes: usize,
     trouble: Option<Trouble>,
-    /// What is refused: the rest of it is not sent.
+    /// Envelopes of which a message was refused: the rest of them is not sent.
     refused: Vec<u64>,
-    /// Queues that do not take messages, and why: nothing is sent there until they are opened again.
+    /// Queues that do not accept messages, and why: nothing is sent there until the caller opens them again.
     closed: BTreeMap<String, NotTaken>,
     /// When something was confirmed last, or there was nothing to confirm.
     progress: Instant,
-    /// Whether anything was confirmed since the connection was made.
+    /// Whether anything was confirmed on this connection.
     is_fruitful: bool,
-    /// Since when each lane has nothing but suspects.
+    /// Since when each lane holds only suspects.
     alone_since: [Option<Instant>; LANES],
-    /// Who asked the question that has ended the service: kept, so that the reason reaches him before the channel closes.
+    /// The reply channel of the question that ended the service: kept open, so that the caller reads the reason first.
     unanswered: Option<SyncSender<Result<Option<u32>, String>>>,
 }
 
@@ -75,7 +76,7 @@ enum ServiceTurn {
     Tick,
 }
 
-/// Drives the service until nobody can ask it any more. Tells whether it could connect at all.
+/// Runs the service until its last handle is dropped. Sends to `ready` whether it could connect.
 pub fn run(mut service: Service, ready: &SyncSender<Result<(), End>>) {
     let runtime = match tokio::runtime::Builder::new_current_thread().enable_all().build() {
         Ok(runtime) => runtime,
@@ -96,7 +97,7 @@ pub fn run(mut service: Service, ready: &SyncSender<Result<(), End>>) {
             drop(timeout(Duration::from_secs(2), link.connection.close(200, "OK".into())).await);
         }
     });
-    // What is still on its way through a dead connection must not hold the program.
+    // Writes to a dead connection must not keep the program from ending.
     runtime.shutdown_timeout(Duration::from_millis(100));
 }
 
@@ -154,7 +155,7 @@ impl Service {
         }
     }
 
-    /// Whatever comes first: an outcome, an event of the connection, a command if there is room for it, or time.
+    /// Waits for the first of: an outcome, an event of the connection, a command if there is space for it, or the tick.
     async fn turn(&mut self, tick: &mut Interval) -> ServiceTurn {
         let has_room = self.held == 0 || (self.held < HELD_MAX && self.held_bytes < HELD_BYTES_MAX);
         let (lanes, commands, events) = (&mut self.lanes, &mut self.commands, &mut self.connection_events);
@@ -181,7 +182,7 @@ impl Service {
         .await
     }
 
-    /// A message from the caller: to its lane, unless its queue is closed or another part of the same was refused.
+    /// Appends a message to its lane, unless its queue is closed or a message of the same envelope was refused.
     fn accept(&mut self, message: Message) {
         self.waiting_bytes.fetch_sub(message.body.len(), Ordering::Relaxed);
         if self.refused.contains(&message.part_of) {
@@ -224,7 +225,7 @@ impl Service {
         }
     }
 
-    /// A queue did not take a message: that and all that waits for it is given back.
+    /// A queue did not accept a message: gives back this message and all that wait for the queue.
     fn close_queue(&mut self, at: usize, message: &Arc<Message>, why: NotTaken) {
         let queue = message.route.queue.clone();
         let waiting = self.lanes[at].take_of_queue(&queue);
@@ -234,7 +235,7 @@ impl Service {
         self.closed.insert(queue, why);
     }
 
-    /// Says once of each envelope or other whole that messages of it are not taken.
+    /// Reports once for each envelope that its messages are not accepted.
     fn give_back(&self, messages: &[&Message], why: &NotTaken) {
         let mut last = None;
         for Message { part_of, .. } in messages {
@@ -245,13 +246,13 @@ impl Service {
         }
     }
 
-    /// A message did not get through: the connection is gone, or its channel.
+    /// A message was lost with its channel or its connection.
     async fn failed(&mut self, at: usize, error: &lapin::Error) -> Result<(), End> {
         let alive = self.link.as_ref().is_some_and(|link| link.connection.status().connected());
         let words = self.words(error);
         match code_of(error) {
-            // 403 and 404 are about where it goes, not about the message: RabbitMQ closes the channel with everything in it,
-            // and does not say which message it was.
+            // 403 and 404 are about the exchange, not about the message: RabbitMQ closes the channel with all messages
+            // in it, and does not name the message.
             Some((code @ (403 | 404), true)) if alive => {
                 if let Some(message) = self.lanes[at].closed_over_a_place() {
                     self.released(&[message.as_ref()]);
@@ -260,8 +261,8 @@ impl Service {
                 }
             }
             Some((403, _)) => return Err(may_not_publish(&words)),
-            // 406, PRECONDITION_FAILED: a message beyond max_message_size. Sent again with the others it would close each
-            // channel anew, so that nothing ever came through.
+            // 406, PRECONDITION_FAILED: a message beyond max_message_size. Sent again with the others it would close
+            // each new channel, so that no message ever arrived.
             Some((406, true)) if alive => {
                 let dropped = self.lanes[at].closed_over_one(&words);
                 let dropped: Vec<&Message> = dropped.iter().map(Arc::as_ref).collect();
@@ -280,7 +281,7 @@ impl Service {
         self.open_lane(at).await
     }
 
-    /// Nothing else is there that could pass: a message that nobody wants shows whether the exchange takes any.
+    /// The lane holds only suspects: sends a message for no queue, which shows whether the exchange accepts any.
     async fn probe(&mut self, at: usize) -> Result<(), End> {
         let lane = &self.lanes[at];
         let (Some(channel), Some(first)) = (lane.channel.clone(), lane.first_suspect()) else { return Ok(()) };
@@ -305,14 +306,14 @@ impl Service {
                     self.trouble(&format!("the broker closed a channel: {}", self.words(&error)), Some(at));
                     self.open_lane(at).await
                 }
-                // It is looked at again when there is a connection.
+                // The next connection tries again.
                 _ => self.disconnected(&self.words(&error)),
             },
             Err(_) => self.disconnected("it does not answer"),
         }
     }
 
-    /// Whether nothing waits for an answer: no message, and none that is suspected.
+    /// Whether nothing waits for an answer: no message and no suspect.
     fn is_idle(&self) -> bool {
         self.held == 0 && !self.lanes.iter().any(Lane::has_suspects)
     }

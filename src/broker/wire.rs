@@ -1,4 +1,4 @@
-//! The wire to a broker: connected to an address that may be used, and inspected on its way in.
+//! The socket to a broker: connects only to permitted addresses, and inspects what the broker sends.
 
 use std::future::Future;
 use std::io::{self, Read, Write};
@@ -35,11 +35,11 @@ pub fn runtime() -> InspectedRuntime {
     Runtime::new(RuntimeParts::new(Tokio::current(), Inspecting(Tokio::current())))
 }
 
-/// Connects, with TLS where the address says so. Plain text goes to an address of this machine only, unless that was
-/// permitted: what the host's name leads to decides, at each connection.
+/// Connects, with TLS if the address says so. Plain text is sent only to an address of this machine, unless permitted
+/// otherwise: this checks the address that the name resolves to, at each connection.
 ///
 /// # Errors
-/// Nobody is there, or only where plain text may not go.
+/// No address answers, or plain text may not be sent to any of them.
 pub async fn connect(login: &Login) -> io::Result<AsyncTcpStream<Inspected>> {
     let (address, runtime) = (&login.address, Runtime::new(Tokio::current()));
     let found = runtime.to_socket_addrs((address.host.clone(), address.port)).to_socket_addrs().await?;
@@ -62,7 +62,7 @@ pub async fn connect(login: &Login) -> io::Result<AsyncTcpStream<Inspected>> {
 pub struct Inspected {
     stream: AsyncTcpStream<<Tokio as Reactor>::TcpStream>,
     inspector: Inspector,
-    /// What was inspected, of which so many bytes were read.
+    /// Inspected bytes, and how many of them were read.
     checked: Vec<u8>,
     read: usize,
 }

@@ -1,5 +1,5 @@
-//! What a drain remembers beside the spool: works that are open, connectors that it registered, what it was sending when
-//! it was cut off, and works that were cleared after their messages had left the spool.
+//! The state of a drain, kept beside the spool: open works, connectors that it registered, how many messages it was
+//! sending when it was interrupted, and works that were cleared after their messages had left the spool.
 
 use std::path::Path;
 
@@ -13,23 +13,23 @@ use crate::sink::spooled::{GoneMessages, Memory, Spooled};
 use crate::text::{count, harmless};
 use crate::works::{self, Remembers};
 
-/// A spool with what is remembered beside it.
+/// A spool with its state.
 pub struct Remembered {
     /// The spool.
     pub spool: Spooled,
     memory: Memory,
-    /// Messages that drains before this one were sending when they were cut off: kept until this one has come to its end.
+    /// How many messages earlier drains were sending when they were interrupted: kept until this drain ends.
     unsaid: usize,
     /// What is to be reported.
     pub findings: Vec<Finding>,
 }
 
 impl Remembered {
-    /// What the last drain left to remember, as far as it went to the same destination. What was found to be gone is
-    /// reported at each drain, wherever that goes, until a person says that it is settled.
+    /// Reads the state of the last drain, as far as it had the same destination. Each drain, to any destination,
+    /// reports works that were found to be gone, until a person settles them.
     ///
     /// # Errors
-    /// The spool is not there, or somebody else drains it; the system refused.
+    /// The spool does not exist, or another drain is running; the system refused.
     pub fn open(path: &Path, to: &Destination, accept_gone: bool) -> Result<Self> {
         let spool = Spooled::open(path)?;
         let (mut memory, mut findings) = (spool.memory()?, Vec::new());
@@ -44,7 +44,7 @@ impl Remembered {
         }
         findings.extend(memory.gone.iter().map(gone_finding));
         if memory.sending > 0 {
-            // What was taken out is not to come back once that is forgotten.
+            // After a power failure removed messages must not reappear once this state is gone.
             spool.make_durable()?;
             let messages = count(memory.sending as u64, "message");
             let what = format!("the last drain was cut off; {messages} may come a second time");
@@ -53,20 +53,21 @@ impl Remembered {
         Ok(Self { unsaid: memory.sending, spool, memory, findings })
     }
 
-    /// What is remembered.
+    /// The state.
     pub fn memory(&self) -> &Memory {
         &self.memory
     }
 
-    /// Works that are open, with what rests on them: of messages that left the spool it is not known, so one, if the drain
-    /// that was cut off had begun to send.
+    /// Open works, with how many messages were sent under them. That number is unknown after an interrupted drain, so
+    /// it is one if that drain had begun to send.
     pub fn works(&self) -> Vec<(ForConnector, String, usize)> {
         let resting = self.unsaid.min(1);
         let works = self.memory.works.iter();
         works.map(|(connector, id)| (ForConnector(connector.clone()), id.clone(), resting)).collect()
     }
 
-    /// So many messages are about to be sent: a drain that is cut off says that they may come again.
+    /// Notes that this many messages are about to be sent: after an interruption the next drain reports that they may
+    /// be duplicates.
     ///
     /// # Errors
     /// The system refused.
@@ -75,7 +76,8 @@ impl Remembered {
         self.spool.remember(&self.memory)
     }
 
-    /// The drain has ended, and says what was left to say. What it was sending itself is said by the next one, if it failed.
+    /// The drain has ended and has reported the duplicates of earlier drains. If it failed, the next one reports its
+    /// own.
     ///
     /// # Errors
     /// The system refused.
@@ -88,7 +90,7 @@ impl Remembered {
         self.spool.remember(&self.memory)
     }
 
-    /// A connector is about to be registered, or the platform refused that.
+    /// Notes that a connector is about to be registered, or that the platform refused it.
     ///
     /// # Errors
     /// The system refused.
@@ -101,7 +103,7 @@ impl Remembered {
         self.spool.remember(&self.memory)
     }
 
-    /// People are told that these connectors exist over there.
+    /// Notes that these connectors were reported as existing there.
     ///
     /// # Errors
     /// The system refused.
@@ -114,7 +116,7 @@ impl Remembered {
     }
 }
 
-/// Each is written down at once: there is nothing else that has to be known before.
+/// Each is written at once; nothing else has to be written before it.
 impl Remembers<ForConnector> for Remembered {
     fn opened(&mut self, subject: &ForConnector, id: &str) -> Result<()> {
         self.memory.works.insert(subject.0.clone(), id.to_owned());
@@ -126,9 +128,9 @@ impl Remembers<ForConnector> for Remembered {
         self.spool.remember(&self.memory)
     }
 
-    /// One for each connector and destination is enough: all that was lost is settled by one import.
+    /// One for each connector and destination is enough: a single import settles everything that was lost.
     fn gone(&mut self, work: &works::Gone<ForConnector>) -> Result<()> {
-        // Another one may be open by now.
+        // Another work may be open by now.
         if self.memory.works.get(&work.subject.0) == Some(&work.id) {
             self.memory.works.remove(&work.subject.0);
         }

@@ -1,4 +1,4 @@
-//! Connectors that cannot be delivered to at the moment. Each of them stops alone: the others go on.
+//! Connectors that cannot be delivered to at the moment. Each of them stops alone; the others are delivered.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -10,22 +10,22 @@ use crate::text::duration;
 /// What has to happen before a connector is tried again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Until {
-    /// Its queue has room.
+    /// Its queue has space.
     Room,
-    /// Some time passes: the broker may take its messages then.
+    /// Some time passes: the broker may accept its messages then.
     Later,
     /// Another connector passes, which shows that this one alone is to blame.
     Others,
-    /// Somebody changes something: not in this run.
+    /// Somebody changes something; not in this run.
     Changed,
 }
 
 /// Why a connector cannot be delivered to at the moment.
 #[derive(Debug, Clone)]
 pub struct Obstacle {
-    /// One word for programs.
+    /// The code, for programs.
     pub code: Code,
-    /// What is the matter.
+    /// What is wrong.
     pub what: String,
     /// What to do.
     pub advice: &'static str,
@@ -51,7 +51,7 @@ pub struct Blocked {
 }
 
 impl Blocked {
-    /// Blocks a connector; of two obstacles, the one that lasts longer stays.
+    /// Blocks a connector; of two obstacles it keeps the one that lasts longer.
     pub fn add(&mut self, connector: &str, obstacle: Obstacle) {
         self.stalls(connector, u32::MAX);
         if self.obstacles.get(connector).is_none_or(|before| before.until != Until::Changed) {
@@ -76,7 +76,7 @@ impl Blocked {
     pub fn stalls(&mut self, connector: &str, waiting: u32) -> Duration {
         let now = Instant::now();
         let stalled = self.stalled.entry(connector.to_owned()).or_insert(Stalled { since: now, least: u32::MAX });
-        // Workers that come forward are waited for as long as they do.
+        // As long as workers make the queue shorter, keep waiting.
         if waiting < stalled.least {
             (stalled.since, stalled.least) = (now, waiting);
         }

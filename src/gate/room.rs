@@ -1,4 +1,4 @@
-//! Room in the queues: which connectors are waited for, and which are deferred.
+//! Space in the queues: for which connectors to wait, and which to defer.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use crate::code::Code;
 use crate::error::Result;
 use crate::text::{count, duration, grouped};
 
-/// How often a blocked connector is looked at.
+/// How often a blocked connector is checked.
 const LOOK_AGAIN: Duration = Duration::from_secs(1);
 
 impl Gate<'_> {
-    /// Looks whether a connector's queue has room, and blocks the connector if not. A connector that is `alone` is
-    /// waited for: there is no other one that could go on.
+    /// Checks whether a connector's queue has space, and blocks the connector if not. For a connector that is `alone`
+    /// it waits: no other one could be delivered meanwhile.
     ///
     /// # Errors
     /// The broker is in trouble.
@@ -34,11 +34,11 @@ impl Gate<'_> {
         }
     }
 
-    /// Waits until one of the blocked connectors may be tried again; false if none gets there within `patience` without
-    /// any progress.
+    /// Waits until one of the blocked connectors may be tried again; false if none can within `patience` without any
+    /// progress.
     ///
     /// # Errors
-    /// The broker is in trouble, or no connector of the run came through.
+    /// The broker is in trouble, or every connector of the run is blocked.
     pub fn wait_for_blocked(&mut self) -> Result<bool> {
         let pause = LOOK_AGAIN.min(self.reach.patience);
         loop {
@@ -56,10 +56,11 @@ impl Gate<'_> {
         }
     }
 
-    /// Releases the connectors that may be tried again; whether there are any, and whether there may be later.
+    /// Releases the connectors that may be tried again. Returns whether there are any, and whether there may be later.
     fn release_what_can_go(&mut self) -> Result<(bool, bool)> {
         let patience = self.reach.patience;
-        // A queue that has just room for a group would stop all the others' next look at their batches as well.
+        // With several blocked connectors wait until a queue is half empty: one with space for a single group would
+        // block again at once, and delay all others.
         let limit = if self.blocked.count() > 1 { self.reach.queue_limit / 2 } else { self.reach.queue_limit };
         let (mut released, mut is_hopeful) = (false, false);
         for (connector, until) in self.blocked.list() {
@@ -78,7 +79,7 @@ impl Gate<'_> {
                     self.release(&connector)?;
                     released = true;
                 }
-                // Only sending shows whether the broker takes its messages now.
+                // Only sending shows whether the broker accepts its messages now.
                 None if !is_late => {
                     std::thread::sleep(LOOK_AGAIN.min(patience));
                     self.release(&connector)?;
@@ -90,7 +91,7 @@ impl Gate<'_> {
         Ok((released, is_hopeful))
     }
 
-    /// What is in the way at a connector's queue, and how many messages wait there.
+    /// Why a connector's queue cannot be used, and how many messages wait there.
     fn obstacle_at(&mut self, connector: &str, limit: u32) -> Result<Option<(Obstacle, u32)>> {
         if self.reach.queue_limit == 0 {
             return Ok(None);
@@ -124,7 +125,7 @@ impl Gate<'_> {
         self.observer.say(&format!("{}; {then}", obstacle.what));
     }
 
-    /// The broker did not take messages for a connector.
+    /// The broker did not accept messages for a connector.
     pub fn not_taken(&mut self, connector: &str, why: &NotTaken) {
         let Ok(route) = self.route(connector) else { return };
         let queue = &route.queue;
@@ -155,7 +156,7 @@ impl Gate<'_> {
         self.blocked.add(connector, obstacle);
     }
 
-    /// The platform has a word against the works of a connector.
+    /// The platform refuses the works of a connector.
     pub(super) fn works_refused(&mut self, connector: &str, words: &str) {
         let obstacle = Obstacle {
             code: Code::WorkRefused,
@@ -173,7 +174,7 @@ fn queue_gone(what: String) -> Obstacle {
     Obstacle { code: Code::QueueGone, what, advice, until: Until::Later }
 }
 
-/// The broker has a word against a queue.
+/// The broker refuses a queue.
 pub(super) fn queue_refused(what: String) -> Obstacle {
     Obstacle {
         code: Code::QueueRefused,

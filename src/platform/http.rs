@@ -1,4 +1,4 @@
-//! One question over HTTP: what is sent, where it may go, and why there is no answer.
+//! One question over HTTP: what is sent, to which addresses, and why there is no answer.
 
 use std::fmt;
 use std::sync::{Mutex, MutexGuard, Once, PoisonError};
@@ -20,41 +20,41 @@ use crate::text::harmless;
 const ANSWER_MAX: u64 = 1 << 20;
 /// How long a connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
-/// How long an answer may take: a loaded platform takes its time.
+/// How long an answer may take: a busy platform is slow.
 const ANSWER_WITHIN: Duration = Duration::from_secs(60);
-/// However little patience there is.
+/// The least time for a question, however little time is left.
 const ANSWER_AT_LEAST: Duration = Duration::from_secs(5);
 
 /// Why one question has no answer.
 pub struct Unanswered {
     /// What is to be made of it.
     pub why: NoAnswer,
-    /// Whether there was nobody to ask.
+    /// Whether no connection was possible.
     pub is_absent: bool,
 }
 
-/// The way to a platform.
+/// How to reach a platform.
 pub struct Http {
     agent: ureq::Agent,
     address: PlatformAddress,
     token: Zeroizing<String>,
-    /// What is taken out of its answers.
+    /// Secrets that are removed from its answers.
     secrets: Mutex<Secrets>,
     proxy: Option<String>,
 }
 
-/// One crypto provider for all TLS in the program; rustls panics where none is chosen.
+/// One crypto provider for all TLS in the program; rustls panics if none is chosen.
 pub fn choose_crypto() {
     static ONCE: Once = Once::new();
-    // It fails only where another part of the program was first, and there is none.
+    // It fails only if another part of the program has chosen one, and none does.
     ONCE.call_once(|| drop(rustls::crypto::ring::default_provider().install_default()));
 }
 
 impl Http {
-    /// Nothing is sent yet.
+    /// Prepares the connection; sends nothing yet.
     ///
     /// # Errors
-    /// Proxy or certificates are no such; the platform may not be talked to as its address says; there is no token.
+    /// Proxy or certificates are invalid; the address may not be used without TLS; there is no token.
     pub fn new(address: &PlatformAddress, reach: &Reach) -> Result<Self> {
         let agent = agent(address, reach)?;
         reach.permits_platform(address)?;
@@ -67,17 +67,17 @@ impl Http {
         Ok(Self { agent, address: address.clone(), token, secrets, proxy })
     }
 
-    /// Where questions go.
+    /// The address for questions.
     pub fn place(&self) -> String {
         self.address.graphql()
     }
 
-    /// A password that the platform has told is taken out of its words from now on.
+    /// Adds a password that the platform has reported to the secrets that are removed from its answers.
     pub fn add_secret(&self, password: &str) {
         self.secrets().add_password(password);
     }
 
-    /// Asks once, for as long as is left, but long enough.
+    /// Asks once, for as long as time is left, but not for too short a time.
     pub fn ask(&self, question: &Question, left: Duration) -> std::result::Result<Value, Unanswered> {
         let mut bearer = Zeroizing::new(String::from("Bearer "));
         bearer.push_str(&self.token);
@@ -109,7 +109,7 @@ impl Http {
         self.secrets.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// There is no answer at all.
+    /// Describes why there is no answer at all.
     fn unreached(&self, error: &ureq::Error) -> Unanswered {
         let through = self.proxy.as_ref().map_or_else(String::new, |p| format!(" through the proxy {}", harmless(p)));
         let words = match error {
@@ -134,18 +134,19 @@ impl Http {
             }
             _ => Unanswered {
                 why: NoAnswer::later(format!("cannot reach it{through}: {}", harmless(&words)), !unheard),
-                // Whoever takes his time may be there; what speaks otherwise, or not at all, is not the platform.
+                // After a timeout the platform may exist; a server with another protocol, or none, is not the platform.
                 is_absent: !matches!(error, ureq::Error::Timeout(_)),
             },
         }
     }
 }
 
-/// An agent that goes nowhere by itself: no proxy that was not asked for, no redirect, no plain text where TLS is wanted.
+/// An agent that connects only where it is told: no proxy from the environment, no redirect, no plain text where TLS is
+/// required.
 fn agent(address: &PlatformAddress, reach: &Reach) -> Result<ureq::Agent> {
     let proxy = match &reach.proxy {
         None => None,
-        // A password in it would stand in every list of processes; it is not repeated.
+        // A password in it would be visible in every list of processes; the error does not show it.
         Some(url) if url.contains('@') => {
             return Err(Error::usage("a user or a password stands in the address of the proxy")
                 .advise("write http://HOST:PORT, and let the proxy know this machine by its address"));
@@ -177,8 +178,8 @@ fn agent(address: &PlatformAddress, reach: &Reach) -> Result<ureq::Agent> {
     ))
 }
 
-/// Finds the addresses to connect to. What goes without TLS, and was not permitted to, goes to this machine only, whatever
-/// the host's name or the proxy's leads to at that moment.
+/// Resolves the addresses to connect to. Without TLS and without permission only addresses of this machine are left,
+/// whatever the name of the host or proxy resolves to at that moment.
 struct Resolving {
     only_here: bool,
     usual: DefaultResolver,

@@ -12,10 +12,11 @@ use crate::error::{Error, Result};
 use crate::lack;
 use crate::lock::lock;
 
-/// Something to write; what it says is gathered by [`Writers::wait`].
+/// A write; [`Writers::wait`] gathers its result.
 pub type Job<T> = Box<dyn FnOnce() -> Result<T> + Send>;
 
-/// Jobs that go to a thread at once, of so many bytes: waking a thread for each small file takes longer than writing it.
+/// Bytes of the jobs that are passed to a thread together: waking a thread for each small file takes longer than
+/// writing it.
 const GROUP_JOBS: usize = 64;
 const GROUP_BYTES: usize = 1 << 20;
 /// Groups that wait for a writer, at most.
@@ -24,26 +25,26 @@ const GROUPS_WAITING: usize = 4;
 /// Jobs and their bytes together.
 type Group<T> = (usize, Vec<Job<T>>);
 
-/// Threads that write; none of them if only one thread is wanted, so that a test can stop that one at each of its
-/// system calls, or if the system has none to give.
+/// Threads that write. There are none if only one thread is wanted, so that a test can stop it at each of its system
+/// calls, or if the system starts none.
 pub struct Writers<T> {
     groups: Option<SyncSender<Group<T>>>,
     done: Receiver<(usize, Result<Vec<T>>)>,
     finished: Sender<(usize, Result<Vec<T>>)>,
     /// The group that is being filled.
     filling: Group<T>,
-    /// Groups given out and not gathered, and their bytes.
+    /// Groups that were passed on and not gathered, and their bytes.
     waiting: usize,
     bytes: usize,
-    /// What the gathered ones said.
+    /// The results gathered so far.
     all: Result<Vec<T>>,
 }
 
-/// Bytes of envelopes that are with the writers at a time; a larger one is there alone.
+/// Bytes of envelopes that the writers hold at a time; a larger one is held alone.
 const BYTES_WAITING: usize = 32 << 20;
 
 impl<T: Send + 'static> Writers<T> {
-    /// Starts so many threads, four at most.
+    /// Starts this many threads, four at most.
     pub fn new(threads: usize) -> Self {
         let (finished, done) = channel();
         let mut groups = None;
@@ -60,7 +61,8 @@ impl<T: Send + 'static> Writers<T> {
         Self { groups, done, finished, filling: (0, Vec::new()), waiting: 0, bytes: 0, all: Ok(Vec::new()) }
     }
 
-    /// Gives a job to a thread, together with those before it, or does it here. It holds so many bytes until it is done.
+    /// Passes a job to a thread, together with earlier ones, or runs it here. It holds `bytes` bytes of memory until it
+    /// is done.
     ///
     /// # Errors
     /// The threads have ended.
@@ -88,7 +90,7 @@ impl<T: Send + 'static> Writers<T> {
         if sent { Ok(()) } else { Err(ended()) }
     }
 
-    /// Waits for all that was given out, and says what they said, in whatever order.
+    /// Waits for all jobs, and returns their results, in any order.
     ///
     /// # Errors
     /// The first error of a job.
@@ -126,7 +128,7 @@ fn write_each<T>(groups: &Mutex<Receiver<Group<T>>>, finished: &Sender<(usize, R
     }
 }
 
-/// What all jobs say, or the first error.
+/// The results of all jobs, or the first error.
 fn do_all<T>(jobs: Vec<Job<T>>) -> Result<Vec<T>> {
     jobs.into_iter().map(|job| job()).collect()
 }
@@ -135,28 +137,28 @@ fn ended() -> Error {
     Error::failed("the threads that write to the destination have ended")
 }
 
-/// Keeps the disk busy while a group is being staged, so that little is left to wait for at its end. What counts is
-/// the sync at the end; this one only begins earlier.
+/// Keeps the disk busy while a group is being staged, so that the sync at the end takes little time. Only the sync at
+/// the end counts; this one only begins earlier.
 pub struct Flusher {
     dir: Arc<Flushed>,
     ask: Option<SyncSender<()>>,
     since: usize,
 }
 
-/// One descriptor for all syncs: the kernel tells a write error once for each.
+/// One descriptor for all syncs: the kernel reports a write error once for each descriptor.
 struct Flushed {
     dir: File,
     failed: Mutex<Option<io::Error>>,
 }
 
-/// Bytes after which the disk is set to work.
+/// Bytes after which a sync begins.
 const FLUSH_EVERY: usize = 16 << 20;
 
 impl Flusher {
     /// Keeps the directory open.
     ///
     /// # Errors
-    /// The system has no descriptor to give.
+    /// The system has no free descriptor.
     pub fn new(root: &OpenDir, threads: usize) -> Result<Self> {
         let dir = root.file().try_clone().map_err(|e| Error::io("open the destination", root.path(), &e))?;
         let dir = Arc::new(Flushed { dir, failed: Mutex::new(None) });
@@ -164,17 +166,17 @@ impl Flusher {
         if threads > 1 {
             let (sender, asked) = sync_channel(1);
             let dir = Arc::clone(&dir);
-            // Without a thread the sync at the end has more to do.
+            // Without a thread the sync at the end takes longer.
             ask = lack::spawn("flusher", move || flush_when(&asked, &dir)).is_ok().then_some(sender);
         }
         Ok(Self { dir, ask, since: 0 })
     }
 
-    /// So many bytes more are to be written.
+    /// This many more bytes are to be written.
     pub fn written(&mut self, bytes: usize) {
         self.since += bytes;
         if let Some(ask) = self.ask.as_ref().filter(|_| self.since >= FLUSH_EVERY) {
-            // One that is asked already will do.
+            // A sync that is already requested is enough.
             let _ = ask.try_send(());
             self.since = 0;
         }
@@ -183,7 +185,7 @@ impl Flusher {
     /// Waits until all is on the disk.
     ///
     /// # Errors
-    /// The system refused, now or beside.
+    /// The system refused, now or in the thread.
     pub fn sync(&mut self, path: &Path) -> Result<()> {
         self.since = 0;
         let mut failed = lock(&self.dir.failed);

@@ -13,7 +13,7 @@ use crate::limits::CONNECTORS_OPEN_MAX;
 pub struct Connectors(BTreeMap<String, Arc<OpenDir>>);
 
 impl Connectors {
-    /// A connector's directory, if it is there; its owner alone may use it from now on.
+    /// A connector's directory, if it exists; makes it private to its owner.
     ///
     /// # Errors
     /// It is not there, is no directory, or is not ours; the system refused.
@@ -29,7 +29,7 @@ impl Connectors {
         Ok(dir)
     }
 
-    /// The same; it is made if it is not there.
+    /// The same; creates it if it does not exist.
     ///
     /// # Errors
     /// It is no directory, or is not ours; the system refused.
@@ -66,12 +66,12 @@ fn odd(what: &str) -> io::Error {
     io::Error::new(io::ErrorKind::InvalidData, what)
 }
 
-/// Whether this may be the name of a connector's directory. Others, such as lost+found, are not looked into.
+/// Whether this may be the name of a connector's directory. Others, such as lost+found, are not opened.
 pub fn is_id(name: &str) -> bool {
     ConnectorId::parse(name).is_some()
 }
 
-/// Whether it is this one name that cannot be used, and not the disk or the machine that fails.
+/// Whether only this one name cannot be used, rather than that the disk or the machine fails.
 pub fn is_of_one(cause: &io::Error) -> bool {
     matches!(
         cause.kind(),

@@ -1,12 +1,12 @@
 //! `dir:`: envelope files for OpenCTI's stock diode-import connector, 6.9.10 or newer.
 //!
-//! That connector takes files in the order of their mtime, passes over what is not newer than the last one,
-//! deletes what it cannot read, and dies on the first surprise. So every file here is an envelope that it
-//! takes, has a name of its own that ends in `.json` only once it is whole, and an mtime later than every
-//! one before it, whatever the clock says (OPENCTI facts: `diode_import.py`, `_process_directory`).
+//! That connector reads files in the order of their mtime, skips a file that is not newer than the last one, deletes
+//! what it cannot read, and crashes on unexpected input. So every file here is an envelope that it accepts, gets a
+//! unique name that ends in `.json` only once it is complete, and has an mtime later than every earlier file, whatever
+//! the clock shows (OPENCTI facts: `diode_import.py`, `_process_directory`).
 //!
-//! Other users may write in the destination, the connector's at least: envelopes are written in a directory of ours below
-//! it, which only we can enter (`directory/staging.rs`), and get their names from there.
+//! Other users may write in the destination, at least the connector's user. So envelopes are written in a private
+//! directory below it (`directory/staging.rs`), and renamed from there.
 
 mod staging;
 mod times;
@@ -33,11 +33,11 @@ use crate::fit::{Examiner, Unfit};
 use crate::limits::{ENVELOPE_MAX, PLACING_GROUP, PLACING_GROUP_BYTES};
 use crate::text::harmless_bytes;
 
-/// FAT keeps even seconds only.
+/// FAT stores even seconds only.
 const COARSE_STEP_NANOS: i64 = 2_000_000_000;
 
-/// A directory that the stock connector reads. It must be airpouch's alone: another writer's file with a
-/// later mtime would make the connector pass over ours.
+/// A directory that the stock connector reads. No other program may write in it: another file with a later mtime would
+/// make the connector skip ours.
 pub struct Directory {
     root: OpenDir,
     mark: String,
@@ -53,25 +53,25 @@ pub struct Directory {
 /// An envelope of the group.
 struct StagedFile {
     placing: Placing,
-    /// The file that was written, where it can be known again.
+    /// The file that was written, if the file system keeps its number.
     id: Option<FileId>,
 }
 
-/// What a writer says of a file.
+/// The result of writing a file.
 struct WrittenFile {
     /// Its place in the group.
     at: usize,
     id: Option<FileId>,
-    /// Whether the file system kept the mtime that it is to have.
+    /// Whether the file system kept the mtime that was set.
     kept: bool,
 }
 
 impl Directory {
-    /// Opens the directory. With the mark that an earlier run left, it must be that very directory; without one it
-    /// is made if its parent is there, and marked. `last_mtime` is what the ledger kept; `threads` write at a time.
+    /// Opens the directory. If an earlier run left a mark, the directory must have it; if not, the directory is created
+    /// if its parent exists, and gets a mark. `last_mtime` is the last one in the ledger; `threads` threads write.
     ///
     /// # Errors
-    /// It is not there, or another one lies in its place; the system refused.
+    /// It does not exist, or another directory is in its place; the system refused.
     pub fn open(path: &Path, last_mtime: i64, mark: Option<&str>, threads: usize) -> Result<Self> {
         let (root, mark) = marked_directory::open(path, mark, Access::Shared)?;
         let (seconds, nanos) = clock::now();
@@ -88,7 +88,7 @@ impl Directory {
         })
     }
 
-    /// Removes partial files of ours that the ledger does not know: a crash came before they were noted.
+    /// Removes our partial files that the ledger does not know: a run crashed before it noted them.
     fn sweep(&self, known: &[Placing]) -> Result<()> {
         let known: HashSet<&str> = known.iter().map(|p| p.name.as_str()).collect();
         let is_known = |name: &str| known.contains(name);
@@ -109,22 +109,23 @@ impl Directory {
         Error::io("read the destination", self.root.path(), cause)
     }
 
-    /// Gives an envelope that a crash left its name, if it had none yet.
+    /// Gives an envelope that a crash interrupted its name, if it has none yet.
     fn place_again(&self, name: &str) -> Result<bool> {
         if let Left::In(dir) = self.staging.look_for(&self.root, name)? {
             return self.place(&dir, name, None);
         }
-        // Airpouch 0.1.0 wrote it here, where others can write: only a file that nobody else has made or linked.
+        // Airpouch 0.1.0 wrote it here, where others can write: only a file that nobody else has created or linked is
+        // accepted.
         let old = partial(name);
         let ours = rustix::process::geteuid().as_raw();
         match self.root.stat(&old) {
             Ok(stat) if stat.st_uid == ours => self.place(&self.root, name, None),
-            // One that is gone was given its name before the crash; perhaps it is eaten already.
+            // A missing file got its name before the crash; the connector may have deleted it already.
             _ => Ok(true),
         }
     }
 
-    /// Gives a staged envelope its name. Only the very same envelope is replaced, when it is delivered again; `false` if
+    /// Gives a staged envelope its name. It replaces only the same envelope, when that is delivered again; `false` if
     /// anything else has the name.
     fn place(&self, dir: &OpenDir, name: &str, id: Option<FileId>) -> Result<bool> {
         let (from, target) = (partial(name), self.root.path_of(name));
@@ -150,7 +151,7 @@ impl Directory {
         }
     }
 
-    /// Where the file system rounds times, gives each file of the group a coarser one, later than those before.
+    /// If the file system rounds times, gives each file of the group a coarser time, later than those before.
     fn stamp_coarsely(&mut self, dir: &OpenDir) -> Result<()> {
         let mut last = self.group.first().map_or(0, |first| first.placing.order - STEP_NANOS);
         for StagedFile { placing, .. } in &mut self.group {
@@ -179,7 +180,7 @@ impl Directory {
         Ok(())
     }
 
-    /// By what it is known again.
+    /// The mark of the directory.
     pub fn mark(&self) -> &str {
         &self.mark
     }
@@ -193,7 +194,7 @@ impl Directory {
         let mut delivery = Delivery::none(0);
         for placing in placing {
             self.times.go_on_from(placing.order);
-            // One whose name somebody took meanwhile is not delivered: its batch brings it again.
+            // An envelope whose name somebody used meanwhile is not delivered: it is delivered again with its batch.
             if self.place_again(&placing.name)? {
                 delivery.placed.push(placing);
             } else {
@@ -244,9 +245,9 @@ impl Directory {
     }
 }
 
-/// Sets a file's mtime, and says what the file system made of it.
+/// Sets a file's mtime, and returns the metadata that the file system kept.
 fn stamp(file: &File, nanos: i64) -> io::Result<Metadata> {
-    // Both times at once: file systems through FUSE pass over a call that sets only one of them.
+    // Both times at once: file systems through FUSE ignore a call that sets only one of them.
     let at = UNIX_EPOCH + Duration::from_nanos(nanos.max(0) as u64);
     let times = FileTimes::new().set_accessed(at).set_modified(at);
     disk::uninterrupted(|| file.set_times(times))?;
@@ -333,7 +334,7 @@ fn taken(placing: Placing, root: &OpenDir) -> Deferred {
     Deferred { placing, code: Code::NameTaken, what, advice }
 }
 
-/// `<16 hex>-<8 digits>-<8 digits>.json`, with eight hex digits more where two batches bear one number.
+/// `<16 hex>-<8 digits>-<8 digits>.json`, with eight hex digits more if two batches have one number.
 fn is_ours(name: &str) -> bool {
     let Some(parts) = name.strip_suffix(".json").map(|n| n.split('-').collect::<Vec<_>>()) else { return false };
     let hex = |t: &str, n: usize| t.len() == n && t.bytes().all(|b| b.is_ascii_hexdigit());

@@ -1,5 +1,5 @@
-//! How a destination on disk is opened, and the hidden file by which it is known again: a share that is not mounted is
-//! another directory.
+//! Opens a destination on disk and reads its mark, a hidden file. Without the mark, airpouch would take the empty mount
+//! point of an unmounted share for the destination.
 
 use std::fs::{DirBuilder, File};
 use std::io;
@@ -17,17 +17,17 @@ const MARK_MAX: u64 = 33;
 /// Who else may use a destination.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {
-    /// The program that reads there, as another user.
+    /// The program that reads there runs as another user.
     Shared,
-    /// Nobody: whoever could write there would have airpouch send it.
+    /// Nobody: airpouch would send whatever others write there.
     Private,
 }
 
-/// Opens a destination and says its mark. With the mark that is `known` it must be that very directory; without one it is
-/// made if its parent is there, and marked.
+/// Opens a destination and returns its mark. If a mark is `known`, the directory must have it; if not, the directory is
+/// created if its parent exists, and gets a mark.
 ///
 /// # Errors
-/// It is another one, or open to others though it must not be; the system refused.
+/// It is another directory, or open to others although it must not be; the system refused.
 pub fn open(path: &Path, known: Option<&str>, access: Access) -> Result<(OpenDir, String)> {
     let is_new = known.is_none() && make(path, access)?;
     let dir = match OpenDir::open(path) {
@@ -51,10 +51,10 @@ pub fn open(path: &Path, known: Option<&str>, access: Access) -> Result<(OpenDir
     Ok((dir, mark))
 }
 
-/// The mark that a directory bears, if it bears one.
+/// The mark of a directory, if it has one.
 ///
 /// # Errors
-/// Something else lies in its place; the system refused.
+/// The file is not a mark; the system refused.
 pub fn find(dir: &OpenDir) -> Result<Option<String>> {
     let bytes = match dir.read(MARKER, MARK_MAX) {
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -77,11 +77,11 @@ pub fn file(dir: &OpenDir) -> io::Result<File> {
     dir.open_file(MARKER)
 }
 
-/// Makes sure that a spool is its owner's alone. One that was not airpouch's before is not taken from others who may use
-/// it.
+/// Makes a spool private to its owner. Refuses a directory with other content that others may use and that was no spool
+/// before, so as not to lock them out.
 ///
 /// # Errors
-/// It is another user's; others may use it.
+/// It belongs to another user; others may use it.
 pub fn keep_private(dir: &OpenDir, was_ours: bool) -> Result<()> {
     let fault = |e: &io::Error| Error::io("look at the spool", dir.path(), e);
     if !dir.is_ours().map_err(|e| fault(&e))? {
@@ -103,7 +103,7 @@ pub fn keep_private(dir: &OpenDir, was_ours: bool) -> Result<()> {
     Ok(())
 }
 
-/// Whether nothing lies there but what mkfs puts on a new disk.
+/// Whether it contains nothing but what mkfs creates on a new disk.
 fn is_empty(dir: &OpenDir) -> Result<bool> {
     let fault = |e: &io::Error| Error::io("read the spool", dir.path(), e);
     for entry in dir.entries().map_err(|e| fault(&e))? {
@@ -120,7 +120,7 @@ fn another(path: &Path) -> Error {
         .advise("mount it; if it was moved or emptied on purpose, say --same-destination once")
 }
 
-/// Makes the directory, if it is not there. `true` if it was made.
+/// Creates the directory if it does not exist. `true` if it did.
 fn make(path: &Path, access: Access) -> Result<bool> {
     let mode = if access == Access::Private { 0o700 } else { 0o777 };
     let made = disk::uninterrupted(|| DirBuilder::new().mode(mode).create(path));
@@ -135,11 +135,11 @@ fn make(path: &Path, access: Access) -> Result<bool> {
     Ok(true)
 }
 
-/// Makes the directory's own name durable, and that of its mark: a run that died may have made either.
+/// Makes the directory's own name durable, and that of its mark: a run that died may have created either.
 fn make_durable(dir: &OpenDir, is_new: bool, is_marked: bool) -> Result<()> {
     if let Some(parent) = dir.path().parent().filter(|_| !is_marked) {
         let synced = disk::sync_dir(parent);
-        // Whoever may not look into the parent has not made it there.
+        // A user who may not read the parent has not created it there.
         synced.map(drop).or_else(|error| if is_new { Err(error) } else { Ok(()) })?;
     }
     dir.sync().map(drop).map_err(|e| Error::io("sync the destination", dir.path(), &e))

@@ -1,4 +1,4 @@
-//! Opens a destination: the only room that knows which sink belongs to which.
+//! Opens a destination: the only file that knows which sink belongs to which destination.
 
 use std::collections::BTreeSet;
 
@@ -12,22 +12,22 @@ use crate::gate::Gate;
 use crate::report::Observer;
 use crate::works::OpenWork;
 
-/// What earlier runs have left to know of a destination.
+/// What earlier runs have recorded about a destination.
 #[derive(Debug, Default)]
 pub struct KnownDestination {
-    /// The mark by which it is known again; it must be that very one.
+    /// The mark of the directory; a directory with another mark is refused.
     pub mark: Option<String>,
-    /// Whether a crash left something there that is to be finished.
+    /// Whether a crash left something there that must be finished.
     pub is_unfinished: bool,
-    /// The last [`super::Placing::order`] that was given out.
+    /// The last [`super::Placing::order`] that was used.
     pub high_water: i64,
     /// Works that are open there.
     pub works: Vec<OpenWork>,
     /// Connectors that airpouch has registered there.
     pub registered: BTreeSet<String>,
-    /// Connectors of which people were told that they exist there.
+    /// Connectors that were reported as existing there.
     pub shown: BTreeSet<String>,
-    /// How many connectors have something to go, as far as that makes a difference.
+    /// How many connectors have envelopes to deliver; from two on the number does not matter.
     pub connectors: usize,
 }
 
@@ -35,14 +35,14 @@ pub struct KnownDestination {
 pub struct OpenedSink<'a> {
     /// The sink.
     pub sink: Box<dyn Sink + 'a>,
-    /// By what it is known again.
+    /// The mark of the directory; empty for a broker.
     pub mark: String,
 }
 
-/// Opens a destination; files are written by so many threads.
+/// Opens a destination; `threads` threads write files.
 ///
 /// # Errors
-/// It cannot be reached, or is another one than the known one.
+/// It cannot be reached, or is not the known one.
 pub fn open<'a>(
     to: &Destination,
     reach: &Reach,
@@ -57,14 +57,14 @@ pub fn open<'a>(
             Ok(OpenedSink { mark: sink.mark().to_owned(), sink: Box::new(sink) })
         }
         Destination::Spool(path) => {
-            // Any spool is as good as the one before, unless something in that one is to be finished.
+            // Any spool will do, unless something in the earlier one must be finished.
             let mark = mark.filter(|_| is_unfinished);
             let sink = Spool::open(path, high_water, mark.as_deref(), threads)?;
             Ok(OpenedSink { mark: sink.mark().to_owned(), sink: Box::new(sink) })
         }
         Destination::Broker(_) | Destination::Platform(_) => {
             let gate = Gate::open(to, reach, registered, shown, observer)?;
-            // What is there is known by its address alone.
+            // A broker or platform is identified by its address alone.
             Ok(OpenedSink { mark: String::new(), sink: Box::new(Queues::new(gate, high_water, works, connectors)) })
         }
     }

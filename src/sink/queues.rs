@@ -1,8 +1,8 @@
 //! `amqp(s)://` and `opencti+http(s)://`: messages for the queues of connectors, confirmed by the broker.
 //!
-//! An envelope is delivered when the broker has confirmed each of its messages and, where they belong to a work, that
-//! work is still there: workers pass over messages whose work is gone. What a crash cuts off goes again as a whole, with
-//! the same message ids.
+//! An envelope is delivered when the broker has confirmed each of its messages and their work, if they have one, still
+//! exists: OpenCTI's workers skip messages whose work is gone. After a crash all unconfirmed envelopes are sent again,
+//! with the same message ids.
 
 mod in_flight;
 mod working;
@@ -22,11 +22,11 @@ use crate::works::{ForBatch, Gone, OpenWork, Remembers, Works};
 
 use in_flight::{InFlight, message_id, messages_in};
 
-/// Messages of one group: what a crash repeats at most, beside what is on its way.
+/// Messages of one group. A crash repeats at most these and the messages in flight.
 pub const GROUP_MESSAGES: usize = 2_000;
 /// Bytes of one group: of its envelopes, or of messages that are drained.
 pub const GROUP_BYTES: usize = 16 << 20;
-/// Bytes of envelopes that are on their way; with more it is waited for all of them.
+/// Bytes of envelopes in flight; with more, the sink waits until all of them are confirmed.
 const HELD_BYTES_MAX: usize = 64 << 20;
 
 /// The queues of a broker.
@@ -36,24 +36,25 @@ pub struct Queues<'a> {
     group: Vec<(Deliverable, Placing)>,
     group_messages: usize,
     group_bytes: usize,
-    /// What was staged for connectors that are blocked.
+    /// Envelopes that were staged for blocked connectors.
     deferred: Vec<Deferred>,
-    /// How many connectors have something to go at most: one that is alone is waited for, and not deferred at once.
+    /// How many connectors have envelopes to deliver, at most: a connector that is alone is waited for, not deferred at
+    /// once.
     connectors: usize,
-    /// Envelopes on their way, by the number under which they were sent.
+    /// Envelopes in flight, by the number under which they were sent.
     in_flight: BTreeMap<u64, Box<InFlight>>,
     /// The number of the last envelope that was sent.
     last: u64,
     high_water: i64,
 }
 
-/// One call of the sink: what it has done so far, and where it writes ahead.
+/// One call of the sink: its effects so far, and the write-ahead.
 struct SinkCall<'c> {
     effects: Effects,
     ahead: &'c mut dyn WriteAhead,
 }
 
-/// The ledger remembers works. That one is closed or gone is recorded behind what was delivered under it.
+/// The ledger remembers works. It records that one is closed or gone after what was delivered under it.
 impl Remembers<ForBatch> for SinkCall<'_> {
     fn opened(&mut self, subject: &ForBatch, id: &str) -> Result<()> {
         self.ahead.opened(subject, id)
@@ -74,8 +75,8 @@ impl Remembers<ForBatch> for SinkCall<'_> {
 }
 
 impl<'a> Queues<'a> {
-    /// Through this gate. `works` are those that a run before this one left open, `connectors` how many have something to
-    /// go at most.
+    /// A sink that sends through this gate. `works` are those that an earlier run left open; `connectors` is how many
+    /// have envelopes to deliver, at most.
     pub fn new(gate: Gate<'a>, high_water: i64, works: Vec<OpenWork>, connectors: usize) -> Self {
         let left_open = works.into_iter().map(|work| (work.subject, work.id, work.delivered));
         Self {
@@ -92,7 +93,7 @@ impl<'a> Queues<'a> {
         }
     }
 
-    /// Does a call, and says what it has done, also where it failed.
+    /// Runs a call, and returns what it has done, also if it failed.
     fn call<T>(
         &mut self,
         ahead: &mut dyn WriteAhead,
@@ -135,7 +136,7 @@ impl<'a> Queues<'a> {
             self.in_flight.insert(self.last, Box::new(InFlight::new(deliverable, placing)));
             numbers.push(self.last);
         }
-        // What is on its way is held whole until it is confirmed.
+        // An envelope in flight stays in memory until it is confirmed.
         let held: usize = self.in_flight.values().map(|envelope| envelope.deliverable.bytes.len()).sum();
         let sent = self.send(&numbers, all || held > HELD_BYTES_MAX, call);
         if sent.is_err() && self.gate.is_over() {
@@ -146,18 +147,18 @@ impl<'a> Queues<'a> {
         sent
     }
 
-    /// What the broker has by now, of a run that stops.
+    /// What the broker has confirmed by now, in a run that stops.
     fn take_what_is_known(&mut self, call: &mut SinkCall<'_>) -> Result<()> {
-        // It cannot get better any more.
+        // Waiting does not help any more.
         self.gate.stop_waiting();
-        // What was confirmed before the broker failed comes behind the word that it has.
+        // The service reports its failure before the confirms that it received earlier: read on after an error.
         while self.poll_outcomes(false).is_err() {}
         let taken = self.take_confirmed(call);
         call.effects.delivery.on_their_way = Some(self.in_flight.len() as u64);
         taken
     }
 
-    /// Sends these, and takes what becomes known meanwhile of all that is on its way.
+    /// Sends these, and meanwhile processes outcomes of everything in flight.
     fn send(&mut self, numbers: &[u64], all: bool, call: &mut SinkCall<'_>) -> Result<()> {
         self.expect(numbers, call)?;
         for number in numbers {
@@ -176,7 +177,7 @@ impl<'a> Queues<'a> {
     /// Sends the messages of an envelope.
     fn publish(&mut self, number: u64) -> Result<()> {
         let Some(mut envelope) = self.in_flight.remove(&number) else { return Ok(()) };
-        // Nothing goes past what was given back before.
+        // Keeps the order: nothing is sent after an envelope of the same connector that was given back.
         if self.gate.blocked.obstacle(&envelope.deliverable.connector.id).is_some() {
             envelope.is_given_back = true;
             self.in_flight.insert(number, envelope);
@@ -214,7 +215,7 @@ impl<'a> Queues<'a> {
         Ok(())
     }
 
-    /// Notes what the broker says of messages.
+    /// Notes the outcomes of messages.
     fn poll_outcomes(&mut self, wait: bool) -> Result<()> {
         for outcome in self.gate.poll_outcomes(wait)? {
             match outcome {
@@ -239,11 +240,11 @@ impl<'a> Queues<'a> {
         Ok(())
     }
 
-    /// Hands over what is known of envelopes by now: refused, given back, or confirmed under a work that is there.
+    /// Returns the envelopes with a known outcome: refused, given back, or confirmed under a work that exists.
     fn take_confirmed(&mut self, call: &mut SinkCall<'_>) -> Result<()> {
         self.take_refused(call)?;
         let done: Vec<u64> = self.in_flight.iter().filter(|(_, e)| e.is_confirmed()).map(|(n, _)| *n).collect();
-        // A work is looked for after the last that it is told, for of one that is gone nothing is ever refused.
+        // Ask for a work after the last update of it: confirms alone do not show that it is gone.
         for number in &done {
             if let Some(envelope) = self.in_flight.get(number) {
                 let own = self.own_work(&envelope.deliverable);
@@ -270,7 +271,8 @@ impl<'a> Queues<'a> {
         self.send_again(&again, &gone, call)
     }
 
-    /// Takes out what the broker refused by itself. Its other messages may be in the queue: its work ends in error.
+    /// Removes the envelopes that the broker refused. Other messages of them may be in the queue: their works end in
+    /// error.
     fn take_refused(&mut self, call: &mut SinkCall<'_>) -> Result<()> {
         let refused: Vec<u64> = self.in_flight.iter().filter(|(_, e)| e.refused.is_some()).map(|(n, _)| *n).collect();
         for number in refused {
@@ -285,7 +287,7 @@ impl<'a> Queues<'a> {
         Ok(())
     }
 
-    /// Gives back what was on its way to connectors that are blocked now: it goes again as a whole, in a later run.
+    /// Gives back the envelopes in flight of connectors that are blocked now: a later run sends them again as a whole.
     fn give_back(&mut self, call: &mut SinkCall<'_>) -> Result<()> {
         let back: Vec<u64> = self.in_flight.iter().filter(|(_, e)| e.is_given_back).map(|(n, _)| *n).collect();
         for number in back {
@@ -307,7 +309,7 @@ impl<'a> Queues<'a> {
         Some(Deferred { placing, code, what, advice })
     }
 
-    /// Takes what cannot go at the moment out of the group.
+    /// Removes from the group what cannot be sent at the moment.
     fn defer_blocked(&mut self) {
         let mut group = Vec::new();
         for (deliverable, placing) in std::mem::take(&mut self.group) {
@@ -323,7 +325,7 @@ impl<'a> Queues<'a> {
 }
 
 impl Sink for Queues<'_> {
-    /// Nobody can tell how far the messages of a broken run came: all of it goes again, with the same ids.
+    /// Nobody knows how many messages of an interrupted run arrived: all are sent again, with the same ids.
     fn recover(&mut self, _placing: Vec<Placing>) -> Did<()> {
         (Effects::none(self.high_water), Ok(()))
     }
@@ -356,7 +358,7 @@ impl Sink for Queues<'_> {
         self.call(ahead, |queues, call| {
             let prepared = queues.prepare_group(call);
             if prepared.is_err() {
-                // What came through before is not to go again; what failed just now is the error.
+                // Record what was confirmed before, so that it is not sent again; return the new error.
                 drop(queues.take_what_is_known(call));
             }
             prepared
@@ -371,7 +373,7 @@ impl Sink for Queues<'_> {
         let outcome = match self.gate.blocked.count() {
             0 => Ok(false),
             _ => {
-                // Of those that are left, one that is alone is waited for where it is.
+                // If only one connector is left, wait for it at its queue.
                 let left = self.gate.blocked.list();
                 self.connectors = left.iter().filter(|(_, until)| *until != Until::Changed).count();
                 self.gate.wait_for_blocked()

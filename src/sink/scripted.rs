@@ -1,4 +1,4 @@
-//! A sink for tests, which answers as they say.
+//! A sink for tests, which gives the answer that they choose.
 
 use super::{Deferred, Deliverable, Delivery, Did, Effects, Ended, Placing, Prepared, Refused, Sink, WriteAhead};
 use crate::code::Code;
@@ -24,7 +24,7 @@ pub struct Scripted {
 }
 
 impl Scripted {
-    /// Answers so to each envelope.
+    /// A sink that gives this answer for each envelope.
     pub fn new(answer: Answer) -> Self {
         Self { answer, group: Vec::new() }
     }

@@ -1,12 +1,14 @@
 //! `spool:`: the messages for the queues of a broker, as files: `PATH/<connector id>/connector.json`, which is the
 //! connector's registration, and beside it `<number, 12 digits>.json`, each the body of one `QUEUE_BUNDLE` message.
 //!
-//! Numbers are given once and rise over all connectors, so that each connector's messages, and all of them together,
-//! have the order of delivery. They and the bytes are fixed before the ledger notes them, so that a crash repeats
-//! nothing: a file that is still `.partial` gets its name in the next run, and one that is gone had it.
+//! Each number is used once, and numbers rise over all connectors, so that each connector's messages, and all of them
+//! together, have the order of delivery. They and the bytes are fixed before the ledger notes them, so that a crash
+//! repeats nothing: a file that is still `.partial` gets its name in the next run, and one that is gone had its name
+//! already.
 //!
-//! Whatever lies here is sent as it is: the spool, its directories and its messages are for their owner alone, whatever
-//! the umask. A connector whose directory cannot be used waits for a later run; the others go on.
+//! `drain` sends whatever is in here unchanged. So the spool, its directories and its messages are private to their
+//! owner, whatever the umask. A connector whose directory cannot be used waits for a later run; the others are
+//! delivered.
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};
@@ -30,13 +32,13 @@ use crate::text::{harmless_bytes, visible_json};
 
 /// The file with a connector's registration.
 pub(super) const REGISTRATION: &str = "connector.json";
-/// Messages are their owner's alone.
+/// Only their owner may read messages.
 const MODE: u32 = 0o600;
 /// Digits of a message's number.
 const DIGITS: usize = 12;
 const NUMBER_MAX: i64 = 999_999_999_999;
 
-/// A directory of messages. It must be airpouch's alone.
+/// A directory of messages. No other program may write in it.
 pub struct Spool {
     root: OpenDir,
     mark: String,
@@ -44,7 +46,7 @@ pub struct Spool {
     /// Messages of the group, and their bytes.
     files: usize,
     bytes: usize,
-    /// The last number that was given out.
+    /// The last number that was used.
     last: i64,
     connectors: Connectors,
     /// Each connector's registration, as far as it was read.
@@ -64,9 +66,9 @@ struct WriteTrouble {
 }
 
 impl Spool {
-    /// Opens the directory, or makes it if its parent is there. `last` is the number that the ledger kept; `threads`
-    /// write at a time. With a `mark` it must be that very directory: what a crash left there is to be finished.
-    /// Without one any directory is as good, for a spool may be taken away whole.
+    /// Opens the directory, or creates it if its parent exists. `last` is the number in the ledger; `threads` threads
+    /// write. With a `mark` the directory must have it: what a crash left there must be finished. Without one any
+    /// directory will do, since a spool may be carried away as a whole.
     ///
     /// # Errors
     /// It is another one, others may use it, or it cannot be made; the system refused.
@@ -88,8 +90,8 @@ impl Spool {
         })
     }
 
-    /// Looks through the spool once: what a crash left and the ledger does not know goes, and no number that is there
-    /// is given out again, also if the ledger is new.
+    /// Reads the spool once: removes what a crash left and the ledger does not know, and makes sure that no number in
+    /// it is used again, even if the ledger is new.
     fn sweep(&mut self, known: &[Placing]) -> Result<()> {
         let mut known: Vec<(String, RangeInclusive<i64>)> = known.iter().filter_map(|p| numbers_of(&p.name)).collect();
         known.sort_unstable_by_key(|(_, numbers)| *numbers.start());
@@ -97,18 +99,18 @@ impl Spool {
         let mut last = self.last;
         for connector in self.root.entries().map_err(|e| fault(&e))? {
             let id = connector.map_err(|e| fault(&e))?;
-            // Others' directories are not looked into, such as lost+found; nor is a link followed.
+            // Foreign directories such as lost+found are not opened; links are not followed.
             if !id.is_dir || !is_id(&id.name) {
                 continue;
             }
-            // No number is given out twice, so at most one of them has it.
+            // No number is used twice, so at most one of them has it.
             let is_known = |number: i64| {
                 let at = known.partition_point(|(_, numbers)| *numbers.end() < number);
                 known.get(at).is_some_and(|(of, numbers)| *of == id.name && numbers.contains(&number))
             };
             match self.connectors.get(&self.root, &id.name).and_then(|dir| sweep_one(&dir, is_known)) {
                 Ok(highest) => last = last.max(highest),
-                // It is looked at again if something is to be written there.
+                // The next write there tries again and reports it.
                 Err(e) if is_of_one(&e) || e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(Error::io("read the spool", &self.root.path_of(&id.name), &e)),
             }
@@ -125,9 +127,9 @@ impl Spool {
         if self.registered.get(connector.id.as_str()) != Some(&text) {
             match dir.read(REGISTRATION, SETTINGS_FILE_MAX) {
                 Ok(there) if there == text => {}
-                // It is synced with the messages, and written again unless the ledger knows of these.
+                // It is synced with the messages, and written again if the ledger does not know these.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => dir.write_over_unsynced(REGISTRATION, &text, MODE)?,
-                // Messages that were delivered before rest on the one that is there.
+                // Messages delivered before need the one that exists, so this must be durable at once.
                 _ => dir.write_over(REGISTRATION, &text, MODE).and_then(|()| dir.sync().map(drop))?,
             }
             self.registered.insert(connector.id.to_string(), text);
@@ -141,7 +143,7 @@ impl Spool {
         self.deferred.push(deferred(&self.root, id, placing, &why));
     }
 
-    /// Takes the envelopes out of the group whose messages could not be written, and later ones of the same connectors.
+    /// Removes from the group the envelopes whose messages could not be written, and later ones of the same connectors.
     fn take_out(&mut self, troubles: Vec<WriteTrouble>) {
         let mut first: BTreeMap<String, (usize, String)> = BTreeMap::new();
         for WriteTrouble { at, why } in troubles {
@@ -156,7 +158,7 @@ impl Spool {
             let id = id_of(&placing.name).to_owned();
             match first.get(&id).filter(|(from, _)| at >= *from) {
                 Some((_, why)) => {
-                    // What was written of it is swept away by the next run.
+                    // The next run removes what was written of it.
                     let why = why.clone();
                     self.defer(&id, placing, why);
                 }
@@ -165,8 +167,8 @@ impl Spool {
         }
     }
 
-    /// Gives the messages of an envelope their names, in order. After a crash one whose partial file is gone has had its
-    /// name in the run before; else it must be there, for it was written just now.
+    /// Gives the messages of an envelope their names, in order. After a crash a message without a partial file got its
+    /// name in the run before; otherwise the partial file must exist, since it was written just now.
     fn place(&mut self, placing: &Placing, after_crash: bool) -> Result<()> {
         let Some((connector, numbers)) = numbers_of(&placing.name) else {
             return Err(Error::failed("the ledger notes something for this spool that no spool has")
@@ -174,7 +176,7 @@ impl Spool {
                 .advise("the ledger was changed by something else; bring it back from a backup"));
         };
         let dir = match self.connectors.get(&self.root, &connector) {
-            // Taken away with all its messages.
+            // Somebody carried it away with all its messages.
             Err(e) if e.kind() == io::ErrorKind::NotFound && after_crash => return Ok(()),
             dir => dir.map_err(|e| Error::io("open a connector's directory", &self.root.path_of(&connector), &e))?,
         };
@@ -205,7 +207,7 @@ impl Spool {
         ids.dedup();
         for id in ids {
             match self.connectors.get(&self.root, id).and_then(|dir| dir.sync()) {
-                // Taken away with all its messages since they were noted.
+                // Somebody carried it away with all its messages after they were noted.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 synced => drop(synced.map_err(|e| Error::io("sync a directory", &self.root.path_of(id), &e))?),
             }
@@ -213,7 +215,7 @@ impl Spool {
         Ok(())
     }
 
-    /// By what it is known again.
+    /// The mark of the directory.
     pub fn mark(&self) -> &str {
         &self.mark
     }
@@ -376,7 +378,7 @@ impl Writing {
     }
 }
 
-/// Takes away what a broken run left in a connector's directory, and says the highest number there.
+/// Removes what an interrupted run left in a connector's directory, and returns the highest number there.
 fn sweep_one(dir: &OpenDir, is_known: impl Fn(i64) -> bool) -> io::Result<i64> {
     let mut last = 0;
     for entry in dir.entries()? {
@@ -384,7 +386,7 @@ fn sweep_one(dir: &OpenDir, is_known: impl Fn(i64) -> bool) -> io::Result<i64> {
         let Some((number, is_partial)) = number_of(&name) else { continue };
         if is_partial && !is_known(number) {
             match dir.remove(&name) {
-                // A directory of that name: its number is passed over.
+                // A directory has that name: its number is skipped.
                 Err(e) if is_of_one(&e) => {}
                 removed => {
                     removed?;
@@ -408,7 +410,7 @@ pub(super) fn name(number: i64) -> String {
     format!("{number:0DIGITS$}.json")
 }
 
-/// The number that a file bears, and whether it is still partial.
+/// The number of a file, and whether it is still partial.
 pub(super) fn number_of(name: &str) -> Option<(i64, bool)> {
     let (stem, partial) = match of_partial(name) {
         Some(stem) => (stem, true),
@@ -419,14 +421,14 @@ pub(super) fn number_of(name: &str) -> Option<(i64, bool)> {
     is_ours.then(|| digits.parse().ok()).flatten().map(|number| (number, partial))
 }
 
-/// The connector and the numbers that a placing names: `<connector id>/<first>-<last>`.
+/// The connector and the numbers in the name of a placing: `<connector id>/<first>-<last>`.
 fn numbers_of(placing: &str) -> Option<(String, RangeInclusive<i64>)> {
     let (connector, numbers) = placing.split_once('/')?;
     let (first, last) = numbers.split_once('-')?;
     Some((connector.to_owned(), first.parse().ok()?..=last.parse().ok()?))
 }
 
-/// The connector that a placing names.
+/// The connector in the name of a placing.
 fn id_of(placing: &str) -> &str {
     placing.split_once('/').map_or(placing, |(id, _)| id)
 }

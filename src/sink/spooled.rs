@@ -1,4 +1,4 @@
-//! A spool as it is read: which messages of which connectors wait in it. (`spool.rs` writes it.)
+//! Reads a spool: which messages of which connectors wait in it. (`spool.rs` writes it.)
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,31 +17,31 @@ use crate::error::{Error, Result};
 use crate::limits::{ENVELOPE_MAX, SETTINGS_FILE_MAX};
 use crate::opencti::registration::Registration;
 
-/// What a drain remembers in the spool: hidden, and no message.
+/// The hidden file in which a drain keeps its state.
 const MEMORY: &str = ".drain.json";
-/// Where messages lie that the broker does not take.
+/// The directory for messages that the broker refuses.
 const REFUSED: &str = "refused";
-/// The largest message: base64 and Python's escapes make eight bytes of one of the envelope at most.
+/// The largest message: base64 and Python's escapes turn one byte of an envelope into eight at most.
 const MESSAGE_MAX: u64 = 8 * ENVELOPE_MAX;
 
-/// What a drain remembers for the next one.
+/// The state that a drain leaves for the next one.
 #[derive(Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Memory {
-    /// Where the rest of it is true.
+    /// The destination that the rest is about.
     #[serde(default)]
     pub destination: String,
     /// Works that are open, by connector.
     pub works: BTreeMap<String, String>,
     /// Connectors that were registered.
     pub registered: Vec<String>,
-    /// Connectors of which people were told that they exist there.
+    /// Connectors that were reported as existing there.
     #[serde(default)]
     pub shown: BTreeSet<String>,
-    /// Messages that are being sent, and those of drains before that were cut off and could not say so: nobody knows which
-    /// of them arrived.
+    /// How many messages are being sent, and were being sent by earlier drains that were interrupted before they could
+    /// report it: nobody knows which of them arrived.
     #[serde(default)]
     pub sending: usize,
-    /// Works that were cleared after their messages had left the spool, until a person says that this is settled.
+    /// Works that were cleared after their messages had left the spool, until a person settles this.
     #[serde(default)]
     pub gone: Vec<GoneMessages>,
 }
@@ -49,9 +49,9 @@ pub struct Memory {
 /// A work that was cleared after messages were sent under it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GoneMessages {
-    /// Where it was.
+    /// The destination that had it.
     pub destination: String,
-    /// Whose messages they were.
+    /// The connector of the messages.
     pub connector: String,
 }
 
@@ -62,7 +62,7 @@ pub struct SpoolListing {
     pub connectors: BTreeMap<String, Registration>,
     /// The connector of each number.
     pub messages: BTreeMap<i64, String>,
-    /// Connectors that are passed over, and why.
+    /// Connectors that are skipped, and why.
     pub passed_over: Vec<(String, Error)>,
 }
 
@@ -70,7 +70,7 @@ pub struct SpoolListing {
 pub struct Spooled {
     root: OpenDir,
     mark: String,
-    /// Whose the messages are: no others are sent.
+    /// The owner of the spool: messages of other users are not sent.
     owner: u32,
     connectors: RefCell<Connectors>,
     _lock: File,
@@ -80,7 +80,7 @@ impl Spooled {
     /// Opens a spool and locks it.
     ///
     /// # Errors
-    /// It is none, or another user's; another drain is at work; the system refused.
+    /// It is no spool, or another user's; another drain is running; the system refused.
     pub fn open(path: &Path) -> Result<Self> {
         let none = || {
             Error::failed("this is no spool: airpouch has delivered nothing here")
@@ -102,12 +102,12 @@ impl Spooled {
         }
     }
 
-    /// By what it is known: message ids come of it.
+    /// The mark of the spool: message ids are made from it.
     pub fn mark(&self) -> &str {
         &self.mark
     }
 
-    /// What waits in it. Connectors whose directory or registration cannot be used are passed over.
+    /// What waits in it. Connectors whose directory or registration cannot be used are skipped.
     ///
     /// # Errors
     /// The system refused.
@@ -115,10 +115,10 @@ impl Spooled {
         self.list_around(|| {})
     }
 
-    /// The same; a test writes to the spool `meanwhile`.
+    /// The same; in `meanwhile` a test writes to the spool.
     fn list_around(&self, meanwhile: impl FnOnce()) -> Result<SpoolListing> {
-        // Names are given in order of their numbers, but a directory is read as it happens to lie: what an import is
-        // placing at this moment is left for the next drain, so that nothing overtakes.
+        // An import renames messages in the order of their numbers, but a directory is listed in any order: messages
+        // that an import is placing now are left for the next drain, so that none overtakes another.
         let last = self.list_once()?.messages.keys().next_back().copied().unwrap_or(0);
         meanwhile();
         let mut listing = self.list_once()?;
@@ -131,8 +131,7 @@ impl Spooled {
         let mut listing = SpoolListing::default();
         for entry in self.root.entries().map_err(|e| fault(&e))? {
             let entry = entry.map_err(|e| fault(&e))?;
-            // Others' directories are passed over, such as lost+found, which may not even be readable; nor is a link
-            // followed.
+            // Foreign directories such as lost+found are skipped, since they may be unreadable; links are not followed.
             if !entry.is_dir || !is_id(&entry.name) {
                 continue;
             }
@@ -152,7 +151,7 @@ impl Spooled {
                     );
                     listing.passed_over.push((id, error));
                 }
-                // Taken away meanwhile.
+                // Somebody removed it meanwhile.
                 Err(e) if e.kind() == io::ErrorKind::NotFound => {}
                 Err(e) => return Err(Error::io("read the spool", &self.root.path_of(&id), &e)),
             }
@@ -211,7 +210,7 @@ impl Spooled {
         })
     }
 
-    /// Takes messages away that the broker has now.
+    /// Removes messages that the broker has confirmed.
     ///
     /// # Errors
     /// The system refused.
@@ -235,7 +234,8 @@ impl Spooled {
         })
     }
 
-    /// Makes durable what a drain that was cut off has taken out: it is not to come back once that is forgotten.
+    /// Makes the removals of an interrupted drain durable: after a power failure the messages would reappear, and
+    /// nobody would know that they were sent.
     ///
     /// # Errors
     /// The system refused.
@@ -243,10 +243,10 @@ impl Spooled {
         disk::sync_all_of(self.root.file()).map_err(|e| Error::io("sync the spool", self.root.path(), &e))
     }
 
-    /// Puts a message aside that the broker does not take, with the reason beside it, and says where.
+    /// Moves a message that the broker refuses aside, with the reason beside it, and returns its path.
     ///
     /// # Errors
-    /// The system refused; then it stays where it is.
+    /// The system refused; then the message stays in the spool.
     pub fn put_aside(&self, connector: &str, number: i64, reason: &str) -> Result<PathBuf> {
         let to = self.root.path_of(connector).join(REFUSED).join(name(number));
         let work = || {
@@ -265,7 +265,7 @@ impl Spooled {
         Ok(to)
     }
 
-    /// What the drain before this one left to remember.
+    /// The state that the drain before this one left.
     ///
     /// # Errors
     /// It cannot be read.
@@ -275,7 +275,7 @@ impl Spooled {
             Err(e) if e.kind() == io::ErrorKind::NotFound => Ok(Memory::default()),
             Err(e) => Err(Error::io("read what the last drain left", &path, &e).advise("take that file away")),
             Ok(bytes) => {
-                // A drain that was cut off may have given it its name, and not have made that durable.
+                // An interrupted drain may have renamed the file without making the name durable.
                 self.root.sync().map_err(|e| Error::io("sync the spool", self.root.path(), &e))?;
                 serde_json::from_slice(&bytes).map_err(|_| {
                     Error::failed("what the last drain left cannot be read").at(&path).advise("take that file away")
@@ -284,7 +284,7 @@ impl Spooled {
         }
     }
 
-    /// Leaves something to remember.
+    /// Writes the state for the next drain.
     ///
     /// # Errors
     /// The system refused.

@@ -44,19 +44,19 @@ pub struct OpenWork {
     pub id: String,
     /// What it is for.
     pub subject: ForBatch,
-    /// Envelopes that were delivered of its batch, or that it is for: so many rest on it at most.
+    /// How many envelopes of its batch were delivered, or one for an envelope: at most so many were delivered under it.
     pub delivered: usize,
 }
 
-/// A work that is gone, or may be, with what was recorded as delivered under it: as the ledger keeps it until a person
-/// says that it is settled.
+/// A work that is or may be gone, with what was recorded as delivered under it: the ledger keeps it until a person
+/// settles it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct GoneWork {
     /// Its id.
     pub id: String,
     /// The ledger's number of the batch that it was for.
     pub batch: i64,
-    /// Envelopes that rest on it.
+    /// Envelopes that were delivered under it.
     pub envelopes: usize,
     /// Whether it may be fewer.
     pub at_most: bool,
@@ -69,7 +69,7 @@ impl From<&Gone<ForBatch>> for GoneWork {
     }
 }
 
-/// What is reported of a work that is gone.
+/// The finding about a work that is gone.
 pub fn gone_finding(work: &GoneWork) -> Finding {
     let envelopes = count(work.envelopes as u64, "envelope");
     let most = if work.at_most { "at most " } else { "" };

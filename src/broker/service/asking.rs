@@ -1,4 +1,4 @@
-//! Questions about exchanges and queues, asked beside the messages on their way.
+//! Asks about exchanges and queues while messages are in flight.
 
 use std::future::{Future, poll_fn};
 use std::pin::{Pin, pin};
@@ -13,7 +13,7 @@ use crate::broker::link::code_of;
 use crate::text::duration;
 
 impl Service {
-    /// Asks until there is an answer: a connection that breaks is made again, and an alarm is waited for.
+    /// Asks until there is an answer: reconnects if the connection breaks, and waits while an alarm lasts.
     pub(super) async fn answer(&mut self, question: &BrokerQuestion) -> Result<Result<Option<u32>, String>, End> {
         let began = Instant::now();
         if self.held == 0 {
@@ -42,7 +42,7 @@ impl Service {
     }
 
     /// Waits for an answer, and for what the connection reports meanwhile: a broker in alarm reads nothing from a
-    /// connection that has published, so that the question is not even read.
+    /// connection that has published, so it does not even read the question.
     async fn wait_for_answer<F>(&mut self, began: Instant, mut answer: Pin<&mut F>) -> Result<F::Output, End>
     where
         F: Future<Output = lapin::Result<Option<u32>>>,
@@ -64,7 +64,7 @@ impl Service {
         }
     }
 
-    /// What lapin has reported of the connection, without waiting.
+    /// Processes what lapin has reported of the connection, without waiting.
     async fn next_connection_event(&mut self) -> Option<lapin::Event> {
         let events = self.connection_events.as_mut()?;
         poll_fn(|cx| match events.as_mut().poll_next(cx) {

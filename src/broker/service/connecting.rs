@@ -1,4 +1,4 @@
-//! How the connection is made, and made again.
+//! Connects and reconnects.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -11,10 +11,10 @@ use crate::broker::link::{BrokerLink, connecting, open, open_channel};
 use crate::text::duration;
 
 impl Service {
-    /// Connects again, for as long as there is patience with what is in trouble.
+    /// Reconnects, until trouble has lasted too long.
     pub(super) async fn connect_again(&mut self) -> Result<(), End> {
         let mut pause = Duration::from_millis(200);
-        // One that broke before anything was confirmed would break again at once: not in a tight loop.
+        // A connection that broke before anything was confirmed may break again at once: wait, to avoid a busy loop.
         if self.link.is_none() && !self.is_fruitful {
             sleep(pause).await;
         }
@@ -68,7 +68,7 @@ impl Service {
         }
     }
 
-    /// A lane needs another channel: the broker closes one over a single message.
+    /// Opens another channel for a lane: the broker closes a channel because of a single message.
     pub(super) async fn open_lane(&mut self, at: usize) -> Result<(), End> {
         let Some(link) = &self.link else { return Ok(()) };
         match timeout(CONNECT_MAX, open_channel(&link.connection)).await {
@@ -79,11 +79,11 @@ impl Service {
         Ok(())
     }
 
-    /// The connection is gone; all that was on its way goes again, for nobody knows what of it arrived.
+    /// The connection is gone: all messages in flight are sent again, since nobody knows which arrived.
     pub(super) fn disconnected(&mut self, words: &str) -> Result<(), End> {
         self.link = None;
         self.lanes.iter_mut().for_each(Lane::lost);
-        // With the connection goes what it has told of itself.
+        // Events of the old connection say nothing about the next one.
         self.trouble.iter_mut().for_each(|trouble| trouble.is_alarm = false);
         self.trouble(&format!("the connection to the broker broke: {words}"), None);
         self.give_up()

@@ -1,4 +1,4 @@
-//! Trouble: what passes if one waits, and when it has lasted too long.
+//! Trouble: problems that waiting may solve, and when they have lasted too long.
 
 use std::time::{Duration, Instant};
 
@@ -7,21 +7,21 @@ use crate::broker::LANES;
 use crate::broker::lane::Lane;
 use crate::text::{duration, harmless};
 
-/// How long a lane has nothing but suspects before something else is sent to see whether it passes.
+/// How long a lane holds only suspects before a probe is sent.
 const ALONE: Duration = Duration::from_secs(1);
 
-/// Something that passes, if one waits.
+/// A problem that waiting may solve.
 pub(super) struct Trouble {
     pub since: Instant,
     pub what: String,
-    /// The lane that it is in, if it is not in all of them.
+    /// The lane that has it, if it is not all of them.
     pub lane: Option<usize>,
-    /// Whether it lasts until the broker says that it is over, whatever is confirmed meanwhile.
+    /// Whether only the broker ends it, whatever is confirmed meanwhile.
     pub is_alarm: bool,
 }
 
 impl Service {
-    /// Notes trouble, and reports the first of it: what comes of it would only be noise.
+    /// Notes trouble, and reports only the first: what follows from it would only be noise.
     pub(super) fn trouble(&mut self, what: &str, lane: Option<usize>) {
         if self.trouble.is_none() {
             let line = format!("{what}; waiting up to {}", duration(self.patience.as_secs()));
@@ -30,14 +30,14 @@ impl Service {
         }
     }
 
-    /// Something was confirmed in a lane: what was in trouble there is over. An alarm is not: what was sent before it is
-    /// still confirmed while it lasts.
+    /// Something was confirmed in a lane: ends its trouble. This does not end an alarm: during an alarm the broker
+    /// still confirms what was sent before.
     pub(super) fn end_trouble_in(&mut self, at: usize) {
         self.trouble =
             self.trouble.take().filter(|trouble| trouble.is_alarm || trouble.lane.is_some_and(|lane| lane != at));
     }
 
-    /// What lapin reports of the connection: RabbitMQ blocks publishers while it lacks memory or disk.
+    /// Processes an event of the connection: RabbitMQ blocks publishers while it lacks memory or disk.
     pub(super) fn connection_event(&mut self, event: lapin::Event) {
         match event {
             lapin::Event::ConnectionBlocked(reason) => {
@@ -55,12 +55,12 @@ impl Service {
                 self.progress = Instant::now();
                 self.say("the broker takes messages again");
             }
-            // What an error does to messages shows in their confirms.
+            // The confirms show what an error did to messages.
             _ => {}
         }
     }
 
-    /// Whether what is in trouble is better, or has lasted too long.
+    /// Checks whether trouble is over, or has lasted too long.
     pub(super) async fn check_trouble(&mut self) -> Result<(), End> {
         if self.link.as_ref().is_some_and(|link| !link.connection.status().connected()) {
             return self.disconnected("it is gone");
@@ -69,7 +69,7 @@ impl Service {
             if self.lanes[at].channel.is_none() && self.link.is_some() {
                 self.open_lane(at).await?;
             }
-            // Others may be on their way to it, which would show more than a probe.
+            // Other messages may be about to be sent in this lane; they would show more than a probe.
             let is_alone = self.lanes[at].has_only_suspects() && self.link.is_some();
             let since = *self.alone_since[at].get_or_insert_with(Instant::now);
             if !is_alone {
@@ -81,12 +81,12 @@ impl Service {
         self.give_up()
     }
 
-    /// Ends the service if trouble has lasted too long, or nothing was confirmed for so long.
+    /// Ends the service if trouble has lasted too long, or nothing was confirmed for too long.
     pub(super) fn give_up(&self) -> Result<(), End> {
         let advice = "nothing is lost. Fix that, then run it again (for import: without the medium)";
         let waited = duration(self.patience.as_secs());
         match &self.trouble {
-            // With nothing to send, and a connection, it troubles nobody.
+            // While there is a connection and nothing to send, trouble has no effect.
             Some(_) if self.is_idle() && self.link.is_some() => Ok(()),
             Some(trouble) if trouble.since.elapsed() > self.patience => {
                 Err((format!("{}; gave up after {waited}", trouble.what), advice.into()))

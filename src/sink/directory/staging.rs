@@ -1,8 +1,8 @@
-//! Where envelopes lie until they get their names: `.airpouch-<16 hex>` in the destination, which only we can enter. Others
-//! may write in the destination; what lies here they can neither see, nor swap, nor link to.
+//! The directory of envelopes without a name yet: `.airpouch-<16 hex>` in the destination, which only we can enter.
+//! Other users may write in the destination, but can neither see, replace nor link to a file in here.
 //!
-//! A crash leaves it with what lies in it, and the next run goes on from there. Airpouch 0.1.0 wrote into the
-//! destination itself, as `<name>.partial`.
+//! A crash leaves it with its files, and the next run continues with them. Airpouch 0.1.0 wrote into the destination
+//! itself, as `<name>.partial`.
 
 use std::fs::File;
 use std::io;
@@ -13,14 +13,14 @@ use crate::disk::{OpenDir, unguessable};
 use crate::error::{Error, Result};
 
 const PREFIX: &str = ".airpouch-";
-/// Envelopes are for another program, which runs as another user: as the umask allows.
+/// Another program reads envelopes as another user: the umask decides who may.
 const MODE: u32 = 0o666;
 
-/// Whether an envelope that a crash left is there.
+/// Whether an envelope that a crash interrupted still has its partial file.
 pub enum Left {
-    /// It is, in this directory, under its partial name.
+    /// Yes: in this directory, under its partial name.
     In(Arc<OpenDir>),
-    /// It is not: it had its name already.
+    /// No: it had its name already.
     Nowhere,
 }
 
@@ -28,9 +28,9 @@ pub enum Left {
 pub struct Staging {
     /// Where new envelopes are written.
     current: Option<(String, Arc<OpenDir>)>,
-    /// Of earlier runs of ours.
+    /// Directories of earlier runs of this user.
     earlier: Vec<(String, Arc<OpenDir>)>,
-    /// Of other users, perhaps of runs of airpouch.
+    /// Directories of other users, perhaps of their runs of airpouch.
     others: Vec<String>,
     /// Whether the file system keeps the numbers of files that nobody has open.
     keeps_ids: bool,
@@ -63,10 +63,10 @@ impl Staging {
         Ok(staging)
     }
 
-    /// The directory for new envelopes; it is made when it is first asked for.
+    /// The directory for new envelopes; the first call creates it.
     ///
     /// # Errors
-    /// Another user puts something in its place; the system refused.
+    /// Another user has replaced it; the system refused.
     pub fn current(&mut self, root: &OpenDir) -> Result<Arc<OpenDir>> {
         if let Some((_, dir)) = &self.current {
             return Ok(Arc::clone(dir));
@@ -104,7 +104,7 @@ impl Staging {
         Ok(Left::Nowhere)
     }
 
-    /// Takes away what a crash left and the ledger does not know.
+    /// Removes what a crash left and the ledger does not know.
     ///
     /// # Errors
     /// The system refused.
@@ -126,16 +126,16 @@ impl Staging {
         self.keeps_ids
     }
 
-    /// Takes our directories away, if nothing lies in them.
+    /// Removes our directories if they are empty.
     pub fn close(&mut self, root: &OpenDir) {
         for (name, _) in self.current.take().into_iter().chain(self.earlier.drain(..)) {
-            // One that is not empty is for the next run.
+            // The next run needs one that is not empty.
             drop(root.remove_dir(&name));
         }
     }
 }
 
-/// Writes an envelope's file; the caller fills it.
+/// Creates an envelope's file; the caller writes it.
 ///
 /// # Errors
 /// The system refused.
@@ -157,7 +157,7 @@ fn make(root: &OpenDir) -> Result<(String, Arc<OpenDir>)> {
     }
 }
 
-/// Opens a directory, if it is ours and nobody else's.
+/// Opens a directory, if it is ours and no one else may use it.
 fn open_ours(root: &OpenDir, name: &str) -> io::Result<Option<OpenDir>> {
     let dir = match root.open_dir(name) {
         Err(e) if e.kind() == io::ErrorKind::PermissionDenied => return Ok(None),
@@ -166,7 +166,7 @@ fn open_ours(root: &OpenDir, name: &str) -> io::Result<Option<OpenDir>> {
     if !dir.is_ours()? {
         return Ok(None);
     }
-    // A file system that keeps no modes has other means against other users, or none.
+    // A file system without modes has other protection against other users, or none.
     dir.make_private()?;
     Ok(Some(dir))
 }

@@ -1,4 +1,4 @@
-//! Which time of modification each file gets: later than the one before, and now, if the clock can be believed.
+//! Chooses the mtime of each file: later than the one before, and the current time if the clock is plausible.
 
 use crate::code::Code;
 use crate::report::Finding;
@@ -9,17 +9,17 @@ pub const STEP_NANOS: i64 = 1_000;
 const SECOND: i64 = 1_000_000_000;
 const YEAR: i64 = 31_557_600 * SECOND;
 
-/// A clock that is further ahead of all that is known is not believed: what clocks jump to lies further away (2036, 2098,
+/// A clock that is further ahead than this of everything known is ignored: broken clocks jump further (to 2036, 2098,
 /// 2106, 2262), and no envelope waits so long before it is carried.
 const AHEAD: i64 = 10 * YEAR;
 
-/// 2100-01-01: no clock and no file's time after it is believed. FAT ends in 2107, i64 in 2262.
+/// 2100-01-01: later times of a clock or a file are ignored. FAT ends in 2107, i64 in 2262.
 const LATEST: i64 = 4_102_444_800 * SECOND;
 
 /// The times of the files of one run.
 pub struct Times {
     now: i64,
-    /// The last one that was given, here or in a run before.
+    /// The last one that was used, in this run or an earlier one.
     last: i64,
     /// The newest time at which an envelope of this run was written.
     written: i64,
@@ -28,10 +28,10 @@ pub struct Times {
 }
 
 impl Times {
-    /// Goes on from the last time that the ledger kept; 0 for none.
+    /// Continues after the last time in the ledger; 0 for none.
     pub fn new(kept: i64, now: i64) -> Self {
         let mut times = Self { now, last: kept, written: 0, doubted: false, findings: Vec::new() };
-        // Within a year of the latest a run may have gone on from it, step by step.
+        // Up to a year after LATEST may be honest: runs that continued from it step by step.
         if kept > LATEST + YEAR {
             times.last = 0;
             let what =
@@ -62,12 +62,12 @@ impl Times {
         self.last
     }
 
-    /// Goes on behind a time that a file has.
+    /// Continues after the time of a file.
     pub fn go_on_from(&mut self, time: i64) {
         self.last = self.last.max(time.min(LATEST + YEAR));
     }
 
-    /// The last time that was given.
+    /// The last time that was used.
     pub fn last(&self) -> i64 {
         self.last
     }
@@ -78,7 +78,7 @@ impl Times {
     }
 }
 
-/// A time as people read it, as far as the calendar reaches.
+/// A time as people read it, within the range of the calendar.
 fn shown(nanos: i64) -> String {
     let at = time::OffsetDateTime::from_unix_timestamp(nanos / SECOND).map(|at| at.date().to_string());
     at.unwrap_or_else(|_| "beyond the calendar".to_owned())

@@ -1,4 +1,4 @@
-//! An envelope whose messages are on their way.
+//! An envelope whose messages are in flight.
 
 use super::super::{Deliverable, Placing, Refused};
 use crate::code::Code;
@@ -6,19 +6,19 @@ use crate::digest::Digest;
 use crate::fit::Examined;
 use crate::text::{count, grouped};
 
-/// An envelope on its way.
+/// An envelope in flight.
 pub struct InFlight {
-    /// It.
+    /// The envelope.
     pub deliverable: Deliverable,
-    /// What is noted of it once it is there.
+    /// The note for the ledger once it is delivered.
     pub placing: Placing,
     /// Messages that are not confirmed yet.
     pub left: usize,
-    /// The message that the broker does not take, and why, if so.
+    /// The message that the broker refuses, and why, if there is one.
     pub refused: Option<(String, String)>,
-    /// Whether its connector was blocked while it was on its way: it goes again as a whole, later.
+    /// Whether its connector was blocked while it was in flight: the whole envelope is sent again later.
     pub is_given_back: bool,
-    /// The id of the work that its messages bear.
+    /// The id of the work in its messages.
     pub work: Option<String>,
     /// How often its work was cleared.
     pub cleared: u32,
@@ -42,7 +42,7 @@ impl InFlight {
         self.left = messages_in(&self.deliverable);
     }
 
-    /// An envelope with a message that the broker does not take.
+    /// An envelope with a message that the broker refuses.
     pub fn into_refused(self) -> Option<Refused> {
         let (id, words) = self.refused?;
         let Deliverable { origin, bytes, examined, .. } = self.deliverable;
@@ -61,7 +61,7 @@ impl InFlight {
     }
 }
 
-/// The id of a message: the same at each import, and another one for each part of each envelope.
+/// The id of a message: the same at each import, and different for each part of each envelope.
 pub fn message_id(envelope: Digest, at: usize) -> String {
     format!("airpouch-{envelope}-{}", at + 1)
 }

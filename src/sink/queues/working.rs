@@ -1,4 +1,4 @@
-//! The works of envelopes on their way: which one an envelope belongs to, and what is done where somebody clears them.
+//! The works of envelopes in flight: which work an envelope belongs to, and what happens if somebody clears it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use crate::gate::Gate;
 use crate::opencti::api::ctime;
 use crate::works::{CLEARED_MAX, ForBatch, SENT_AGAIN, Wanted, cleared};
 
-/// What work an envelope belongs to; drafts are for one envelope each.
+/// The work of an envelope. A draft is for one envelope only.
 fn subject_of(gate: &Gate<'_>, deliverable: &Deliverable) -> Option<ForBatch> {
     gate.platform()?;
     let envelope = match gate.reach.work_per {
@@ -25,7 +25,7 @@ fn wants_draft(deliverable: &Deliverable) -> bool {
     deliverable.connector.validate_before_import == Some(true)
 }
 
-/// What the platform shows of a work; of one envelope, what the stock connector calls it.
+/// The title of a work on the platform; for a single envelope, the title that the stock connector uses.
 fn title(subject: &ForBatch, deliverable: &Deliverable) -> String {
     let (origin, name) = (&deliverable.origin, &deliverable.connector.name);
     match subject.envelope {
@@ -44,14 +44,14 @@ impl Queues<'_> {
         self.subject(deliverable).filter(|subject| subject.envelope.is_some())
     }
 
-    /// Opens the work of an envelope if it is not open. Where the platform opens none, its connector is blocked.
+    /// Opens the work of an envelope if it is not open. If the platform opens none, this blocks the connector.
     pub(super) fn open_work(&mut self, deliverable: &Deliverable, call: &mut SinkCall<'_>) -> Result<()> {
         let Some(subject) = self.subject(deliverable) else { return Ok(()) };
         let (title, draft) = (|| title(&subject, deliverable), wants_draft(deliverable));
         self.works.open(&Wanted { subject: &subject, title: &title, draft }, &mut self.gate, call)
     }
 
-    /// Tells the works of these envelopes how many messages come. One that is gone is opened anew.
+    /// Announces to the works of these envelopes how many messages follow. Opens a new work for one that is gone.
     pub(super) fn expect(&mut self, numbers: &[u64], call: &mut SinkCall<'_>) -> Result<()> {
         let mut sums: BTreeMap<ForBatch, (usize, u64)> = BTreeMap::new();
         for number in numbers {
@@ -69,7 +69,7 @@ impl Queues<'_> {
         Ok(())
     }
 
-    /// The works of these envelopes that are not there any more. Where the platform does not say, the envelopes are given
+    /// The works of these envelopes that no longer exist. If the platform does not answer, this gives the envelopes
     /// back.
     pub(super) fn gone_works(&mut self, numbers: &[u64]) -> Result<BTreeSet<ForBatch>> {
         let of = |number: &u64| self.in_flight.get(number).and_then(|envelope| self.subject(&envelope.deliverable));
@@ -85,7 +85,7 @@ impl Queues<'_> {
         Ok(looked.gone)
     }
 
-    /// Somebody cleared the works: what was sent under them goes again, under new ones.
+    /// Somebody cleared the works: sends their messages again under new ones.
     pub(super) fn send_again(
         &mut self,
         numbers: &[u64],
@@ -111,7 +111,7 @@ impl Queues<'_> {
         numbers.iter().try_for_each(|number| self.publish(*number))
     }
 
-    /// An envelope does not come whole under its work: that cannot be complete, and one of the envelope's own has ended.
+    /// Part of an envelope is not sent: its work is noted as incomplete, and ends if it is for this envelope only.
     pub(super) fn end_flawed(&mut self, deliverable: &Deliverable, flaw: &str) -> Result<()> {
         let Some(subject) = self.subject(deliverable) else { return Ok(()) };
         self.works.note_flaw(&subject, flaw);
