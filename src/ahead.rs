@@ -1,7 +1,7 @@
-//! Works on items ahead of the caller: on several threads, within bounds, results in order.
+//! Processes items ahead of the caller, on several threads, within bounds, with the results in order.
 //!
-//! The items are few and large: a caller that has many small ones makes groups of them, for handing over one item costs
-//! two locks and sometimes a system call that wakes a thread.
+//! The items should be few and large: a caller with many small ones groups them, since passing one item costs two locks
+//! and sometimes a system call that wakes a thread.
 
 use std::collections::BTreeMap;
 use std::sync::{Condvar, Mutex, MutexGuard};
@@ -13,11 +13,11 @@ use crate::lock::{POISONED, lock};
 /// How far ahead of the caller the threads may work.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
-    /// Threads beside the caller; with none it does the work itself.
+    /// Threads beside the caller; if there are none, the caller does the work.
     pub beside: usize,
-    /// Weight of the items that hold memory, all threads together. An item that weighs more is worked on alone.
+    /// Total weight of the items that hold memory, over all threads. A heavier item is processed alone.
     pub weight: u64,
-    /// Number of the items that are in work, or done and not taken.
+    /// Number of the items that are in work, or done and not yet passed to the caller.
     pub items: usize,
     /// How long an item holds its memory.
     pub held: MemoryHeld,
@@ -26,24 +26,23 @@ pub struct Limits {
 /// How long an item holds its memory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum MemoryHeld {
-    /// Until its result is taken, which is as large.
+    /// Until the caller takes its result, which is as large.
     UntilTaken,
-    /// While it is worked on: its result is small.
+    /// While it is processed: its result is small.
     InWork,
 }
 
-/// Threads beside the caller where a run may use so many processors. With one all work is done in one thread, so that a
-/// test can stop it at each of its system calls.
+/// Threads beside the caller for a run that may use this many processors. With one processor the caller does all work,
+/// so that a test can stop it at each of its system calls.
 pub fn beside(threads: usize) -> usize {
     if threads > 1 { threads } else { 0 }
 }
 
-/// Calls `work` with the position of each item, and `each` with the results, in order, until one fails.
-/// `weights` has the weight of each item, as [`Limits::weight`] counts it. Where the system gives no thread, the caller
-/// does the work.
+/// Calls `work` with the position of each item, and `each` with the results, in order, until one fails. `weights` has
+/// the weight of each item, as [`Limits::weight`] counts it. If the system starts no thread, the caller does the work.
 ///
 /// # Errors
-/// What `each` says.
+/// The error of `each`.
 ///
 /// # Panics
 /// If `work` panics.
@@ -64,7 +63,7 @@ pub fn in_order<R: Send, E>(
                 true => queue.take(at),
                 false => Some(work(at)),
             };
-            // None: a thread has panicked, and the scope passes that on.
+            // None: a thread has panicked, and the scope repeats the panic.
             let Some(result) = result else { return Ok(()) };
             each(at, result)?;
         }
@@ -74,9 +73,9 @@ pub fn in_order<R: Send, E>(
 
 struct WorkQueue<'a, R> {
     state: Mutex<WorkState<R>>,
-    /// The next result is there.
+    /// The next result is ready.
     ready: Condvar,
-    /// Something was taken.
+    /// A result was taken, so that there is space.
     room: Condvar,
     weights: &'a [u64],
     limits: Limits,
@@ -85,10 +84,10 @@ struct WorkQueue<'a, R> {
 struct WorkState<R> {
     next_to_start: usize,
     next_to_take: usize,
-    /// Weight of what holds memory.
+    /// Weight of the items that hold memory.
     weight: u64,
     done: BTreeMap<usize, R>,
-    /// Whether somebody waits for room.
+    /// Whether a thread waits for space.
     is_full: bool,
     stopped: bool,
 }
@@ -117,7 +116,7 @@ impl<R> WorkQueue<'_, R> {
         }
     }
 
-    /// The next item to work on; none if all were started or nobody takes any more.
+    /// The next item to process; none if all were started or the caller takes no more.
     fn start(&self) -> Option<usize> {
         let mut state = self.lock();
         loop {
@@ -156,7 +155,8 @@ impl<R> WorkQueue<'_, R> {
         }
     }
 
-    /// Wakes who waits for room when half of it is free: waking a thread for each item costs more than the item.
+    /// Wakes the threads that wait for space when half of it is free: waking a thread for each item costs more than the
+    /// item.
     fn wake(&self, state: &mut WorkState<R>) {
         let has_room =
             state.weight <= self.limits.weight / 2 && state.next_to_start - state.next_to_take <= self.limits.items / 2;
@@ -167,7 +167,7 @@ impl<R> WorkQueue<'_, R> {
     }
 
     fn stop(&self) {
-        // A panic elsewhere must not become two.
+        // A panic of another thread must not cause a second one here.
         if let Ok(mut state) = self.state.lock() {
             state.stopped = true;
         }
@@ -180,7 +180,7 @@ impl<R> WorkQueue<'_, R> {
     }
 }
 
-/// The caller takes no more, be it for an error or a panic: the threads must not wait for room.
+/// The caller takes no more, because of an error or a panic: the threads must not wait for space.
 struct StopAtEnd<'a, 'q, R>(&'a WorkQueue<'q, R>);
 
 impl<R> Drop for StopAtEnd<'_, '_, R> {
@@ -232,7 +232,7 @@ mod tests {
             });
             prop_assert_eq!(ended, Ok(()));
             prop_assert_eq!(taken, (0..weights.len()).map(|at| at * 3).collect::<Vec<_>>());
-            // An item heavier than the bound is in work alone; what was taken is counted off only in `each`.
+            // An item heavier than the bound is processed alone; taken results are subtracted only in `each`.
             let heaviest = weights.iter().copied().max().unwrap_or(0);
             prop_assert!(most.into_inner() <= LIMITS.weight.max(heaviest) + heaviest);
         }

@@ -1,7 +1,7 @@
-//! Writing so that it stays written, and what a disk says of itself. The tools of all places.
+//! Durable writing, and questions about a disk. All places use it.
 //!
-//! A file of ours is written as `<name>.partial`, synced, and renamed without overwriting; then its
-//! directory is synced. Whoever sees a final name sees all of its bytes.
+//! Airpouch writes a file as `<name>.partial`, syncs it, and renames it without overwriting; then it syncs the
+//! directory. A file with its final name is always complete.
 
 mod mount;
 mod open_dir;
@@ -24,7 +24,8 @@ pub use write::{
     Partial, remove_file, remove_if_there, rename, replace, write_new, write_over, write_over_unsynced, write_secret,
 };
 
-/// Asks again where a signal came between: std does so for what is in files, and not for their names. FUSE shows it.
+/// Retries a call that a signal interrupted (EINTR): std does so for reads and writes, but not for calls on names. FUSE
+/// returns EINTR for these.
 ///
 /// # Errors
 /// The system refused for another reason.
@@ -42,15 +43,15 @@ pub fn is_bad_sector(cause: &io::Error) -> bool {
     cause.raw_os_error() == Some(rustix::io::Errno::IO.raw_os_error())
 }
 
-/// Makes the names in a directory durable. `false` where the file system cannot promise that.
+/// Makes the names in a directory durable. `false` if the file system cannot promise that.
 ///
 /// # Errors
-/// The system refused for another reason than not knowing how.
+/// The system refused for another reason than that it does not support this.
 pub fn sync_dir(dir: &Path) -> Result<bool> {
     OpenDir::open(dir).and_then(|open| open.sync()).map_err(|e| Error::io("sync a directory", dir, &e))
 }
 
-/// Makes all of a file system durable that the directory lies on.
+/// Makes everything durable on the file system of a directory.
 ///
 /// # Errors
 /// The system refused.
@@ -58,15 +59,15 @@ pub fn sync_file_system(dir: &Path) -> Result<()> {
     OpenDir::open(dir).and_then(|open| sync_all_of(open.file())).map_err(|e| Error::io("sync the file system", dir, &e))
 }
 
-/// Writes all of the file system that an open file lies on to the device.
+/// Writes the whole file system of an open file to the device.
 ///
 /// # Errors
-/// The system refused, or a write that it had put off has failed since the file was opened or last asked.
+/// The system refused, or a delayed write has failed since the file was opened or last synced.
 pub fn sync_all_of(file: &File) -> io::Result<()> {
     Ok(rustix::io::retry_on_intr(|| rustix::fs::syncfs(file))?)
 }
 
-/// Makes a directory that only its owner can enter; one that is there is left as it is.
+/// Creates a directory that only its owner can enter; leaves an existing one unchanged.
 ///
 /// # Errors
 /// The system refused.
@@ -74,7 +75,7 @@ pub fn make_private_dir(path: &Path) -> Result<bool> {
     if path.is_dir() {
         return Ok(false);
     }
-    // Below the current directory a path may have a parent without a name.
+    // The parent of a relative path may be empty.
     let above = path.parent().map(|p| if p.as_os_str().is_empty() { Path::new(".") } else { p });
     if let Some(above) = above {
         make_private_dir(above)?;
@@ -85,7 +86,7 @@ pub fn make_private_dir(path: &Path) -> Result<bool> {
     Ok(true)
 }
 
-/// Bytes that may still be written.
+/// Free bytes for this user.
 ///
 /// # Errors
 /// The system refused.

@@ -400,7 +400,7 @@ impl Draining<'_> {
         let finding = Finding::new(Code::MessageRefused, what).labelled("put aside");
         self.report.findings.push(match self.remembered.spool.put_aside(connector, number, words) {
             Ok(place) => finding.at(harmless(&place.to_string_lossy())).advise(
-                "it lies in refused/, with the reason; raise max_message_size of the broker, move it back, and drain again",
+                "it is in refused/, with the reason; raise max_message_size of the broker, move it back, and drain again",
             ),
             Err(error) => finding
                 .labelled("not delivered")

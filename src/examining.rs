@@ -1,9 +1,10 @@
-//! Which envelopes are being examined, so that one in whose examination a run died is known to the next run.
+//! Notes which envelopes are being examined, so that the next run knows the one in whose examination a run died.
 //!
 //! `examining` in the site has a slot for each envelope in work, or for a group of small ones. A slot is written before
-//! the examination and cleared after it, and never synced: what a process wrote stays when it dies, and that is what
-//! this is for. Nothing rests on it: an innocent envelope that is found there is examined once in a process of its own,
-//! and goes on its way in its turn. `suspects` keeps what was found, with how many runs died, until it is settled.
+//! the examination and cleared after it, and never synced: what a process wrote remains when it dies, and that is
+//! enough here. A wrong note does no harm: an innocent envelope in it is examined once in a process of its own, and
+//! delivered in its turn. `suspects` keeps the envelopes that were found, with how many runs died, until they are
+//! settled.
 
 mod apart;
 
@@ -26,7 +27,7 @@ pub use apart::{Apart, EXAMINE_APART, Program};
 /// Bytes of a slot: how many digests, and the digests.
 const SLOT_BYTES: usize = 8 + 32 * EXAMINED_GROUP_MAX;
 
-/// What a site knows of examinations.
+/// The notes of a site about examinations.
 pub struct Examining {
     site: PathBuf,
     slots: Arc<Slots>,
@@ -40,7 +41,7 @@ struct Suspects {
 }
 
 impl Examining {
-    /// Takes over what a dead run has left, and is ready for notes.
+    /// Reads what a dead run has left, and prepares for new notes.
     ///
     /// # Errors
     /// The system refused.
@@ -54,7 +55,7 @@ impl Examining {
         options.read(true).write(true).create(true).truncate(false).mode(0o600);
         let file = options.custom_flags(OFlags::NOFOLLOW.bits() as i32).open(&path).map_err(|e| failed(&e))?;
         disk::keep_owner_of(&path).map_err(|e| failed(&e))?;
-        // One that was in work by two hands has stopped one run.
+        // An envelope in two slots has stopped only one run.
         let noted: BTreeSet<Digest> = noted_in(&file).map_err(|e| failed(&e))?.into_iter().collect();
         noted.iter().for_each(|sha256| *deaths.entry(*sha256).or_insert(0) += 1);
         let suspects = Mutex::new(Suspects { deaths, is_changed: !noted.is_empty() });
@@ -71,13 +72,13 @@ impl Examining {
         lock(&self.suspects)
     }
 
-    /// How many runs have died while they examined it, without one that came through.
+    /// How many runs have died while they examined it, since the last one that completed.
     pub fn deaths(&self, sha256: Digest) -> u32 {
         self.suspects().deaths.get(&sha256).copied().unwrap_or(0)
     }
 
-    /// Notes that these are examined from now on, until the answer is dropped. A note that cannot be made is none: it
-    /// must not stop what it is about.
+    /// Notes that these are examined from now on, until the returned value is dropped. A note that cannot be written is
+    /// left out: it must not stop the examination.
     pub fn note(&self, digests: &[Digest]) -> Option<Note> {
         let slots = Arc::clone(&self.slots);
         let slot = slots.take()?;
@@ -89,7 +90,7 @@ impl Examining {
         is_noted.then_some(note)
     }
 
-    /// These are settled, whatever became of them.
+    /// Removes these from the suspects, whatever the result was.
     pub fn settle(&self, digests: impl Iterator<Item = Digest>) {
         let mut suspects = self.suspects();
         if !suspects.deaths.is_empty() {
@@ -99,7 +100,7 @@ impl Examining {
         }
     }
 
-    /// Keeps what is still open for the next run.
+    /// Writes the suspects that are left for the next run.
     ///
     /// # Errors
     /// The system refused.
@@ -148,7 +149,7 @@ struct Slots {
 #[derive(Default)]
 struct Free {
     slots: Vec<usize>,
-    /// The first that was never used.
+    /// The first slot that was never used.
     next: usize,
 }
 
@@ -172,7 +173,7 @@ pub struct Note {
 
 impl Drop for Note {
     fn drop(&mut self) {
-        // A panic in an examination is the death of the run: the note stays.
+        // A panic in an examination ends the run: keep the note.
         if std::thread::panicking() {
             return;
         }

@@ -218,7 +218,7 @@ impl<'a> Gate<'a> {
     pub fn route(&self, connector: &str) -> Result<Arc<Route>> {
         match self.connectors.get(connector) {
             Some(Resolved::Route(route, _)) => Ok(Arc::clone(route)),
-            _ => Err(Error::failed("messages came to the queues whose connector was not looked up")),
+            _ => Err(Error::failed("messages reached the queues before their connector was looked up")),
         }
     }
 

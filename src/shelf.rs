@@ -1,8 +1,8 @@
-//! Where batches lie: outbox and inbox, which are ours, and the medium, which is not.
+//! Where batches are kept: outbox and inbox, which are ours, and the medium, which is not.
 //!
-//! A [`Shelf`] hands out the files that a manifest names, held against their digests; [`check`] decodes a
-//! whole batch from it. Reading a medium is [`medium`]'s alone, and it trusts nothing that it finds there; what was
-//! written to one is read back by [`read_back`], which alone can say that it lies there.
+//! A [`Shelf`] returns the files that a manifest names, after checking their digests; [`check`] decodes a whole batch
+//! from it. Only [`medium`] reads a medium, and it trusts nothing that it finds there. [`read_back`] reads what was
+//! written to a medium; only it can claim that a batch is there.
 
 pub mod check;
 pub mod inbox;
@@ -19,10 +19,10 @@ use crate::lack::{Lack, Unread};
 
 /// Something that may have the files of a batch.
 pub trait Shelf: Sync {
-    /// The bytes of this part, read once, if they are what the manifest names.
+    /// The bytes of this part, read once, if they match the manifest.
     ///
     /// # Errors
-    /// [`PartFault`]: not there, cut, false, or unreadable. What the machine lacks is none of these.
+    /// [`PartFault`]: missing, cut, invalid, or unreadable. A lack of memory or descriptors is none of these.
     fn fetch(&self, part: &Part<'_>) -> Result<Checked, Unread<PartFault>>;
 }
 
@@ -32,18 +32,18 @@ pub enum PartFault {
     /// No file of this name, and none of this size and digest.
     #[error("is missing")]
     Missing,
-    /// There, and not what the manifest names.
+    /// A file of this name does not match the manifest.
     #[error("{0}")]
     NotAsNamed(NotAsNamed),
     /// The system refused to read it.
     #[error("cannot be read: {0}")]
     Unreadable(String),
-    /// Its digest holds, and still it is not what the format asks for: the signer contradicts himself.
+    /// Its digest matches, but its content breaks the format: the signed manifest is wrong.
     #[error("{0}")]
     Lie(String),
 }
 
-/// Why the system did not let a part be read.
+/// Why the system did not read a part.
 fn refused(cause: &io::Error) -> Unread<PartFault> {
     match Lack::of(cause) {
         Some(lack) => Unread::Lack(lack),
@@ -53,7 +53,7 @@ fn refused(cause: &io::Error) -> Unread<PartFault> {
 }
 
 impl PartFault {
-    /// Whether it is false, rather than not yet whole.
+    /// Whether it is invalid, rather than incomplete.
     pub fn is_false(&self) -> bool {
         match self {
             Self::Missing | Self::Unreadable(_) | Self::NotAsNamed(NotAsNamed::Short) => false,

@@ -206,7 +206,7 @@ impl<S: WorkSubject> Works<S> {
     /// An earlier run may have left it open, and have announced more messages than it sent.
     fn take_up(&mut self, subject: &S) {
         if let Some(work) = self.open.get_mut(subject).filter(|work| work.from_before) {
-            work.flaw = Some("a run was cut off: more may be expected than comes".into());
+            work.flaw = Some("a run was interrupted: it may have announced more messages than it sent".into());
             work.from_before = false;
         }
     }
@@ -297,7 +297,7 @@ impl<S: WorkSubject> Works<S> {
         let (Some(work), Some(platform)) = (self.open.get(subject), gate.platform()) else { return Ok(()) };
         let (message, in_error) = match (failed, &work.flaw) {
             (Some(why), _) => {
-                (format!("airpouch stopped: {why}. What was not confirmed goes again, in another work"), true)
+                (format!("airpouch stopped: {why}. What was not confirmed is sent again in another work"), true)
             }
             (None, Some(flaw)) => (format!("airpouch: {flaw}"), true),
             (None, None) if work.from_before => {
@@ -308,7 +308,7 @@ impl<S: WorkSubject> Works<S> {
         if let Err(words) = platform.close(&work.id, &message, in_error)? {
             let what = format!("a work stays open on the platform: {words}");
             let finding = Finding::new(Code::WorkOpen, what).at(harmless(&work.id));
-            gate.findings.push(finding.advise("its messages came through; close it there by hand"));
+            gate.findings.push(finding.advise("its messages were delivered; close it there by hand"));
         }
         Ok(())
     }
@@ -389,7 +389,8 @@ pub fn cleared() -> Error {
 }
 
 /// The line that is printed when messages are sent again.
-pub const SENT_AGAIN: &str = "works were cleared on the platform while their messages were sent; those go again";
+pub const SENT_AGAIN: &str =
+    "works were cleared on the platform while their messages were sent; airpouch sends them again";
 
 #[cfg(test)]
 mod tests {

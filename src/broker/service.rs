@@ -340,7 +340,7 @@ impl Service {
 }
 
 fn all_refused(words: &str) -> End {
-    let advice = "look at the broker's max_message_size; with --max-message-size, what is larger is quarantined and the rest goes";
+    let advice = "check the broker's max_message_size; with --max-message-size, larger messages are quarantined and the rest is sent";
     (format!("the broker refuses every message: {words}"), advice.into())
 }
 

@@ -1,4 +1,4 @@
-//! What a disk says of itself: where it is mounted, and what it can promise.
+//! Where a path is mounted, and what its file system can promise.
 
 use std::ffi::OsStr;
 use std::fs;
@@ -22,10 +22,10 @@ pub struct Mount {
 }
 
 impl Mount {
-    /// The mount on which a path lies, out of what the kernel lists.
+    /// The mount of a path, from the kernel's list.
     ///
     /// # Errors
-    /// The path is not there, or the kernel lists nothing.
+    /// The path does not exist, or the kernel lists no mount for it.
     pub fn of(path: &Path) -> Result<Self> {
         let real = path.canonicalize().map_err(|e| Error::io("look at the medium", path, &e))?;
         let list = Path::new("/proc/self/mountinfo");
@@ -39,7 +39,7 @@ impl Mount {
             let (Some(point), Some(kind)) = (fields.get(4), fields.get(dash + 1)) else { continue };
             let point = unescape(point);
             let at = Path::new(OsStr::new(std::str::from_utf8(&point).unwrap_or("\0")));
-            // Of two mounts on one point the later one is seen.
+            // Of two mounts on one point the later one hides the other.
             if real.starts_with(at) && best.as_ref().is_none_or(|(length, _)| *length <= point.len()) {
                 let mount = Self {
                     kind: String::from_utf8_lossy(kind).into_owned(),
@@ -60,7 +60,7 @@ impl Mount {
     }
 }
 
-/// The mount's number since the machine started; older kernels use numbers again, so there the device too.
+/// The mount's number since the machine started, with the device, since older kernels reuse numbers.
 fn unique_id(path: &Path) -> Result<String> {
     use std::os::unix::fs::MetadataExt;
     let stat =
@@ -89,7 +89,8 @@ fn unescape(field: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Whether a ledger may lie here: FAT and network file systems keep no promises that SQLite needs.
+/// Refuses a directory that is unfit for a ledger: FAT and network file systems lack the locks and syncs that SQLite
+/// needs.
 ///
 /// # Errors
 /// The system refused.

@@ -1,9 +1,9 @@
-//! A directory that is held open. Everything in it is named relative to what was opened, so that a path which somebody
-//! swaps meanwhile leads nowhere else; and no open follows a link, waits for a FIFO's other end, or writes into what is
-//! there already.
+//! A directory that is held open. All names are resolved relative to it, so that nobody can redirect us by replacing a
+//! directory of its path; and no open follows a link, waits for the other end of a FIFO, or writes into an existing
+//! file.
 //!
-//! These are the only ways to open, read, write or rename where others may write as well: in destinations, and on a
-//! medium. clippy.toml forbids the others.
+//! Where other users may write too, in destinations and on a medium, airpouch opens, reads, writes and renames only
+//! with these functions. clippy.toml forbids others.
 
 use std::ffi::OsStr;
 use std::fs::{File, Metadata};
@@ -19,7 +19,7 @@ use super::owner::{keep_owner, makes_for_others};
 use super::uninterrupted;
 use crate::batch::name::partial;
 
-/// Which file it is, whatever its name.
+/// The identity of a file, whatever its name: device and number.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct FileId {
     device: u64,
@@ -35,7 +35,7 @@ impl From<&Metadata> for FileId {
 /// A name in a directory.
 #[derive(Debug)]
 pub struct DirEntry {
-    /// The name; what is no UTF-8 is no name of ours.
+    /// The name; a name that is not UTF-8 is not ours.
     pub name: String,
     /// Whether it is a directory, and not a link to one.
     pub is_dir: bool,
@@ -49,20 +49,20 @@ pub struct OpenDir {
 }
 
 impl OpenDir {
-    /// Opens a directory that a person has named; a link to it is followed.
+    /// Opens a directory that a person has named; follows a link.
     ///
     /// # Errors
-    /// It is none; the system refused.
+    /// It is no directory; the system refused.
     pub fn open(path: &Path) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let opened = retry_on_intr(|| rustix::fs::open(path, flags, Mode::empty()))?;
         Ok(Self { file: opened.into(), path: path.to_owned() })
     }
 
-    /// Opens a directory in this one; a link is none.
+    /// Opens a directory in this one; refuses a link.
     ///
     /// # Errors
-    /// It is none; the system refused.
+    /// It is no directory; the system refused.
     pub fn open_dir(&self, name: &str) -> io::Result<Self> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
         match retry_on_intr(|| rustix::fs::openat(&self.file, name, flags, Mode::empty())) {
@@ -71,19 +71,19 @@ impl OpenDir {
         }
     }
 
-    /// Makes a directory in this one that only its owner can enter.
+    /// Creates a directory in this one that only its owner can enter.
     ///
     /// # Errors
-    /// Something has this name; the system refused.
+    /// The name is taken; the system refused.
     pub fn make_dir(&self, name: &str) -> io::Result<()> {
         retry_on_intr(|| rustix::fs::mkdirat(&self.file, name, Mode::from_raw_mode(0o700)))?;
         if makes_for_others() { keep_owner(&self.open_dir(name)?.file, &self.file) } else { Ok(()) }
     }
 
-    /// Makes a new file, to be written; of the `mode`, less the umask.
+    /// Creates a file for writing, with `mode` less the umask.
     ///
     /// # Errors
-    /// Something has this name; the system refused.
+    /// The name is taken; the system refused.
     pub fn create(&self, name: &str, mode: u32) -> io::Result<File> {
         let file = self.create_as_us(name, mode)?;
         keep_owner(&file, &self.file)?;
@@ -96,7 +96,7 @@ impl OpenDir {
         Ok(retry_on_intr(|| rustix::fs::openat(&self.file, name, flags, mode))?.into())
     }
 
-    /// As [`OpenDir::create`], for names that only we give: what an earlier run left under it is replaced.
+    /// As [`OpenDir::create`], for names that only airpouch uses: replaces what an earlier run left.
     ///
     /// # Errors
     /// The system refused.
@@ -110,7 +110,7 @@ impl OpenDir {
         }
     }
 
-    /// Opens a regular file to read it, whatever else lies there is refused without waiting for it.
+    /// Opens a regular file for reading; refuses anything else without waiting.
     ///
     /// # Errors
     /// It is something else than a regular file; the system refused.
@@ -133,7 +133,7 @@ impl OpenDir {
         read_all(self.open_file(name)?, limit)
     }
 
-    /// As [`OpenDir::read`], a file that belongs to this user and has no other name.
+    /// As [`OpenDir::read`], but only a file that belongs to this user and has no other name.
     ///
     /// # Errors
     /// It is something else, another's, or longer; the system refused.
@@ -149,10 +149,10 @@ impl OpenDir {
         read_all(file, limit)
     }
 
-    /// Writes a small file whole over whatever has this name: durable, but for its name.
+    /// Replaces whatever has this name by a small file. The content is durable, the name is not yet.
     ///
     /// # Errors
-    /// Somebody else put a file in its place; the system refused.
+    /// Somebody else has replaced the file; the system refused.
     pub fn write_over(&self, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
         let file = self.fill_partial(name, bytes, mode)?;
         uninterrupted(|| file.sync_all())?;
@@ -162,7 +162,7 @@ impl OpenDir {
     /// The same, not durable until the file system is synced.
     ///
     /// # Errors
-    /// Somebody else put a file in its place; the system refused.
+    /// Somebody else has replaced the file; the system refused.
     pub fn write_over_unsynced(&self, name: &str, bytes: &[u8], mode: u32) -> io::Result<()> {
         let file = self.fill_partial(name, bytes, mode)?;
         self.name_partial(name, &file)
@@ -173,7 +173,7 @@ impl OpenDir {
         match file.write_all(bytes) {
             Ok(()) => Ok(file),
             Err(e) => {
-                // It would only be in the way.
+                // The partial file would only be in the way.
                 drop(self.remove(&partial(name)));
                 Err(e)
             }
@@ -182,46 +182,46 @@ impl OpenDir {
 
     fn name_partial(&self, name: &str, file: &File) -> io::Result<()> {
         self.expect_plain(&partial(name), file)?;
-        // One that cannot get its name would only be in the way.
+        // A partial file that cannot be renamed would only be in the way.
         self.rename(&partial(name), self, name).inspect_err(|_| drop(self.remove(&partial(name))))
     }
 
-    /// Makes sure that this name is still that of a file which is open, and its only one.
+    /// Checks that this name still leads to the open file, and is its only name.
     ///
     /// # Errors
-    /// It is another file's, or the file has a second name; the system refused.
+    /// It leads to another file, or the file has a second name; the system refused.
     pub fn expect_plain(&self, name: &str, file: &File) -> io::Result<()> {
         let id = if self.keeps_ids()? { Some(FileId::from(&file.metadata()?)) } else { None };
         if self.is_plain(name, id)? { Ok(()) } else { Err(odd("another file was put in its place")) }
     }
 
-    /// What has this name; a link is not followed.
+    /// The metadata of this name; does not follow a link.
     ///
     /// # Errors
-    /// Nothing has; the system refused.
+    /// Nothing has this name; the system refused.
     pub fn stat(&self, name: &str) -> io::Result<Stat> {
         Ok(retry_on_intr(|| rustix::fs::statat(&self.file, name, AtFlags::SYMLINK_NOFOLLOW))?)
     }
 
-    /// Whether this name is that of a regular file without another name: the one of `id`, where one is given.
+    /// Whether this name is the only one of a regular file, and of the file `id`, if given.
     ///
     /// # Errors
     /// Nothing has this name; the system refused.
     pub fn is_plain(&self, name: &str, id: Option<FileId>) -> io::Result<bool> {
         let stat = self.stat(name)?;
         let is_it = id.is_none_or(|id| id == FileId { device: stat.st_dev, inode: stat.st_ino });
-        // Some file systems count no links at all.
+        // Some file systems do not count links.
         Ok(is_it && FileType::from_raw_mode(stat.st_mode) == FileType::RegularFile && stat.st_nlink <= 1)
     }
 
-    /// Renames into a directory of the same file system, without writing over anything.
+    /// Renames into a directory of the same file system, without overwriting.
     ///
     /// # Errors
-    /// `AlreadyExists` if something has the new name; else what the system says.
+    /// `AlreadyExists` if the new name is taken; else the error of the system.
     pub fn rename_new(&self, from: &str, to: &Self, name: &str) -> io::Result<()> {
         let (old, new) = (&self.file, &to.file);
         match retry_on_intr(|| rustix::fs::renameat_with(old, from, new, name, RenameFlags::NOREPLACE)) {
-            // FAT through FUSE and some network file systems do not know the flag.
+            // FAT through FUSE and some network file systems do not support the flag.
             Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS | rustix::io::Errno::OPNOTSUPP) => {
                 if to.stat(name).is_ok() {
                     return Err(io::ErrorKind::AlreadyExists.into());
@@ -240,7 +240,7 @@ impl OpenDir {
         Ok(retry_on_intr(|| rustix::fs::renameat(&self.file, from, &to.file, name))?)
     }
 
-    /// Takes a name away that is no directory's.
+    /// Removes a name that is not a directory.
     ///
     /// # Errors
     /// The system refused.
@@ -248,7 +248,7 @@ impl OpenDir {
         Ok(retry_on_intr(|| rustix::fs::unlinkat(&self.file, name, AtFlags::empty()))?)
     }
 
-    /// Takes an empty directory away.
+    /// Removes an empty directory.
     ///
     /// # Errors
     /// It is not empty; the system refused.
@@ -256,7 +256,7 @@ impl OpenDir {
         Ok(retry_on_intr(|| rustix::fs::unlinkat(&self.file, name, AtFlags::REMOVEDIR))?)
     }
 
-    /// The names in it, as they happen to lie.
+    /// The names in it, in no particular order.
     ///
     /// # Errors
     /// The system refused.
@@ -276,10 +276,10 @@ impl OpenDir {
         }))
     }
 
-    /// Makes its names durable. `false` where the file system cannot promise that.
+    /// Makes its names durable. `false` if the file system cannot promise that.
     ///
     /// # Errors
-    /// The system refused for another reason than not knowing how.
+    /// The system refused for another reason than that it does not support this.
     pub fn sync(&self) -> io::Result<bool> {
         match uninterrupted(|| self.file.sync_all()) {
             Ok(()) => Ok(true),
@@ -288,7 +288,7 @@ impl OpenDir {
         }
     }
 
-    /// The user to whom it belongs.
+    /// Its owner.
     ///
     /// # Errors
     /// The system refused.
@@ -296,9 +296,9 @@ impl OpenDir {
         Ok(self.file.metadata()?.uid())
     }
 
-    /// Whether it belongs to whoever runs this: what is made in it has the same owner. (A file system that knows no
-    /// owners, or maps them, gives all files to one.) What root makes in somebody's directory is that somebody's, so root
-    /// takes for its own what belongs to the owner of the directory around it.
+    /// Whether it belongs to the user who runs this: a file that is created in it has the same owner. (A file system
+    /// without owners, or with mapped ones, gives all files to one user.) What root creates in a user's directory
+    /// belongs to that user, so root accepts as its own what belongs to the owner of the parent directory.
     ///
     /// # Errors
     /// The system refused.
@@ -319,14 +319,14 @@ impl OpenDir {
         }
     }
 
-    /// The owner of the directory in which this one lies.
+    /// The owner of the parent directory.
     fn owner_around(&self) -> io::Result<u32> {
         let flags = OFlags::RDONLY | OFlags::DIRECTORY | OFlags::CLOEXEC;
         let around: File = retry_on_intr(|| rustix::fs::openat(&self.file, "..", flags, Mode::empty()))?.into();
         Ok(around.metadata()?.uid())
     }
 
-    /// Whether others than its owner may do anything in it.
+    /// Whether others than its owner have any permission on it.
     ///
     /// # Errors
     /// The system refused.
@@ -334,7 +334,7 @@ impl OpenDir {
         Ok(self.file.metadata()?.mode() & 0o077 != 0)
     }
 
-    /// Makes its owner the only one who may do anything in it. `false` where the file system does not do that.
+    /// Removes all permissions of others. `false` if the file system does not support that.
     ///
     /// # Errors
     /// The system refused.
@@ -349,7 +349,8 @@ impl OpenDir {
         }
     }
 
-    /// Whether its file system keeps the number of a file that nobody has open. FAT, exFAT and much of FUSE make them up.
+    /// Whether its file system keeps the number of a file that no process has open. FAT, exFAT and many FUSE file
+    /// systems invent numbers.
     ///
     /// # Errors
     /// The system refused.
@@ -361,12 +362,12 @@ impl OpenDir {
         Ok(KEEP.contains(&(stat.f_type as u32)))
     }
 
-    /// Where it was opened.
+    /// The path by which it was opened.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// The path of a name in it, to be shown.
+    /// The path of a name in it, for messages.
     pub fn path_of(&self, name: &str) -> PathBuf {
         self.path.join(OsStr::from_bytes(name.as_bytes()))
     }
@@ -377,7 +378,7 @@ impl OpenDir {
     }
 }
 
-/// 16 hex digits for a name that nobody can have guessed.
+/// 16 random hex digits, for a name that nobody can guess.
 ///
 /// # Errors
 /// The kernel has no random bytes.

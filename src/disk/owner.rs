@@ -1,5 +1,5 @@
-//! Whose is what root makes. A run by root in the directory of somebody else, such as one `sudo` in a site that cron
-//! uses, must leave nothing there that its owner cannot use.
+//! The owner of files that root creates. A run by root in the directory of another user, such as one `sudo` in a site
+//! that cron uses, must leave nothing there that its owner cannot use.
 
 use std::fs::File;
 use std::io;
@@ -9,15 +9,15 @@ use std::path::Path;
 use rustix::fs::{Mode, OFlags};
 use rustix::io::retry_on_intr;
 
-/// Whether what this run makes may have to belong to somebody else: only root can see to it, and nobody else has to.
+/// Whether files of this run may have to belong to another user: only root can change that, and only root needs to.
 pub(super) fn makes_for_others() -> bool {
     rustix::process::geteuid().is_root()
 }
 
-/// Gives what was just made in an open directory to the directory's owner.
+/// Gives what was just created in an open directory to the directory's owner.
 ///
 /// # Errors
-/// The system refused for another reason than that the file system keeps no owners.
+/// The system refused for another reason than that the file system has no owners.
 pub(super) fn keep_owner(made: &File, dir: &File) -> io::Result<()> {
     if !makes_for_others() {
         return Ok(());
@@ -39,8 +39,8 @@ pub(super) fn keep_owner(made: &File, dir: &File) -> io::Result<()> {
     }
 }
 
-/// The same for what was made by its path: a file or a directory, and no link. One that is not there is nobody's; a
-/// file with a second name may have been root's before, and stays so.
+/// The same by path, for a file or a directory, not for a link. Does nothing if it does not exist; a file with a second
+/// name may have been root's before, and is left unchanged.
 ///
 /// # Errors
 /// The system refused.

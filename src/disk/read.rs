@@ -1,4 +1,4 @@
-//! Reading with a bound, and past the cache.
+//! Reads with a bound, and past the cache.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read};
@@ -7,7 +7,7 @@ use std::path::Path;
 
 use rustix::fs::{Advice, OFlags};
 
-/// Opens a regular file, without following a link or waiting for a FIFO's other end.
+/// Opens a regular file, without following a link or waiting for the other end of a FIFO.
 ///
 /// # Errors
 /// It is something else; the system refused.
@@ -25,7 +25,7 @@ fn open_with(path: &Path, flags: OFlags) -> io::Result<File> {
     Err(io::Error::new(io::ErrorKind::InvalidData, "it is no regular file"))
 }
 
-/// Reads a file of at most `limit` bytes; one more byte is read to see that it is longer.
+/// Reads a file of at most `limit` bytes; reads one byte more to notice a longer one.
 ///
 /// # Errors
 /// The system refused.
@@ -48,7 +48,7 @@ pub fn read_bounded_following(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Reads a whole file past the page cache; `false` where only the cache could be asked to let go.
+/// Reads a whole file past the page cache; `false` if the kernel could only be asked to drop the cached pages.
 ///
 /// # Errors
 /// The system refused.
@@ -72,7 +72,7 @@ fn read_uncached(path: &Path, limit: u64) -> io::Result<(Vec<u8>, bool)> {
     Ok((bytes, false))
 }
 
-/// O_DIRECT wants memory, offsets and lengths that are multiples of the device's block.
+/// O_DIRECT needs memory, offsets and lengths that are multiples of the device's block.
 fn read_aligned(mut file: File, limit: u64) -> io::Result<Vec<u8>> {
     const ALIGN: usize = 4096;
     const PIECE: usize = 1 << 20;

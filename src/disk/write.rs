@@ -10,7 +10,7 @@ use super::{sync_dir, uninterrupted};
 use crate::batch::name::partial;
 use crate::error::{Error, Result};
 
-/// A file that is being written. Dropped before it is placed, it is removed.
+/// A file that is being written. If it is dropped before it is placed, it is removed.
 pub struct Partial {
     dir: OpenDir,
     name: String,
@@ -19,7 +19,7 @@ pub struct Partial {
 }
 
 impl Partial {
-    /// Begins a file that will be `name` in `dir`; what an earlier try left under the partial name is replaced.
+    /// Begins a file that will be `name` in `dir`; replaces what an earlier try left under the partial name.
     ///
     /// # Errors
     /// The system refused.
@@ -27,7 +27,7 @@ impl Partial {
         Self::create_with_mode(dir, name, 0o666)
     }
 
-    /// The same with permissions of its own from the first byte on, less the umask.
+    /// The same with other permissions from the first byte on, less the umask.
     ///
     /// # Errors
     /// The system refused.
@@ -38,10 +38,10 @@ impl Partial {
         Ok(Self { dir: open, name: name.to_owned(), file: Some(file) })
     }
 
-    /// The file's content, durable, under its final name. The directory is not synced yet.
+    /// Syncs the content and gives it its final name. Does not sync the directory yet.
     ///
     /// # Errors
-    /// The system refused, somebody put another file in its place, or something lies under that name already.
+    /// The system refused, somebody has replaced the partial file, or the name is taken.
     pub fn place(mut self) -> Result<()> {
         let target = self.dir.path_of(&self.name);
         let fault = |e: &io::Error| Error::io("give a file its name", &target, e);
@@ -87,10 +87,10 @@ impl Drop for Partial {
     }
 }
 
-/// Writes a small file whole: partial, synced, renamed, its directory synced.
+/// Writes a small file: partial, synced, renamed, its directory synced.
 ///
 /// # Errors
-/// The system refused, or something lies under that name already.
+/// The system refused, or the name is taken.
 pub fn write_new(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     write_new_with_mode(dir, name, bytes, 0o666)
 }
@@ -98,7 +98,7 @@ pub fn write_new(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
 /// As [`write_new`], readable by its owner only from the first byte on.
 ///
 /// # Errors
-/// The system refused, or something lies under that name already.
+/// The system refused, or the name is taken.
 pub fn write_secret(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     write_new_with_mode(dir, name, bytes, 0o600)
 }
@@ -110,7 +110,7 @@ fn write_new_with_mode(dir: &Path, name: &str, bytes: &[u8], mode: u32) -> Resul
     sync_dir(dir).map(|_| ())
 }
 
-/// Writes a small file whole over whatever has this name.
+/// Replaces whatever has this name by a small file.
 ///
 /// # Errors
 /// The system refused.
@@ -129,8 +129,8 @@ pub fn write_over_unsynced(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     written.map_err(|e| Error::io("write", &dir.join(name), &e))
 }
 
-/// Writes a small file whole in place of another: mode and owner stay, and where its name is a link, the file is replaced
-/// to which that leads. Where there is none it is made.
+/// Replaces a file by a small one with the same mode and owner; if the name is a link, replaces the file that it leads
+/// to. Creates the file if there is none.
 ///
 /// # Errors
 /// It belongs to another user; the system refused.
@@ -154,7 +154,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
         .map_err(|e| Error::io("create a file", &dir.path_of(&temporary), &e))?;
     let written = fill(&mut file, bytes, there.as_ref()).and_then(|()| dir.rename(&temporary, &dir, name));
     if let Err(e) = written {
-        // It would only be litter; what is wrong is said either way.
+        // The partial file would only be litter; the error is reported in any case.
         drop(dir.remove(&temporary));
         let error = fault(&e);
         return Err(match e.kind() {
@@ -165,7 +165,7 @@ pub fn replace(path: &Path, bytes: &[u8]) -> Result<()> {
     dir.sync().map(drop).map_err(|e| Error::io("sync a directory", parent, &e))
 }
 
-/// Bytes, owner and mode of a file that takes another's place; durable.
+/// Writes and syncs the bytes of a file that replaces another, with its owner and mode.
 fn fill(file: &mut File, bytes: &[u8], there: Option<&Metadata>) -> io::Result<()> {
     file.write_all(bytes)?;
     if let Some(there) = there {
@@ -178,7 +178,7 @@ fn fill(file: &mut File, bytes: &[u8], there: Option<&Metadata>) -> io::Result<(
     uninterrupted(|| file.sync_all())
 }
 
-/// Renames over whatever has the new name.
+/// Renames, and replaces whatever has the new name.
 ///
 /// # Errors
 /// The system refused.
@@ -187,7 +187,7 @@ pub fn rename(from: &Path, to: &Path) -> io::Result<()> {
     uninterrupted(|| fs::rename(from, to))
 }
 
-/// Removes a file, if it is there.
+/// Removes a file, if it exists.
 ///
 /// # Errors
 /// The system refused.

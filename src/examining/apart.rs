@@ -1,4 +1,4 @@
-//! An examination in a process of its own, which may die of it, or never end, without the run.
+//! An examination in a process of its own: if that dies or never ends, the run continues.
 
 use std::io::{self, ErrorKind, Read, Write};
 use std::os::fd::AsFd;
@@ -12,10 +12,10 @@ use rustix::io::ioctl_fionbio;
 
 use crate::text::count;
 
-/// What became of it.
+/// The result of an examination apart.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Apart {
-    /// It came to its end, whatever it found.
+    /// It ended normally, whatever it found.
     CameThrough,
     /// It died; how, in words.
     Died(String),
@@ -33,15 +33,15 @@ const BY_A_PERSON: [i32; 3] = [1, 2, 15];
 /// The program that examines an envelope in a process of its own.
 #[derive(Clone, Debug)]
 pub struct Program {
-    /// Where it is.
+    /// The path of the program.
     pub path: PathBuf,
     /// The longest time that one examination may take.
     pub limit: Duration,
 }
 
 impl Program {
-    /// Starts the program with these arguments, gives it the envelope, and waits for its end, but no longer than the
-    /// limit: then it is killed. No settings and no secrets are in its environment.
+    /// Starts the program with these arguments, passes it the envelope, and waits for its end, but kills it at the
+    /// limit. Its environment has no settings and no secrets.
     ///
     /// # Errors
     /// The program cannot be started or watched.
@@ -51,7 +51,7 @@ impl Program {
         let mut child = command.spawn()?;
         let ended = feed(&mut child, envelope, self.limit);
         if !matches!(ended, Ok(true)) {
-            // It may have ended just now: then there is nothing to kill.
+            // It may have ended just now; then there is nothing to kill.
             let _ = child.kill();
         }
         let status = child.wait()?;
@@ -70,8 +70,8 @@ impl Program {
     }
 }
 
-/// Writes the envelope to the process and waits until it closes its output, which it does at its end; `false` if the time
-/// is up before. The process may read slowly or not at all: no write waits for it.
+/// Writes the envelope to the process and waits until it closes its output, which it does at its end; `false` if the
+/// time is up before. The process may read slowly or not at all, so no write blocks.
 fn feed(child: &mut Child, envelope: &[u8], limit: Duration) -> io::Result<bool> {
     let mut input = child.stdin.take();
     let Some(mut output) = child.stdout.take() else { return Ok(true) };
@@ -87,7 +87,7 @@ fn feed(child: &mut Child, envelope: &[u8], limit: Duration) -> io::Result<bool>
             match pipe.write(rest) {
                 Ok(written) => rest = &rest[written..],
                 Err(e) if matches!(e.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
-                // It has died, or reads no more: its end says which.
+                // It has died or reads no more; its exit status shows which.
                 Err(_) => input = None,
             }
         }
@@ -97,7 +97,7 @@ fn feed(child: &mut Child, envelope: &[u8], limit: Duration) -> io::Result<bool>
     }
 }
 
-/// Waits until the process takes more, or says something or ends; neither if the time is up.
+/// Waits until the process reads more, writes something or ends; neither if the time is up.
 fn ready(input: Option<&ChildStdin>, output: &ChildStdout, left: Duration) -> io::Result<(bool, bool)> {
     let mut watched = vec![PollFd::from_borrowed_fd(output.as_fd(), PollFlags::IN)];
     watched.extend(input.map(|input| PollFd::from_borrowed_fd(input.as_fd(), PollFlags::OUT)));
@@ -110,7 +110,7 @@ fn ready(input: Option<&ChildStdin>, output: &ChildStdout, left: Duration) -> io
     Ok((is_ready(1), is_ready(0)))
 }
 
-/// Whether the output is closed. What the process says there is of no interest.
+/// Whether the output is closed. What the process writes there is ignored.
 fn has_ended(output: &mut ChildStdout) -> io::Result<bool> {
     match output.read(&mut [0; 512]) {
         Ok(read) => Ok(read == 0),
@@ -124,7 +124,7 @@ mod tests {
     use super::*;
 
     fn sh(script: &str, envelope: &[u8]) -> Apart {
-        // Longer than any test may take: it only ends what hangs.
+        // Longer than any test takes: it only ends a process that hangs.
         within(Duration::from_secs(3_600), script, envelope)
     }
 
@@ -165,7 +165,7 @@ mod tests {
         let never = "exec tail -f /dev/null";
         let killed = Apart::Died("it did not end within 0 seconds and was killed".to_owned());
         assert_eq!(within(Duration::from_millis(1), never, b"x"), killed);
-        // Nor does it help not to read: the pipe is full long before all of this is written.
+        // A process that does not read does not help either: the pipe is full long before all of this is written.
         assert_eq!(within(Duration::from_millis(1), never, &vec![b' '; 8 << 20]), killed);
         assert_eq!(within(Duration::ZERO, never, b"x"), killed);
     }
@@ -174,7 +174,7 @@ mod tests {
     fn examination_killed_at_the_limit_leaves_no_process() {
         let dir = tempfile::tempdir().unwrap();
         let id = dir.path().join("id");
-        // The process says who it is, and ends only by a kill; the limit is long enough to say it.
+        // The process prints its id, and ends only by a kill; the limit is long enough to print it.
         let script = format!("echo $$ > {0}.new; mv {0}.new {0}; exec tail -f /dev/null", id.display());
         let mut limit = Duration::from_millis(1);
         while !id.exists() {

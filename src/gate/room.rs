@@ -120,7 +120,7 @@ impl Gate<'_> {
         let then = if is_alone {
             format!("waiting up to {limit} for the workers")
         } else {
-            "the other connectors go on".to_owned()
+            "the other connectors continue".to_owned()
         };
         self.observer.say(&format!("{}; {then}", obstacle.what));
     }
@@ -136,9 +136,9 @@ impl Gate<'_> {
                 advice: "are workers running? nothing is lost: run this again later",
                 until: Until::Later,
             },
-            NotTaken::Returned => {
-                queue_gone(format!("messages for {queue} come back: the queue was deleted, or is not bound any more"))
-            }
+            NotTaken::Returned => queue_gone(format!(
+                "messages for {queue} are returned: the queue was deleted, or is not bound any more"
+            )),
             NotTaken::Closed(words) => Obstacle {
                 code: Code::ExchangeRefused,
                 what: format!("the broker closed a channel over a message for {queue}: {words}"),
@@ -169,8 +169,7 @@ impl Gate<'_> {
 }
 
 fn queue_gone(what: String) -> Obstacle {
-    let advice =
-        "run this again: the queue is set up anew; what lay in the old one comes again with import --redeliver";
+    let advice = "run this again: the queue is set up again; import --redeliver sends again what was in the old one";
     Obstacle { code: Code::QueueGone, what, advice, until: Until::Later }
 }
 

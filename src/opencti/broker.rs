@@ -41,7 +41,7 @@ impl BrokerAddress {
             other => return Err(format!("{other}: is no AMQP")),
         };
         if url.password().is_some() {
-            return Err("a password stands in the address".into());
+            return Err("the address contains a password".into());
         }
         if url.query().is_some() || url.fragment().is_some() {
             return Err("an address of a broker takes no parameters here".into());

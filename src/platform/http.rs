@@ -148,7 +148,7 @@ fn agent(address: &PlatformAddress, reach: &Reach) -> Result<ureq::Agent> {
         None => None,
         // A password in it would be visible in every list of processes; the error does not show it.
         Some(url) if url.contains('@') => {
-            return Err(Error::usage("a user or a password stands in the address of the proxy")
+            return Err(Error::usage("the address of the proxy contains a user or a password")
                 .advise("write http://HOST:PORT, and let the proxy know this machine by its address"));
         }
         Some(url) => Some(ureq::Proxy::new(url).map_err(|_| {

@@ -9,21 +9,21 @@ use crate::lack::{self, Lack, Unread};
 use crate::limits::{VOLUME_PACKED_MAX, WINDOW_LOG};
 use crate::report::Observer;
 
-/// What the volumes in work hold together: one may always be, several only within the bound.
+/// Bytes that all volumes in work hold: one volume is always allowed, several only within the bound.
 const MEMORY_BYTES: u64 = VOLUME_PACKED_MAX + (1 << WINDOW_LOG);
 
 /// A fault and the file that has it.
 pub type NamedFault = (String, PartFault);
 
-/// Is handed each envelope whose digest held: its ordinal and its bytes.
+/// Gets each envelope whose digest matches: its ordinal and its bytes.
 pub type EachEnvelope<'a> = &'a (dyn Fn(usize, &[u8]) + Sync);
 
-/// Decodes the batch of this manifest, several volumes at a time where there are threads for it. With `each`, envelopes
-/// are kept whole for it, and the index keeps its names.
+/// Decodes the batch of this manifest, several volumes at a time if there are threads. With `each`, it keeps whole
+/// envelopes in memory, and the index keeps its names.
 ///
 /// # Errors
-/// Every file that is missing, cut, false or lying; or what the machine lacks, of whatever file: nothing else is known
-/// then.
+/// Every file that is missing, cut, invalid or contrary to the manifest; or what the machine lacks: then nothing is
+/// known about the batch.
 pub fn check_batch(
     shelf: &impl Shelf,
     manifest: &Manifest,
@@ -57,7 +57,7 @@ pub fn check_batch(
     }
 }
 
-/// The index of a batch, read from a shelf and held against its manifest.
+/// The index of a batch, read from a shelf and checked against its manifest.
 ///
 /// # Errors
 /// Why the index cannot be used.
@@ -66,8 +66,8 @@ pub fn read_index(shelf: &impl Shelf, manifest: &Manifest, names: Names) -> Resu
     Index::read(&packed, manifest, names).map_err(|unread| unread.map_fault(|lie| PartFault::Lie(lie.to_string())))
 }
 
-/// Gives the envelopes at these places of a batch, in order, until `each` says that it is enough. Volumes that hold none
-/// of them are not read.
+/// Passes the envelopes at these positions of a batch to `each`, in order, until it stops. Volumes without any of them
+/// are not read.
 ///
 /// # Errors
 /// The first file that cannot be used.
@@ -128,7 +128,7 @@ impl EnvelopeTaker for Picking<'_> {
     }
 }
 
-/// Checks one volume; where the index could not be read, its digest only.
+/// Checks one volume; if the index could not be read, only its digest.
 fn check_volume(
     shelf: &impl Shelf,
     entry: &VolumeEntry,

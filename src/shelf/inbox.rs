@@ -1,4 +1,4 @@
-//! The importer's inbox: each batch lies in a folder of its own, for two batches may bear one number.
+//! The importer's inbox: each batch has a folder of its own, since two batches may have one number.
 
 use std::ffi::OsString;
 use std::fs;
@@ -18,7 +18,7 @@ pub struct Inbox {
     dir: PathBuf,
 }
 
-/// What the folder of a batch is called.
+/// The name of the folder of a batch.
 pub fn folder_name(stream: StreamId, sequence: Sequence, sha256: Digest) -> String {
     format!("{}.{}", name::base(stream, sequence), &sha256.to_string()[..16])
 }
@@ -69,7 +69,7 @@ impl Inbox {
 }
 
 impl KeptShelf {
-    /// Puts aside a file that is not what its manifest names any more, so that it can be brought again.
+    /// Moves aside a file that no longer matches its manifest, so that it can be copied again from a medium.
     ///
     /// # Errors
     /// The system refused.

@@ -1,4 +1,4 @@
-//! Shelves of ours: files are found by the names that we gave them.
+//! Our own shelves: files are found by the names that airpouch gave them.
 
 use std::fs;
 use std::io;
@@ -14,7 +14,7 @@ use crate::limits::{MANIFEST_MAX, SIGNATURES_MAX};
 use crate::stream::{Sequence, StreamId};
 use crate::trust::{Signature, SignatureFile, Unverified};
 
-/// Listed that lie on a shelf, sorted.
+/// The names of the files on a shelf, sorted.
 #[derive(Debug)]
 pub struct ListedNames(Vec<String>);
 
@@ -24,7 +24,7 @@ impl ListedNames {
         &self.0
     }
 
-    /// Those of the batch whose files begin so.
+    /// The names of the batch whose files begin like this.
     pub fn of(&self, base: &str) -> &[String] {
         let base = format!("{base}.");
         let first = self.0.partition_point(|n| *n < base);
@@ -50,7 +50,7 @@ impl KeptShelf {
         &self.dir
     }
 
-    /// Listed of files that are a batch's by their name.
+    /// The names that are those of files of a batch.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -58,7 +58,7 @@ impl KeptShelf {
         self.listed().map(|names| names.0)
     }
 
-    /// The same, to look things up in: a directory of thousands of batches is listed once a run.
+    /// The same, for look-ups: a directory of thousands of batches is listed once a run.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -77,15 +77,15 @@ impl KeptShelf {
         Ok(names)
     }
 
-    /// Whether a file of this size lies here under this name.
+    /// Whether a file of this name and size is here.
     pub fn has(&self, part: &Part<'_>) -> bool {
         fs::symlink_metadata(self.dir.join(part.name)).is_ok_and(|m| m.is_file() && m.len() == part.bytes)
     }
 
-    /// Places a small file, or finds that it was placed before a crash.
+    /// Writes a small file, unless it was written before a crash.
     ///
     /// # Errors
-    /// Something else lies under its name; the system refused.
+    /// Another file has its name; the system refused.
     pub fn place(&self, name: &str, bytes: &[u8]) -> Result<()> {
         match self.lies(name, bytes) {
             Some(true) => Ok(()),
@@ -96,7 +96,7 @@ impl KeptShelf {
         }
     }
 
-    /// The same, in the place of whatever lies under its name: nobody but airpouch writes there.
+    /// The same, but replaces whatever has its name: only airpouch writes there.
     ///
     /// # Errors
     /// The system refused.
@@ -108,7 +108,7 @@ impl KeptShelf {
         }
     }
 
-    /// Makes the directory, which only its owner can enter.
+    /// Creates the directory, which only its owner can enter.
     ///
     /// # Errors
     /// The system refused.
@@ -116,15 +116,15 @@ impl KeptShelf {
         disk::make_private_dir(&self.dir).map(drop)
     }
 
-    /// Writes a file that is not there.
+    /// Writes a file that does not exist yet.
     ///
     /// # Errors
-    /// Something lies under its name; the system refused.
+    /// Its name is taken; the system refused.
     pub fn write(&self, name: &str, bytes: &[u8]) -> Result<()> {
         disk::write_new(&self.dir, name, bytes)
     }
 
-    /// Writes a file over what is left of it.
+    /// Writes a file, and replaces what is left of it.
     ///
     /// # Errors
     /// The system refused.
@@ -132,7 +132,7 @@ impl KeptShelf {
         disk::write_over(&self.dir, name, bytes)
     }
 
-    /// Removes what an unfinished run left.
+    /// Removes what an interrupted run left.
     ///
     /// # Errors
     /// The system refused.
@@ -141,7 +141,7 @@ impl KeptShelf {
         disk::remove_file(&path).map_err(|e| Error::io("remove what an unfinished run left", &path, &e))
     }
 
-    /// Removes what lies under this name, if it can be read and is not this.
+    /// Removes the file of this name, if it can be read and has other content.
     ///
     /// # Errors
     /// The system refused.
@@ -153,8 +153,8 @@ impl KeptShelf {
         }
     }
 
-    /// Whether a file is what its manifest names. What is gone or on a bad sector is not; whatever else the system refuses
-    /// stops the run.
+    /// Whether a file matches its manifest. A missing file or one on a bad sector does not; any other error of the
+    /// system stops the run.
     ///
     /// # Errors
     /// The system refused.
@@ -176,12 +176,12 @@ impl KeptShelf {
         disk::read_bounded(&path, Signature::LONGEST).map_err(|e| Error::io("read a signature", &path, &e))
     }
 
-    /// Whether these bytes lie under this name; none if nothing that can be read does.
+    /// Whether the file of this name has these bytes; none if there is no readable file.
     fn lies(&self, name: &str, bytes: &[u8]) -> Option<bool> {
         disk::read_bounded(&self.dir.join(name), bytes.len() as u64).ok().map(|there| there == bytes)
     }
 
-    /// Removes partial files that a broken run left.
+    /// Removes partial files that an interrupted run left.
     ///
     /// # Errors
     /// The system refused.
@@ -194,7 +194,7 @@ impl KeptShelf {
         Ok(())
     }
 
-    /// Whether anything lies here under this name.
+    /// Whether this name is taken here.
     pub fn has_name(&self, name: &str) -> bool {
         fs::symlink_metadata(self.dir.join(name)).is_ok()
     }
@@ -210,7 +210,7 @@ impl KeptShelf {
         read.map_err(|(path, cause)| Error::io("read a manifest and its signatures", &path, &cause))
     }
 
-    /// How many signatures lie here.
+    /// How many signatures are here.
     ///
     /// # Errors
     /// The directory cannot be read.
@@ -218,7 +218,7 @@ impl KeptShelf {
         Ok(self.names()?.iter().filter(|n| n.ends_with(".sig")).count())
     }
 
-    /// A manifest with its signatures, as they lie here.
+    /// A manifest with its signatures, unverified.
     ///
     /// # Errors
     /// The file that cannot be used, and why.
@@ -233,7 +233,7 @@ impl KeptShelf {
         })
     }
 
-    /// The same by the beginning of its names; a fault is the system's, with the file or directory.
+    /// The same by the beginning of its names; an error is that of the system, with the file or directory.
     fn unverified_named(&self, base: &str) -> std::result::Result<Unverified, (PathBuf, io::Error)> {
         let path = self.dir.join(format!("{base}.manifest"));
         let bytes = disk::read_bounded(&path, MANIFEST_MAX).map_err(|e| (path, e))?;

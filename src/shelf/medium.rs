@@ -1,8 +1,8 @@
 //! The medium: a shelf that travels, and the only one that is not trusted.
 //!
-//! What a file is, its content says; its name is a hint. No link is followed, nothing hidden is looked at,
-//! three folders deep, and a bounded number of names. Nothing is written, and nothing is read twice for one
-//! decision: bytes that were digested are the bytes that are used.
+//! The content of a file decides what it is; its name is only a hint. Airpouch follows no link, ignores hidden files,
+//! and reads three levels of folders and a bounded number of names. It writes nothing, and reads nothing twice for one
+//! decision: it uses the very bytes that it digested.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io::{self, Read};
@@ -29,19 +29,19 @@ const UNNAMED_SIGNATURES_MAX: usize = 16;
 /// Files read for one part because they have its name or its size.
 const CANDIDATES_MAX: usize = 16;
 
-/// What lies on a medium.
+/// The files on a medium.
 pub struct Medium {
     files: Vec<MediumEntry>,
     by: Lookup,
     /// Ids of the keys whose signature files are tried first.
     ids: Vec<String>,
-    /// Directories and files that could not be looked at, each with the reason.
+    /// Directories and files that could not be opened, each with the reason.
     pub unreadable: Vec<(String, String)>,
-    /// Whether there were more names than are looked at.
+    /// Whether there were more names than the limit.
     pub too_many: bool,
-    /// Manifests by their name that could not be read, each with the reason.
+    /// Files with the name of a manifest that could not be read, each with the reason.
     unread: Mutex<BTreeMap<String, String>>,
-    /// Digests of files that were read and were not what was sought, so that none is hashed twice.
+    /// Digests of files that were read for another part, so that none is hashed twice.
     digests: Mutex<HashMap<usize, Digest>>,
 }
 
@@ -52,12 +52,13 @@ struct MediumEntry {
     size: u64,
 }
 
-/// Positions of files by what is asked for. Strangers may have left any number of names, so each question looks at few.
+/// Positions of files, indexed for each question. There may be any number of foreign files, so each question must check
+/// only a few.
 #[derive(Default)]
 struct Lookup {
     names: HashMap<String, Vec<usize>>,
     sizes: HashMap<u64, Vec<usize>>,
-    /// What ends in `.sig`, by its plain name.
+    /// Files that end in `.sig`, by their plain name.
     signatures: Vec<usize>,
     /// Files in each directory that are as long as a signature is: those named for a trusted key first, then what ends in `.sig`.
     may_sign: HashMap<PathBuf, Vec<usize>>,
@@ -87,36 +88,36 @@ impl Lookup {
     }
 }
 
-/// A file that begins as a manifest, or is called one and signed by name; with its signatures, unverified.
+/// A file that begins like a manifest, or has the name of one and signatures of that name; unverified.
 pub struct Sighting {
-    /// Where it lies, harmless to print.
+    /// Its path, safe to print.
     pub place: String,
-    /// Manifest and signatures.
+    /// The manifest and its signatures.
     pub unverified: Unverified,
-    /// Whether there are fewer bytes than the tag of a manifest has.
+    /// Whether the file is shorter than the tag of a manifest.
     shorter_than_tag: bool,
     /// Whether a signature of its name is shorter than a signature is.
     pub short_signature: bool,
     /// Whether a signature of its name is longer than a signature is.
     pub long_signature: bool,
-    /// The first signature file of its name that the system did not let be read, with its reason.
+    /// The first signature file of its name that could not be read, with the reason.
     pub unread_signature: Option<(String, String)>,
     dir: PathBuf,
 }
 
 impl Sighting {
-    /// Whether it was cut off on its way. Asked only when no signature holds: what is signed is whole.
+    /// Whether it was cut in transfer. Asked only if no signature is valid: a signed manifest is complete.
     pub fn was_cut(&self) -> bool {
         self.shorter_than_tag || (self.unverified.len() as u64 <= MANIFEST_MAX && self.unverified.is_cut())
     }
 }
 
 impl Medium {
-    /// Looks at a medium. Its files are listed; only what may be a manifest is opened. Of the signatures that bear a
-    /// manifest's name, those that are named for one of the keys with these ids are tried first.
+    /// Lists the files of a medium, and opens only those that may be a manifest. Of the signatures with a manifest's
+    /// name, those named for one of the keys with these ids are tried first.
     ///
     /// # Errors
-    /// The directory itself is not there or cannot be read; or the machine lacks what a look takes.
+    /// The directory itself does not exist or cannot be read; or the machine lacks memory or descriptors.
     pub fn scan(root: &Path, ids: Vec<String>) -> Result<Self> {
         std::fs::read_dir(root).map_err(|e| {
             Error::io("read the medium", root, &e).advise("mount it, and name the directory where it is mounted")
@@ -136,7 +137,7 @@ impl Medium {
             names += 1;
             if names > MEDIUM_NAMES_MAX {
                 medium.too_many = true;
-                // A heap of strangers' files must not hide a batch: what is called ours is looked for a while longer.
+                // A large number of foreign files must not hide a batch: continue to look for our names for some time.
                 let ours = |e: &walkdir::DirEntry| {
                     name::plain(&e.file_name().to_string_lossy()).starts_with("airpouch-") && e.file_type().is_file()
                 };
@@ -192,16 +193,17 @@ impl Medium {
         self.files.len() as u64
     }
 
-    /// All that may be a manifest, in the order of names, one at a time: strangers may have left any number.
-    /// What cannot be read is no sighting, but told by [`Self::unread_manifests`] afterwards; the same content twice is two.
+    /// All files that may be a manifest, in the order of names, one at a time, since there may be any number. A file
+    /// that cannot be read is no sighting; [`Self::unread_manifests`] returns it afterwards. Two files with the same
+    /// content are two sightings.
     ///
-    /// Each may be what the machine lacks to read it, instead.
+    /// An item may be an error instead: what the machine lacks to read the file.
     pub fn sightings(&self) -> impl Iterator<Item = Result<Sighting>> + '_ {
         self.files.iter().filter_map(|file| self.sighting(file).transpose())
     }
 
-    /// Only those whose name is a manifest's and of interest, by stream prefix and number: for an exporter that looks
-    /// for batches that it does not know, on shelves full of others.
+    /// Only those with the name of a manifest of interest, by stream prefix and number: for an exporter that looks for
+    /// batches missing in its ledger, on a medium with many others.
     pub fn sightings_of<'a>(
         &'a self,
         of_interest: impl Fn(&str, u64) -> bool + 'a,
@@ -213,7 +215,7 @@ impl Medium {
         self.files.iter().filter(is).filter_map(|file| self.sighting(file).transpose())
     }
 
-    /// Manifests of which there was no sighting, because the system refused to read them; with its reason.
+    /// Manifests that the system did not read, with the reason.
     pub fn unread_manifests(&self) -> BTreeMap<String, String> {
         lock(&self.unread).clone()
     }
@@ -258,7 +260,7 @@ impl Medium {
                 })),
                 Err(e) if Lack::of(&e).is_some() => return Err(Error::io("read the medium", &signature.path, &e)),
                 Err(e) if is_named => unread = unread.or(Some((name, reason(&e)))),
-                // What only lies beside it may be anything.
+                // A file that is only beside it may be anything.
                 Err(_) => {}
             }
         }
@@ -273,8 +275,8 @@ impl Medium {
         }))
     }
 
-    /// Signature files that bear the manifest's name, wherever they lie: first those that are named for a known key, the
-    /// one beside the manifest before its copies, so that no heap of others hides the true one.
+    /// Signature files with the manifest's name, in any folder: first those named for a known key, the one beside the
+    /// manifest before its copies, so that no number of others hides the valid one.
     fn signatures_named_for(&self, manifest: &MediumEntry) -> Vec<&MediumEntry> {
         let stem = manifest.plain.strip_suffix(".manifest").or_else(|| manifest.plain.rsplit_once('.').map(|(s, _)| s));
         let Some(stem) = stem else { return Vec::new() };
@@ -306,12 +308,12 @@ impl Medium {
         MediumShelf { medium: self, dir: &sighting.dir }
     }
 
-    /// Files of any batch, wherever they lie.
+    /// Files of any batch, in any folder.
     pub fn anywhere(&self) -> MediumShelf<'_> {
         MediumShelf { medium: self, dir: Path::new("") }
     }
 
-    /// By its name, beside the manifest first; else by its size.
+    /// Searches by name, beside the manifest first; then by size.
     fn find(&self, dir: &Path, part: &Part<'_>) -> std::result::Result<Checked, Unread<PartFault>> {
         let named = self.by.names.get(part.name).map_or(&[][..], Vec::as_slice);
         let (beside, elsewhere) =
@@ -320,7 +322,7 @@ impl Medium {
         for at in named.iter().filter(beside).chain(named.iter().filter(elsewhere)).take(CANDIDATES_MAX) {
             match lack::apart(self.read_part(*at, part))? {
                 Ok(checked) => return Ok(checked),
-                // The first one of its name says what is wrong.
+                // The first file of its name decides which fault is reported.
                 Err(f) if fault == PartFault::Missing => fault = f,
                 Err(_) => {}
             }
@@ -356,10 +358,10 @@ impl Medium {
     }
 }
 
-/// The directory must be there: a mount point that is missing is never made.
+/// Checks that the directory exists: airpouch never creates a missing mount point.
 ///
 /// # Errors
-/// It is not there, is no directory, or nothing is mounted there although something must be.
+/// It does not exist, is no directory, or nothing is mounted there although something must be.
 pub fn mounted(medium: &Path, require_mount: bool) -> Result<Mount> {
     let metadata = std::fs::metadata(medium).map_err(|e| {
         Error::io("find the medium", medium, &e).advise("mount it, and name the directory where it is mounted")
@@ -376,7 +378,7 @@ pub fn mounted(medium: &Path, require_mount: bool) -> Result<Mount> {
     Ok(mount)
 }
 
-/// Removes what a carry left that was cut off, of the streams whose prefixes are ours.
+/// Removes what an interrupted carry left, for the streams with our prefixes.
 ///
 /// # Errors
 /// The system refused.

@@ -1,5 +1,5 @@
-//! Reads a medium back after the last byte is written, and decodes it as `verify` would. Nothing but this can say that a
-//! batch lies whole on a medium.
+//! Reads a medium back after the last byte is written, and decodes it as `verify` would. Only this can claim that a
+//! batch is complete on a medium.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,8 +17,8 @@ use crate::report::{Observer, Proof};
 use crate::stream::Sequence;
 use crate::trust::{Signature, SignatureFile, TrustStore, Unverified};
 
-/// A batch that lies whole on a medium, and how sure that is: only reading it back makes one, the ledger records nothing
-/// else as carried, and `carry` takes from it alone that a medium is safe to remove.
+/// A batch that is complete on a medium, and how sure that is. Only reading back creates this value; the ledger records
+/// nothing else as carried, and `carry` prints SAFE TO REMOVE only because of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReadBack {
     sequence: Sequence,
@@ -26,7 +26,8 @@ pub struct ReadBack {
 }
 
 impl ReadBack {
-    /// It went into a drop folder, which empties itself: nothing is read back, and nothing more is said of it.
+    /// It was written to a drop folder, which another program empties: nothing is read back, and nothing more is
+    /// claimed.
     pub fn sent(manifest: &Manifest) -> Self {
         Self { sequence: manifest.sequence, proof: Proof::Sent }
     }
@@ -41,8 +42,7 @@ impl ReadBack {
         self.proof
     }
 
-    /// Of a medium no more is claimed than of the batch of which it is least sure. Says how sure that is; nothing if there
-    /// is no batch.
+    /// The proof for a whole medium is the weakest of its batches; none if there is no batch.
     pub fn level(all: &mut [Self]) -> Option<Proof> {
         let strength = |proof: &Proof| match proof {
             Proof::Device => 3,
@@ -56,7 +56,7 @@ impl ReadBack {
     }
 }
 
-/// What is to be found on the medium.
+/// What must be on the medium.
 pub struct Expected<'a> {
     /// The manifest.
     pub manifest: &'a Manifest,
@@ -64,21 +64,21 @@ pub struct Expected<'a> {
     pub bytes: &'a [u8],
     /// The names of its signatures.
     pub signatures: Vec<&'a str>,
-    /// Whether it was there already, and the medium was mounted anew since it was written.
+    /// Whether it was there before this run, and the medium was mounted again since it was written.
     pub is_replugged: bool,
 }
 
-/// Who reads a medium back.
+/// Reads a medium back.
 pub struct Reader<'a> {
     /// The directory where it is mounted.
     pub medium: &'a Path,
-    /// What is mounted there.
+    /// The mount of that directory.
     pub mount: &'a Mount,
     /// The keys that have signed here.
     pub store: &'a TrustStore,
     /// Processors to use.
     pub threads: usize,
-    /// Who is told how far it is.
+    /// Gets the progress.
     pub observer: &'a dyn Observer,
 }
 
@@ -86,7 +86,7 @@ impl Reader<'_> {
     /// Reads a batch back.
     ///
     /// # Errors
-    /// It does not lie there whole, as it was written; or what the machine lacks to see that.
+    /// It is not on the medium as it was written; or what the machine lacks to read it.
     pub fn read_back(&self, expected: &Expected<'_>) -> Result<ReadBack> {
         let Expected { manifest, bytes, ref signatures, is_replugged } = *expected;
         let shelf = PastCache::new(self.medium.to_owned());
@@ -128,7 +128,7 @@ impl Reader<'_> {
             .advise("this medium is not to be trusted; carry onto another one, the outbox has everything")
     }
 
-    /// What the machine lacks to read it back says nothing of the medium.
+    /// A lack of memory or descriptors is no fault of the medium.
     fn unread(&self, name: &str, cause: &io::Error) -> Error {
         match Lack::of(cause) {
             Some(lack) => Error::lacking("read the medium back", lack).at(self.medium),
@@ -137,7 +137,7 @@ impl Reader<'_> {
     }
 }
 
-/// A directory read as if it were the device itself, as far as the system lets us.
+/// A directory whose files are read from the device, past the cache, if the system allows it.
 struct PastCache {
     dir: PathBuf,
     all_direct: AtomicBool,
@@ -148,7 +148,7 @@ impl PastCache {
         Self { dir, all_direct: AtomicBool::new(true) }
     }
 
-    /// Whether every read so far went past the page cache.
+    /// Whether every read so far was past the page cache.
     fn was_direct(&self) -> bool {
         self.all_direct.load(Ordering::Relaxed)
     }

@@ -52,7 +52,7 @@ impl Connectors {
 fn open(root: &OpenDir, id: &str) -> io::Result<OpenDir> {
     let dir = match root.open_dir(id) {
         Err(e) if e.kind() == io::ErrorKind::NotADirectory => {
-            return Err(odd("something else than a directory lies in its place"));
+            return Err(odd("something else than a directory has its name"));
         }
         dir => dir?,
     };

@@ -329,7 +329,7 @@ impl Drop for Directory {
 
 fn taken(placing: Placing, root: &OpenDir) -> Deferred {
     let path = harmless_bytes(root.path_of(&placing.name).as_os_str().as_encoded_bytes());
-    let what = format!("another file lies under its name in the destination, and is not overwritten: {path}");
+    let what = format!("the destination has another file of its name, which is not overwritten: {path}");
     let advice = "the directory must be airpouch's alone; move that file away, then import again".to_owned();
     Deferred { placing, code: Code::NameTaken, what, advice }
 }

@@ -193,7 +193,7 @@ impl<'a> Queues<'a> {
     fn publish_one(&mut self, number: u64, envelope: &InFlight) -> Result<()> {
         let Deliverable { origin, bytes, examined, connector, applicant, .. } = &envelope.deliverable;
         let Examined::Messages(messages) = examined else {
-            return Err(Error::failed("an envelope came to the queues that was not taken apart"));
+            return Err(Error::failed("an envelope reached the queues that was not split"));
         };
         let subject = self.subject(&envelope.deliverable);
         let work = subject.and_then(|subject| self.works.get(&subject).cloned());
@@ -293,7 +293,7 @@ impl<'a> Queues<'a> {
         for number in back {
             let Some(envelope) = self.in_flight.remove(&number) else { continue };
             let ended =
-                self.end_flawed(&envelope.deliverable, "what its queue did not take goes again, in another work");
+                self.end_flawed(&envelope.deliverable, "what its queue did not accept is sent again in another work");
             let connector = &envelope.deliverable.connector.id;
             call.effects.delivery.deferred.extend(self.deferred(connector, envelope.placing));
             self.forget_own_work(&envelope.deliverable, call)?;

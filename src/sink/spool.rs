@@ -291,7 +291,7 @@ impl Sink for Spool {
     fn stage(&mut self, deliverable: Deliverable) -> Result<bool> {
         let Deliverable { origin, bytes, examined, connector, applicant, .. } = deliverable;
         let Examined::Messages(messages) = examined else {
-            return Err(Error::failed("an envelope came to the spool that was not taken apart"));
+            return Err(Error::failed("an envelope reached the spool that was not split"));
         };
         let (first, count) = (self.last + 1, messages.count());
         self.last += count as i64;

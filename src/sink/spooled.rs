@@ -182,7 +182,7 @@ impl Spooled {
         let bytes = read.map_err(|e| Error::io("read a connector's registration", &path, &e).advise(advice))?;
         let read: Option<Registration> = serde_json::from_slice(&bytes).ok();
         read.filter(|connector| connector.id == id).ok_or_else(|| {
-            Error::failed("this is no registration of the connector whose directory it lies in")
+            Error::failed("this is not the registration of the connector whose directory it is in")
                 .at(&path)
                 .advise(advice)
         })

@@ -528,7 +528,7 @@ fn long_queue_stops_its_connector_and_not_the_others() {
     beside.import(&broker, &[]).exits(0);
     let limited = ["--queue-limit", "100", "--patience", "3s"];
     let run = feeds.import(&broker, &limited).exits(3);
-    run.mentions("holds 200 messages").mentions("not delivered: ").mentions("the other connectors go on");
+    run.mentions("holds 200 messages").mentions("not delivered: ").mentions("the other connectors continue");
     let tap = Tap::open(&broker);
     let wanted = feeds.wanted();
     let mut other = tap.take(&feeds.queue(1));

@@ -74,7 +74,7 @@ fn taken_name_defers_one_envelope_until_it_is_free() {
         .exits(3)
         .says("not delivered: 1 envelope of Example Feed")
         .prints("batch 1: 2 of 3 envelopes delivered, 1 not delivered yet");
-    run.says("another file lies under its name in the destination").says("move that file away");
+    run.says("the destination has another file of its name").says("move that file away");
     assert_eq!(world.delivered().len(), 2);
     fs::remove_dir(&taken).unwrap();
     import(&world, "dir:out", &[]).exits(0).prints("delivered 1 envelope");
@@ -113,7 +113,7 @@ fn odd_directory_of_a_connector_defers_that_connector_alone() {
     fs::set_permissions(world.path("spool"), fs::Permissions::from_mode(0o700)).unwrap();
     fs::write(world.path("spool/odd"), "").unwrap();
     let run = import(&world, "spool:spool", &["medium"]).exits(3).says("not delivered: 1 envelope of odd");
-    run.says("something else than a directory lies in its place").says("move that away");
+    run.says("something else than a directory has its name").says("move that away");
     assert!(world.path("spool/even").is_dir());
     fs::remove_file(world.path("spool/odd")).unwrap();
     import(&world, "spool:spool", &[]).exits(0).prints("delivered 1 envelope");

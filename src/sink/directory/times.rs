@@ -34,8 +34,10 @@ impl Times {
         // Up to a year after LATEST may be honest: runs that continued from it step by step.
         if kept > LATEST + YEAR {
             times.last = 0;
-            let what =
-                format!("the last file was given the time {}: the clock was wrong; times go on from now", shown(kept));
+            let what = format!(
+                "the last file was given the time {}: the clock was wrong; times continue from now",
+                shown(kept)
+            );
             let advice = "if the connector has read a file of that time it skips new files: reset its state in OpenCTI";
             times.findings.push(Finding::new(Code::Clock, what).advise(advice));
         }
@@ -52,7 +54,7 @@ impl Times {
         if !is_believed && !self.doubted {
             self.doubted = true;
             let what = format!(
-                "the clock says {}, years after everything that is known here; it is not used for the files' times",
+                "the clock shows {}, years after everything that is known here; it is not used for the files' times",
                 shown(self.now)
             );
             self.findings.push(Finding::new(Code::Clock, what).advise("set the clock of this machine"));
@@ -109,7 +111,7 @@ mod tests {
             assert_eq!(times.next(Some(NOW / SECOND)), NOW + STEP_NANOS);
             let said = times.findings();
             assert_eq!(said.len(), 1, "{said:?}");
-            assert!(said[0].what.starts_with("the clock says "), "{said:?}");
+            assert!(said[0].what.starts_with("the clock shows "), "{said:?}");
             let mut after = Times::new(times.last(), NOW + YEAR);
             assert_eq!(after.next(None), NOW + YEAR);
             assert!(after.findings().is_empty());
