@@ -169,7 +169,7 @@ fn the_worked_example_of_the_format_page_is_a_batch() {
     let hex = after("The signature:");
     let signature: Vec<u8> = (0..64).map(|n| u8::from_str_radix(&hex[2 * n..2 * n + 2], 16).unwrap()).collect();
     place("a60388a3947577df.sig", &signature);
-    place("index.zst", &decode(&after("The index as it lies there, in base64")));
+    place("index.zst", &decode(&after("The index file, in base64")));
     place("v0001.tar.zst", &decode(&after("The volume in base64")));
     let keys = concat!(env!("CARGO_MANIFEST_DIR"), "/keys");
     world.run(["verify", "medium", "--trust", keys, "--test-keys"]).exits(0).prints("2 envelopes, 1.4 KiB");
