@@ -139,7 +139,7 @@ enum Command {
 enum BrokerEvent {
     Outcome(MessageOutcome),
     /// A line for the user that cannot wait.
-    Word(String),
+    Line(String),
     /// The service has ended; why, and what to do.
     Failed(String, String),
 }
@@ -212,7 +212,7 @@ impl<'a> Broker<'a> {
     ///
     /// # Errors
     /// The user may not write there, or the broker does not answer.
-    pub fn takes(&mut self, exchange: &str) -> Result<bool> {
+    pub fn accepts(&mut self, exchange: &str) -> Result<bool> {
         let answer = self.ask(BrokerQuestion::Probe(exchange.to_owned()))?;
         answer
             .map(|taken| taken.is_some())
@@ -313,7 +313,7 @@ impl<'a> Broker<'a> {
         while let Ok(event) = next {
             match event {
                 BrokerEvent::Outcome(outcome) => self.outcomes.push(outcome),
-                BrokerEvent::Word(word) => self.observer.say(&word),
+                BrokerEvent::Line(line) => self.observer.say(&line),
                 BrokerEvent::Failed(what, advice) => {
                     self.commands = None;
                     return Err(self.error(what, advice));

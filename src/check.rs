@@ -233,7 +233,7 @@ fn broker<'a>(
 }
 
 fn exchange(broker: &mut Broker<'_>, exchange: &str, report: &mut CheckReport) -> Result<()> {
-    match broker.takes(exchange)? {
+    match broker.accepts(exchange)? {
         true => fact(report, "exchange", format!("{exchange} is writable")),
         false => {
             let what = format!("the broker has no exchange {exchange}, so no OpenCTI uses it yet");

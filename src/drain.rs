@@ -82,7 +82,7 @@ impl WorkSubject for ForConnector {
     }
 
     fn success(&self, work: &Work) -> String {
-        format!("airpouch drained {}", count(work.resting as u64, "message"))
+        format!("airpouch drained {}", count(work.delivered as u64, "message"))
     }
 }
 
@@ -233,7 +233,7 @@ impl Draining<'_> {
     /// queue does not accept are `left`.
     fn group(&mut self, going: &[Spooled], is_alone: bool, left: &mut Vec<Spooled>) -> Result<()> {
         let connectors: BTreeSet<&String> = going.iter().map(|(_, id)| id).collect();
-        let looked = connectors.into_iter().try_for_each(|connector| self.gate.look_for_room(connector, is_alone));
+        let looked = connectors.into_iter().try_for_each(|connector| self.gate.check_space(connector, is_alone));
         let mut rest = going;
         let mut sent = looked;
         while !rest.is_empty() && sent.is_ok() {

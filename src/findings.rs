@@ -96,7 +96,7 @@ pub fn part(manifest: &Manifest, name: &str, fault: &PartFault) -> Finding {
         PartFault::Lie(_) => {
             (Code::InvalidBatch, "a trusted key signed this; ask the exporter how it was made".to_owned())
         }
-        _ if fault.is_false() => (
+        _ if fault.is_invalid() => (
             Code::Damaged,
             format!("ask the exporter to resend it: airpouch carry MEDIUM --resend {}", manifest.sequence),
         ),

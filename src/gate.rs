@@ -281,7 +281,7 @@ impl<'a> Gate<'a> {
         let is_first = !self.connectors.values().any(|known| matches!(known, Resolved::Route(..) | Resolved::Fails(_)));
         let registered = match platform.register(wanted, is_first)? {
             Ok(registered) => registered,
-            Err(Unregistered::Failed(words)) if !self.others_pass() => {
+            Err(Unregistered::Failed(words)) if !self.any_has_passed() => {
                 let obstacle = Obstacle {
                     code: Code::NotRegistered,
                     what: format!("the platform fails when {} is registered: {words}", harmless(&wanted.name)),
@@ -318,14 +318,14 @@ impl<'a> Gate<'a> {
         Ok(Resolved::Route(Arc::new(registered.route), lane))
     }
 
-    fn others_pass(&self) -> bool {
+    fn any_has_passed(&self) -> bool {
         self.connectors.values().any(|known| matches!(known, Resolved::Route(..)))
     }
 
-    /// Once a connector has passed, those on which the platform failed are to blame themselves: blocks them. Returns
-    /// whether there were any.
-    pub(super) fn blame_those_that_fail(&mut self) -> bool {
-        if !self.others_pass() {
+    /// Once a connector has passed, those on which the platform failed are to blame themselves: their envelopes are
+    /// held. Returns whether there were any.
+    pub(super) fn hold_failed(&mut self) -> bool {
+        if !self.any_has_passed() {
             return false;
         }
         let mut any = false;

@@ -81,11 +81,11 @@ impl<'a> Platform<'a> {
     pub fn open(address: &PlatformAddress, reach: &Reach, observer: &'a dyn Observer) -> Result<Self> {
         let (http, patience) = (Http::new(address, reach)?, reach.patience);
         let mut platform = Self { http, patience, observer, version: OLDEST, me: None };
-        platform.greet()?;
+        platform.identify()?;
         Ok(platform)
     }
 
-    fn greet(&mut self) -> Result<()> {
+    fn identify(&mut self) -> Result<()> {
         let about =
             self.ask_within(&Question::about(), FIRST_TRIES, false).map_err(|fault| self.stop("about", fault))?;
         let told = about.data["about"]["version"].as_str().unwrap_or_default().to_owned();
@@ -194,7 +194,7 @@ impl<'a> Platform<'a> {
         let question = Question::add_work(connector, name, several_parts, self.version);
         let answer = match self.ask(&question) {
             Ok(answer) => answer,
-            Err(fault) => return self.word_against("workAdd", fault),
+            Err(fault) => return self.refusal_of("workAdd", fault),
         };
         if answer.doubtful {
             self.observer
@@ -228,7 +228,7 @@ impl<'a> Platform<'a> {
         let question = Question::add_draft(&format!("{work}.json"));
         let answer = match self.ask(&question) {
             Ok(answer) => answer,
-            Err(fault) => return self.word_against("draftWorkspaceAdd", fault),
+            Err(fault) => return self.refusal_of("draftWorkspaceAdd", fault),
         };
         let Some(draft) = answer.data["draftWorkspaceAdd"]["id"].as_str() else {
             return Ok(Err("the platform made a draft and returned no id".to_owned()));
@@ -252,7 +252,7 @@ impl<'a> Platform<'a> {
             }
             Ok(answer) => Ok(Ok(answer.data["work"].is_object())),
             Err(PlatformFault::WorkGone) => Ok(Ok(false)),
-            Err(fault) => self.word_against("isWorkAlive", fault),
+            Err(fault) => self.refusal_of("isWorkAlive", fault),
         }
     }
 
@@ -262,7 +262,7 @@ impl<'a> Platform<'a> {
             Ok(_) => Ok(Ok(Updated::Once)),
             Err(PlatformFault::WorkGone) => Ok(Ok(Updated::WorkGone)),
             Err(fault) => {
-                let against = self.word_against(question.name, fault)?;
+                let against = self.refusal_of(question.name, fault)?;
                 // Older platforms fail on a work that is gone, with any error.
                 match question.variables["id"].as_str() {
                     Some(work) if self.is_alive(work)? == Ok(false) => Ok(Ok(Updated::WorkGone)),
@@ -273,7 +273,7 @@ impl<'a> Platform<'a> {
     }
 
     /// A refusal of one thing is returned to the caller; any other error stops the run.
-    fn word_against<T>(&self, asked: &str, fault: PlatformFault) -> Asked<T> {
+    fn refusal_of<T>(&self, asked: &str, fault: PlatformFault) -> Asked<T> {
         match fault {
             PlatformFault::Refused(words) => Ok(Err(format!("the platform refuses {asked}: {words}"))),
             PlatformFault::Failed(words) => Ok(Err(format!("the platform fails at {asked}: {words}"))),
@@ -299,7 +299,7 @@ impl<'a> Platform<'a> {
             // ureq resolves names in a thread, and panics if it does not start.
             lack::threads(2).map_err(|lack| PlatformFault::Stop(lack.into()))?;
             let (left, mut failed) = (self.patience.saturating_sub(began.elapsed()), None);
-            let Unanswered { why, is_absent } = match self.once_in_words(question, left, &is_said) {
+            let Unanswered { why, is_absent } = match self.ask_once(question, left, &is_said) {
                 Ok(data) => return Ok(PlatformAnswer { data, doubtful }),
                 Err(unanswered) => unanswered,
             };
@@ -344,7 +344,7 @@ impl<'a> Platform<'a> {
     }
 
     /// Asks once, and reports it if the answer takes long.
-    fn once_in_words(
+    fn ask_once(
         &self,
         question: &Question,
         left: Duration,

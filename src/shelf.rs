@@ -54,7 +54,7 @@ fn refused(cause: &io::Error) -> Unread<PartFault> {
 
 impl PartFault {
     /// Whether it is invalid, rather than incomplete.
-    pub fn is_false(&self) -> bool {
+    pub fn is_invalid(&self) -> bool {
         match self {
             Self::Missing | Self::Unreadable(_) | Self::NotAsNamed(NotAsNamed::Short) => false,
             Self::NotAsNamed(NotAsNamed::Long | NotAsNamed::Other { .. }) | Self::Lie(_) => true,

@@ -83,16 +83,16 @@ pub struct Work {
     /// Messages that were expected of it in this run.
     pub messages: usize,
     /// How many envelopes or messages were delivered under it; for earlier runs, at most.
-    pub resting: usize,
+    pub delivered: usize,
     /// Whether an earlier run opened it, and this run has not asked yet whether it still exists.
-    from_before: bool,
+    is_from_earlier_run: bool,
     /// Why it cannot be complete, if so.
     flaw: Option<String>,
 }
 
 impl Work {
     fn new(id: &str) -> Self {
-        Self { id: id.to_owned(), draft: None, messages: 0, resting: 0, from_before: false, flaw: None }
+        Self { id: id.to_owned(), draft: None, messages: 0, delivered: 0, is_from_earlier_run: false, flaw: None }
     }
 }
 
@@ -104,7 +104,7 @@ pub struct Gone<S> {
     /// Its id.
     pub id: String,
     /// What was delivered under it.
-    pub resting: usize,
+    pub delivered: usize,
     /// Whether it may be fewer.
     pub at_most: bool,
 }
@@ -139,8 +139,8 @@ pub struct Works<S> {
 impl<S: WorkSubject> Works<S> {
     /// Works that an earlier run left open: their subjects, their ids, and how much was delivered under them.
     pub fn left_open(works: impl IntoIterator<Item = (S, String, usize)>) -> Self {
-        let known = |(subject, id, resting): (S, String, usize)| {
-            (subject, Work { resting, from_before: true, ..Work::new(&id) })
+        let known = |(subject, id, delivered): (S, String, usize)| {
+            (subject, Work { delivered, is_from_earlier_run: true, ..Work::new(&id) })
         };
         Self { open: works.into_iter().map(known).collect(), ended: VecDeque::new() }
     }
@@ -152,14 +152,14 @@ impl<S: WorkSubject> Works<S> {
 
     /// Whether messages were sent under the work that is open for their subject now. They may have the id of one that
     /// was found to be gone while they were in flight.
-    pub fn rests(&self, subject: &S, sent_under: Option<&str>) -> bool {
+    pub fn is_under_current(&self, subject: &S, sent_under: Option<&str>) -> bool {
         self.open.get(subject).map(|work| work.id.as_str()) == sent_under
     }
 
     /// Something was delivered under it.
     pub fn delivered(&mut self, subject: &S) {
         if let Some(work) = self.open.get_mut(subject) {
-            work.resting += 1;
+            work.delivered += 1;
         }
     }
 
@@ -180,7 +180,7 @@ impl<S: WorkSubject> Works<S> {
             return Ok(());
         }
         if let Some(work) = self.open.get(subject) {
-            let can_go_on = match (wants_draft, work.from_before) {
+            let can_go_on = match (wants_draft, work.is_from_earlier_run) {
                 // Only the run that created a draft knows its id; without the draft everything would be ingested
                 // without validation.
                 (true, _) => Some(work.draft.is_some()),
@@ -190,7 +190,7 @@ impl<S: WorkSubject> Works<S> {
             match can_go_on {
                 None => return Ok(()),
                 Some(true) => {
-                    self.take_up(subject);
+                    self.note_earlier_run(subject);
                     return Ok(());
                 }
                 Some(false) if wants_draft => {
@@ -204,10 +204,10 @@ impl<S: WorkSubject> Works<S> {
     }
 
     /// An earlier run may have left it open, and have announced more messages than it sent.
-    fn take_up(&mut self, subject: &S) {
-        if let Some(work) = self.open.get_mut(subject).filter(|work| work.from_before) {
+    fn note_earlier_run(&mut self, subject: &S) {
+        if let Some(work) = self.open.get_mut(subject).filter(|work| work.is_from_earlier_run) {
             work.flaw = Some("a run was interrupted: it may have announced more messages than it sent".into());
-            work.from_before = false;
+            work.is_from_earlier_run = false;
         }
     }
 
@@ -300,7 +300,7 @@ impl<S: WorkSubject> Works<S> {
                 (format!("airpouch stopped: {why}. What was not confirmed is sent again in another work"), true)
             }
             (None, Some(flaw)) => (format!("airpouch: {flaw}"), true),
-            (None, None) if work.from_before => {
+            (None, None) if work.is_from_earlier_run => {
                 ("airpouch was cut off; what was not confirmed went again, in another work".to_owned(), true)
             }
             (None, None) => (subject.success(work), false),
@@ -321,7 +321,7 @@ impl<S: WorkSubject> Works<S> {
     pub fn forget(&mut self, subject: &S, memory: &mut dyn Remembers<S>) -> Result<()> {
         let Some(ended) = self.take(subject) else { return Ok(()) };
         memory.closed(subject, &ended.id)?;
-        if ended.resting > 0 {
+        if ended.delivered > 0 {
             if self.ended.len() == ENDED_MAX {
                 self.ended.pop_front();
             }
@@ -332,8 +332,8 @@ impl<S: WorkSubject> Works<S> {
 
     fn take(&mut self, subject: &S) -> Option<Gone<S>> {
         let work = self.open.remove(subject)?;
-        let at_most = work.from_before || work.flaw.is_some();
-        Some(Gone { subject: subject.clone(), id: work.id, resting: work.resting, at_most })
+        let at_most = work.is_from_earlier_run || work.flaw.is_some();
+        Some(Gone { subject: subject.clone(), id: work.id, delivered: work.delivered, at_most })
     }
 
     /// Closes the works of a batch or run that has ended. At the end of a run, also of one that fails, it asks once
@@ -347,8 +347,12 @@ impl<S: WorkSubject> Works<S> {
             gate.stop_waiting();
         }
         let is_batch = matches!(ended, Ended::Batch);
-        let of_it: Vec<S> =
-            self.open.iter().filter(|(_, work)| !is_batch || !work.from_before).map(|(s, _)| s.clone()).collect();
+        let of_it: Vec<S> = self
+            .open
+            .iter()
+            .filter(|(_, work)| !is_batch || !work.is_from_earlier_run)
+            .map(|(s, _)| s.clone())
+            .collect();
         let (began, mut trouble) = (Instant::now(), Ok(()));
         for subject in of_it {
             // A work that cannot be closed stops no other; a platform that does not answer stops all.
@@ -359,13 +363,13 @@ impl<S: WorkSubject> Works<S> {
                 break;
             }
         }
-        if is_batch { trouble } else { trouble.and(self.look_again(gate, memory)) }
+        if is_batch { trouble } else { trouble.and(self.check_once_more(gate, memory)) }
     }
 
     /// Asks once more for the works that this run closed and under which something was delivered, the newest first. If
     /// the platform does not answer, the rest is left: the run has its error already, or the platform answered a moment
     /// ago.
-    fn look_again(&mut self, gate: &Gate<'_>, memory: &mut dyn Remembers<S>) -> Result<()> {
+    fn check_once_more(&mut self, gate: &Gate<'_>, memory: &mut dyn Remembers<S>) -> Result<()> {
         let began = Instant::now();
         let Some(platform) = gate.platform() else { return Ok(()) };
         while let Some(work) = self.ended.pop_back() {
@@ -412,7 +416,7 @@ mod tests {
         }
 
         fn gone(&mut self, gone: &Gone<ForBatch>) -> Result<()> {
-            self.0.push(format!("gone {} with {}", gone.id, gone.resting));
+            self.0.push(format!("gone {} with {}", gone.id, gone.delivered));
             Ok(())
         }
     }
@@ -423,8 +427,8 @@ mod tests {
 
     fn works(open: &[(&str, usize)]) -> Works<ForBatch> {
         let mut works = Works::left_open([]);
-        for (id, resting) in open {
-            works.open.insert(subject(id), Work { resting: *resting, ..Work::new(id) });
+        for (id, delivered) in open {
+            works.open.insert(subject(id), Work { delivered: *delivered, ..Work::new(id) });
         }
         works
     }
@@ -432,11 +436,13 @@ mod tests {
     #[test]
     fn message_sent_under_a_replaced_work_does_not_count_for_the_new_one() {
         let (mut works, mut memory) = (works(&[("a", 0)]), Memory::default());
-        assert!(works.rests(&subject("a"), Some("a")));
+        assert!(works.is_under_current(&subject("a"), Some("a")));
         works.drop_gone(&subject("a"), &mut memory).unwrap();
-        assert!(!works.rests(&subject("a"), Some("a")) && works.rests(&subject("a"), None));
+        assert!(!works.is_under_current(&subject("a"), Some("a")) && works.is_under_current(&subject("a"), None));
         works.open.insert(subject("a"), Work::new("second"));
-        assert!(!works.rests(&subject("a"), Some("a")) && works.rests(&subject("a"), Some("second")));
+        assert!(
+            !works.is_under_current(&subject("a"), Some("a")) && works.is_under_current(&subject("a"), Some("second"))
+        );
         assert_eq!(memory.0, ["gone a with 0"]);
     }
 
@@ -447,15 +453,15 @@ mod tests {
         works.forget(&subject("b"), &mut memory).unwrap();
         works.forget(&subject("a"), &mut memory).unwrap();
         assert_eq!(memory.0, ["gone c with 1", "closed b", "closed a"]);
-        let again: Vec<_> = works.ended.iter().map(|gone| (gone.id.as_str(), gone.resting, gone.at_most)).collect();
+        let again: Vec<_> = works.ended.iter().map(|gone| (gone.id.as_str(), gone.delivered, gone.at_most)).collect();
         assert_eq!(again, [("a", 2, false)]);
     }
 
     #[test]
     fn work_left_by_an_earlier_run_has_an_unknown_number_of_messages() {
         let mut works = Works::left_open([(subject("a"), "a".to_owned(), 3)]);
-        works.take_up(&subject("a"));
+        works.note_earlier_run(&subject("a"));
         let gone = works.take(&subject("a")).unwrap();
-        assert_eq!((gone.resting, gone.at_most), (3, true));
+        assert_eq!((gone.delivered, gone.at_most), (3, true));
     }
 }

@@ -38,12 +38,12 @@ struct SentMessage {
 }
 
 impl SentMessage {
-    fn poll(&mut self, cx: &mut Context<'_>, came_back: &mut HashSet<String>) -> bool {
+    fn poll(&mut self, cx: &mut Context<'_>, returned: &mut HashSet<String>) -> bool {
         if self.confirm.is_none()
             && let Poll::Ready(confirm) = self.confirming.as_mut().poll(cx)
         {
             if let Confirm::Acked(Some(id)) | Confirm::Nack(Some(id)) = &confirm {
-                came_back.insert(id.clone());
+                returned.insert(id.clone());
             }
             self.confirm = Some(confirm);
         }
@@ -78,9 +78,9 @@ pub struct Lane {
     waiting: VecDeque<Waiting>,
     in_flight: VecDeque<SentMessage>,
     /// Ids of returned messages whose own confirm was not processed yet.
-    came_back: HashSet<String>,
+    returned: HashSet<String>,
     /// This many are sent one by one, since one of them closed the channel.
-    careful: usize,
+    one_by_one: usize,
     /// How often the message in flight has closed a channel when it was sent alone.
     refusals: u8,
     /// Nothing is sent before this.
@@ -138,10 +138,10 @@ impl Lane {
     /// Sends as many messages as the window allows.
     pub fn send(&mut self, now: Instant) {
         let Some(channel) = self.channel.clone() else { return };
-        if !self.came_back.is_empty() || self.paused_until.is_some_and(|until| until > now) {
+        if !self.returned.is_empty() || self.paused_until.is_some_and(|until| until > now) {
             return;
         }
-        let window = if self.careful > 0 { 1 } else { WINDOW };
+        let window = if self.one_by_one > 0 { 1 } else { WINDOW };
         while self.in_flight.len() < window
             && let Some(next) = self.waiting.pop_front()
         {
@@ -149,7 +149,7 @@ impl Lane {
             let confirming = publish(Arc::clone(&channel), Arc::clone(&next.message));
             let mut in_flight = SentMessage { message: next.message, confirming, confirm: None };
             // The first poll passes the message to the connection; later ones ask for the confirm.
-            in_flight.poll(&mut Context::from_waker(Waker::noop()), &mut self.came_back);
+            in_flight.poll(&mut Context::from_waker(Waker::noop()), &mut self.returned);
             self.in_flight.push_back(in_flight);
         }
     }
@@ -162,16 +162,16 @@ impl Lane {
     /// delivered. As soon as there is a return, it counts nothing before every message is answered.
     pub fn gather(&mut self, cx: &mut Context<'_>) -> Poll<Gathered> {
         let Some(front) = self.in_flight.front_mut() else { return Poll::Pending };
-        if !front.poll(cx, &mut self.came_back) && self.came_back.is_empty() {
+        if !front.poll(cx, &mut self.returned) && self.returned.is_empty() {
             return Poll::Pending;
         }
         let mut unwatched = Context::from_waker(Waker::noop());
         for in_flight in &mut self.in_flight {
-            in_flight.poll(&mut unwatched, &mut self.came_back);
+            in_flight.poll(&mut unwatched, &mut self.returned);
         }
-        if !self.came_back.is_empty() {
+        if !self.returned.is_empty() {
             let pending =
-                self.in_flight.iter_mut().filter_map(|f| (!f.poll(cx, &mut self.came_back)).then_some(())).count();
+                self.in_flight.iter_mut().filter_map(|f| (!f.poll(cx, &mut self.returned)).then_some(())).count();
             if pending > 0 {
                 return Poll::Pending;
             }
@@ -183,17 +183,17 @@ impl Lane {
     fn take_confirmed(&mut self) -> Gathered {
         let mut gathered = Gathered::default();
         while let Some(SentMessage { message, confirm: Some(_), .. }) = self.in_flight.front() {
-            let (message, came_back) = (Arc::clone(message), self.came_back.remove(&message.id));
+            let (message, returned) = (Arc::clone(message), self.returned.remove(&message.id));
             let confirm = self.in_flight.front_mut().and_then(|f| f.confirm.take());
             match confirm {
                 Some(Confirm::Lost(error)) => {
                     gathered.lost = Some(error);
                     break;
                 }
-                Some(Confirm::Nack(_)) if !came_back => gathered.not_taken.push((message, NotTaken::Full)),
-                _ if came_back => gathered.not_taken.push((message, NotTaken::Returned)),
+                Some(Confirm::Nack(_)) if !returned => gathered.not_taken.push((message, NotTaken::Full)),
+                _ if returned => gathered.not_taken.push((message, NotTaken::Returned)),
                 _ => {
-                    self.careful = self.careful.saturating_sub(1);
+                    self.one_by_one = self.one_by_one.saturating_sub(1);
                     (self.refusals, self.paused_until) = (0, None);
                     gathered.suspects.append(&mut self.suspects);
                     gathered.confirmed.push(message);
@@ -215,7 +215,7 @@ impl Lane {
     /// The channel is gone: the messages in flight are sent again, in their order.
     pub fn lost(&mut self) {
         self.channel = None;
-        self.came_back.clear();
+        self.returned.clear();
         for in_flight in self.in_flight.drain(..).rev() {
             self.waiting.push_front(Waiting { message: in_flight.message, refusals: 0 });
         }
@@ -223,25 +223,25 @@ impl Lane {
 
     /// The broker closed the channel because of the exchange or queue of a message. It does not name the message, so
     /// they are sent again one by one. Returns the message once it is known.
-    pub fn closed_over_a_place(&mut self) -> Option<Arc<Message>> {
-        let is_alone = self.careful > 0;
+    pub fn channel_closed_over_route(&mut self) -> Option<Arc<Message>> {
+        let is_alone = self.one_by_one > 0;
         self.lost();
         if !is_alone {
-            self.careful = self.waiting.len();
+            self.one_by_one = self.waiting.len();
             return None;
         }
-        self.careful = self.careful.saturating_sub(1).max(1);
+        self.one_by_one = self.one_by_one.saturating_sub(1).max(1);
         self.waiting.pop_front().map(|first| first.message)
     }
 
     /// The broker closed the channel because of a message. It does not name the message, so they are sent again one by
     /// one. Returns the messages that are not sent any more: the suspect and the rest of its envelope.
-    pub fn closed_over_one(&mut self, words: &str) -> Vec<Arc<Message>> {
-        let (alone, refusals) = (self.careful > 0, self.refusals + 1);
+    pub fn channel_closed_over_message(&mut self, words: &str) -> Vec<Arc<Message>> {
+        let (alone, refusals) = (self.one_by_one > 0, self.refusals + 1);
         self.lost();
         self.refusals = 0;
         if !alone {
-            self.careful = self.waiting.len();
+            self.one_by_one = self.waiting.len();
             return Vec::new();
         }
         if refusals < 2 {
@@ -256,7 +256,7 @@ impl Lane {
         self.waiting = others;
         let mut dropped: Vec<Arc<Message>> = of_it.into_iter().map(|w| w.message).collect();
         dropped.push(Arc::clone(&message));
-        self.careful = self.careful.saturating_sub(dropped.len()).max(1);
+        self.one_by_one = self.one_by_one.saturating_sub(dropped.len()).max(1);
         self.suspects.push(Suspect { message, words: words.to_owned() });
         dropped
     }
@@ -268,7 +268,7 @@ impl Lane {
 
     /// Removes the suspects: a probe has shown whether the broker accepts messages.
     pub fn take_suspects(&mut self) -> Vec<Suspect> {
-        self.careful = 0;
+        self.one_by_one = 0;
         std::mem::take(&mut self.suspects)
     }
 }
@@ -288,8 +288,8 @@ fn publish(channel: Arc<Channel>, message: Arc<Message>) -> Confirming {
             Err(error) => Err(error),
         };
         match confirmation {
-            Ok(Confirmation::Ack(came_back)) => Confirm::Acked(came_back.map(|m| id_of(&m, &message))),
-            Ok(Confirmation::Nack(came_back)) => Confirm::Nack(came_back.map(|m| id_of(&m, &message))),
+            Ok(Confirmation::Ack(returned)) => Confirm::Acked(returned.map(|m| id_of(&m, &message))),
+            Ok(Confirmation::Nack(returned)) => Confirm::Nack(returned.map(|m| id_of(&m, &message))),
             Ok(Confirmation::NotRequested) => Confirm::Acked(None),
             Err(error) => Confirm::Lost(error),
         }
@@ -297,8 +297,8 @@ fn publish(channel: Arc<Channel>, message: Arc<Message>) -> Confirming {
 }
 
 /// The id of a returned message; one without an id can only be this message.
-fn id_of(came_back: &BasicReturnMessage, sent: &Message) -> String {
-    came_back.delivery.properties.message_id().as_ref().map_or_else(|| sent.id.clone(), ToString::to_string)
+fn id_of(returned: &BasicReturnMessage, sent: &Message) -> String {
+    returned.delivery.properties.message_id().as_ref().map_or_else(|| sent.id.clone(), ToString::to_string)
 }
 
 /// Sends a message that no queue is bound for, to see whether the broker accepts any: the broker returns it and keeps
@@ -401,9 +401,9 @@ mod tests {
     #[test]
     fn message_that_closes_the_channel_is_found_by_sending_one_by_one() {
         let mut lane = lane(vec![("first", None), ("second", None)]);
-        assert!(lane.closed_over_a_place().is_none(), "either may be it");
-        assert!(!lane.has_unconfirmed() && lane.careful == 2);
-        let found = lane.closed_over_a_place().unwrap();
+        assert!(lane.channel_closed_over_route().is_none(), "either may be it");
+        assert!(!lane.has_unconfirmed() && lane.one_by_one == 2);
+        let found = lane.channel_closed_over_route().unwrap();
         assert_eq!(found.id, "first");
         assert_eq!(ids(&lane.take_of_queue("queue")), ["second"]);
     }

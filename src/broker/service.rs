@@ -61,7 +61,7 @@ pub struct Service {
     /// When something was confirmed last, or there was nothing to confirm.
     progress: Instant,
     /// Whether anything was confirmed on this connection.
-    is_fruitful: bool,
+    has_confirmed: bool,
     /// Since when each lane holds only suspects.
     alone_since: [Option<Instant>; LANES],
     /// The reply channel of the question that ended the service: kept open, so that the caller reads the reason first.
@@ -124,7 +124,7 @@ impl Service {
             refused: Vec::new(),
             closed: BTreeMap::new(),
             progress: Instant::now(),
-            is_fruitful: true,
+            has_confirmed: true,
             alone_since: [None; LANES],
             unanswered: None,
         }
@@ -205,7 +205,7 @@ impl Service {
     async fn answered(&mut self, at: usize, gathered: Gathered) -> Result<(), End> {
         let Gathered { confirmed, not_taken, lost, suspects } = gathered;
         if !confirmed.is_empty() {
-            self.is_fruitful = true;
+            self.has_confirmed = true;
             self.progress = Instant::now();
             self.end_trouble_in(at);
         }
@@ -254,7 +254,7 @@ impl Service {
             // 403 and 404 are about the exchange, not about the message: RabbitMQ closes the channel with all messages
             // in it, and does not name the message.
             Some((code @ (403 | 404), true)) if alive => {
-                if let Some(message) = self.lanes[at].closed_over_a_place() {
+                if let Some(message) = self.lanes[at].channel_closed_over_route() {
                     self.released(&[message.as_ref()]);
                     let why = if code == 403 { NotTaken::Forbidden(words) } else { NotTaken::Closed(words) };
                     self.close_queue(at, &message, why);
@@ -264,7 +264,7 @@ impl Service {
             // 406, PRECONDITION_FAILED: a message beyond max_message_size. Sent again with the others it would close
             // each new channel, so that no message ever arrived.
             Some((406, true)) if alive => {
-                let dropped = self.lanes[at].closed_over_one(&words);
+                let dropped = self.lanes[at].channel_closed_over_message(&words);
                 let dropped: Vec<&Message> = dropped.iter().map(Arc::as_ref).collect();
                 self.released(&dropped);
                 if self.lanes[at].suspects_all() {
@@ -334,8 +334,8 @@ impl Service {
         words_of(error, &self.login.secrets)
     }
 
-    fn say(&self, line: &str) {
-        drop(self.events.send(BrokerEvent::Word(line.to_owned())));
+    fn send_line(&self, line: &str) {
+        drop(self.events.send(BrokerEvent::Line(line.to_owned())));
     }
 }
 

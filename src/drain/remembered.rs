@@ -19,7 +19,7 @@ pub struct Remembered {
     pub spool: Spooled,
     memory: Memory,
     /// How many messages earlier drains were sending when they were interrupted: kept until this drain ends.
-    unsaid: usize,
+    unreported: usize,
     /// What is to be reported.
     pub findings: Vec<Finding>,
 }
@@ -50,7 +50,7 @@ impl Remembered {
             let what = format!("the last drain was cut off; {messages} may come a second time");
             findings.push(Finding::new(Code::DeliveredAgain, what));
         }
-        Ok(Self { unsaid: memory.sending, spool, memory, findings })
+        Ok(Self { unreported: memory.sending, spool, memory, findings })
     }
 
     /// The state.
@@ -61,9 +61,9 @@ impl Remembered {
     /// Open works, with how many messages were sent under them. That number is unknown after an interrupted drain, so
     /// it is one if that drain had begun to send.
     pub fn works(&self) -> Vec<(ForConnector, String, usize)> {
-        let resting = self.unsaid.min(1);
+        let delivered = self.unreported.min(1);
         let works = self.memory.works.iter();
-        works.map(|(connector, id)| (ForConnector(connector.clone()), id.clone(), resting)).collect()
+        works.map(|(connector, id)| (ForConnector(connector.clone()), id.clone(), delivered)).collect()
     }
 
     /// Notes that this many messages are about to be sent: after an interruption the next drain reports that they may
@@ -72,7 +72,7 @@ impl Remembered {
     /// # Errors
     /// The system refused.
     pub fn sending(&mut self, messages: usize) -> Result<()> {
-        self.memory.sending = self.unsaid + messages;
+        self.memory.sending = self.unreported + messages;
         self.spool.remember(&self.memory)
     }
 
@@ -82,7 +82,7 @@ impl Remembered {
     /// # Errors
     /// The system refused.
     pub fn end(&mut self, has_failed: bool) -> Result<()> {
-        let sending = if has_failed { self.memory.sending - self.unsaid } else { 0 };
+        let sending = if has_failed { self.memory.sending - self.unreported } else { 0 };
         if self.memory.sending == sending {
             return Ok(());
         }
@@ -135,7 +135,7 @@ impl Remembers<ForConnector> for Remembered {
             self.memory.works.remove(&work.subject.0);
         }
         let gone = GoneMessages { destination: self.memory.destination.clone(), connector: work.subject.0.clone() };
-        if work.resting > 0 && !self.memory.gone.contains(&gone) {
+        if work.delivered > 0 && !self.memory.gone.contains(&gone) {
             self.findings.push(gone_finding(&gone));
             if self.memory.gone.len() < DRAIN_GONE_MAX {
                 self.memory.gone.push(gone);

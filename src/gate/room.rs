@@ -18,7 +18,7 @@ impl Gate<'_> {
     ///
     /// # Errors
     /// The broker is in trouble.
-    pub fn look_for_room(&mut self, connector: &str, is_alone: bool) -> Result<()> {
+    pub fn check_space(&mut self, connector: &str, is_alone: bool) -> Result<()> {
         let patience = self.reach.patience;
         loop {
             let Some((obstacle, waiting)) = self.obstacle_at(connector, self.reach.queue_limit)? else {
@@ -42,10 +42,10 @@ impl Gate<'_> {
     pub fn wait_for_blocked(&mut self) -> Result<bool> {
         let pause = LOOK_AGAIN.min(self.reach.patience);
         loop {
-            if self.blame_those_that_fail() {
+            if self.hold_failed() {
                 return Ok(true);
             }
-            let (is_some, is_hopeful) = self.release_what_can_go()?;
+            let (is_some, is_hopeful) = self.release_retryable()?;
             if is_some {
                 return Ok(true);
             }
@@ -57,7 +57,7 @@ impl Gate<'_> {
     }
 
     /// Releases the connectors that may be tried again. Returns whether there are any, and whether there may be later.
-    fn release_what_can_go(&mut self) -> Result<(bool, bool)> {
+    fn release_retryable(&mut self) -> Result<(bool, bool)> {
         let patience = self.reach.patience;
         // With several blocked connectors wait until a queue is half empty: one with space for a single group would
         // block again at once, and delay all others.

@@ -91,7 +91,7 @@ impl Http {
             .header("content-type", "application/json")
             .header("accept", "application/json")
             .send(question.body().as_slice());
-        let mut response = sent.map_err(|e| self.unreached(&e))?;
+        let mut response = sent.map_err(|e| self.no_answer(&e))?;
         let header = |name: &str| response.headers().get(name).and_then(|v| v.to_str().ok()).map(str::to_owned);
         let mut reply = Reply {
             status: response.status().as_u16(),
@@ -101,7 +101,7 @@ impl Http {
             body: Vec::new(),
         };
         reply.body =
-            response.body_mut().with_config().limit(ANSWER_MAX).read_to_vec().map_err(|e| self.unreached(&e))?;
+            response.body_mut().with_config().limit(ANSWER_MAX).read_to_vec().map_err(|e| self.no_answer(&e))?;
         api::data(question, &reply, &self.secrets()).map_err(|why| Unanswered { why, is_absent: false })
     }
 
@@ -110,7 +110,7 @@ impl Http {
     }
 
     /// Describes why there is no answer at all.
-    fn unreached(&self, error: &ureq::Error) -> Unanswered {
+    fn no_answer(&self, error: &ureq::Error) -> Unanswered {
         let through = self.proxy.as_ref().map_or_else(String::new, |p| format!(" through the proxy {}", harmless(p)));
         let words = match error {
             ureq::Error::Io(cause) => crate::error::reason(cause),

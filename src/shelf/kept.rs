@@ -87,7 +87,7 @@ impl KeptShelf {
     /// # Errors
     /// Another file has its name; the system refused.
     pub fn place(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        match self.lies(name, bytes) {
+        match self.has_bytes(name, bytes) {
             Some(true) => Ok(()),
             Some(false) => Err(Error::failed("another file has the name of a sealed batch")
                 .at(&self.dir.join(name))
@@ -101,7 +101,7 @@ impl KeptShelf {
     /// # Errors
     /// The system refused.
     pub fn place_over(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        match self.lies(name, bytes) {
+        match self.has_bytes(name, bytes) {
             Some(true) => Ok(()),
             Some(false) => disk::write_over(&self.dir, name, bytes),
             None => disk::write_new(&self.dir, name, bytes),
@@ -147,7 +147,7 @@ impl KeptShelf {
     /// The system refused.
     pub fn clear_damaged(&self, name: &str, bytes: &[u8]) -> Result<()> {
         let path = self.dir.join(name);
-        match self.lies(name, bytes) {
+        match self.has_bytes(name, bytes) {
             Some(false) => disk::remove_file(&path).map_err(|e| Error::io("remove a damaged file", &path, &e)),
             _ => Ok(()),
         }
@@ -177,7 +177,7 @@ impl KeptShelf {
     }
 
     /// Whether the file of this name has these bytes; none if there is no readable file.
-    fn lies(&self, name: &str, bytes: &[u8]) -> Option<bool> {
+    fn has_bytes(&self, name: &str, bytes: &[u8]) -> Option<bool> {
         disk::read_bounded(&self.dir.join(name), bytes.len() as u64).ok().map(|there| there == bytes)
     }
 

@@ -67,7 +67,7 @@ impl Remembers<ForBatch> for SinkCall<'_> {
 
     fn gone(&mut self, gone: &Gone<ForBatch>) -> Result<()> {
         self.effects.closed.push(gone.id.clone());
-        if gone.resting > 0 {
+        if gone.delivered > 0 {
             self.effects.gone.push(gone.into());
         }
         Ok(())
@@ -117,7 +117,7 @@ impl<'a> Queues<'a> {
         self.defer_blocked();
         let connectors: BTreeSet<String> = self.group.iter().map(|(d, _)| d.connector.id.to_string()).collect();
         let is_alone = self.connectors <= 1;
-        connectors.iter().try_for_each(|connector| self.gate.look_for_room(connector, is_alone))?;
+        connectors.iter().try_for_each(|connector| self.gate.check_space(connector, is_alone))?;
         self.defer_blocked();
         let group = std::mem::take(&mut self.group);
         let opened = group.iter().try_for_each(|(deliverable, _)| self.open_work(deliverable, call));
@@ -140,7 +140,7 @@ impl<'a> Queues<'a> {
         let held: usize = self.in_flight.values().map(|envelope| envelope.deliverable.bytes.len()).sum();
         let sent = self.send(&numbers, all || held > HELD_BYTES_MAX, call);
         if sent.is_err() && self.gate.is_over() {
-            let taken = self.take_what_is_known(call);
+            let taken = self.take_known_outcomes(call);
             return sent.and(taken);
         }
         call.effects.delivery.on_their_way = Some(self.in_flight.len() as u64);
@@ -148,7 +148,7 @@ impl<'a> Queues<'a> {
     }
 
     /// What the broker has confirmed by now, in a run that stops.
-    fn take_what_is_known(&mut self, call: &mut SinkCall<'_>) -> Result<()> {
+    fn take_known_outcomes(&mut self, call: &mut SinkCall<'_>) -> Result<()> {
         // Waiting does not help any more.
         self.gate.stop_waiting();
         // The service reports its failure before the confirms that it received earlier: read on after an error.
@@ -257,7 +257,7 @@ impl<'a> Queues<'a> {
         for number in done {
             let Some(envelope) = self.in_flight.remove(&number) else { continue };
             if let Some(subject) = self.subject(&envelope.deliverable) {
-                if gone.contains(&subject) || !self.works.rests(&subject, envelope.work.as_deref()) {
+                if gone.contains(&subject) || !self.works.is_under_current(&subject, envelope.work.as_deref()) {
                     self.in_flight.insert(number, envelope);
                     again.push(number);
                     continue;
@@ -359,7 +359,7 @@ impl Sink for Queues<'_> {
             let prepared = queues.prepare_group(call);
             if prepared.is_err() {
                 // Record what was confirmed before, so that it is not sent again; return the new error.
-                drop(queues.take_what_is_known(call));
+                drop(queues.take_known_outcomes(call));
             }
             prepared
         })

@@ -64,8 +64,8 @@ pub struct GoneWork {
 
 impl From<&Gone<ForBatch>> for GoneWork {
     fn from(gone: &Gone<ForBatch>) -> Self {
-        let Gone { subject, id, resting, at_most } = gone;
-        Self { id: id.clone(), batch: subject.batch, envelopes: *resting, at_most: *at_most }
+        let Gone { subject, id, delivered, at_most } = gone;
+        Self { id: id.clone(), batch: subject.batch, envelopes: *delivered, at_most: *at_most }
     }
 }
 

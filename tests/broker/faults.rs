@@ -290,7 +290,7 @@ fn alarm_is_reported_once_waited_for_and_fails_the_run_if_it_lasts() {
     let running = Running::start(&feeds, &broker, &["--patience", "30s"]);
     running.hears("it has raised an alarm");
     alone.unblock();
-    running.end().exits(0).mentions("the broker takes messages again").mentions("delivered 16 envelopes");
+    running.end().exits(0).mentions("the broker accepts messages again").mentions("delivered 16 envelopes");
     // What the first run wrote into the socket was read once the alarm ended.
     assert!(all_there(&Tap::open(&broker), &feeds) <= REPEATS_MAX);
 }

@@ -15,7 +15,7 @@ impl Service {
     pub(super) async fn connect_again(&mut self) -> Result<(), End> {
         let mut pause = Duration::from_millis(200);
         // A connection that broke before anything was confirmed may break again at once: wait, to avoid a busy loop.
-        if self.link.is_none() && !self.is_fruitful {
+        if self.link.is_none() && !self.has_confirmed {
             sleep(pause).await;
         }
         while self.link.is_none() {
@@ -47,7 +47,7 @@ impl Service {
         for (lane, channel) in self.lanes.iter_mut().zip(channels) {
             lane.channel = Some(Arc::new(channel));
         }
-        self.is_fruitful = false;
+        self.has_confirmed = false;
         self.connection_events = Some(Box::pin(connection.events_listener()));
         self.link = Some(BrokerLink::new(connection));
         Ok(())

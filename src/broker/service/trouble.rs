@@ -25,7 +25,7 @@ impl Service {
     pub(super) fn trouble(&mut self, what: &str, lane: Option<usize>) {
         if self.trouble.is_none() {
             let line = format!("{what}; waiting up to {}", duration(self.patience.as_secs()));
-            self.say(&line);
+            self.send_line(&line);
             self.trouble = Some(Trouble { since: Instant::now(), what: what.to_owned(), lane, is_alarm: false });
         }
     }
@@ -53,7 +53,7 @@ impl Service {
             lapin::Event::ConnectionUnblocked => {
                 self.trouble = self.trouble.take().filter(|trouble| trouble.lane.is_some());
                 self.progress = Instant::now();
-                self.say("the broker takes messages again");
+                self.send_line("the broker accepts messages again");
             }
             // The confirms show what an error did to messages.
             _ => {}
