@@ -85,7 +85,7 @@ impl Destination {
         let user = address.trim_start_matches('/').rsplit_once('@').map(|(user, _)| user);
         let has_secret = !matches!(lower.as_str(), "dir" | "spool") && user.is_some_and(|user| user.contains(':'));
         if has_secret {
-            return Err(Error::usage("a password stands in the destination; it would show in every list of processes")
+            return Err(Error::usage("the destination contains a password; it would show in every list of processes")
                 .advise("take it out and give it by a file: --amqp-password-file FILE, --token-file FILE"));
         }
         let whole = format!("{lower}:{address}");

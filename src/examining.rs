@@ -45,7 +45,7 @@ impl Examining {
     ///
     /// # Errors
     /// The system refused.
-    #[expect(clippy::disallowed_methods, reason = "the notes lie in the site, which nobody else can enter")]
+    #[expect(clippy::disallowed_methods, reason = "the notes are in the site, which nobody else can enter")]
     pub fn open(site: &Site) -> Result<Self> {
         let root = site.root().to_owned();
         let mut deaths = read_suspects(&root)?;

@@ -301,7 +301,7 @@ impl<S: WorkSubject> Works<S> {
             }
             (None, Some(flaw)) => (format!("airpouch: {flaw}"), true),
             (None, None) if work.is_from_earlier_run => {
-                ("airpouch was cut off; what was not confirmed went again, in another work".to_owned(), true)
+                ("airpouch was interrupted; what was not confirmed was sent again in another work".to_owned(), true)
             }
             (None, None) => (subject.success(work), false),
         };

@@ -294,7 +294,10 @@ impl Service {
                 Ok(())
             }
             Ok(Ok(false)) => {
-                self.trouble(&format!("the broker takes nothing for {exchange} (nack): a queue may be full"), Some(at));
+                self.trouble(
+                    &format!("the broker accepts nothing for {exchange} (nack): a queue may be full"),
+                    Some(at),
+                );
                 Ok(())
             }
             Ok(Err(error)) => match code_of(&error) {

@@ -108,7 +108,7 @@ pub fn refuse_unfit_for_ledger(dir: &Path) -> Result<()> {
     let stat = rustix::fs::statfs(dir).map_err(|e| Error::io("look at the file system", dir, &e.into()))?;
     match UNFIT.iter().find(|(magic, _)| *magic == stat.f_type as u32) {
         Some((_, name)) => {
-            Err(Error::failed(format!("a site cannot lie on {name}: its ledger would not survive a crash"))
+            Err(Error::failed(format!("a site cannot be on {name}: its ledger would not survive a crash"))
                 .at(dir)
                 .advise("put the site on a local file system of this machine, with --site DIR"))
         }

@@ -177,7 +177,7 @@ impl Spooled {
 
     fn registration(&self, id: &str) -> Result<Registration> {
         let path = self.root.path_of(id).join(REGISTRATION);
-        let advice = "import once more to the spool: it writes that file anew";
+        let advice = "import once more to the spool: it writes that file again";
         let read = self.dir(id).and_then(|dir| dir.read_of(self.owner, REGISTRATION, SETTINGS_FILE_MAX));
         let bytes = read.map_err(|e| Error::io("read a connector's registration", &path, &e).advise(advice))?;
         let read: Option<Registration> = serde_json::from_slice(&bytes).ok();

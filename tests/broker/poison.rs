@@ -145,7 +145,7 @@ fn poison_at_a_broker_that_accepts_nothing_fails_the_run_after_the_wait() {
     broker.declare(&full, &[&["--exchange", &exchange, "--kind", "fanout"][..], &arguments].concat());
     alone.limit(20_000);
     let run = feeds.import(&broker, &["--queue-prefix", &prefix, "--patience", "3s"]);
-    let run = run.exits(1).mentions("takes nothing").mentions("gave up after 3 s");
+    let run = run.exits(1).mentions("accepts nothing").mentions("gave up after 3 s");
     assert_eq!(run.said().matches("; waiting up to 3 s").count(), 1, "{run:#?}");
 }
 
