@@ -213,7 +213,7 @@ mod tests {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(300))]
         #[test]
-        fn results_come_in_order_and_within_the_bounds(
+        fn results_are_in_order_and_within_the_bounds(
             weights in proptest::collection::vec(0u64..200, 0..40),
             beside in 0usize..5,
         ) {

@@ -318,7 +318,7 @@ mod tests {
     }
 
     #[test]
-    fn label_says_what_weighs_how_much() {
+    fn label_shows_the_severity() {
         for code in Code::ALL {
             let label = code.label();
             match code.severity() {

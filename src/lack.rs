@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn zstd_without_memory_is_told_apart_from_a_frame_that_is_none() {
+    fn zstd_without_memory_is_distinguished_from_an_invalid_frame() {
         let no_frame = zstd::stream::decode_all(&b"no frame at all"[..]).unwrap_err();
         assert_eq!(Lack::of(&no_frame), None);
     }

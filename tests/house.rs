@@ -517,7 +517,7 @@ const GONE: [(&str, &str); 49] = [
 ];
 
 #[test]
-fn words_that_were_replaced_do_not_come_back() {
+fn replaced_words_are_not_used_again() {
     let mut read: Vec<(PathBuf, String)> = Vec::new();
     for file in walkdir::WalkDir::new("src").into_iter().map(|e| e.unwrap().into_path()) {
         if file.extension().is_some_and(|e| e == "rs") && !file.ends_with("tests.rs") {

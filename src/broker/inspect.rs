@@ -420,7 +420,7 @@ mod tests {
     }
 
     #[test]
-    fn returned_messages_come_without_their_bodies() {
+    fn returned_messages_are_passed_on_without_their_bodies() {
         let said = [returned(1), header(1, 5, &[0, 0]), frame(BODY, 1, b"abc"), frame(BODY, 1, b"de")].concat();
         let behind = method(1, 60, 80, &[0; 9]);
         let handed_on = received(&mut sender(5), &[&said[..], &behind].concat(), 3).unwrap();

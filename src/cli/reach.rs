@@ -205,7 +205,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn password_is_any_utf_8_and_goes_byte_for_byte() {
+    fn password_is_any_utf_8_and_is_sent_byte_for_byte() {
         for (file, password) in [
             ("plain #1\n", "plain #1"),
             ("p\u{e4}\u{df}w\u{f6}rt/@:%40\r\n", "p\u{e4}\u{df}w\u{f6}rt/@:%40"),

@@ -341,7 +341,7 @@ mod tests {
     }
 
     #[test]
-    fn fold_many_findings_keeps_the_worst_of_a_code_wherever_it_stands() {
+    fn fold_of_many_findings_keeps_the_worst_of_a_code_at_any_position() {
         let mut findings: Vec<Finding> =
             (0..5000).map(|n| Finding::new(Code::Command, format!("{n}")).ranked(u32::from(n == 4000) * 7)).collect();
         findings.push(Finding::new(Code::Tlp, "other"));
@@ -399,7 +399,7 @@ mod tests {
     }
 
     #[test]
-    fn summaries_of_what_is_no_envelope_and_no_file_stand_alone_until_they_fill_the_screen() {
+    fn summaries_about_neither_envelope_nor_file_are_kept_until_they_fill_the_screen() {
         let gap = |n: usize| Finding::new(Code::Gap, format!("{n}")).advise(format!("resend {n}"));
         let told = summaries(&(0..25).map(gap).collect::<Vec<_>>());
         assert_eq!(told.len(), LINES + 1);

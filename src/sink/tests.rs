@@ -390,7 +390,7 @@ mod spool {
     }
 
     #[test]
-    fn connector_that_cannot_be_written_waits_with_all_that_comes_after() {
+    fn connector_that_cannot_be_written_waits_with_all_its_later_envelopes() {
         let dir = tempfile::tempdir().unwrap();
         let mut sink = open(dir.path());
         assert_eq!(ordinals(&deliver(&mut sink, &[(1, "feed")]).placed), [1]);

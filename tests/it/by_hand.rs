@@ -42,7 +42,7 @@ fn openssl_verifies_our_signatures_and_rejects_changed_ones() {
 }
 
 #[test]
-fn the_key_id_in_a_signatures_name_is_what_openssl_and_sha256sum_say() {
+fn key_id_in_a_signatures_name_is_that_of_openssl_and_sha256sum() {
     let world = sent();
     let id =
         shell(&world.path("trust"), "openssl pkey -pubin -in site-a.pub.pem -outform DER | sha256sum | cut -c1-16");

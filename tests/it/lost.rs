@@ -54,7 +54,7 @@ fn lost_batch_is_packed_again_under_a_new_number() {
 }
 
 #[test]
-fn lost_batch_given_up_without_a_source_goes_with_the_next_pack() {
+fn lost_batch_given_up_without_a_source_is_packed_again_by_the_next_pack() {
     let world = World::new();
     world.made("1.json");
     world.pack(&[]).exits(0);
@@ -113,7 +113,7 @@ fn damaged_volume_in_the_outbox_stops_no_other_batch() {
 }
 
 #[test]
-fn lost_volume_comes_back_from_a_medium_that_has_it() {
+fn lost_volume_is_restored_from_a_medium_that_has_it() {
     let world = World::new();
     world.made("1.json");
     world.send(&[]).exits(0);

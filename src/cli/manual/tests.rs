@@ -205,7 +205,7 @@ fn see_also(name: &str) -> String {
 }
 
 #[test]
-fn manual_is_what_the_arguments_say() {
+fn manual_matches_the_arguments() {
     let mut stale = Vec::new();
     for (name, command, examples_of) in pages() {
         let (path, made) = (format!("man/{name}.1"), page(&name, &command, &examples_of));

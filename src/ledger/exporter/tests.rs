@@ -107,7 +107,7 @@ fn earlier_batch_taken_in_later_keeps_the_newest_name() {
 }
 
 #[test]
-fn counts_of_an_older_ledger_come_from_its_manifests() {
+fn counts_of_an_older_ledger_are_read_from_its_manifests() {
     let (_dir, site) = site();
     site.prepare(Role::Exporter).unwrap();
     let at = MIGRATIONS.iter().position(|m| m.contains("CREATE TABLE packed_connector")).unwrap();
@@ -250,7 +250,7 @@ fn statement_used_for_many_streams_is_compiled_once() {
 }
 
 #[test]
-fn stream_with_a_hole_goes_on_after_its_largest_number() {
+fn stream_with_a_hole_continues_after_its_largest_number() {
     let dir = tempfile::tempdir().unwrap();
     let (mut ledger, _) = ExporterLedger::open(&Site::new(dir.path().join("site"))).unwrap();
     let stream = ledger.begin_stream(StreamId::from_random([7; 16]), "zone", None).unwrap();

@@ -316,7 +316,7 @@ fn an_exporter_with_an_older_ledger_gives_no_number_twice() {
 }
 
 #[test]
-fn a_batch_that_is_torn_everywhere_is_packed_again_and_stops_no_other() {
+fn batch_damaged_in_every_copy_is_packed_again_and_stops_no_other() {
     let world = World::new();
     let (site, outbox) = (world.path("exporter"), world.path("exporter/outbox"));
     world.made("a.json");

@@ -206,7 +206,7 @@ fn a_sync_that_is_missing_or_late_is_found() {
 }
 
 #[test]
-fn a_sync_that_fails_or_begins_before_the_bytes_are_written_is_none() {
+fn sync_that_fails_or_begins_before_the_bytes_are_written_does_not_count() {
     let with = |sync: &[&'static str]| {
         let mut calls = DELIVERY.to_vec();
         calls.splice(1..3, sync.iter().copied());
