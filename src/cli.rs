@@ -4,6 +4,7 @@ mod applicants;
 mod called;
 mod carry;
 mod check;
+mod command_line;
 mod completions;
 mod demo;
 mod drain;
@@ -31,6 +32,7 @@ use airpouch::report::ExitStatus;
 use clap::builder::Resettable;
 use clap::{Arg, Command, CommandFactory, FromArgMatches, Parser, Subcommand};
 
+use command_line::CommandLine;
 use output::{Flags, Output};
 
 const AFTER_HELP: &str = "\
@@ -86,12 +88,14 @@ pub fn run() -> ExitStatus {
     if words.next().is_some_and(|word| word == EXAMINE_APART) {
         return examine::run(words.next().as_deref().and_then(std::ffi::OsStr::to_str));
     }
-    let mut command = without_empty_variables(Cli::command());
+    let unbuilt = without_empty_variables(Cli::command());
+    let mut command = unbuilt.clone();
     let matches = command.get_matches_mut();
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
     let flags = Flags { json: cli.verb.json(), quiet: cli.verb.quiet(), all: cli.verb.all() };
     let output = Output::new(called::verb(&matches), flags, called::call(&command, &matches));
-    let status = cli.verb.run(&output).unwrap_or_else(|error| output.error(&error));
+    let line = CommandLine::new(unbuilt, &matches);
+    let status = cli.verb.run(&line, &output).unwrap_or_else(|error| output.error(&error));
     output.or_unsaid(status)
 }
 
@@ -139,20 +143,20 @@ impl Verb {
         }
     }
 
-    fn run(self, output: &Output) -> Result<ExitStatus> {
+    fn run(self, line: &CommandLine, output: &Output) -> Result<ExitStatus> {
         match self {
             Self::Keygen(args) => keygen::run(&args, output),
-            Self::Pack(args) => pack::run(&args, output),
-            Self::Carry(args) => carry::run(&args, output),
+            Self::Pack(args) => pack::run(&args, line, output),
+            Self::Carry(args) => carry::run(&args, line, output),
             Self::Verify(args) => verify::run(&args, output),
-            Self::Import(args) => import::run(&args, output),
-            Self::Check(args) => check::run(&args, output),
-            Self::Drain(args) => drain::run(&args, output),
+            Self::Import(args) => import::run(&args, line, output),
+            Self::Check(args) => check::run(&args, line, output),
+            Self::Drain(args) => drain::run(&args, line, output),
             Self::Split(args) => split::run(&args, output),
             Self::Status(args) => status::run(&args, output),
             Self::Applicants(args) => applicants::run(&args, output),
             Self::Quarantine(args) => quarantine::run(&args, output),
-            Self::Stream(args) => stream::run(&args, output),
+            Self::Stream(args) => stream::run(&args, line, output),
             Self::Demo(args) => demo::run(&args, output),
             Self::Completions(args) => completions::run(&args, Cli::command(), output),
         }

@@ -52,7 +52,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
         unmapped,
         written,
         settings: site.settings().display().to_string(),
-        is_narrowed: settings::applicants(&[], None, &set, &site)?.is_narrowed(),
+        is_narrowed: settings::applicants(&[], set.unmapped(), &set, &site)?.is_narrowed(),
         for_stock_connector: pairs.join(","),
     }))
 }

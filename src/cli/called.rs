@@ -58,7 +58,7 @@ pub fn is_of_side(command: &str, side: Role) -> bool {
 }
 
 /// The verb that was typed, such as `stream accept`, with what was typed for it.
-fn typed(matches: &ArgMatches) -> (String, &ArgMatches) {
+pub fn typed(matches: &ArgMatches) -> (String, &ArgMatches) {
     let mut path = Vec::new();
     let mut typed = matches;
     while let Some((name, below)) = typed.subcommand() {

@@ -6,10 +6,11 @@ use airpouch::ledger::exporter::ExporterLedger;
 use airpouch::report::{CarryReport, ExitStatus, fold};
 use airpouch::stream::Asked;
 use airpouch::text::harmless;
-use clap::builder::BoolishValueParser;
+use clap::builder::{ArgPredicate, BoolishValueParser};
 
+use super::command_line::{CommandLine, Meant};
 use super::output::Output;
-use super::settings::{self, Settings};
+use super::settings;
 
 /// Batches of how many earlier carries go again, while there is room.
 const OVERLAP: u32 = 3;
@@ -47,7 +48,7 @@ pub struct Args {
 pub struct CarryArgs {
     /// Refuse a directory where nothing is mounted
     #[arg(long, env = "AIRPOUCH_REQUIRE_MOUNT", value_parser = BoolishValueParser::new())]
-    require_mount: bool,
+    pub require_mount: bool,
     /// The medium is a drop folder that empties itself: read nothing back, repeat nothing
     #[arg(long, env = "AIRPOUCH_DIODE", value_parser = BoolishValueParser::new())]
     diode: bool,
@@ -58,49 +59,43 @@ pub struct CarryArgs {
     #[arg(long, value_name = "N", env = "AIRPOUCH_OVERLAP", conflicts_with = "no_overlap")]
     overlap: Option<u32>,
     /// Repeat nothing
-    #[arg(long, env = "AIRPOUCH_NO_OVERLAP", value_parser = BoolishValueParser::new())]
+    // A number that is typed goes over a `no_overlap` of the file.
+    #[arg(long, env = "AIRPOUCH_NO_OVERLAP", value_parser = BoolishValueParser::new(), default_value_if("overlap", ArgPredicate::IsPresent, "false"))]
     no_overlap: bool,
 }
 
 impl CarryArgs {
-    pub fn require_mount(&self, set: &Settings) -> bool {
-        self.require_mount || set.require_mount.unwrap_or(false)
-    }
-
-    /// How to carry, by the arguments and the settings.
-    pub fn options(&self, set: &Settings, zone: String, threads: usize) -> Result<CarryOptions> {
-        let no_overlap = self.no_overlap || (self.overlap.is_none() && set.no_overlap.unwrap_or(false));
+    /// How to carry, by the arguments.
+    pub fn options(&self, zone: String, threads: usize) -> Result<CarryOptions> {
         Ok(CarryOptions {
             zone,
-            require_mount: self.require_mount(set),
-            diode: self.diode || set.diode.unwrap_or(false),
+            require_mount: self.require_mount,
+            diode: self.diode,
             resend: self.resend.clone(),
-            overlap: if no_overlap { 0 } else { self.overlap.or(set.overlap).unwrap_or(OVERLAP) },
+            overlap: if self.no_overlap { 0 } else { self.overlap.unwrap_or(OVERLAP) },
             threads,
             at: settings::timestamp()?,
         })
     }
 }
 
-pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
-    let site = settings::site(args.site.as_deref())?;
-    output.is_in(&site);
-    let set = settings::load(&site)?;
-    let medium = args.medium.clone().or(set.medium.clone()).ok_or_else(|| {
+pub fn run(typed: &Args, line: &CommandLine, output: &Output) -> Result<ExitStatus> {
+    let Meant { args, site, .. } = line.meant::<Args>(typed.site.as_deref(), output)?;
+    let medium = args.medium.as_deref().ok_or_else(|| {
         Error::usage("no medium given").advise("airpouch carry MEDIUM, or `medium = \"DIR\"` in airpouch.toml")
     })?;
-    airpouch::shelf::medium::mounted(&medium, args.carry.require_mount(&set))?;
+    airpouch::shelf::medium::mounted(medium, args.carry.require_mount)?;
     if !site.exists() {
         return Err(Error::failed("no airpouch site here yet: nothing was packed")
             .at(site.root())
             .advise("name it with --site DIR, or pack first"));
     }
     let (mut ledger, _) = ExporterLedger::open(&site)?;
-    let zone = settings::exporter_zone(args.zone.as_deref(), &set, &ledger, false)?;
-    let threads = settings::threads(args.threads, &set)?;
-    let options = args.carry.options(&set, zone, threads)?;
+    let zone = settings::exporter_zone(args.zone.as_deref(), &ledger, false)?;
+    let threads = settings::threads(args.threads)?;
+    let options = args.carry.options(zone, threads)?;
     let mut report = CarryReport::default();
-    let (site, ledger, medium) = (&site, &mut ledger, medium.as_path());
+    let (site, ledger) = (&site, &mut ledger);
     let ended = carry_to(Carry { site, ledger, medium, options: &options, observer: output, report: &mut report });
     Ok(output.show_ended(&report, ended))
 }

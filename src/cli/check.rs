@@ -5,6 +5,7 @@ use airpouch::error::Result;
 use airpouch::ledger::{View, look};
 use airpouch::report::{CheckReport, ExitStatus, fold};
 
+use super::command_line::{CommandLine, Meant};
 use super::import::read_settings;
 use super::output::Output;
 use super::{reach, settings};
@@ -38,14 +39,12 @@ pub struct Args {
     reach: reach::Args,
 }
 
-pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
-    let site = settings::site(args.site.as_deref())?;
-    output.is_in(&site);
-    let set = settings::load(&site)?;
-    read_settings(&set, &site, output)?;
+pub fn run(typed: &Args, line: &CommandLine, output: &Output) -> Result<ExitStatus> {
+    let Meant { args, site, set } = line.meant::<Args>(typed.site.as_deref(), output)?;
+    read_settings(line, &set, &site, output)?;
     let options = CheckOptions {
-        to: settings::destination(args.to.as_ref(), &set)?,
-        reach: args.reach.reach(&set, output)?,
+        to: settings::destination(args.to.as_ref())?,
+        reach: args.reach.reach(output)?,
         connectors: settings::connectors(&set)?,
         applicants: settings::applicants(&args.applicant, args.unmapped.as_deref(), &set, &site)?,
     };

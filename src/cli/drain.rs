@@ -5,8 +5,9 @@ use airpouch::drain::{DrainOptions, drain};
 use airpouch::error::Result;
 use airpouch::report::{DrainReport, ExitStatus, fold};
 
+use super::command_line::{CommandLine, Meant};
 use super::output::Output;
-use super::{reach, settings};
+use super::reach;
 
 /// Move the messages of a spool to the queues of a broker
 ///
@@ -36,11 +37,9 @@ pub struct Args {
     reach: reach::Args,
 }
 
-pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
-    let site = settings::site(args.site.as_deref())?;
-    output.is_in(&site);
-    let set = settings::load(&site)?;
-    let (to, reach) = (Destination::parse(&args.to)?, args.reach.reach(&set, output)?);
+pub fn run(typed: &Args, line: &CommandLine, output: &Output) -> Result<ExitStatus> {
+    let Meant { args, .. } = line.meant::<Args>(typed.site.as_deref(), output)?;
+    let (to, reach) = (Destination::parse(&args.to)?, args.reach.reach(output)?);
     let options = DrainOptions { to, reach, accept_gone: args.accept_gone };
     let mut report = DrainReport { destination: options.to.to_string(), ..DrainReport::default() };
     let ended = drain(&args.spool, &options, output, &mut report);

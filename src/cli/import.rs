@@ -12,12 +12,12 @@ use airpouch::limits::{EXAMINED_APART_LIMIT, SET_ASIDE_QUOTA};
 use airpouch::policy::Policy;
 use airpouch::report::{ExitStatus, ImportReport, fold};
 use airpouch::site::Site;
-use airpouch::text::{harmless, parse_size};
 use airpouch::trust::TrustStore;
 use clap::builder::BoolishValueParser;
 
+use super::command_line::{CommandLine, Meant};
 use super::output::Output;
-use super::settings::{self, Amount, Settings};
+use super::settings::{self, Settings};
 use super::verify::policy_file;
 use super::{keys, reach};
 
@@ -101,13 +101,11 @@ pub struct Args {
     reach: reach::Args,
 }
 
-pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
-    let site = settings::site(args.site.as_deref())?;
-    output.is_in(&site);
-    let set = settings::load(&site)?;
-    let options = options(args, &set, &site, settings::destination(args.to.as_ref(), &set)?, output)?;
-    let trust = args.trust.clone().or(set.trust.clone()).unwrap_or_else(|| site.trust());
-    let store = keys::trust_store(&trust, args.test_keys || set.test_keys.unwrap_or(false), output)?;
+pub fn run(typed: &Args, line: &CommandLine, output: &Output) -> Result<ExitStatus> {
+    let Meant { args, site, set } = line.meant::<Args>(typed.site.as_deref(), output)?;
+    let options = options(&args, &set, &site, settings::destination(args.to.as_ref())?, output)?;
+    let trust = args.trust.clone().unwrap_or_else(|| site.trust());
+    let store = keys::trust_store(&trust, args.test_keys, output)?;
     warn_of_unknown_keys(&options.applicants, &store, &site, output);
     if let Some(medium) = &args.medium
         && !medium.is_dir()
@@ -139,18 +137,19 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
 }
 
 /// Reads all that import would read from the site, so that a check refuses what import would refuse.
-pub fn read_settings(set: &Settings, site: &Site, output: &Output) -> Result<()> {
-    policy(None, set, site)?;
-    on_gap(None, set)?;
-    keep(None, set)?;
-    quota(None, set)?;
-    settings::zone(None, set)?;
-    settings::threads(None, set)?;
+pub fn read_settings(line: &CommandLine, set: &Settings, site: &Site, output: &Output) -> Result<()> {
+    let args: Args = line.of_site("import", set, site)?;
+    policy(args.policy.as_deref(), site)?;
+    keep(&args)?;
+    quota(&args)?;
+    settings::zone(args.zone.as_deref())?;
+    settings::threads(args.threads)?;
     // import may name another one; what the site has is read.
-    let trust = set.trust.clone().or_else(|| Some(site.trust()).filter(|dir| dir.exists()));
-    let store = trust.map(|dir| keys::trust_store(&dir, set.test_keys.unwrap_or(false), output)).transpose()?;
+    let trust = args.trust.clone().or_else(|| Some(site.trust()).filter(|dir| dir.exists()));
+    let store = trust.map(|dir| keys::trust_store(&dir, args.test_keys, output)).transpose()?;
     if let Some(store) = store {
-        warn_of_unknown_keys(&settings::applicants(&[], None, set, site)?, &store, site, output);
+        let applicants = settings::applicants(&[], args.unmapped.as_deref(), set, site)?;
+        warn_of_unknown_keys(&applicants, &store, site, output);
     }
     Ok(())
 }
@@ -165,8 +164,8 @@ fn warn_of_unknown_keys(applicants: &Applicants, store: &TrustStore, site: &Site
     }
 }
 
-fn policy(named: Option<&Path>, set: &Settings, site: &Site) -> Result<Policy> {
-    if let Some(path) = named.or(set.policy.as_deref()) {
+fn policy(given: Option<&Path>, site: &Site) -> Result<Policy> {
+    if let Some(path) = given {
         return policy_file(path);
     }
     match Site::text_of(&site.policy())? {
@@ -175,24 +174,12 @@ fn policy(named: Option<&Path>, set: &Settings, site: &Site) -> Result<Policy> {
     }
 }
 
-fn on_gap(named: Option<&str>, set: &Settings) -> Result<OnGap> {
-    match named.or(set.on_gap.as_deref()) {
-        None | Some("deliver") => Ok(OnGap::Deliver),
-        Some("hold") => Ok(OnGap::Hold),
-        Some(other) => Err(Error::usage(format!("invalid rule for gaps {:?}", harmless(other)))
-            .advise("on_gap is \"deliver\" or \"hold\"")),
-    }
+fn keep(args: &Args) -> Result<u64> {
+    settings::duration(args.keep.as_deref().unwrap_or(KEEP))
 }
 
-fn keep(named: Option<&str>, set: &Settings) -> Result<u64> {
-    settings::duration(named.or(set.keep.as_deref()).unwrap_or(KEEP))
-}
-
-fn quota(named: Option<&str>, set: &Settings) -> Result<u64> {
-    match named {
-        Some(text) => parse_size(text).map_err(Error::usage),
-        None => set.set_aside_quota.as_ref().map_or(Ok(SET_ASIDE_QUOTA), Amount::bytes),
-    }
+fn quota(args: &Args) -> Result<u64> {
+    settings::bytes(args.set_aside_quota.as_deref(), SET_ASIDE_QUOTA)
 }
 
 fn options(args: &Args, set: &Settings, site: &Site, to: Destination, output: &Output) -> Result<ImportOptions> {
@@ -202,19 +189,19 @@ fn options(args: &Args, set: &Settings, site: &Site, to: Destination, output: &O
         _ => OtherDestination::Ask,
     };
     Ok(ImportOptions {
-        zone: settings::zone(args.zone.as_deref(), set)?,
+        zone: settings::zone(args.zone.as_deref())?,
         to,
-        reach: args.reach.reach(set, output)?,
+        reach: args.reach.reach(output)?,
         connectors: settings::connectors(set)?,
         other_destination,
-        policy: policy(args.policy.as_deref(), set, site)?,
+        policy: policy(args.policy.as_deref(), site)?,
         applicants: settings::applicants(&args.applicant, args.unmapped.as_deref(), set, site)?,
-        on_gap: on_gap(args.on_gap.as_deref(), set)?,
+        on_gap: if args.on_gap.as_deref() == Some("hold") { OnGap::Hold } else { OnGap::Deliver },
         accept_ledger: args.accept_ledger,
         redeliver: args.redeliver,
-        keep: keep(args.keep.as_deref(), set)?,
-        set_aside_quota: quota(args.set_aside_quota.as_deref(), set)?,
-        threads: settings::threads(args.threads, set)?,
+        keep: keep(args)?,
+        set_aside_quota: quota(args)?,
+        threads: settings::threads(args.threads)?,
         at: settings::timestamp()?,
         call: output.call(),
         program: Program { path: std::env::current_exe().unwrap_or_default(), limit: EXAMINED_APART_LIMIT },

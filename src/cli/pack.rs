@@ -14,9 +14,9 @@ use airpouch::trust::PrivateKey;
 use clap::builder::BoolishValueParser;
 
 use super::carry::{CarryArgs, carry_to};
-use super::keys;
+use super::command_line::{CommandLine, Meant};
 use super::output::Output;
-use super::settings::{self, Amount, Settings};
+use super::{keys, settings};
 
 /// Pack new envelopes into sealed, signed batches
 ///
@@ -85,34 +85,31 @@ pub struct Args {
     pub json: bool,
 }
 
-pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
-    let site = settings::site(args.site.as_deref())?;
-    output.is_in(&site);
-    let set = settings::load(&site)?;
-    let source = args.source.clone().or(set.source.clone());
-    if source.is_none() && !args.again.is_empty() {
-        return give_up(args, &site, &set, output);
+pub fn run(typed: &Args, line: &CommandLine, output: &Output) -> Result<ExitStatus> {
+    let Meant { args, site, .. } = line.meant::<Args>(typed.site.as_deref(), output)?;
+    if args.source.is_none() && !args.again.is_empty() {
+        return give_up(&args, &site, output);
     }
-    let source = source.ok_or_else(|| {
+    let source = args.source.as_deref().ok_or_else(|| {
         Error::usage("no source given").advise("airpouch pack SOURCE, or `source = \"DIR\"` in airpouch.toml")
     })?;
-    let medium = args.medium.clone();
-    let threads = settings::threads(args.threads, &set)?;
-    let limits = limits(args, &set)?;
+    let medium = args.medium.as_deref();
+    let threads = settings::threads(args.threads)?;
+    let limits = limits(&args)?;
     // Whether something is mounted is asked before anything is packed: cron must not fill an outbox unseen.
-    if let Some(medium) = &medium {
-        airpouch::shelf::medium::mounted(medium, args.carry.require_mount(&set))?;
+    if let Some(medium) = medium {
+        airpouch::shelf::medium::mounted(medium, args.carry.require_mount)?;
     }
-    let keys = private_keys(args, &set, output)?;
+    let keys = private_keys(&args, output)?;
     let (mut ledger, made) = ExporterLedger::open(&site)?;
     if made {
         output.note(&format!("created the exporter site {}", site.root().display()));
     }
-    let zone = settings::exporter_zone(args.zone.as_deref(), &set, &ledger, args.new_zone)?;
+    let zone = settings::exporter_zone(args.zone.as_deref(), &ledger, args.new_zone)?;
     let options = PackOptions {
-        recursive: args.recursive || set.recursive.unwrap_or(false),
-        heartbeat: args.heartbeat || set.heartbeat.unwrap_or(false),
-        promise: args.promise.as_ref().or(set.promise.as_ref()).map(|t| settings::duration(t)).transpose()?,
+        recursive: args.recursive,
+        heartbeat: args.heartbeat,
+        promise: args.promise.as_deref().map(settings::duration).transpose()?,
         again: args.again.clone(),
         volume_size: limits.0,
         max_batch: limits.1,
@@ -122,8 +119,8 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
     let mut ended = Pack {
         site: &site,
         ledger: &mut ledger,
-        source: &source,
-        medium: medium.as_deref(),
+        source,
+        medium,
         keys: &keys,
         options: &options,
         observer: output,
@@ -135,8 +132,8 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
     output.print_report(&done.pack, ended.is_ok());
     if let (Ok(()), Some(medium)) = (&ended, medium) {
         let carried = done.carry.insert(CarryReport::default());
-        let options = args.carry.options(&set, zone, threads)?;
-        let (site, ledger, medium) = (&site, &mut ledger, medium.as_path());
+        let options = args.carry.options(zone, threads)?;
+        let (site, ledger) = (&site, &mut ledger);
         ended = carry_to(Carry { site, ledger, medium, options: &options, observer: output, report: carried });
         output.print_report(carried, ended.is_ok());
     }
@@ -144,12 +141,12 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
 }
 
 /// Gives up lost batches; what still lies in their source goes with the next pack, which knows where that is.
-fn give_up(args: &Args, site: &Site, set: &Settings, output: &Output) -> Result<ExitStatus> {
+fn give_up(args: &Args, site: &Site, output: &Output) -> Result<ExitStatus> {
     if !site.exists() {
         return Err(Error::failed("no airpouch site here").at(site.root()).advise("name it with --site DIR"));
     }
     let (mut ledger, _) = ExporterLedger::open(site)?;
-    let zone = settings::exporter_zone(args.zone.as_deref(), set, &ledger, false)?;
+    let zone = settings::exporter_zone(args.zone.as_deref(), &ledger, false)?;
     let at = settings::timestamp()?;
     let outbox = KeptShelf::new(site.outbox());
     let again = Again { outbox: &outbox, medium: None, keys: &[], zone: &zone, at: &at };
@@ -158,26 +155,18 @@ fn give_up(args: &Args, site: &Site, set: &Settings, output: &Output) -> Result<
     Ok(output.show_ended(&done, ended))
 }
 
-fn private_keys(args: &Args, set: &Settings, output: &Output) -> Result<Vec<PrivateKey>> {
-    let paths = match (&args.key[..], &set.key) {
-        ([], Some(key)) => key.paths(),
-        (named, _) => named.to_vec(),
-    };
-    if paths.is_empty() {
+fn private_keys(args: &Args, output: &Output) -> Result<Vec<PrivateKey>> {
+    if args.key.is_empty() {
         return Err(Error::usage("no key given to sign with")
             .advise("--key FILE, or `key = \"FILE\"` in airpouch.toml; make one with: airpouch keygen --out NAME"));
     }
-    let passphrase = args.passphrase_file.as_ref().or(set.passphrase_file.as_ref());
-    let test_keys = args.test_keys || set.test_keys.unwrap_or(false);
-    paths.iter().map(|p| keys::private_key(p, passphrase.map(PathBuf::as_path), test_keys, output)).collect()
+    let passphrase = args.passphrase_file.as_deref();
+    args.key.iter().map(|path| keys::private_key(path, passphrase, args.test_keys, output)).collect()
 }
 
 /// Bytes of a volume and of a batch; too large or too small ones are refused before anything is read.
-fn limits(args: &Args, set: &Settings) -> Result<(u64, u64)> {
-    let bytes = |named: &Option<String>, set: &Option<Amount>| -> Result<Option<u64>> {
-        named.clone().map(Amount::Text).or(set.clone()).map(|a| a.bytes()).transpose()
-    };
-    let volume = bytes(&args.volume_size, &set.volume_size)?.unwrap_or(VOLUME_UNPACKED_MAX);
+fn limits(args: &Args) -> Result<(u64, u64)> {
+    let volume = settings::bytes(args.volume_size.as_deref(), VOLUME_UNPACKED_MAX)?;
     if !(VOLUME_SIZE_MIN..=VOLUME_UNPACKED_MAX).contains(&volume) {
         return Err(Error::usage(format!("a volume cannot have {}", size(volume))).advise(format!(
             "--volume-size takes {} to {}",
@@ -185,7 +174,7 @@ fn limits(args: &Args, set: &Settings) -> Result<(u64, u64)> {
             size(VOLUME_UNPACKED_MAX)
         )));
     }
-    let batch = bytes(&args.max_batch, &set.max_batch)?.unwrap_or(BATCH_BYTES_MAX);
+    let batch = settings::bytes(args.max_batch.as_deref(), BATCH_BYTES_MAX)?;
     if batch == 0 || batch > BATCH_BYTES_MAX {
         return Err(Error::usage(format!("a batch cannot have {}", size(batch)))
             .advise(format!("--max-batch takes up to {}", size(BATCH_BYTES_MAX))));

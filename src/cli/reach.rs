@@ -7,13 +7,12 @@ use airpouch::destination::{BrokerOverrides, Reach, TakeOver, WorkPer};
 use airpouch::error::{Error, Result};
 use airpouch::opencti::broker::QueueType;
 use airpouch::platform;
-use airpouch::text::{harmless, parse_size};
+use airpouch::text::parse_size;
 use clap::builder::BoolishValueParser;
 use zeroize::Zeroizing;
 
-use super::keys;
 use super::output::Output;
-use super::settings::{self, Settings};
+use super::{keys, settings};
 
 /// The largest file with a token or a password.
 const SECRET_MAX: u64 = 64 << 10;
@@ -80,32 +79,30 @@ pub struct Args {
 }
 
 impl Args {
-    /// What was typed over what is set.
-    pub fn reach(&self, set: &Settings, output: &Output) -> Result<Reach> {
-        let token_file = self.token_file.as_ref().or(set.token_file.as_ref());
-        let password_file = self.amqp_password_file.as_ref().or(set.amqp_password_file.as_ref());
-        let patience = self.patience.as_deref().or(set.patience.as_deref());
+    /// How it is reached, by the arguments.
+    pub fn reach(&self, output: &Output) -> Result<Reach> {
         let usual = Reach::default();
+        let patience = self.patience.as_deref().map(settings::duration).transpose()?;
         Ok(Reach {
-            token: secret(token_file, "token", "token", output)?,
-            amqp_password: secret(password_file, "amqp-password", "password", output)?,
-            ca: self.ca_file.as_ref().or(set.ca_file.as_ref()).map(|path| authority(path)).transpose()?,
+            token: secret(self.token_file.as_ref(), "token", "token", output)?,
+            amqp_password: secret(self.amqp_password_file.as_ref(), "amqp-password", "password", output)?,
+            ca: self.ca_file.as_ref().map(|path| authority(path)).transpose()?,
             overrides: BrokerOverrides {
-                host: self.amqp_host.clone().or_else(|| set.amqp_host.clone()),
-                port: self.amqp_port.or(set.amqp_port),
-                vhost: self.amqp_vhost.clone().or_else(|| set.amqp_vhost.clone()),
-                user: self.amqp_user.clone().or_else(|| set.amqp_user.clone()),
-                tls: self.amqp_tls.or(set.amqp_tls),
+                host: self.amqp_host.clone(),
+                port: self.amqp_port,
+                vhost: self.amqp_vhost.clone(),
+                user: self.amqp_user.clone(),
+                tls: self.amqp_tls,
             },
-            queue_prefix: self.queue_prefix.clone().or_else(|| set.queue_prefix.clone()).unwrap_or_default(),
-            queue_type: self.queue_type(set)?,
-            queue_limit: self.queue_limit.or(set.queue_limit).unwrap_or(usual.queue_limit),
-            max_message: self.max_message(set)?,
-            patience: patience.map(settings::duration).transpose()?.map_or(usual.patience, Duration::from_secs),
-            plaintext: self.plaintext || set.plaintext.unwrap_or(false),
+            queue_prefix: self.queue_prefix.clone().unwrap_or_default(),
+            queue_type: self.queue_type(),
+            queue_limit: self.queue_limit.unwrap_or(usual.queue_limit),
+            max_message: self.max_message_size.as_deref().map(parse_size).transpose().map_err(Error::usage)?,
+            patience: patience.map_or(usual.patience, Duration::from_secs),
+            plaintext: self.plaintext,
             take_over: self.take_over(),
-            work_per: self.work_per(set)?,
-            proxy: self.proxy.clone().or_else(|| set.proxy.clone()),
+            work_per: self.work_per(),
+            proxy: self.proxy.clone(),
         })
     }
 
@@ -115,34 +112,21 @@ impl Args {
         if ids.is_empty() { TakeOver::Shown } else { TakeOver::These(ids) }
     }
 
-    fn queue_type(&self, set: &Settings) -> Result<QueueType> {
-        match self.queue_type.as_deref().or(set.queue_type.as_deref()) {
-            None | Some("classic") => Ok(QueueType::Classic),
-            Some("quorum") => Ok(QueueType::Quorum),
-            Some(other) => Err(not_one_of("queue_type", other, "\"classic\" or \"quorum\"")),
+    // Other words than these are none of the options' values.
+    fn queue_type(&self) -> QueueType {
+        match self.queue_type.as_deref() {
+            Some("quorum") => QueueType::Quorum,
+            _ => QueueType::Classic,
         }
     }
 
-    fn work_per(&self, set: &Settings) -> Result<WorkPer> {
-        match self.works.as_deref().or(set.works.as_deref()) {
-            None | Some("batch") => Ok(WorkPer::Batch),
-            Some("envelope") => Ok(WorkPer::Envelope),
-            Some("none") => Ok(WorkPer::None),
-            Some(other) => Err(not_one_of("works", other, "\"batch\", \"envelope\" or \"none\"")),
+    fn work_per(&self) -> WorkPer {
+        match self.works.as_deref() {
+            Some("envelope") => WorkPer::Envelope,
+            Some("none") => WorkPer::None,
+            _ => WorkPer::Batch,
         }
     }
-
-    fn max_message(&self, set: &Settings) -> Result<Option<u64>> {
-        match (&self.max_message_size, &set.max_message_size) {
-            (Some(text), _) => parse_size(text).map(Some).map_err(Error::usage),
-            (None, Some(amount)) => amount.bytes().map(Some),
-            (None, None) => Ok(None),
-        }
-    }
-}
-
-fn not_one_of(key: &str, value: &str, choice: &str) -> Error {
-    Error::usage(format!("{:?} is no value for {key}", harmless(value))).advise(format!("{key} is {choice}"))
 }
 
 /// The secret in a file, or in systemd's credential of that name; the first line, without its end.

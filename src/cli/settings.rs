@@ -1,4 +1,6 @@
-//! What was set: flag over environment over `airpouch.toml`.
+//! What `airpouch.toml` sets, and what verbs make of the values of their arguments.
+
+mod value;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -21,60 +23,83 @@ use serde::{Deserialize, Deserializer};
 use time::OffsetDateTime;
 
 use super::mapping;
+use value::{Address, Amount, AsWords, OneOrMore};
 
 /// The zone where none is named.
 const DEFAULT_ZONE: &str = "default";
 
-/// `airpouch.toml`: the long options with `_`, and where things are. Each key may be absent.
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Settings {
-    pub source: Option<PathBuf>,
-    pub medium: Option<PathBuf>,
-    pub to: Option<String>,
-    pub zone: Option<String>,
-    pub key: Option<OneOrMore>,
-    pub passphrase_file: Option<PathBuf>,
-    pub volume_size: Option<Amount>,
-    pub max_batch: Option<Amount>,
-    pub heartbeat: Option<bool>,
-    pub promise: Option<String>,
-    pub recursive: Option<bool>,
-    pub threads: Option<usize>,
-    pub require_mount: Option<bool>,
-    pub diode: Option<bool>,
-    pub overlap: Option<u32>,
-    pub no_overlap: Option<bool>,
-    pub trust: Option<PathBuf>,
-    pub policy: Option<PathBuf>,
-    pub on_gap: Option<String>,
-    pub unmapped: Option<String>,
-    pub keep: Option<String>,
-    pub set_aside_quota: Option<Amount>,
-    pub test_keys: Option<bool>,
-    pub token_file: Option<PathBuf>,
-    pub amqp_password_file: Option<PathBuf>,
-    pub ca_file: Option<PathBuf>,
-    pub amqp_host: Option<String>,
-    pub amqp_port: Option<u16>,
-    pub amqp_vhost: Option<String>,
-    pub amqp_user: Option<String>,
-    pub amqp_tls: Option<bool>,
-    pub queue_prefix: Option<String>,
-    pub queue_type: Option<String>,
-    pub queue_limit: Option<u32>,
-    pub max_message_size: Option<Amount>,
-    pub patience: Option<String>,
-    pub plaintext: Option<bool>,
-    pub works: Option<String>,
-    pub proxy: Option<String>,
-    /// Connectors that have another id here, from the id there.
-    #[serde(default)]
-    pub connectors: BTreeMap<String, String>,
-    /// The user for each applicant; below the id of a stream or the fingerprint of a key, for the batches of that stream
-    /// or key alone.
-    #[serde(default)]
-    pub applicants: BTreeMap<String, MapsTo>,
+/// Makes `Settings` of the keys that are options too, each with what its value is.
+macro_rules! settings {
+    ($($key:ident: $kind:ty,)*) => {
+        /// `airpouch.toml`: the long options with `_`, and where things are. Each key may be absent. A verb takes what is
+        /// said here as the defaults of its arguments ([`super::command_line`]); only the tables are for it to read.
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub struct Settings {
+            $($key: Option<$kind>,)*
+            /// Connectors that have another id here, from the id there.
+            #[serde(default)]
+            connectors: BTreeMap<String, String>,
+            /// The user for each applicant; below the id of a stream or the fingerprint of a key, for the batches of that
+            /// stream or key alone.
+            #[serde(default)]
+            applicants: BTreeMap<String, MapsTo>,
+        }
+
+        /// The keys that are options.
+        pub const OPTIONS: &[&str] = &[$(stringify!($key)),*];
+
+        impl Settings {
+            /// The options that are set, with their values as they would be typed. Paths count from where the file lies,
+            /// not from where cron happens to run.
+            pub fn options(&self, site: &Site) -> BTreeMap<&'static str, Vec<OsString>> {
+                let all = [$((stringify!($key), self.$key.as_ref().map(|value| value.words(site.root())))),*];
+                all.into_iter().filter_map(|(key, words)| Some((key, words?))).collect()
+            }
+        }
+    };
+}
+
+settings! {
+    source: PathBuf,
+    medium: PathBuf,
+    to: Address,
+    zone: String,
+    key: OneOrMore,
+    passphrase_file: PathBuf,
+    volume_size: Amount,
+    max_batch: Amount,
+    heartbeat: bool,
+    promise: String,
+    recursive: bool,
+    threads: usize,
+    require_mount: bool,
+    diode: bool,
+    overlap: u32,
+    no_overlap: bool,
+    trust: PathBuf,
+    policy: PathBuf,
+    on_gap: String,
+    unmapped: String,
+    keep: String,
+    set_aside_quota: Amount,
+    test_keys: bool,
+    token_file: PathBuf,
+    amqp_password_file: PathBuf,
+    ca_file: PathBuf,
+    amqp_host: String,
+    amqp_port: u16,
+    amqp_vhost: String,
+    amqp_user: String,
+    amqp_tls: bool,
+    queue_prefix: String,
+    queue_type: String,
+    queue_limit: u32,
+    max_message_size: Amount,
+    patience: String,
+    plaintext: bool,
+    works: String,
+    proxy: String,
 }
 
 /// The value of a key of `[applicants]`.
@@ -118,40 +143,6 @@ impl<'de> Deserialize<'de> for MapsTo {
     }
 }
 
-/// One path, or a list of them.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-pub enum OneOrMore {
-    One(PathBuf),
-    More(Vec<PathBuf>),
-}
-
-impl OneOrMore {
-    pub fn paths(&self) -> Vec<PathBuf> {
-        match self {
-            Self::One(path) => vec![path.clone()],
-            Self::More(paths) => paths.clone(),
-        }
-    }
-}
-
-/// A size as a number or as people write it.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(untagged)]
-pub enum Amount {
-    Number(u64),
-    Text(String),
-}
-
-impl Amount {
-    pub fn bytes(&self) -> Result<u64> {
-        match self {
-            Self::Number(number) => Ok(*number),
-            Self::Text(text) => parse_size(text).map_err(Error::usage),
-        }
-    }
-}
-
 /// A variable of the environment. An empty one is as one that is not set: compose files hand on what nobody has set.
 pub fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
@@ -176,10 +167,7 @@ pub fn site(named: Option<&Path>) -> Result<Site> {
 
 /// Whether this is the name of a setting.
 fn is_setting(key: &str) -> bool {
-    let known = toml::from_str::<Settings>(&format!("{key} = []"));
-    !key.is_empty()
-        && key.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
-        && known.map_or_else(|e| !e.message().starts_with("unknown field"), |_| true)
+    OPTIONS.contains(&key) || ["applicants", "connectors"].contains(&key)
 }
 
 /// The site's `airpouch.toml`; nothing set if it is not there.
@@ -227,7 +215,10 @@ pub fn of_text(text: &str, site: &Site) -> Result<Settings> {
             .at(&path)
             .advise("give each an id of its own: the later one would take the earlier one's name and queue"));
     }
-    set.count_paths_from(site.root());
+    if set.no_overlap == Some(true) {
+        // So that only a number that is typed, or in the environment, goes over it.
+        set.overlap = None;
+    }
     Ok(set)
 }
 
@@ -253,31 +244,9 @@ impl Settings {
         }
     }
 
-    /// Paths in the file count from where the file lies, not from where cron happens to run.
-    fn count_paths_from(&mut self, root: &Path) {
-        let paths = [
-            &mut self.source,
-            &mut self.medium,
-            &mut self.passphrase_file,
-            &mut self.trust,
-            &mut self.policy,
-            &mut self.token_file,
-            &mut self.amqp_password_file,
-            &mut self.ca_file,
-        ];
-        for path in paths.into_iter().flatten() {
-            *path = root.join(&path);
-        }
-        match &mut self.key {
-            Some(OneOrMore::One(path)) => *path = root.join(&path),
-            Some(OneOrMore::More(paths)) => paths.iter_mut().for_each(|p| *p = root.join(&p)),
-            None => {}
-        }
-        for kind in ["dir:", "spool:"] {
-            if let Some(dir) = self.to.as_ref().and_then(|to| to.strip_prefix(kind)).filter(|d| !d.is_empty()) {
-                self.to = Some(format!("{kind}{}", root.join(dir).display()));
-            }
-        }
+    /// What applies to applicants that are not mapped, for a verb without that option.
+    pub fn unmapped(&self) -> Option<&str> {
+        self.unmapped.as_deref()
     }
 }
 
@@ -310,7 +279,7 @@ pub fn connectors(settings: &Settings) -> Result<BTreeMap<String, ConnectorId>> 
 
 /// Whose envelopes go in whose name: what is set, and over it what was named as `FROM=TO`.
 pub fn applicants(named: &[String], unmapped: Option<&str>, settings: &Settings, site: &Site) -> Result<Applicants> {
-    let default = match unmapped.or(settings.unmapped.as_deref()) {
+    let default = match unmapped {
         None | Some("hold") => None,
         Some(rule) => {
             let id = rule.strip_prefix("default=").ok_or_else(|| {
@@ -340,18 +309,18 @@ pub fn applicants(named: &[String], unmapped: Option<&str>, settings: &Settings,
     Ok(applicants)
 }
 
-/// The destination: named, else set.
-pub fn destination(named: Option<&String>, settings: &Settings) -> Result<Destination> {
-    let to = named.or(settings.to.as_ref()).ok_or_else(|| {
+/// The destination, which has to be given.
+pub fn destination(to: Option<&String>) -> Result<Destination> {
+    let to = to.ok_or_else(|| {
         Error::usage("no destination given")
             .advise("--to opencti+https://HOST, amqps://HOST, spool:PATH or dir:PATH; or `to = \"…\"` in airpouch.toml")
     })?;
     Destination::parse(to)
 }
 
-/// The zone to use: named, else set, else the usual one.
-pub fn zone(named: Option<&str>, settings: &Settings) -> Result<String> {
-    let zone = named.or(settings.zone.as_deref()).unwrap_or(DEFAULT_ZONE);
+/// The zone to use: as given, else the usual one.
+pub fn zone(given: Option<&str>) -> Result<String> {
+    let zone = given.unwrap_or(DEFAULT_ZONE);
     check_zone(zone)?;
     Ok(zone.to_owned())
 }
@@ -364,12 +333,12 @@ pub fn check_zone(zone: &str) -> Result<()> {
     Err(Error::usage(format!("invalid zone {:?}", harmless(zone))).advise("a zone has 1 to 64 of a-z, 0-9 and -"))
 }
 
-/// The zone of a site that has streams already: its only one, unless one is named. One that has no stream there is
+/// The zone of a site that has streams already: its only one, unless one is given. One that has no stream there is
 /// mistyped, unless `new` says that it is meant.
-pub fn exporter_zone(named: Option<&str>, settings: &Settings, ledger: &ExporterView, new: bool) -> Result<String> {
+pub fn exporter_zone(given: Option<&str>, ledger: &ExporterView, new: bool) -> Result<String> {
     let mut zones: Vec<String> = ledger.streams()?.into_iter().filter(|s| s.active).map(|s| s.zone).collect();
-    if named.is_some() || settings.zone.is_some() {
-        let zone = zone(named, settings)?;
+    if given.is_some() {
+        let zone = zone(given)?;
         if new || zones.is_empty() || zones.contains(&zone) {
             return Ok(zone);
         }
@@ -377,20 +346,25 @@ pub fn exporter_zone(named: Option<&str>, settings: &Settings, ledger: &Exporter
         return Err(Error::usage(what).advise("correct the zone; to begin a stream for it: airpouch pack --new-zone"));
     }
     match zones.len() {
-        0 => zone(None, settings),
+        0 => zone(None),
         1 => Ok(zones.remove(0)),
         _ => Err(Error::usage(format!("this site packs for several zones: {}", zones.join(", ")))
             .advise("name one with --zone NAME")),
     }
 }
 
-/// Processors to use: as named, else all.
-pub fn threads(named: Option<usize>, settings: &Settings) -> Result<usize> {
-    match named.or(settings.threads) {
+/// Processors to use: as given, else all.
+pub fn threads(given: Option<usize>) -> Result<usize> {
+    match given {
         Some(0) => Err(Error::usage("invalid value 0 for --threads").advise("give 1 or more")),
         Some(n) => Ok(n.min(256)),
         None => Ok(std::thread::available_parallelism().map_or(1, usize::from)),
     }
+}
+
+/// Bytes, as people write them; else what is usual.
+pub fn bytes(given: Option<&str>, usual: u64) -> Result<u64> {
+    given.map_or(Ok(usual), |text| parse_size(text).map_err(Error::usage))
 }
 
 /// Seconds, as people write them.

@@ -11,6 +11,7 @@ use airpouch::shelf::kept::KeptShelf;
 use airpouch::stream::{NotNumbers, Numbers, StreamId};
 use airpouch::text::harmless;
 
+use super::command_line::{CommandLine, Meant};
 use super::output::Output;
 use super::{keys, settings};
 
@@ -84,17 +85,15 @@ impl Args {
     }
 }
 
-pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
+pub fn run(args: &Args, line: &CommandLine, output: &Output) -> Result<ExitStatus> {
     match &args.verb {
-        Verb::Renew(args) => run_renew(args, output),
+        Verb::Renew(args) => run_renew(args, line, output),
         Verb::Accept(args) => run_accept(args, output),
     }
 }
 
-fn run_renew(args: &Renew, output: &Output) -> Result<ExitStatus> {
-    let site = settings::site(args.site.as_deref())?;
-    output.is_in(&site);
-    let set = settings::load(&site)?;
+fn run_renew(typed: &Renew, line: &CommandLine, output: &Output) -> Result<ExitStatus> {
+    let Meant { args, site, .. } = line.meant::<Renew>(typed.site.as_deref(), output)?;
     let keys: Vec<_> = match &args.trust {
         Some(dir) => keys::trust_store(dir, true, output)?.keys().map(|(key, _)| key.clone()).collect(),
         None => Vec::new(),
@@ -107,7 +106,7 @@ fn run_renew(args: &Renew, output: &Output) -> Result<ExitStatus> {
         site.refuse_inside("the medium", medium)?;
     }
     let (mut ledger, _) = ExporterLedger::open(&site)?;
-    let zone = settings::exporter_zone(args.zone.as_deref(), &set, &ledger, false)?;
+    let zone = settings::exporter_zone(args.zone.as_deref(), &ledger, false)?;
     let (outbox, at) = (KeptShelf::new(site.outbox()), settings::timestamp()?);
     Ok(output.show(&renew(&mut ledger, &outbox, args.medium.as_deref(), &zone, &keys, &at)?))
 }

@@ -51,7 +51,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
     }
     let store = keys::trust_store(&args.trust, args.test_keys, output)?;
     let policy = args.policy.as_deref().map(policy_file).transpose()?;
-    let threads = settings::threads(args.threads, &settings::Settings::default())?;
+    let threads = settings::threads(args.threads)?;
     let options = VerifyOptions { zone: args.zone.clone(), policy, threads, now: clock::now().0 };
     Ok(output.show(&verify(&args.medium, &store, &options, output)?))
 }

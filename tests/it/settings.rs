@@ -301,6 +301,57 @@ fn fault_of_a_key_a_secret_or_a_setting_is_wrong_usage() {
 }
 
 #[test]
+fn value_that_is_none_of_its_key_is_named_with_the_file() {
+    let world = sent();
+    for (text, says, advice) in [
+        ("on_gap = \"wait\"\n", "\"wait\" is no value for on_gap", "on_gap is \"deliver\" or \"hold\""),
+        ("queue_type = \"\"\n", "\"\" is no value for queue_type", "queue_type is \"classic\" or \"quorum\""),
+        ("works = \"all\"\n", "\"all\" is no value for works", "works is \"batch\", \"envelope\" or \"none\""),
+    ] {
+        write_settings(&world, "importer", text);
+        import(&world, &[], &[]).exits(2).says(says).says("importer/airpouch.toml").says(advice);
+        let check = ["check", "--to", "spool:spool", "--site", "importer"];
+        world.run(check).exits(2).says(says).says("importer/airpouch.toml").says(advice);
+    }
+    // What is typed goes over it, and verbs without the option do not ask.
+    write_settings(&world, "importer", "on_gap = \"wait\"\n");
+    import(&world, &[], &["--on-gap", "hold", "--unmapped", &format!("default={HERE}")]).exits(0);
+    write_settings(&world, "exporter", "on_gap = \"wait\"\n");
+    world.send(&[]).exits(0);
+}
+
+#[test]
+fn no_in_the_environment_does_not_take_back_a_yes_of_the_file() {
+    let world = sent();
+    let pack = |variable: &str| {
+        let mut command = world.command();
+        command.args(["pack", "src", "--key", "keys/site-a.key.pem", "--site", "exporter"]);
+        finish(command.env("AIRPOUCH_HEARTBEAT", variable)).exits(0)
+    };
+    pack("false").says_nothing_of("packed batch");
+    write_settings(&world, "exporter", "heartbeat = true\n");
+    pack("false").prints("packed batch 2");
+    write_settings(&world, "exporter", "heartbeat = false\n");
+    pack("false").says_nothing_of("packed batch");
+    pack("true").prints("packed batch 3");
+}
+
+#[test]
+fn what_a_person_has_to_name_is_not_taken_from_the_file() {
+    let world = sent();
+    fs::create_dir(world.path("other")).unwrap();
+    write_settings(&world, "exporter", "medium = \"../other\"\ntrust = \"absent\"\n");
+    world.made("b.json");
+    world.pack(&[]).exits(0).prints("packed batch 2").says_nothing_of("SAFE TO REMOVE");
+    world.run(["stream", "renew", "--site", "exporter"]).exits(0);
+    assert!(files(&world.path("other")).is_empty());
+    world.run(["carry", "--site", "exporter"]).exits(0).prints("SAFE TO REMOVE");
+    assert!(!files(&world.path("other")).is_empty());
+    write_settings(&world, "importer", "medium = \"../medium\"\nto = \"spool:../spool\"\ntrust = \"../trust\"\n");
+    world.run(["import", "--site", "importer"]).exits(0).says_nothing_of("delivered 1");
+}
+
+#[test]
 fn byte_order_mark_is_no_part_of_a_passphrase() {
     let world = World::new();
     fs::write(world.path("pass"), "secret\n").unwrap();
