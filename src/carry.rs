@@ -16,6 +16,7 @@ use crate::error::Result;
 use crate::issued::refuse_older_ledger;
 use crate::ledger::exporter::{CarryRow, ExporterLedger, ExporterView};
 use crate::report::{BatchLine, CarryReport, Finding, Head, Observer, head_code};
+use crate::shelf::fill::FilledMedium;
 use crate::shelf::kept::KeptShelf;
 use crate::shelf::medium::{mounted, sweep_partials};
 use crate::shelf::read_back::{Expected, ReadBack, Reader};
@@ -156,11 +157,15 @@ impl CarryRun<'_> {
         Ok(())
     }
 
+    fn filled(&self) -> FilledMedium<'_> {
+        FilledMedium::new(self.medium)
+    }
+
     fn sync(&self) -> Result<bool> {
         if self.report.written > 0 && !self.options.diode {
             disk::sync_file_system(self.medium)?;
         }
-        disk::sync_dir(self.medium)
+        self.filled().sync_names()
     }
 
     /// Reads everything back after the last byte is written.

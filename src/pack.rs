@@ -334,7 +334,7 @@ impl<'f> PackRun<'_, 'f> {
     fn open(&self) -> Result<Assembly> {
         let last = self.ledger.last_sequence(&self.stream)?;
         let sequence = last.map_or(Sequence::FIRST, Sequence::next);
-        Ok(Assembly::new(self.outbox.dir(), self.stream.stream, sequence, self.options, &self.compressors))
+        Ok(Assembly::new(self.outbox, self.stream.stream, sequence, self.options, &self.compressors))
     }
 
     /// Seals, signs and places the batch in the making, if there is one.

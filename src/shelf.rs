@@ -1,10 +1,11 @@
 //! Where batches are kept: outbox and inbox, which are ours, and the medium, which is not.
 //!
 //! A [`Shelf`] returns the files that a manifest names, after checking their digests; [`check`] decodes a whole batch
-//! from it. Only [`medium`] reads a medium, and it trusts nothing that it finds there. [`read_back`] reads what was
-//! written to a medium; only it can claim that a batch is there.
+//! from it. Only [`medium`] reads a medium, and it trusts nothing that it finds there. [`fill`] writes to one, and
+//! [`read_back`] reads what was written; only it can claim that a batch is there.
 
 pub mod check;
+pub mod fill;
 pub mod inbox;
 pub mod kept;
 pub mod medium;

@@ -258,12 +258,42 @@ fn async_code_stays_in_the_room_of_the_broker() {
     }
 }
 
+/// What steps ask the disk itself: how much is free, which medium it is, and that what was written is durable. No file is
+/// opened for it.
+const ASKED_BY_STEPS: [&str; 4] = ["self", "Mount", "free_space", "sync_file_system"];
+
+/// What a code names of the disk's room, by `disk::NAME` and by `disk::{NAME, NAME}`.
+fn asked_of_the_disk(code: &str) -> Vec<String> {
+    let names = |after: &str| -> Vec<String> {
+        let listed = after.strip_prefix('{').and_then(|list| list.split('}').next());
+        let first = after.split(|c: char| !c.is_alphanumeric() && c != '_').next().unwrap_or_default();
+        listed.unwrap_or(first).split(',').map(|name| name.trim().to_owned()).filter(|name| !name.is_empty()).collect()
+    };
+    code.split("disk::").skip(1).flat_map(names).collect()
+}
+
 #[test]
 fn steps_open_no_file() {
+    assert_eq!(asked_of_the_disk("use crate::disk::{self, A}; disk::b(x); disk::C::d()"), ["self", "A", "b", "C"]);
     for file in part("steps").iter().flat_map(|room| files_of(room)).filter(|f| !f.ends_with("tests.rs")) {
         let code = code(&file);
-        for word in ["fs::read", "fs::File", "fs::remove", "fs::create", "File::", "OpenOptions", "walkdir", "rustix"] {
+        for word in [
+            "fs::read",
+            "fs::File",
+            "fs::remove",
+            "fs::create",
+            "File::",
+            "OpenOptions",
+            "OpenDir",
+            "walkdir",
+            "rustix",
+            "symlink_metadata",
+            "fs::metadata",
+        ] {
             assert!(!code.contains(word), "{} has {word}", file.display());
+        }
+        for name in asked_of_the_disk(&code) {
+            assert!(ASKED_BY_STEPS.contains(&&*name), "{} asks disk::{name}: that is for places", file.display());
         }
     }
 }

@@ -1,16 +1,14 @@
 //! Copies batches onto the medium: what is there is compared, what is missing is written, nothing is overwritten.
 
-use std::io::{self, Read, Write};
-use std::os::unix::fs::MetadataExt;
-use std::path::Path;
-
 use super::{CarryRun, Load, Placed};
 use crate::code::{Code, Severity};
-use crate::digest::{Digest, Hasher, digest_all};
-use crate::disk::{self, Partial};
+use crate::digest::Digest;
+use crate::disk;
 use crate::error::{Error, Result};
 use crate::lack::Lack;
 use crate::report::{BatchLine, Finding};
+use crate::shelf::fill::Occupant;
+use crate::shelf::kept::NotRead;
 use crate::text;
 
 /// Room left free on a medium, for its file system's own needs.
@@ -31,6 +29,15 @@ enum NotPlaced {
 impl From<Error> for NotPlaced {
     fn from(error: Error) -> Self {
         Self::Stopped(error)
+    }
+}
+
+impl From<NotRead> for NotPlaced {
+    fn from(fault: NotRead) -> Self {
+        match fault {
+            NotRead::Lost(why) => Self::Lost(why),
+            NotRead::Refused(error) => Self::Stopped(error),
+        }
     }
 }
 
@@ -139,7 +146,7 @@ impl CarryRun<'_> {
 
     /// Bytes of each of the batch's files that are not on the medium yet.
     pub(super) fn missing_sizes(&self, load: &Load) -> impl Iterator<Item = u64> {
-        let missing = load.files.iter().filter(|(name, _)| self.medium.join(name).symlink_metadata().is_err());
+        let missing = load.files.iter().filter(|(name, _)| !self.filled().has_name(name));
         missing.map(|(_, size)| *size)
     }
 
@@ -158,7 +165,7 @@ impl CarryRun<'_> {
                     // A run that died may have left names that a power cut would take away, and whoever finds the
                     // manifest, the last of the files, relies on all of them.
                     if std::mem::take(&mut is_in_doubt) {
-                        disk::sync_dir(self.medium)?;
+                        self.filled().sync_names()?;
                     }
                     self.copy(load, &file.0)?;
                     written.push(file);
@@ -170,8 +177,7 @@ impl CarryRun<'_> {
         self.observer.end();
         if let Err(NotPlaced::Lost(_)) = &placed {
             for (name, _) in &written {
-                let path = self.medium.join(name);
-                disk::remove_file(&path).map_err(|e| Error::io("take a file away again", &path, &e))?;
+                self.filled().take_away(name)?;
             }
         }
         let bytes = written.iter().map(|f| f.1).sum();
@@ -182,24 +188,19 @@ impl CarryRun<'_> {
     }
 
     fn is_there(&self, load: &Load, name: &str) -> std::result::Result<bool, NotPlaced> {
-        let (there, ours) = (self.medium.join(name), self.outbox.dir().join(name));
-        let Ok(metadata) = there.symlink_metadata() else { return Ok(false) };
-        let sealed = sealed_digest(load, name, &ours)?;
-        let read = match metadata.is_file() {
-            true => match disk::open_regular(&there).and_then(digest_all) {
-                Ok((digest, _)) => Some(digest),
-                Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(false),
-                Err(e) => return Err(Error::io("read the medium", &there, &e).into()),
-            },
-            false => None,
-        };
-        let node = |m: std::fs::Metadata| (m.dev(), m.ino());
-        if ours.symlink_metadata().is_ok_and(|m| node(m) == node(metadata)) {
-            let what = "this file is the outbox's own under another name, and no copy of it";
-            return Err(Error::usage(what).at(&there).advise("name a medium, and not a directory of links").into());
+        if !self.filled().has_name(name) {
+            return Ok(false);
         }
-        if read == Some(sealed) {
-            return Ok(true);
+        let sealed = self.sealed_digest(load, name)?;
+        let there = self.filled().path_of(name);
+        match self.filled().occupant(name, self.outbox)? {
+            Occupant::Nothing => return Ok(false),
+            Occupant::File(digest) if digest == sealed => return Ok(true),
+            Occupant::OutboxItself => {
+                let what = "this file is the outbox's own under another name, and no copy of it";
+                return Err(Error::usage(what).at(&there).advise("name a medium, and not a directory of links").into());
+            }
+            Occupant::File(_) | Occupant::NoFile => {}
         }
         let error = Error::failed("the medium has another file of this name; it was not overwritten").at(&there);
         Err(NotPlaced::Differs(match name.ends_with(".manifest") {
@@ -209,52 +210,23 @@ impl CarryRun<'_> {
     }
 
     fn copy(&self, load: &Load, name: &str) -> std::result::Result<(), NotPlaced> {
-        let mut partial = Partial::create(self.medium, name)?;
         if name.ends_with(".manifest") {
-            partial.write_all(load.sealed.bytes()).map_err(|e| partial.failed(&e))?;
-        } else {
-            let from = self.outbox.dir().join(name);
-            let fault = |e: io::Error| unreadable(name, &from, &e);
-            let mut source = disk::open_regular(&from).map_err(fault)?;
-            let mut piece = vec![0; 1 << 20];
-            let mut hasher = Hasher::new();
-            loop {
-                let n = source.read(&mut piece).map_err(fault)?;
-                if n == 0 {
-                    break;
-                }
-                partial.write_all(&piece[..n]).map_err(|e| partial.failed(&e))?;
-                hasher.update(&piece[..n]);
-                self.observer.advance(n as u64);
-            }
-            check_sealed(load, name, hasher.finish())?;
+            return Ok(self.filled().write(name, load.sealed.bytes())?);
         }
-        partial.place()?;
-        // Whoever sees the manifest must find the rest: names become durable in the order of placing.
-        disk::sync_dir(self.medium)?;
-        Ok(())
+        let copied = self.filled().copy(name, self.outbox, |bytes| self.observer.advance(bytes))?;
+        check_sealed(load, name, copied.sha256)?;
+        Ok(copied.place()?)
     }
-}
 
-/// The digest of what goes under this name, once the outbox's file was seen to be what was sealed. The manifest is
-/// the ledger's own; a signature is named by no manifest, and was verified when the carry was planned.
-fn sealed_digest(load: &Load, name: &str, ours: &Path) -> std::result::Result<Digest, NotPlaced> {
-    if name.ends_with(".manifest") {
-        return Ok(load.sealed.sha256());
-    }
-    let read = disk::open_regular(ours).and_then(digest_all).map_err(|e| unreadable(name, ours, &e))?;
-    check_sealed(load, name, read.0)?;
-    Ok(read.0)
-}
-
-/// A file that is gone or on a bad sector is lost; whatever else the system refuses is no fault of the file's.
-fn unreadable(name: &str, path: &Path, cause: &io::Error) -> NotPlaced {
-    match cause.kind() {
-        io::ErrorKind::NotFound => NotPlaced::Lost(format!("{name} is not in the outbox")),
-        _ if disk::is_bad_sector(cause) => {
-            NotPlaced::Lost(format!("{name} cannot be read in the outbox: {}", crate::error::reason(cause)))
+    /// The digest of what goes under this name, once the outbox's file was seen to be what was sealed. The manifest is
+    /// the ledger's own; a signature is named by no manifest, and was verified when the carry was planned.
+    fn sealed_digest(&self, load: &Load, name: &str) -> std::result::Result<Digest, NotPlaced> {
+        if name.ends_with(".manifest") {
+            return Ok(load.sealed.sha256());
         }
-        _ => NotPlaced::Stopped(Error::io("read the outbox", path, cause)),
+        let read = self.outbox.digest(name)?;
+        check_sealed(load, name, read)?;
+        Ok(read)
     }
 }
 

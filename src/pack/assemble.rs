@@ -1,6 +1,5 @@
 //! One batch that is being made: its volumes, its index, and what its manifest will say.
 
-use std::path::{Path, PathBuf};
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 
@@ -13,7 +12,6 @@ use crate::batch::manifest::{ApplicantEntry, ConnectorEntry, Format, IndexEntry,
 use crate::batch::name;
 use crate::batch::volume::{FinishedVolume, VolumeWriter};
 use crate::digest::Digest;
-use crate::disk::{self, Partial};
 use crate::envelope::Envelope;
 use crate::error::{Error, Result};
 use crate::form;
@@ -21,6 +19,7 @@ use crate::lack;
 use crate::ledger::exporter::{BatchRow, StreamRow};
 use crate::limits::{BATCH_ENVELOPES_MAX, HISTORY_LENGTH, INDEX_PACKED_MAX, MANIFEST_MAX, PARTIES_MAX, VOLUMES_MAX};
 use crate::mtime::Mtime;
+use crate::shelf::kept::{Begun, KeptShelf};
 use crate::stream::{Sequence, Size, StreamId};
 
 /// Bytes of a manifest beside its parties and volumes, history included, generously.
@@ -32,12 +31,12 @@ const MANIFEST_PARTY: usize = 32;
 
 /// A batch in the making.
 pub struct Assembly {
-    outbox: PathBuf,
+    outbox: KeptShelf,
     stream: StreamId,
     sequence: Sequence,
     options: PackOptions,
     compressors: Compressors,
-    open: Option<VolumeWriter<Partial>>,
+    open: Option<VolumeWriter<Begun>>,
     finishing: Option<Finishing>,
     volumes: Vec<VolumeEntry>,
     connectors: Vec<ConnectorEntry>,
@@ -56,14 +55,14 @@ enum Finishing {
 impl Assembly {
     /// Begins a batch. Nothing is written before the first envelope.
     pub fn new(
-        outbox: &Path,
+        outbox: &KeptShelf,
         stream: StreamId,
         sequence: Sequence,
         options: &PackOptions,
         compressors: &Compressors,
     ) -> Self {
         Self {
-            outbox: outbox.to_owned(),
+            outbox: outbox.clone(),
             stream,
             sequence,
             options: options.clone(),
@@ -112,7 +111,7 @@ impl Assembly {
         }
         let ordinal = self.index.lines.len() + 1;
         let written = self.volume()?.append(ordinal, mtime, bytes);
-        written.map_err(|e| unfit_advice(Error::io("write a volume", &self.outbox, &e)))?;
+        written.map_err(|e| unfit_advice(Error::io("write a volume", self.outbox.dir(), &e)))?;
         let connector = self.count_connector(envelope);
         let applicant = self.count_applicant(envelope);
         self.index.kinds.objects[connector].add(&envelope.contents.types, &envelope.contents.markings);
@@ -142,7 +141,7 @@ impl Assembly {
             unpacked,
         };
         // It comes last: with its name those of the volumes are durable, before anything says that the batch is sealed.
-        disk::write_new(&self.outbox, &index.name, &packed).map_err(unfit_advice)?;
+        self.outbox.write(&index.name, &packed).map_err(unfit_advice)?;
         let envelopes = self.index.lines.iter().map(|l| l.sha256).collect();
         Ok((self.manifest(index, stream, before)?, envelopes))
     }
@@ -207,14 +206,14 @@ impl Assembly {
         at
     }
 
-    fn volume(&mut self) -> Result<&mut VolumeWriter<Partial>> {
+    fn volume(&mut self) -> Result<&mut VolumeWriter<Begun>> {
         let open = match self.open.take() {
             Some(open) => open,
             None => {
                 let number = self.volumes.len() + usize::from(self.finishing.is_some()) + 1;
                 let name = name::volume(self.stream, self.sequence, number);
-                let partial = Partial::create(&self.outbox, &name).map_err(unfit_advice)?;
-                VolumeWriter::new(partial, &self.compressors).map_err(|lack| Error::lacking("begin a volume", lack))?
+                let begun = self.outbox.begin(&name).map_err(unfit_advice)?;
+                VolumeWriter::new(begun, &self.compressors).map_err(|lack| Error::lacking("begin a volume", lack))?
             }
         };
         Ok(self.open.insert(open))
@@ -223,10 +222,9 @@ impl Assembly {
     fn close_volume(&mut self) -> Result<()> {
         let Some(open) = self.open.take() else { return Ok(()) };
         self.collect()?;
-        let (partial, finished) =
-            open.finish().map_err(|e| unfit_advice(Error::io("write a volume", &self.outbox, &e)))?;
-        let place =
-            |(partial, finished): (Partial, FinishedVolume)| partial.place().map_err(unfit_advice).map(|()| finished);
+        let (begun, finished) =
+            open.finish().map_err(|e| unfit_advice(Error::io("write a volume", self.outbox.dir(), &e)))?;
+        let place = |(begun, finished): (Begun, FinishedVolume)| begun.place().map_err(unfit_advice).map(|()| finished);
         // With one thread all writing stays in one, so that a test can stop it at each of its system calls. What is to be
         // placed is handed over only to a thread that is there: one that could not be had would drop it.
         let (give, given) = sync_channel(1);
@@ -235,10 +233,10 @@ impl Assembly {
             .flatten();
         self.finishing = Some(match beside {
             Some(handle) => {
-                let _ = give.send((partial, finished));
+                let _ = give.send((begun, finished));
                 Finishing::Beside(handle)
             }
-            None => Finishing::Here(place((partial, finished))),
+            None => Finishing::Here(place((begun, finished))),
         });
         Ok(())
     }

@@ -1,14 +1,15 @@
 //! Our own shelves: files are found by the names that airpouch gave them.
 
 use std::fs;
-use std::io;
+use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::{PartFault, Shelf, refused};
 use crate::batch::manifest::Part;
 use crate::batch::{Checked, name};
-use crate::disk;
-use crate::error::{Error, Result};
+use crate::digest::{Digest, digest_all};
+use crate::disk::{self, Partial};
+use crate::error::{Error, Result, reason};
 use crate::lack::Unread;
 use crate::limits::{MANIFEST_MAX, SIGNATURES_MAX};
 use crate::stream::{Sequence, StreamId};
@@ -30,6 +31,44 @@ impl ListedNames {
         let first = self.0.partition_point(|n| *n < base);
         let count = self.0[first..].partition_point(|n| n.starts_with(&base));
         &self.0[first..first + count]
+    }
+}
+
+/// Why a file of ours was not read.
+#[derive(Debug)]
+pub enum NotRead {
+    /// It is gone or on a bad sector, in words.
+    Lost(String),
+    /// The system refused, which is no fault of the file's.
+    Refused(Error),
+}
+
+impl From<Error> for NotRead {
+    fn from(error: Error) -> Self {
+        Self::Refused(error)
+    }
+}
+
+/// A file that is being written; it goes away if it is not placed.
+pub struct Begun(Partial);
+
+impl Begun {
+    /// Its content, durable, under its name. The name is not durable yet.
+    ///
+    /// # Errors
+    /// Something lies under its name; the system refused.
+    pub fn place(self) -> Result<()> {
+        self.0.place()
+    }
+}
+
+impl Write for Begun {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.0.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.0.flush()
     }
 }
 
@@ -116,7 +155,15 @@ impl KeptShelf {
         disk::make_private_dir(&self.dir).map(drop)
     }
 
-    /// Writes a file that does not exist yet.
+    /// Begins a large file.
+    ///
+    /// # Errors
+    /// The system refused.
+    pub fn begin(&self, name: &str) -> Result<Begun> {
+        Partial::create(&self.dir, name).map(Begun)
+    }
+
+    /// Writes a file that does not exist yet. Then the names of all that was placed before are durable.
     ///
     /// # Errors
     /// Its name is taken; the system refused.
@@ -164,6 +211,26 @@ impl KeptShelf {
             Ok(bytes) => Ok(part.check(bytes).is_ok()),
             Err(e) if e.kind() == io::ErrorKind::NotFound || disk::is_bad_sector(&e) => Ok(false),
             Err(e) => Err(Error::io("read the outbox", &path, &e)),
+        }
+    }
+
+    /// What a file of the outbox is.
+    ///
+    /// # Errors
+    /// It cannot be read.
+    pub fn digest(&self, name: &str) -> std::result::Result<Digest, NotRead> {
+        let read = disk::open_regular(&self.dir.join(name)).and_then(digest_all);
+        read.map(|(digest, _)| digest).map_err(|e| self.not_read(name, &e))
+    }
+
+    /// A file that is gone or on a bad sector is lost; whatever else the system refuses is no fault of the file's.
+    pub(super) fn not_read(&self, name: &str, cause: &io::Error) -> NotRead {
+        match cause.kind() {
+            io::ErrorKind::NotFound => NotRead::Lost(format!("{name} is not in the outbox")),
+            _ if disk::is_bad_sector(cause) => {
+                NotRead::Lost(format!("{name} cannot be read in the outbox: {}", reason(cause)))
+            }
+            _ => NotRead::Refused(Error::io("read the outbox", &self.dir.join(name), cause)),
         }
     }
 
