@@ -8,7 +8,7 @@ use std::thread::{self, JoinHandle};
 use serde_json::Value;
 
 use crate::feeds::{Feeds, REPEATS_MAX, Tap, repeats};
-use crate::support::{Broker, Fault, Proxy, Unjudged, eventually, fresh_id};
+use crate::support::{Broker, Fault, Proxy, Unjudged, ended, eventually, fresh_id};
 
 /// A run that waits longer than this ends by itself, and says so.
 const PATIENT: [&str; 2] = ["--patience", "3s"];
@@ -56,7 +56,7 @@ impl Running {
     }
 
     fn end(self) -> Unjudged {
-        let output = self.child.wait_with_output().unwrap();
+        let output = ended(self.child);
         self.listener.join().unwrap();
         let stdout = String::from_utf8_lossy(&output.stdout).into_owned();
         Unjudged::from_parts(output.status.code(), stdout, self.stderr.lock().unwrap().clone())

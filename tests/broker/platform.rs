@@ -557,7 +557,7 @@ fn import_beside_an_unbound_queue(
     crate::support::eventually("the first work is opened", opens);
     let (queue, key) = (push_queue(unbound), format!("push_routing_{unbound}"));
     broker.queues(&["unbind", &queue, "--exchange", "amqp.worker.exchange", "--routing-key", &key]);
-    child.wait_with_output().unwrap()
+    crate::support::ended(child)
 }
 
 #[test]

@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 #[allow(unused_imports, reason = "each test module uses some of these words")]
 pub use proxy::{Fault, Proxy};
 #[allow(unused_imports, reason = "each test module uses some of these words")]
-pub use world::{APPLICANT, Run, SEED, Unjudged, World, envelope, envelope_with, files, finish};
+pub use world::{APPLICANT, Run, SEED, Unjudged, World, ended, envelope, envelope_with, files, finish, output};
 
 /// What the platform's stand-in wants to hear from who asks it.
 pub const TOKEN: &str = "a-token-of-the-tests";

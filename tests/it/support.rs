@@ -24,7 +24,7 @@ use serde_json::Value;
 #[allow(unused_imports, reason = "each test binary uses some of these words")]
 pub use self::{
     envelopes::{APPLICANT, envelope, envelope_with, noise},
-    run::{Run, Unjudged, finish},
+    run::{Run, Unjudged, ended, finish, output},
 };
 
 pub const HOUR: Duration = Duration::from_secs(3_600);

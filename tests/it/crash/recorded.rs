@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::strace::under;
-use crate::support::Unjudged;
+use crate::support::{Unjudged, finish};
 
 /// What a call does to what is on disk, or to who reads the terminal.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -51,7 +51,7 @@ const CALLS: &str = "trace=open,openat,creat,write,writev,pwrite64,pwritev,pwrit
 pub fn moments_of(command: &Command, more: &[&str]) -> (Unjudged, Vec<Moment>) {
     let log = tempfile::NamedTempFile::new().unwrap();
     let options = ["-o", log.path().to_str().unwrap(), "-e", "signal=none", "-s", "4000", "-y", "-e", CALLS];
-    let run = Unjudged::of(&under(command, &[&options, more].concat()).output().expect("strace is there"));
+    let run = finish(&mut under(command, &[&options, more].concat()));
     let at = command.get_current_dir().expect("a command of a world runs in it").canonicalize().unwrap();
     let text = String::from_utf8_lossy(&fs::read(log.path()).unwrap()).into_owned();
     (run, read(&text, &at))

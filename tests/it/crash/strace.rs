@@ -7,7 +7,7 @@ use std::os::unix::process::ExitStatusExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::support::Unjudged;
+use crate::support::{Unjudged, finish, output};
 
 /// Calls after which something on disk is different, or safer, than before: each of them is a point to stop at.
 const CHANGING: [&str; 50] = [
@@ -217,7 +217,7 @@ fn injected(command: &Command, more: &[&str], rule: &str) -> Ended {
     let inject = format!("inject={rule}");
     let mut options = vec!["-o", "/dev/null", "-e", "signal=none", "-e", &traced, "-e", &inject];
     options.extend(more);
-    let output = under(command, &options).output().expect("strace is there");
+    let output = output(&mut under(command, &options));
     match output.status.signal() {
         Some(9) => Ended::Killed,
         Some(other) => panic!("signal {other} from {rule}"),
@@ -282,9 +282,7 @@ impl Call {
 pub fn calls_of(command: &Command) -> (Unjudged, Vec<Call>) {
     let log = tempfile::NamedTempFile::new().unwrap();
     let path = log.path().to_str().unwrap();
-    let output =
-        under(command, &["-o", path, "-e", "signal=none", "-s", "400", "-y"]).output().expect("strace is there");
-    let run = Unjudged::of(&output);
+    let run = finish(&mut under(command, &["-o", path, "-e", "signal=none", "-s", "400", "-y"]));
     let text = String::from_utf8_lossy(&fs::read(log.path()).unwrap()).into_owned();
     let mut main = None;
     let mut counts: HashMap<(&str, &str), usize> = HashMap::new();

@@ -1,7 +1,11 @@
 //! What a run printed and how it ended: nothing can be read of it before its exit status was judged.
 
-use std::process::{Command, Output};
+use std::process::{Child, Command, Output, Stdio};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::thread;
+use std::time::Duration;
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use super::documents::{document, validate};
@@ -19,9 +23,53 @@ pub struct Run {
     pub stderr: String,
 }
 
+/// How long a run may take before it counts as one that hangs, of which whoever waits for it would learn nothing.
+const LIMIT: Duration = Duration::from_secs(600);
+
 /// Runs a command to its end.
 pub fn finish(command: &mut Command) -> Unjudged {
-    Unjudged::of(&command.output().unwrap())
+    Unjudged::of(&output(command))
+}
+
+/// The same, for runs that are no run of airpouch alone.
+pub fn output(command: &mut Command) -> Output {
+    let child = command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    ended(child)
+}
+
+/// What a run said until its end, of one that was started before.
+pub fn ended(child: Child) -> Output {
+    ended_within(LIMIT, child)
+}
+
+/// Waits for a run. At its limit it is killed with all that it has started, and what it had said is shown.
+fn ended_within(limit: Duration, child: Child) -> Output {
+    let (done, is_done) = channel::<()>();
+    let pid = child.id();
+    let watchdog = thread::spawn(move || {
+        let is_late = is_done.recv_timeout(limit) == Err(RecvTimeoutError::Timeout);
+        if is_late {
+            kill_with_all_below(pid);
+        }
+        is_late
+    });
+    let output = child.wait_with_output().unwrap();
+    drop(done);
+    let was_late = watchdog.join().unwrap();
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert!(!was_late, "a run was killed that did not end within {limit:?}; it had said: {stdout}{stderr}");
+    output
+}
+
+/// Stopped first, so that it starts no others meanwhile.
+fn kill_with_all_below(pid: u32) {
+    let Some(process) = Pid::from_raw(pid as i32) else { return };
+    let _ = kill_process(process, Signal::STOP);
+    for thread in std::fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten() {
+        let below = std::fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        below.split_whitespace().filter_map(|pid| pid.parse().ok()).for_each(kill_with_all_below);
+    }
+    let _ = kill_process(process, Signal::KILL);
 }
 
 impl Unjudged {
@@ -110,4 +158,17 @@ impl Run {
     pub fn json(&self) -> Value {
         document(&self.stdout).unwrap_or_else(|| panic!("it is no document: {self:#?}"))
     }
+}
+
+#[test]
+fn run_that_hangs_is_killed_with_what_it_started() {
+    use std::io::Read;
+    let mut command = Command::new("sh");
+    command.args(["-c", "tail -f /dev/null & echo begun; wait"]);
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    // What it started holds its output open: no end is seen before that is gone too.
+    child.stdout.as_mut().unwrap().read_exact(&mut [0; "begun\n".len()]).unwrap();
+    let panic = thread::spawn(|| ended_within(Duration::ZERO, child)).join().unwrap_err();
+    let said = panic.downcast_ref::<String>().unwrap();
+    assert!(said.contains("was killed that did not end within"), "{said}");
 }
