@@ -92,7 +92,7 @@ fn accept_works(ledger: &ImporterLedger, asked: &AskedToAccept<'_>) -> Result<bo
         return Ok(false);
     }
     for (_, batch) in batches.into_iter().filter(|(sequence, _)| asked.numbers.contains(*sequence)) {
-        ledger.settle_gone(destination.id, batch)?;
+        ledger.accept_gone(destination.id, batch, asked.reason)?;
     }
     Ok(true)
 }

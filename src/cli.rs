@@ -1,6 +1,7 @@
 //! The command line: arguments, settings, output. The library does the work.
 
 mod applicants;
+mod audit;
 mod called;
 mod carry;
 mod check;
@@ -12,6 +13,7 @@ mod examine;
 mod import;
 mod keygen;
 mod keys;
+mod log;
 #[cfg(test)]
 #[path = "cli/manual/tests.rs"]
 mod manual;
@@ -19,6 +21,7 @@ mod mapping;
 mod pack;
 mod quarantine;
 mod reach;
+mod record;
 mod settings;
 mod split;
 mod status;
@@ -70,11 +73,13 @@ enum Verb {
     Pack(pack::Args),
     Carry(carry::Args),
     Verify(verify::Args),
-    Import(import::Args),
+    Import(Box<import::Args>),
     Check(check::Args),
     Drain(drain::Args),
     Split(split::Args),
     Status(status::Args),
+    Log(log::Args),
+    Audit(audit::Args),
     Applicants(applicants::Args),
     Quarantine(quarantine::Args),
     Stream(stream::Args),
@@ -118,6 +123,8 @@ impl Verb {
             Self::Drain(a) => a.json,
             Self::Split(a) => a.json,
             Self::Status(a) => a.json,
+            Self::Log(a) => a.json,
+            Self::Audit(a) => a.json,
             Self::Applicants(a) => a.json,
             Self::Quarantine(a) => a.json(),
             Self::Stream(a) => a.json(),
@@ -154,6 +161,8 @@ impl Verb {
             Self::Drain(args) => drain::run(&args, line, output),
             Self::Split(args) => split::run(&args, output),
             Self::Status(args) => status::run(&args, output),
+            Self::Log(args) => log::run(&args, output),
+            Self::Audit(args) => audit::run(&args, output),
             Self::Applicants(args) => applicants::run(&args, output),
             Self::Quarantine(args) => quarantine::run(&args, output),
             Self::Stream(args) => stream::run(&args, line, output),

@@ -3,8 +3,22 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use time::OffsetDateTime;
+use time::format_description::well_known::Rfc3339;
+
 /// The time now, in whole seconds and nanoseconds since 1970.
 pub fn now() -> (i64, u32) {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     (since.as_secs() as i64, since.subsec_nanos())
+}
+
+/// A second since 1970 as RFC 3339 writes it, in UTC.
+pub fn utc(second: i64) -> String {
+    let at = OffsetDateTime::from_unix_timestamp(second).unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    at.format(&Rfc3339).unwrap_or_default()
+}
+
+/// The time now as RFC 3339 writes it, in UTC, with whole seconds.
+pub fn utc_now() -> String {
+    utc(now().0)
 }

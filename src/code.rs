@@ -49,6 +49,8 @@ pub enum Subject {
     File,
     /// The outbox, and what is carried from it.
     Outbox,
+    /// The journal of a site.
+    Journal,
     /// What waits for a person, in `status`.
     Waiting,
 }
@@ -252,6 +254,11 @@ codes! {
         NeverComes "never-comes" Warning "warning" "a batch that was given up and will never come",
         DoesNotFit "does-not-fit" Warning "warning" "the medium refused a further batch although it reports room, such as by a quota",
         NotRepeated "not-repeated" Incomplete "not carried" "a batch that should go again did not; invalid where other bytes have its name",
+    }
+    Journal {
+        JournalInvalid "journal-invalid" Invalid "INVALID" "the journal is not as it was written",
+        JournalChanged "journal-changed" Incomplete "changed" "a run found another journal than its ledger knew",
+        JournalUnsigned "journal-unsigned" Incomplete "not signed" "lines of the journal are not covered by its signed head",
     }
     Waiting {
         Sealed "sealed" Incomplete "not signed" "a batch is sealed and not signed",

@@ -8,6 +8,7 @@ mod columns;
 pub mod exporter;
 mod fault;
 pub mod importer;
+pub mod noted;
 mod opened;
 mod schema;
 

@@ -38,6 +38,7 @@ pub mod stream;
 pub mod trust;
 pub mod batch;
 pub mod report;
+pub mod deed;
 
 // ── machine ──
 pub mod error;
@@ -50,6 +51,7 @@ pub mod disk;
 pub mod source;
 pub mod site;
 pub mod examining;
+pub mod journal;
 pub mod shelf;
 pub mod destination;
 pub mod broker;
@@ -59,6 +61,7 @@ pub mod works;
 pub mod sink;
 pub mod set_aside;
 pub mod ledger;
+pub mod record;
 pub mod findings;
 pub mod issued;
 
@@ -74,3 +77,5 @@ pub mod look;
 pub mod accept;
 pub mod quarantine;
 pub mod status;
+pub mod audit;
+pub mod log;

@@ -111,6 +111,9 @@ pub const SIGNATURES_MAX: usize = 32;
 /// Bytes of a PEM key file, `trust.toml` or `policy.toml`.
 pub const SETTINGS_FILE_MAX: u64 = 1 << 20;
 
+/// Bytes of one line of the journal, so that a reader of it needs no more memory, and a person can look at it.
+pub const JOURNAL_LINE_MAX: usize = 64 << 10;
+
 /// Bytes of one stream that are copied to held/ and quarantine/: as many as one batch may hold. What is more lies in the
 /// inbox alone, packed, so that one stream does not fill the disk for all others.
 pub const SET_ASIDE_QUOTA: u64 = BATCH_BYTES_MAX;

@@ -20,7 +20,7 @@ pub fn each(ledger: &ImporterView, mut take: impl FnMut(SetAside) -> Result<()>)
 pub fn release(ledger: &ImporterLedger, named: &str, reason: &str) -> Result<ReleaseReport> {
     let rows = ledger.aside_by_beginning(&named.to_ascii_lowercase())?;
     let row = to_release(&rows, named)?;
-    ledger.release(row.sha256, reason)?;
+    ledger.release(row, reason)?;
     Ok(ReleaseReport { released: row.sha256, reason: reason.to_owned(), code: row.code, what: row.what.clone() })
 }
 

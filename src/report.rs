@@ -1,6 +1,7 @@
 //! What a run found and did. One report a verb; what is printed, the JSON and the exit status all come from it.
 
 mod applicants;
+mod audit;
 pub mod call;
 mod carry;
 mod check;
@@ -9,6 +10,7 @@ mod drain;
 mod finding;
 mod import;
 mod keygen;
+mod log;
 mod news;
 mod pack;
 mod page;
@@ -23,12 +25,14 @@ use std::collections::BTreeMap;
 use serde::{Serialize, Serializer};
 
 pub use applicants::{ApplicantsReport, Unmapped, lines_to_paste, to_map};
+pub use audit::AuditReport;
 pub use carry::{CarryReport, Proof};
 pub use check::{CheckReport, Fact};
 pub use document::{Document, Problem};
 pub use drain::{DrainReport, Drained};
 pub use import::{DeliveredBatch, ImportReport, Outcome, PassedOver};
 pub use keygen::KeygenReport;
+pub use log::{COLUMNS, LogReport, Logged};
 pub use news::News;
 pub use pack::{LostBatch, PackAndCarryReport, PackReport, never_comes};
 pub use page::{Line, Page};
@@ -176,7 +180,7 @@ pub fn head_code(sha256: Digest) -> String {
 }
 
 /// Numbers of batches in JSON: pairs of a first and a last one.
-fn ranges<S: Serializer>(numbers: &Numbers, serializer: S) -> Result<S::Ok, S::Error> {
+pub(crate) fn ranges<S: Serializer>(numbers: &Numbers, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_seq(numbers.ranges().iter().map(|range| (range.start(), range.end())))
 }
 

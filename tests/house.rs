@@ -215,8 +215,9 @@ fn steps_do_not_use_steps() {
 }
 
 /// What places use of other places. All of them use the machine.
-const BETWEEN_PLACES: [(&str, &[&str], &str); 10] = [
+const BETWEEN_PLACES: [(&str, &[&str], &str); 12] = [
     ("examining", &["site"], "its note lies in the site"),
+    ("journal", &["site"], "its files lie in the site"),
     ("set_aside", &["site"], "held/ and quarantine/ lie in the site"),
     ("broker", &["destination"], "how it is reached"),
     ("platform", &["destination"], "how it is reached"),
@@ -228,6 +229,7 @@ const BETWEEN_PLACES: [(&str, &[&str], &str); 10] = [
         &["destination", "set_aside", "shelf", "sink", "site", "source", "works"],
         "lies in the site, and takes proofs: what was seen, read back, delivered, set aside",
     ),
+    ("record", &["journal", "ledger", "site"], "brings what the ledger has noted into the journal"),
     ("findings", &["ledger", "shelf", "works"], "says what they know"),
     ("issued", &["ledger", "shelf"], "holds the one against the other"),
 ];
@@ -384,6 +386,7 @@ fn tables_of_codes() -> String {
         (Subject::Envelope, "About an envelope at import, and in `verify --policy`"),
         (Subject::File, "About a file at `pack`"),
         (Subject::Outbox, "About the outbox, and what is carried from it"),
+        (Subject::Journal, "About the journal, in `audit`"),
         (Subject::Waiting, "About what waits, in `status`"),
     ];
     let mut out = String::new();

@@ -2,7 +2,6 @@ use std::path::PathBuf;
 
 use airpouch::carry::{Carry, CarryOptions};
 use airpouch::error::{Error, Result};
-use airpouch::ledger::exporter::ExporterLedger;
 use airpouch::report::{CarryReport, ExitStatus, fold};
 use airpouch::stream::Asked;
 use airpouch::text::harmless;
@@ -10,7 +9,7 @@ use clap::builder::{ArgPredicate, BoolishValueParser};
 
 use super::command_line::{CommandLine, Meant};
 use super::output::Output;
-use super::settings;
+use super::{record, settings};
 
 /// Batches of how many earlier carries go again, while there is room.
 const OVERLAP: u32 = 3;
@@ -41,6 +40,8 @@ pub struct Args {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    record: record::Args,
 }
 
 /// What `carry` and `pack` with a medium have in common.
@@ -90,13 +91,14 @@ pub fn run(typed: &Args, line: &CommandLine, output: &Output) -> Result<ExitStat
             .at(site.root())
             .advise("name it with --site DIR, or pack first"));
     }
-    let (mut ledger, _) = ExporterLedger::open(&site)?;
-    let zone = settings::exporter_zone(args.zone.as_deref(), &ledger, false)?;
     let threads = settings::threads(args.threads)?;
-    let options = args.carry.options(zone, threads)?;
     let mut report = CarryReport::default();
-    let (site, ledger) = (&site, &mut ledger);
-    let ended = carry_to(Carry { site, ledger, medium, options: &options, observer: output, report: &mut report });
+    let ended = record::exporter(&site, &args.record, output, |ledger| {
+        let zone = settings::exporter_zone(args.zone.as_deref(), ledger, false)?;
+        let options = args.carry.options(zone, threads)?;
+        let site = &site;
+        carry_to(Carry { site, ledger, medium, options: &options, observer: output, report: &mut report })
+    })?;
     Ok(output.show_ended(&report, ended))
 }
 

@@ -7,7 +7,6 @@ use airpouch::digest::Digest;
 use airpouch::error::{Error, Result};
 use airpouch::examining::Program;
 use airpouch::import::{Import, ImportOptions, OnGap, OtherDestination};
-use airpouch::ledger::importer::ImporterLedger;
 use airpouch::limits::{EXAMINED_APART_LIMIT, SET_ASIDE_QUOTA};
 use airpouch::policy::Policy;
 use airpouch::report::{ExitStatus, ImportReport, fold};
@@ -19,7 +18,7 @@ use super::command_line::{CommandLine, Meant};
 use super::output::Output;
 use super::settings::{self, Settings};
 use super::verify::policy_file;
-use super::{keys, reach};
+use super::{keys, reach, record};
 
 /// How long delivered batches stay in the inbox.
 const KEEP: &str = "30d";
@@ -99,6 +98,8 @@ pub struct Args {
     pub json: bool,
     #[command(flatten)]
     reach: reach::Args,
+    #[command(flatten)]
+    record: record::Args,
 }
 
 pub fn run(typed: &Args, line: &CommandLine, output: &Output) -> Result<ExitStatus> {
@@ -114,24 +115,15 @@ pub fn run(typed: &Args, line: &CommandLine, output: &Output) -> Result<ExitStat
             .at(medium)
             .advise("mount it, and name the directory where it is mounted"));
     }
-    let (mut ledger, made) = ImporterLedger::open(&site)?;
-    if made {
-        output.note(&format!("created the importer site {}", site.root().display()));
-    }
     let mut report = ImportReport {
         destination: options.to.to_string(),
         is_narrowed: options.applicants.is_narrowed(),
         ..ImportReport::default()
     };
-    let ended = Import {
-        site: &site,
-        ledger: &mut ledger,
-        trust: &store,
-        options: &options,
-        observer: output,
-        report: &mut report,
-    }
-    .run(args.medium.as_deref());
+    let ended = record::importer(&site, &args.record, output, |ledger| {
+        let (site, trust, options) = (&site, &store, &options);
+        Import { site, ledger, trust, options, observer: output, report: &mut report }.run(args.medium.as_deref())
+    })?;
     fold(&mut report.findings);
     Ok(output.show_ended(&report, ended))
 }

@@ -22,8 +22,6 @@ use airpouch::text::{duration, visible, visible_json};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressState, ProgressStyle};
 use serde::Serialize;
 use serde_json::Value;
-use time::OffsetDateTime;
-use time::format_description::well_known::Rfc3339;
 
 use super::called::is_of_side;
 
@@ -140,6 +138,11 @@ impl Output {
         *lock(&self.site) = Some(site.root().display().to_string());
     }
 
+    /// The verb of this run.
+    pub fn verb(&self) -> &str {
+        &self.verb
+    }
+
     /// A text of ours for another program, as it is.
     pub fn raw(&self, text: &str) {
         self.print(text);
@@ -208,8 +211,8 @@ impl Output {
             version: env!("CARGO_PKG_VERSION"),
             verb: &self.verb,
             site: lock(&self.site).clone(),
-            begun: utc(self.begun),
-            ended: utc(clock::now().0),
+            begun: clock::utc(self.begun),
+            ended: clock::utc_now(),
             exit: exit.code(),
             report,
             error: error.map(problem),
@@ -359,12 +362,6 @@ impl Output {
             self.line(&format!("  {}", self.complete(advice)));
         }
     }
-}
-
-/// A time of the clock in UTC with whole seconds, as RFC 3339 writes it.
-fn utc(second: i64) -> String {
-    let at = OffsetDateTime::from_unix_timestamp(second).unwrap_or(OffsetDateTime::UNIX_EPOCH);
-    at.format(&Rfc3339).unwrap_or_default()
 }
 
 /// The exit status of a run that was stopped.

@@ -2,7 +2,6 @@ use std::path::PathBuf;
 
 use airpouch::carry::Carry;
 use airpouch::error::{Error, Result};
-use airpouch::ledger::exporter::ExporterLedger;
 use airpouch::limits::{BATCH_BYTES_MAX, VOLUME_SIZE_MIN, VOLUME_UNPACKED_MAX};
 use airpouch::pack::{Again, Pack, PackOptions};
 use airpouch::report::{CarryReport, ExitStatus, PackAndCarryReport, fold};
@@ -16,7 +15,7 @@ use clap::builder::BoolishValueParser;
 use super::carry::{CarryArgs, carry_to};
 use super::command_line::{CommandLine, Meant};
 use super::output::Output;
-use super::{keys, settings};
+use super::{keys, record, settings};
 
 /// Pack new envelopes into sealed, signed batches
 ///
@@ -83,6 +82,8 @@ pub struct Args {
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
+    #[command(flatten)]
+    record: record::Args,
 }
 
 pub fn run(typed: &Args, line: &CommandLine, output: &Output) -> Result<ExitStatus> {
@@ -101,42 +102,30 @@ pub fn run(typed: &Args, line: &CommandLine, output: &Output) -> Result<ExitStat
         airpouch::shelf::medium::mounted(medium, args.carry.require_mount)?;
     }
     let keys = private_keys(&args, output)?;
-    let (mut ledger, made) = ExporterLedger::open(&site)?;
-    if made {
-        output.note(&format!("created the exporter site {}", site.root().display()));
-    }
-    let zone = settings::exporter_zone(args.zone.as_deref(), &ledger, args.new_zone)?;
-    let options = PackOptions {
-        recursive: args.recursive,
-        heartbeat: args.heartbeat,
-        promise: args.promise.as_deref().map(settings::duration).transpose()?,
-        again: args.again.clone(),
-        volume_size: limits.0,
-        max_batch: limits.1,
-        ..PackOptions::new(zone.clone(), settings::timestamp()?, threads)
-    };
     let mut done = PackAndCarryReport::default();
-    let mut ended = Pack {
-        site: &site,
-        ledger: &mut ledger,
-        source,
-        medium,
-        keys: &keys,
-        options: &options,
-        observer: output,
-        report: &mut done.pack,
-    }
-    .run();
-    fold(&mut done.pack.findings);
-    // Before the carry, which takes its time: a file is reported once, and a carry may be killed.
-    output.print_report(&done.pack, ended.is_ok());
-    if let (Ok(()), Some(medium)) = (&ended, medium) {
-        let carried = done.carry.insert(CarryReport::default());
+    let ended = record::exporter(&site, &args.record, output, |ledger| {
+        let zone = settings::exporter_zone(args.zone.as_deref(), ledger, args.new_zone)?;
+        let options = PackOptions {
+            recursive: args.recursive,
+            heartbeat: args.heartbeat,
+            promise: args.promise.as_deref().map(settings::duration).transpose()?,
+            again: args.again.clone(),
+            volume_size: limits.0,
+            max_batch: limits.1,
+            ..PackOptions::new(zone.clone(), settings::timestamp()?, threads)
+        };
+        let (site, keys, options, report) = (&site, &keys[..], &options, &mut done.pack);
+        let ended = Pack { site, ledger, source, medium, keys, options, observer: output, report }.run();
+        fold(&mut done.pack.findings);
+        // Before the carry, which takes its time: a file is reported once, and a carry may be killed.
+        output.print_report(&done.pack, ended.is_ok());
+        let Some(medium) = medium.filter(|_| ended.is_ok()) else { return ended };
+        let report = done.carry.insert(CarryReport::default());
         let options = args.carry.options(zone, threads)?;
-        let (site, ledger) = (&site, &mut ledger);
-        ended = carry_to(Carry { site, ledger, medium, options: &options, observer: output, report: carried });
-        output.print_report(carried, ended.is_ok());
-    }
+        let ended = carry_to(Carry { site, ledger, medium, options: &options, observer: output, report });
+        output.print_report(report, ended.is_ok());
+        ended
+    })?;
     Ok(output.close(&done, ended))
 }
 
@@ -145,13 +134,14 @@ fn give_up(args: &Args, site: &Site, output: &Output) -> Result<ExitStatus> {
     if !site.exists() {
         return Err(Error::failed("no airpouch site here").at(site.root()).advise("name it with --site DIR"));
     }
-    let (mut ledger, _) = ExporterLedger::open(site)?;
-    let zone = settings::exporter_zone(args.zone.as_deref(), &ledger, false)?;
     let at = settings::timestamp()?;
     let outbox = KeptShelf::new(site.outbox());
-    let again = Again { outbox: &outbox, medium: None, keys: &[], zone: &zone, at: &at };
     let mut done = PackAndCarryReport::default();
-    let ended = again.look_after(&mut ledger, &args.again, &mut done.pack);
+    let ended = record::exporter(site, &args.record, output, |ledger| {
+        let zone = settings::exporter_zone(args.zone.as_deref(), ledger, false)?;
+        let again = Again { outbox: &outbox, medium: None, keys: &[], zone: &zone, at: &at };
+        again.look_after(ledger, &args.again, &mut done.pack)
+    })?;
     Ok(output.show_ended(&done, ended))
 }
 

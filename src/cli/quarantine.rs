@@ -1,12 +1,12 @@
 use std::path::PathBuf;
 
 use airpouch::error::{Error, Result};
-use airpouch::ledger::importer::{ImporterLedger, ImporterView};
+use airpouch::ledger::importer::ImporterView;
 use airpouch::quarantine;
 use airpouch::report::{ExitStatus, QuarantineReport};
 
 use super::output::Output;
-use super::settings;
+use super::{record, settings};
 
 /// List what is held or quarantined, or release it
 #[derive(clap::Args, Debug)]
@@ -47,6 +47,8 @@ struct Release {
     reason: String,
     #[command(flatten)]
     common: Common,
+    #[command(flatten)]
+    record: record::Args,
 }
 
 impl Args {
@@ -96,6 +98,7 @@ fn release(args: &Release, output: &Output) -> Result<ExitStatus> {
     if !site.exists() {
         return Err(Error::failed("no airpouch site here").at(site.root()).advise("name it with --site DIR"));
     }
-    let (ledger, _) = ImporterLedger::open(&site)?;
-    Ok(output.show(&quarantine::release(&ledger, &args.sha256, &args.reason)?))
+    let reason = record::bounded("--reason", Some(&args.reason))?.unwrap_or_default();
+    let release = |ledger: &mut _| quarantine::release(ledger, &args.sha256, &reason);
+    Ok(output.show(&record::importer(&site, &args.record, output, release)??))
 }

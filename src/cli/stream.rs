@@ -3,8 +3,6 @@ use std::path::PathBuf;
 use airpouch::accept::{AskedToAccept, accept};
 use airpouch::digest::NotADigest;
 use airpouch::error::{Error, Result};
-use airpouch::ledger::exporter::ExporterLedger;
-use airpouch::ledger::importer::ImporterLedger;
 use airpouch::renew::renew;
 use airpouch::report::ExitStatus;
 use airpouch::shelf::kept::KeptShelf;
@@ -13,7 +11,7 @@ use airpouch::text::harmless;
 
 use super::command_line::{CommandLine, Meant};
 use super::output::Output;
-use super::{keys, settings};
+use super::{keys, record, settings};
 
 /// Continue after a ledger was restored, or settle a gap or a fork
 #[derive(clap::Args, Debug)]
@@ -52,6 +50,8 @@ struct Renew {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    record: record::Args,
 }
 
 #[derive(clap::Args, Debug)]
@@ -74,6 +74,8 @@ struct Accept {
     /// Print one JSON document
     #[arg(long)]
     json: bool,
+    #[command(flatten)]
+    record: record::Args,
 }
 
 impl Args {
@@ -105,10 +107,12 @@ fn run_renew(typed: &Renew, line: &CommandLine, output: &Output) -> Result<ExitS
     if let Some(medium) = &args.medium {
         site.refuse_inside("the medium", medium)?;
     }
-    let (mut ledger, _) = ExporterLedger::open(&site)?;
-    let zone = settings::exporter_zone(args.zone.as_deref(), &ledger, false)?;
-    let (outbox, at) = (KeptShelf::new(site.outbox()), settings::timestamp()?);
-    Ok(output.show(&renew(&mut ledger, &outbox, args.medium.as_deref(), &zone, &keys, &at)?))
+    let renewed = record::exporter(&site, &args.record, output, |ledger| {
+        let zone = settings::exporter_zone(args.zone.as_deref(), ledger, false)?;
+        let (outbox, at) = (KeptShelf::new(site.outbox()), settings::timestamp()?);
+        renew(ledger, &outbox, args.medium.as_deref(), &zone, &keys, &at)
+    })??;
+    Ok(output.show(&renewed))
 }
 
 fn run_accept(args: &Accept, output: &Output) -> Result<ExitStatus> {
@@ -127,11 +131,12 @@ fn run_accept(args: &Accept, output: &Output) -> Result<ExitStatus> {
     if !site.exists() {
         return Err(Error::failed("no airpouch site here").at(site.root()).advise("name it with --site DIR"));
     }
-    let (mut ledger, _) = ImporterLedger::open(&site)?;
     let sha256 = args.sha256.as_deref().map(str::parse).transpose();
     let sha256 = sha256.map_err(|e: NotADigest| {
         Error::usage(format!("{e}")).advise("the finding about the fork has the whole command")
     })?;
-    let asked = AskedToAccept { stream, numbers: &numbers, sha256, reason: &args.reason, at: &settings::timestamp()? };
-    Ok(output.show(&accept(&mut ledger, &asked)?))
+    let reason = record::bounded("--reason", Some(&args.reason))?.unwrap_or_default();
+    let asked = AskedToAccept { stream, numbers: &numbers, sha256, reason: &reason, at: &settings::timestamp()? };
+    let accepted = record::importer(&site, &args.record, output, |ledger| accept(ledger, &asked))??;
+    Ok(output.show(&accepted))
 }

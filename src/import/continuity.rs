@@ -43,7 +43,7 @@ impl Continuity {
                 )));
         }
         let count = own.count.max(noted.map_or(0, |noted| noted.count));
-        ledger.set_turn(count)?;
+        ledger.accept_as(count, what)?;
         let mut run = Self { begun: false };
         run.begin(site, ledger, at)?;
         let what = format!("went on with a ledger that is not the one this site worked with last: {what}");

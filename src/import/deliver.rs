@@ -21,6 +21,7 @@ use crate::applicants::CameBy;
 use crate::batch::index::{Index, Names};
 use crate::clock;
 use crate::code::Code;
+use crate::deed::{ApplicantCount, ConnectorCount, Deed, applicants_in_a_line, connectors_in_a_line};
 use crate::digest::Digest;
 use crate::envelope::Envelope;
 use crate::error::Result;
@@ -30,7 +31,9 @@ use crate::fit::Examined;
 use crate::lack;
 use crate::ledger::importer::{AsideKind, Group, ImporterLedger, ImporterView, IncomingRow, KnownBefore, State};
 use crate::limits::{ASIDE_GROUP, DEATHS_MAX};
-use crate::report::{BatchLine, DeliveredBatch, Event, Finding, ImportReport, Observer, Outcome, PassedOver};
+use crate::report::{
+    BatchLine, DeliveredBatch, Event, Finding, ImportReport, NamedConnector, Observer, Outcome, PassedOver,
+};
 use crate::set_aside::{self, Kind};
 use crate::shelf::PartFault;
 use crate::shelf::check::read_index;
@@ -234,7 +237,7 @@ impl<'a> Delivering<'a> {
     /// Delivers one batch from the inbox.
     pub fn batch(&mut self, admitted: &Admitted, observer: &dyn Observer) -> Result<()> {
         let row = admitted.row();
-        let before = self.report.outcome;
+        let (before, messages) = (self.report.outcome, self.report.messages);
         self.has_deferred = false;
         self.forked = self.ledger.shares_its_number(row.id)?;
         self.came_by = self.came_by(row.manifest.stream, row.id)?;
@@ -265,7 +268,8 @@ impl<'a> Delivering<'a> {
         self.examining.settle(index.lines.iter().map(|line| line.sha256));
         // A batch of which something waits for the destination stays open: the next run goes through it again.
         if !self.has_deferred {
-            self.ledger.set_done(row.id, clock::now().0)?;
+            let outcome = self.report.outcome.since(before);
+            self.ledger.set_done(row.id, clock::now().0, &self.delivered(row, &index, outcome, messages))?;
             if self.options.redeliver {
                 self.ledger.settle_gone(self.destination, row.id)?;
             }
@@ -273,6 +277,30 @@ impl<'a> Delivering<'a> {
         self.close(Ended::Batch)?;
         self.report_batch(row, before, observer);
         Ok(())
+    }
+
+    /// What is written down of a batch that is done; `outcome` and what was sent beyond `messages` are of this run.
+    fn delivered(&self, row: &IncomingRow, index: &Index, outcome: Outcome, messages: u64) -> Deed {
+        let counts = row.manifest.connectors.iter().zip(&index.kinds.objects).map(|(entry, kinds)| ConnectorCount {
+            connector: NamedConnector { id: entry.id.clone(), name: entry.name.clone() },
+            envelopes: entry.envelopes,
+            types: kinds.types.clone(),
+            markings: kinds.markings.clone(),
+        });
+        let applicants = row
+            .manifest
+            .applicants
+            .iter()
+            .map(|entry| ApplicantCount { id: entry.id.clone(), envelopes: entry.envelopes });
+        Deed::Delivered {
+            batch: BatchLine::of(&row.manifest, row.sha256),
+            destination: self.options.to.to_string(),
+            late: row.late,
+            outcome,
+            messages: self.report.messages - messages,
+            connectors: connectors_in_a_line(counts.collect()),
+            applicants: applicants_in_a_line(applicants.collect()),
+        }
     }
 
     fn report_batch(&mut self, row: &IncomingRow, before: Outcome, observer: &dyn Observer) {

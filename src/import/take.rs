@@ -163,8 +163,10 @@ impl Import<'_> {
 
     /// Notes a batch that is new here, or has come on.
     fn note_taken(&mut self, (sighting, signed): &Sighted, whole: bool) -> Result<()> {
-        let state = if whole { State::Whole } else { State::Incomplete };
-        self.ledger.note_incoming(signed, signed.sha256(), signed.bytes(), state)?;
+        match whole {
+            true => self.ledger.note_taken(signed)?,
+            false => self.ledger.note_incoming(signed, signed.sha256(), signed.bytes(), State::Incomplete)?,
+        }
         self.report.findings.extend(findings::made_date(signed, clock::now().0, &sighting.place));
         if whole {
             let taken = BatchLine::of(signed, signed.sha256());
@@ -200,8 +202,10 @@ fn adopt(shelf: &KeptShelf, ledger: &mut ImporterLedger, store: &TrustStore) -> 
     let Ok(signed) = SignedBatch::open(authentic) else { return Ok(()) };
     let named = folder_name(signed.stream, signed.sequence, signed.sha256());
     if shelf.dir().file_name() == Some(OsStr::new(&named)) {
-        let state = if signed.parts().all(|p| shelf.has(&p)) { State::Whole } else { State::Incomplete };
-        ledger.note_incoming(&signed, signed.sha256(), signed.bytes(), state)?;
+        match signed.parts().all(|p| shelf.has(&p)) {
+            true => ledger.note_taken(&signed)?,
+            false => ledger.note_incoming(&signed, signed.sha256(), signed.bytes(), State::Incomplete)?,
+        }
     }
     Ok(())
 }

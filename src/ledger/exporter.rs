@@ -10,9 +10,13 @@ mod summary;
 
 use std::ops::Deref;
 
-use rusqlite::{Connection, Transaction};
+use rusqlite::Connection;
 
+use super::asking::all;
+use super::noted::{Author, Change, JournalEnd, Notes, end_of};
 use super::opened::open;
+use crate::deed::Actor;
+use crate::digest::Digest;
 use crate::error::Result;
 use crate::site::{Lock, Role, Site};
 
@@ -34,12 +38,25 @@ pub struct ExporterView {
 #[derive(Debug)]
 pub struct ExporterLedger {
     view: ExporterView,
+    author: Author,
     _lock: Lock,
 }
 
 impl ExporterView {
     pub(super) fn over(connection: Connection) -> Self {
         Self { connection }
+    }
+
+    /// How the journal ended when it was last written; none if it never was.
+    pub fn journal_end(&self) -> Result<Option<JournalEnd>> {
+        end_of(&self.connection)
+    }
+
+    /// The batches by which envelopes were packed whose digests lie between these two: stream and number.
+    pub fn batches_with(&self, (from, to): (Digest, Digest)) -> Result<Vec<(String, u64)>> {
+        let sql = "SELECT DISTINCT s.uuid, e.sequence FROM packed_envelope e JOIN stream s ON s.id = e.stream WHERE e.stream IN (SELECT id FROM stream) AND e.sha256 BETWEEN ?1 AND ?2";
+        let values = rusqlite::params![from.as_bytes(), to.as_bytes()];
+        all(&self.connection, sql, values, |r| Ok((r.get(0)?, r.get::<_, i64>(1)? as u64)))
     }
 }
 
@@ -51,12 +68,27 @@ impl ExporterLedger {
     /// Another run holds the lock; the file is no ledger, the importer's, or a newer airpouch's.
     pub fn open(site: &Site) -> Result<(Self, bool)> {
         let (connection, lock, is_new) = open(site, Role::Exporter)?;
-        Ok((Self { view: ExporterView { connection }, _lock: lock }, is_new))
+        let author = Author::new(Actor::default())?;
+        Ok((Self { view: ExporterView { connection }, author, _lock: lock }, is_new))
+    }
+
+    /// From here on what is done is noted as this actor's.
+    ///
+    /// # Errors
+    /// The kernel has no random bytes.
+    pub fn act_as(&mut self, actor: Actor) -> Result<()> {
+        self.author = Author::new(actor)?;
+        Ok(())
+    }
+
+    /// What is noted for the journal.
+    pub fn notes(&self) -> Notes<'_> {
+        Notes::of(&self.view.connection, &self.author)
     }
 
     /// Begins a change that is made as a whole or not at all.
-    fn change(&mut self) -> Result<Transaction<'_>> {
-        Ok(self.view.connection.transaction()?)
+    fn change(&self) -> Result<Change<'_>> {
+        Change::begin(&self.view.connection, &self.author)
     }
 }
 

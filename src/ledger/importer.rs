@@ -11,9 +11,13 @@ mod works;
 
 use std::ops::Deref;
 
-use rusqlite::{Connection, Transaction};
+use rusqlite::Connection;
 
+use super::asking::all;
+use super::noted::{Author, Change, JournalEnd, Notes, end_of};
 use super::opened::{look, only, open};
+use crate::deed::Actor;
+use crate::digest::Digest;
 use crate::error::Result;
 use crate::site::{Lock, Role, Site};
 
@@ -34,6 +38,7 @@ pub struct ImporterView {
 #[derive(Debug)]
 pub struct ImporterLedger {
     view: ImporterView,
+    author: Author,
     _lock: Lock,
 }
 
@@ -51,6 +56,18 @@ impl ImporterView {
     pub(super) fn over(connection: Connection) -> Self {
         Self { connection }
     }
+
+    /// How the journal ended when it was last written; none if it never was.
+    pub fn journal_end(&self) -> Result<Option<JournalEnd>> {
+        end_of(&self.connection)
+    }
+
+    /// The batches by which envelopes came whose digests lie between these two: stream and number.
+    pub fn batches_with(&self, (from, to): (Digest, Digest)) -> Result<Vec<(String, u64)>> {
+        let sql = "SELECT DISTINCT b.stream, b.sequence FROM delivered d JOIN batch b ON b.id = d.batch WHERE d.destination IN (SELECT id FROM destination) AND d.sha256 BETWEEN ?1 AND ?2";
+        let values = rusqlite::params![from.as_bytes(), to.as_bytes()];
+        all(&self.connection, sql, values, |r| Ok((r.get(0)?, r.get::<_, i64>(1)? as u64)))
+    }
 }
 
 impl ImporterLedger {
@@ -61,12 +78,27 @@ impl ImporterLedger {
     /// Another run holds the lock; the file is no ledger, the exporter's, or a newer airpouch's.
     pub fn open(site: &Site) -> Result<(Self, bool)> {
         let (connection, lock, is_new) = open(site, Role::Importer)?;
-        Ok((Self { view: ImporterView { connection }, _lock: lock }, is_new))
+        let author = Author::new(Actor::default())?;
+        Ok((Self { view: ImporterView { connection }, author, _lock: lock }, is_new))
+    }
+
+    /// From here on what is done is noted as this actor's.
+    ///
+    /// # Errors
+    /// The kernel has no random bytes.
+    pub fn act_as(&mut self, actor: Actor) -> Result<()> {
+        self.author = Author::new(actor)?;
+        Ok(())
+    }
+
+    /// What is noted for the journal.
+    pub fn notes(&self) -> Notes<'_> {
+        Notes::of(&self.view.connection, &self.author)
     }
 
     /// Begins a change that is made as a whole or not at all.
-    fn change(&mut self) -> Result<Transaction<'_>> {
-        Ok(self.view.connection.transaction()?)
+    fn change(&self) -> Result<Change<'_>> {
+        Change::begin(&self.view.connection, &self.author)
     }
 }
 

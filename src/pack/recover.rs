@@ -54,7 +54,7 @@ pub(super) fn sign_and_place(
     }
     outbox.place(&name::manifest(manifest.stream, manifest.sequence), bytes)?;
     let signers: Vec<PublicKey> = keys.iter().map(PrivateKey::public).collect();
-    ledger.record_packed(stream, manifest.sequence, &signers)
+    ledger.record_packed(stream, BatchLine::of(manifest, sealed.sha256()), &signers)
 }
 
 /// Removes what a run left that ended before it sealed: files of numbers that are not used. Called only after

@@ -15,6 +15,7 @@ mod crash;
 mod destination;
 mod custody;
 mod hidden;
+mod journal;
 mod journey;
 mod lack;
 mod openssl_keys;

@@ -11,7 +11,7 @@ use clap_mangen::Man;
 use super::{AFTER_HELP, Cli};
 
 /// What a verb reads and writes in the site and beside it.
-const FILES: [(&str, &[(&str, &str)]); 16] = [
+const FILES: [(&str, &[(&str, &str)]); 18] = [
     ("airpouch", &[SETTINGS, OUTBOX, INBOX]),
     (
         "keygen",
@@ -20,10 +20,10 @@ const FILES: [(&str, &[(&str, &str)]); 16] = [
             ("PREFIX.pub.pem", "the public key, for the other side's trust store"),
         ],
     ),
-    ("pack", &[SETTINGS, OUTBOX, LEDGER]),
-    ("carry", &[SETTINGS, OUTBOX, LEDGER]),
+    ("pack", &[SETTINGS, OUTBOX, LEDGER, JOURNAL]),
+    ("carry", &[SETTINGS, OUTBOX, LEDGER, JOURNAL]),
     ("verify", &[TRUST, RULES]),
-    ("import", &[SETTINGS, INBOX, TRUST, RULES, POLICY, HELD, QUARANTINE, LEDGER]),
+    ("import", &[SETTINGS, INBOX, TRUST, RULES, POLICY, HELD, QUARANTINE, LEDGER, JOURNAL]),
     ("check", &[SETTINGS, POLICY]),
     (
         "drain",
@@ -34,9 +34,11 @@ const FILES: [(&str, &[(&str, &str)]); 16] = [
     ),
     ("split", &[INBOX]),
     ("status", &[LEDGER]),
+    ("log", &[JOURNAL, LEDGER]),
+    ("audit", &[JOURNAL, HEAD, LEDGER]),
     ("applicants", &[SETTINGS, LEDGER]),
-    ("quarantine", &[QUARANTINE, LEDGER]),
-    ("stream", &[OUTBOX, INBOX, LEDGER]),
+    ("quarantine", &[QUARANTINE, LEDGER, JOURNAL]),
+    ("stream", &[OUTBOX, INBOX, LEDGER, JOURNAL]),
     ("demo", &[("demo/", "all that the demonstration makes, in a temporary directory that it names")]),
     (
         "completions",
@@ -48,6 +50,8 @@ const SETTINGS: (&str, &str) = ("airpouch.toml", "in the site: settings, so that
 const OUTBOX: (&str, &str) = ("outbox/", "in the exporter's site: the batches that were packed");
 const INBOX: (&str, &str) = ("inbox/", "in the importer's site: the batches that were taken from media");
 const LEDGER: (&str, &str) = ("ledger.db", "in the site: what was packed, carried, taken and delivered");
+const JOURNAL: (&str, &str) = ("journal.jsonl", "in the site: what was done, when, by whom and why");
+const HEAD: (&str, &str) = ("journal.head", "in the site: where the journal ends, signed");
 const TRUST: (&str, &str) = ("trust/", "the trust store: the exporter's public keys");
 const RULES: (&str, &str) = ("trust/trust.toml", "how many keys must sign, and which key may sign what");
 const POLICY: (&str, &str) = ("policy.toml", "in the site: what may cross");

@@ -61,7 +61,9 @@ impl Scene {
     }
 
     fn release(&self) {
-        self.ledger.release(Digest::of(ENVELOPE), "seen").unwrap();
+        let digits = Digest::of(ENVELOPE).to_string();
+        let row = self.ledger.aside_by_beginning(&digits).unwrap().pop().unwrap();
+        self.ledger.release(&row, "seen").unwrap();
     }
 
     /// Tries what is set aside, with a sink that answers so.

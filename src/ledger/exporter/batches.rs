@@ -10,9 +10,11 @@ use super::{ExporterLedger, ExporterView, Sealed, StreamRow};
 use crate::batch::draft::Draft;
 use crate::batch::manifest::Manifest;
 use crate::batch::signed::SignedBatch;
+use crate::deed::Deed;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::ledger::asking::all;
+use crate::report::BatchLine;
 use crate::stream::{Sequence, Size};
 use crate::trust::PublicKey;
 
@@ -158,20 +160,22 @@ impl ExporterLedger {
         // A stream that went on from this one before does not know what has come to it now.
         let sql = "UPDATE stream SET inherits = 0 WHERE zone = (SELECT zone FROM stream WHERE id = ?1)";
         change.execute(sql, [stream.id])?;
-        Ok(change.commit()?)
+        change.commit()
     }
 
     /// A sealed batch is signed and in the outbox; with these keys.
-    pub fn record_packed(&mut self, stream: &StreamRow, sequence: Sequence, signers: &[PublicKey]) -> Result<()> {
+    pub fn record_packed(&mut self, stream: &StreamRow, batch: BatchLine, signers: &[PublicKey]) -> Result<()> {
+        let sequence = batch.sequence;
         let change = self.change()?;
         for key in signers {
             change.execute("INSERT OR IGNORE INTO signer VALUES (?1)", [key.bytes()])?;
         }
         change.execute(
             "UPDATE packed_batch SET state = 'packed' WHERE stream = ?1 AND sequence = ?2",
-            params![stream.id, sequence.get() as i64],
+            params![stream.id, sequence as i64],
         )?;
-        Ok(change.commit()?)
+        change.note(&Deed::Packed { batch, signers: signers.iter().map(PublicKey::fingerprint).collect() })?;
+        change.commit()
     }
 }
 

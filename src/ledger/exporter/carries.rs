@@ -5,11 +5,15 @@ use std::collections::HashMap;
 use rusqlite::params;
 
 use super::{ExporterLedger, ExporterView, StreamRow};
+use crate::deed::{CarriedBatch, Deed};
 use crate::error::Result;
 use crate::ledger::asking::{all, first};
 use crate::report::Proof;
 use crate::shelf::read_back::ReadBack;
 use crate::stream::{Numbers, Sequence};
+
+/// Batches of a carry in one line of the journal.
+const CARRIED_IN_A_LINE: usize = 200;
 
 /// What is remembered of one carry.
 #[derive(Debug, Clone)]
@@ -143,6 +147,19 @@ impl ExporterLedger {
                 insert.execute(params![id, stream.id, read.sequence().get() as i64, is_new, read.proof()])?;
             }
         }
-        Ok(change.commit()?)
+        // Some at a time, so that a line of the journal holds them.
+        for some in batches.chunks(CARRIED_IN_A_LINE) {
+            let mut of_batch =
+                change.prepare_cached("SELECT sha256 FROM packed_batch WHERE stream = ?1 AND sequence = ?2")?;
+            let mut carried = Vec::new();
+            for (stream, read, is_new) in some {
+                let (sequence, proof) = (read.sequence().get(), read.proof());
+                let sha256 = of_batch.query_row(params![stream.id, sequence as i64], |r| r.get(0))?;
+                carried.push(CarriedBatch { stream: stream.stream, sequence, sha256, is_new: *is_new, proof });
+            }
+            let (medium, file_system) = (carry.medium.clone(), carry.mount_id.clone());
+            change.note(&Deed::Carried { medium, file_system, bytes: carry.bytes, batches: carried })?;
+        }
+        change.commit()
     }
 }

@@ -82,7 +82,7 @@ impl ExporterLedger {
                 delete.execute(params![source.to_string_lossy(), path])?;
             }
         }
-        Ok(change.commit()?)
+        change.commit()
     }
 }
 

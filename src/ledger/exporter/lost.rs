@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use rusqlite::params;
 
 use super::{ExporterLedger, ExporterView, StreamRow};
+use crate::deed::Deed;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::stream::{Numbers, Sequence};
@@ -111,7 +112,9 @@ impl ExporterLedger {
                 forget.execute(params![active.id, sha256.as_bytes(), 0])?;
             }
         }
-        Ok(change.commit()?)
+        let (stream, sequence) = (stream.stream, sequence.get());
+        change.note(&Deed::GivenUp { stream, sequence, envelopes: envelopes.len() as u64 })?;
+        change.commit()
     }
 
     /// A pack has said what became of the envelopes of these batches.

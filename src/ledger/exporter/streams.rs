@@ -6,6 +6,7 @@ use rusqlite::{Connection, Row, params};
 
 use super::{ExporterLedger, ExporterView};
 use crate::batch::manifest::Succeeds;
+use crate::deed::Deed;
 use crate::error::{Error, Result};
 use crate::ledger::asking::all;
 use crate::stream::{Sequence, StreamId};
@@ -107,6 +108,7 @@ impl ExporterLedger {
             }
         }
         change.execute("UPDATE stream SET inherits = 1 WHERE id = ?1", [new])?;
+        change.note(&Deed::Renewed { stream, zone: old.zone.clone(), succeeds: old.stream })?;
         change.commit()?;
         self.begun(&old.zone)
     }

@@ -10,6 +10,7 @@ use crate::batch::manifest::{ConnectorEntry, Format, IndexEntry, Manifest, Succe
 use crate::batch::name;
 use crate::batch::signed::SignedBatch;
 use crate::digest::Digest;
+use crate::report::BatchLine;
 use crate::stream::{Sequence, Size, StreamId};
 use crate::trust::{PrivateKey, SignatureFile, TrustStore, Unverified};
 
@@ -88,7 +89,7 @@ fn counts_of_a_stream_are_those_of_its_manifests() {
     let stream = ledger.begin_stream(StreamId::from_random([7; 16]), "default", None).unwrap();
     let [first, second, third] = three(stream.stream);
     ledger.seal(&stream, Draft::unchecked(&first), &[], "src".as_ref(), &[]).unwrap();
-    ledger.record_packed(&stream, first.sequence, &[]).unwrap();
+    ledger.record_packed(&stream, BatchLine::of(&first, Digest::of(b"first")), &[]).unwrap();
     ledger.take_in(&stream, &signed(&second), &[]).unwrap();
     ledger.seal(&stream, Draft::unchecked(&third), &[], "src".as_ref(), &[]).unwrap();
     assert_three(&ledger, &stream);
@@ -165,7 +166,7 @@ fn packed(ledger: &mut ExporterLedger, stream: &StreamRow, names: &[&str]) -> Su
     let batch = manifest(stream.stream, last.map_or(1, |last| last.get() + 1), &[("a", "A", names.len() as u64)]);
     let envelopes: Vec<Digest> = names.iter().map(|n| Digest::of(n.as_bytes())).collect();
     ledger.seal(stream, Draft::unchecked(&batch), &envelopes, "src".as_ref(), &[]).unwrap();
-    ledger.record_packed(stream, batch.sequence, &[]).unwrap();
+    ledger.record_packed(stream, BatchLine::of(&batch, Digest::of(b"batch")), &[]).unwrap();
     ledger.last_packed(stream).unwrap().unwrap()
 }
 

@@ -7,10 +7,12 @@ use rusqlite::{Row, params};
 
 use super::{ImporterLedger, ImporterView};
 use crate::code::Code;
+use crate::deed::Deed;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::ledger::asking::{all, any, first};
 use crate::mtime::Mtime;
+use crate::report::{NamedConnector, NamedEnvelope};
 use crate::set_aside::{Kind, Reason};
 use crate::stream::StreamId;
 
@@ -222,10 +224,21 @@ impl ImporterView {
 
 impl ImporterLedger {
     /// A person releases what was quarantined.
-    pub fn release(&self, sha256: Digest, reason: &str) -> Result<()> {
+    pub fn release(&self, row: &AsideRow, reason: &str) -> Result<()> {
+        let change = self.change()?;
         let sql = "UPDATE set_aside SET kind = 'released', reason = ?2 WHERE sha256 = ?1";
-        self.connection.execute(sql, params![sha256.as_bytes(), reason])?;
-        Ok(())
+        change.execute(sql, params![row.sha256.as_bytes(), reason])?;
+        change.note(&Deed::Released {
+            sha256: row.sha256,
+            stream: row.stream,
+            sequence: row.sequence,
+            envelope: NamedEnvelope { ordinal: row.ordinal, name: row.name.clone() },
+            connector: NamedConnector { id: row.connector.clone(), name: row.connector_name.clone() },
+            code: row.code,
+            what: row.what.clone(),
+            reason: reason.to_owned(),
+        })?;
+        change.commit()
     }
 
     /// Forgets that an envelope was set aside: it turned out to be delivered already, or to hold nothing.

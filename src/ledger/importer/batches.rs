@@ -1,10 +1,12 @@
 //! Batches that came, each with how far it has come. A manifest is read only of the batch in work.
 
-use rusqlite::{Row, params};
+use rusqlite::{Connection, Row, params};
 
 use super::{ImporterLedger, ImporterView};
 use crate::batch::manifest::Manifest;
+use crate::batch::signed::SignedBatch;
 use crate::code::Code;
+use crate::deed::Deed;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::ledger::asking::{all, any, first};
@@ -208,69 +210,100 @@ impl ImporterLedger {
     /// Notes a batch, or its new state if it is known.
     pub fn note_incoming(&mut self, manifest: &Manifest, sha256: Digest, bytes: &[u8], state: State) -> Result<()> {
         let change = self.change()?;
-        let (stream, sequence) = (manifest.stream.to_string(), manifest.sequence.get() as i64);
-        let update = "UPDATE batch SET state = ?2 WHERE sha256 = ?1";
-        if change.execute(update, params![sha256.as_bytes(), state])? > 0 {
-            return Ok(change.commit()?);
-        }
-        let values = params![
-            stream,
-            sequence,
-            sha256.as_bytes(),
-            bytes,
-            state,
-            manifest.zone,
-            manifest.totals.envelopes as i64,
-            manifest.totals.bytes as i64,
-            manifest.before.envelopes as i64,
-            manifest.before.bytes as i64,
-            manifest.succeeds.map(|s| s.stream.to_string()),
-            manifest.succeeds.map(|s| s.sequence.get() as i64),
-        ];
-        change.prepare_cached(
-                "INSERT INTO batch (stream, sequence, sha256, manifest, state, zone, envelopes, bytes, before_envelopes, before_bytes,
-                 succeeds_stream, succeeds_sequence) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
-            )?
-            .execute(values)?;
-        for entry in &manifest.connectors {
-            // SQL: the values on the right of SET are those from before.
-            change
-                .prepare_cached(
-                    "INSERT INTO came_connector VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET
-                     name = CASE WHEN excluded.sequence >= sequence THEN excluded.name ELSE name END,
-                     type = CASE WHEN excluded.sequence >= sequence THEN excluded.type ELSE type END,
-                     sequence = max(sequence, excluded.sequence), envelopes = envelopes + excluded.envelopes",
-                )?
-                .execute(params![stream, entry.id, sequence, entry.name, entry.kind, entry.envelopes as i64])?;
-        }
-        for entry in &manifest.applicants {
-            change.prepare_cached(
-                    "INSERT INTO came_applicant VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET envelopes = envelopes + excluded.envelopes",
-                )?
-                .execute(params![entry.id.as_deref().unwrap_or(""), entry.id.is_some(), entry.envelopes as i64])?;
-        }
-        Ok(change.commit()?)
+        put_incoming(&change, manifest, sha256, bytes, state)?;
+        change.commit()
+    }
+
+    /// Notes that a batch is whole in the inbox, with whoever signed it.
+    pub fn note_taken(&mut self, batch: &SignedBatch) -> Result<()> {
+        let change = self.change()?;
+        put_incoming(&change, batch, batch.sha256(), batch.bytes(), State::Whole)?;
+        change.note(&Deed::taken(batch))?;
+        change.commit()
     }
 
     /// Moves a batch to a state, with what is said of it there.
     pub fn set_state(&self, id: i64, state: State, standing: Option<Code>) -> Result<()> {
+        let change = self.change()?;
         let sql = "UPDATE batch SET state = ?2, standing = ?3 WHERE id = ?1";
-        self.connection.execute(sql, params![id, state, standing])?;
-        Ok(())
+        change.execute(sql, params![id, state, standing])?;
+        if let (State::Refused, Some(code)) = (state, standing) {
+            let BatchId { stream, sequence, sha256, .. } = named(&change, id)?;
+            change.note(&Deed::Refused { stream, sequence: sequence.get(), sha256, code })?;
+        }
+        change.commit()
     }
 
     /// A batch is done: every envelope of it was delivered or set aside.
-    pub fn set_done(&self, id: i64, at: i64) -> Result<()> {
+    pub fn set_done(&self, id: i64, at: i64, delivered: &Deed) -> Result<()> {
+        let change = self.change()?;
         let sql = "UPDATE batch SET state = 'delivered', done_at = ?2 WHERE id = ?1";
-        self.connection.execute(sql, params![id, at])?;
-        Ok(())
+        change.execute(sql, params![id, at])?;
+        change.note(delivered)?;
+        change.commit()
     }
 
     /// The files of a batch were removed from the inbox, or came again.
     pub fn set_pruned(&self, id: i64, pruned: bool) -> Result<()> {
-        self.connection.execute("UPDATE batch SET pruned = ?2 WHERE id = ?1", params![id, pruned])?;
-        Ok(())
+        let change = self.change()?;
+        change.execute("UPDATE batch SET pruned = ?2 WHERE id = ?1", params![id, pruned])?;
+        if pruned {
+            let BatchId { stream, sequence, sha256, .. } = named(&change, id)?;
+            change.note(&Deed::Pruned { stream, sequence: sequence.get(), sha256 })?;
+        }
+        change.commit()
     }
+}
+
+/// What a batch is named for, by the ledger's number for it.
+pub(super) fn named(change: &Connection, id: i64) -> Result<BatchId> {
+    let sql = "SELECT id, stream, sequence, sha256 FROM batch WHERE id = ?1";
+    Ok(change.prepare_cached(sql)?.query_row([id], |r| batch_id(r, 0))?)
+}
+
+fn put_incoming(change: &Connection, manifest: &Manifest, sha256: Digest, bytes: &[u8], state: State) -> Result<()> {
+    let (stream, sequence) = (manifest.stream.to_string(), manifest.sequence.get() as i64);
+    let update = "UPDATE batch SET state = ?2 WHERE sha256 = ?1";
+    if change.execute(update, params![sha256.as_bytes(), state])? > 0 {
+        return Ok(());
+    }
+    let values = params![
+        stream,
+        sequence,
+        sha256.as_bytes(),
+        bytes,
+        state,
+        manifest.zone,
+        manifest.totals.envelopes as i64,
+        manifest.totals.bytes as i64,
+        manifest.before.envelopes as i64,
+        manifest.before.bytes as i64,
+        manifest.succeeds.map(|s| s.stream.to_string()),
+        manifest.succeeds.map(|s| s.sequence.get() as i64),
+    ];
+    change.prepare_cached(
+            "INSERT INTO batch (stream, sequence, sha256, manifest, state, zone, envelopes, bytes, before_envelopes, before_bytes,
+             succeeds_stream, succeeds_sequence) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+        )?
+        .execute(values)?;
+    for entry in &manifest.connectors {
+        // SQL: the values on the right of SET are those from before.
+        change
+            .prepare_cached(
+                "INSERT INTO came_connector VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT DO UPDATE SET
+                 name = CASE WHEN excluded.sequence >= sequence THEN excluded.name ELSE name END,
+                 type = CASE WHEN excluded.sequence >= sequence THEN excluded.type ELSE type END,
+                 sequence = max(sequence, excluded.sequence), envelopes = envelopes + excluded.envelopes",
+            )?
+            .execute(params![stream, entry.id, sequence, entry.name, entry.kind, entry.envelopes as i64])?;
+    }
+    for entry in &manifest.applicants {
+        change.prepare_cached(
+                "INSERT INTO came_applicant VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET envelopes = envelopes + excluded.envelopes",
+            )?
+            .execute(params![entry.id.as_deref().unwrap_or(""), entry.id.is_some(), entry.envelopes as i64])?;
+    }
+    Ok(())
 }
 
 fn batch_id(row: &Row<'_>, at: usize) -> rusqlite::Result<BatchId> {

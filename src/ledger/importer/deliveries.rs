@@ -1,14 +1,18 @@
 //! What was delivered, what is on its way, and what a crash left between the two.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use rusqlite::{Connection, params};
 
+use super::batches::{BatchId, named};
 use super::meta::put_meta;
 use super::{Aside, AsideKind, ImporterLedger, ImporterView};
+use crate::deed::{Deed, EnvelopeAside, EnvelopeDelivered, SetAsideDeed, in_lines};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::ledger::asking::{all, any};
+use crate::report::{NamedConnector, NamedEnvelope};
+use crate::set_aside::{Kind, Reason};
 use crate::sink::{Delivery, Placing};
 
 /// One group's worth of decisions, committed together.
@@ -117,6 +121,9 @@ impl ImporterLedger {
                         *bytes as i64,
                     ])?;
         }
+        for deed in set_aside_deeds(&group.aside) {
+            change.note(&deed)?;
+        }
         for (sha256, batch, ordinal) in &group.empty {
             change
                 .prepare_cached("INSERT OR IGNORE INTO delivered VALUES (?1, ?2, ?3, ?4, NULL)")?
@@ -129,7 +136,7 @@ impl ImporterLedger {
             )?;
         }
         note_on_their_way(&change, destination, group.on_their_way)?;
-        Ok(change.commit()?)
+        change.commit()
     }
 
     /// Records what the sink vouches for, and the high-water number from which it continues. What was set aside of it is so no more.
@@ -137,12 +144,16 @@ impl ImporterLedger {
         let mut sorted: Vec<&Placing> = delivery.placed().iter().collect();
         sorted.sort_unstable_by_key(|p| p.sha256);
         let change = self.change()?;
+        let mut were_aside: BTreeMap<i64, Vec<EnvelopeDelivered>> = BTreeMap::new();
         {
             let mut deliver = change.prepare_cached("INSERT OR REPLACE INTO delivered VALUES (?1, ?2, ?3, ?4, ?5)")?;
             let mut forget_aside = change.prepare_cached("DELETE FROM set_aside WHERE sha256 = ?1")?;
             for p in &sorted {
                 deliver.execute(params![destination, p.sha256.as_bytes(), p.batch, p.ordinal as i64, p.applicant])?;
-                forget_aside.execute([p.sha256.as_bytes()])?;
+                if forget_aside.execute([p.sha256.as_bytes()])? > 0 {
+                    let (sha256, ordinal) = (p.sha256, p.ordinal);
+                    were_aside.entry(p.batch).or_default().push(EnvelopeDelivered { sha256, ordinal });
+                }
             }
             let mut forget_placing =
                 change.prepare_cached("DELETE FROM placing WHERE destination = ?1 AND name = ?2")?;
@@ -153,6 +164,12 @@ impl ImporterLedger {
                 }
             }
         }
+        for (batch, envelopes) in were_aside {
+            let BatchId { stream, sequence, .. } = named(&change, batch)?;
+            for envelopes in in_lines(envelopes, |_| 0) {
+                change.note(&Deed::AsideDelivered { stream, sequence: sequence.get(), envelopes })?;
+            }
+        }
         // What is refused may come again until it is set aside, which is noted behind this.
         let on_their_way = delivery.on_their_way().map(|number| number + delivery.refused() as u64);
         note_on_their_way(&change, destination, on_their_way)?;
@@ -161,7 +178,7 @@ impl ImporterLedger {
                  ON CONFLICT (key) DO UPDATE SET value = excluded.value",
             params![destination, delivery.high_water().to_string()],
         )?;
-        Ok(change.commit()?)
+        change.commit()
     }
 
     /// Forgets what a crash left between noting and settling, but for its number: it is delivered again. Says the number.
@@ -181,6 +198,40 @@ impl ImporterLedger {
     pub fn unsettled_is_said(&self, destination: i64) -> Result<()> {
         self.connection.execute("DELETE FROM meta WHERE key = 'unsaid_' || ?1", [destination])?;
         Ok(())
+    }
+}
+
+/// What is set aside, as the journal has it: together what is of one batch and connector and for one reason, as far as a
+/// line of the journal goes.
+fn set_aside_deeds(aside: &[Aside]) -> Vec<Deed> {
+    let mut alike: BTreeMap<_, Vec<&Reason>> = BTreeMap::new();
+    for Aside { kind, reason, .. } in aside {
+        let of = (reason.batch.stream, reason.batch.sequence, kind.word(), &reason.code, &reason.connector.id);
+        alike.entry(of).or_default().push(reason);
+    }
+    let deeds = alike.into_iter().flat_map(|((.., kind, _, _), reasons)| {
+        let lines = in_lines(reasons, |reason| reason.name.len() + reason.what.len());
+        lines.into_iter().map(move |reasons| {
+            let deed = set_aside_deed(&reasons);
+            if kind == Kind::Held.word() { Deed::Held(deed) } else { Deed::Quarantined(deed) }
+        })
+    });
+    deeds.collect()
+}
+
+fn set_aside_deed(reasons: &[&Reason]) -> SetAsideDeed {
+    let Reason { batch, code, connector, .. } = reasons[0];
+    let envelopes = reasons.iter().map(|reason| EnvelopeAside {
+        sha256: reason.sha256,
+        envelope: NamedEnvelope { ordinal: reason.batch.ordinal, name: reason.name.clone() },
+        what: reason.what.clone(),
+    });
+    SetAsideDeed {
+        stream: batch.stream,
+        sequence: batch.sequence,
+        code: code.clone(),
+        connector: NamedConnector { id: connector.id.clone(), name: connector.name.clone() },
+        envelopes: envelopes.collect(),
     }
 }
 

@@ -3,6 +3,7 @@
 use rusqlite::Connection;
 
 use super::{ImporterLedger, ImporterView};
+use crate::deed::Deed;
 use crate::error::{Error, Result};
 use crate::ledger::asking::first;
 use crate::site::Turn;
@@ -30,6 +31,14 @@ impl ImporterLedger {
     /// Notes how far it has come.
     pub fn set_turn(&self, count: u64) -> Result<()> {
         self.set_meta("turns", &count.to_string())
+    }
+
+    /// A person went on with this ledger, whatever is different about it: from here on it counts as the site's own.
+    pub fn accept_as(&self, count: u64, what: &str) -> Result<()> {
+        let change = self.change()?;
+        put_meta(&change, "turns", &count.to_string())?;
+        change.note(&Deed::LedgerAccepted { what: what.to_owned() })?;
+        change.commit()
     }
 
     /// Remembers a word.

@@ -2,8 +2,10 @@
 
 use rusqlite::{Connection, params};
 
+use super::batches::{BatchId, named};
 use super::{ImporterLedger, ImporterView};
 use crate::code::Code;
+use crate::deed::{Deed, checks_of_admission};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::ledger::asking::{all, any};
@@ -132,7 +134,16 @@ impl ImporterLedger {
                 .execute([&stream, &before.to_string()])?;
         }
         change.prepare_cached(ADMIT_CONNECTORS)?.execute(params![admitted.id, stream])?;
-        Ok(change.commit()?)
+        let BatchId { stream, sequence, sha256, .. } = named(&change, admitted.id)?;
+        let (sequence, signers) = (sequence.get(), admitted.signers.to_vec());
+        change.note(&Deed::Admitted {
+            stream,
+            sequence,
+            sha256,
+            signers,
+            checks: checks_of_admission(admitted.late),
+        })?;
+        change.commit()
     }
 
     /// Notes anew who signed batches that are admitted already, and may sign them by the trust store of today.
@@ -141,7 +152,7 @@ impl ImporterLedger {
         for (id, signers) in batches {
             put_signers(&change, *id, signers)?;
         }
-        Ok(change.commit()?)
+        change.commit()
     }
 
     /// What a stream may do under the id of a connector. An id that nobody has is this stream's from now on. Streams go

@@ -10,6 +10,7 @@ use rusqlite::params;
 use super::{ImporterLedger, ImporterView, State};
 use crate::batch::manifest::Manifest;
 use crate::code::Code;
+use crate::deed::Deed;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::ledger::asking::{all, any, first};
@@ -47,6 +48,9 @@ pub struct CameConnector {
     /// Its envelopes.
     pub envelopes: u64,
 }
+
+/// Ranges of numbers in one line of the journal.
+const RANGES_IN_A_LINE: usize = 500;
 
 /// The batches whose links count.
 const IS_ADMITTED: &str = "state IN ('admitted', 'delivered')";
@@ -235,14 +239,20 @@ impl ImporterLedger {
             let values = params![stream.to_string(), *range.start() as i64, *range.end() as i64, reason, at];
             change.execute("INSERT INTO settled VALUES (?1, ?2, ?3, ?4, ?5)", values)?;
         }
-        Ok(change.commit()?)
+        for some in numbers.ranges().chunks(RANGES_IN_A_LINE) {
+            let sequences = some.iter().cloned().collect();
+            change.note(&Deed::GapAccepted { stream, sequences, reason: reason.to_owned() })?;
+        }
+        change.commit()
     }
 
     /// The operator takes a batch that forks its stream.
     #[expect(clippy::too_many_arguments, reason = "the columns of one row")]
     pub fn accept_fork(&self, stream: StreamId, sequence: u64, sha256: Digest, reason: &str, at: &str) -> Result<()> {
         let values = params![sha256.as_bytes(), stream.to_string(), sequence as i64, reason, at];
-        self.connection.execute("INSERT OR REPLACE INTO accepted VALUES (?1, ?2, ?3, ?4, ?5)", values)?;
-        Ok(())
+        let change = self.change()?;
+        change.execute("INSERT OR REPLACE INTO accepted VALUES (?1, ?2, ?3, ?4, ?5)", values)?;
+        change.note(&Deed::ForkAccepted { stream, sequence, sha256, reason: reason.to_owned() })?;
+        change.commit()
     }
 }

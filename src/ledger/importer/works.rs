@@ -2,7 +2,9 @@
 
 use rusqlite::params;
 
+use super::batches::{BatchId, named};
 use super::{ImporterLedger, ImporterView};
+use crate::deed::Deed;
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::ledger::asking::all;
@@ -56,7 +58,16 @@ impl ImporterLedger {
         self.set_list_in_meta(&format!("gone_works_{destination}"), &gone)
     }
 
-    /// What was lost with the works of a batch was delivered again, or a person accepts the loss; how many works it were.
+    /// A person accepts what was lost with the works of a batch.
+    pub fn accept_gone(&self, destination: i64, batch: i64, reason: &str) -> Result<()> {
+        let BatchId { stream, sequence, .. } = named(&self.connection, batch)?;
+        let change = self.change()?;
+        change.note(&Deed::WorksAccepted { stream, sequence: sequence.get(), reason: reason.to_owned() })?;
+        self.settle_gone(destination, batch)?;
+        change.commit()
+    }
+
+    /// What was lost with the works of a batch was delivered again; how many works it were.
     pub fn settle_gone(&self, destination: i64, batch: i64) -> Result<usize> {
         let gone = self.gone_works(destination)?;
         let left: Vec<GoneWork> = gone.iter().filter(|work| work.batch != batch).cloned().collect();

@@ -191,7 +191,16 @@ impl Pack {
     }
 
     fn site_holds_nothing_else(&self) {
-        const KNOWN: [&str; 5] = ["ledger.db", "ledger.db-shm", "ledger.db-wal", "lock", "outbox"];
+        const KNOWN: [&str; 8] = [
+            "ledger.db",
+            "ledger.db-shm",
+            "ledger.db-wal",
+            "lock",
+            "outbox",
+            "journal.head",
+            "journal.jsonl",
+            "journal.key",
+        ];
         for entry in fs::read_dir(self.scene.path("exporter")).unwrap() {
             let name = entry.unwrap().file_name().into_string().unwrap();
             assert!(KNOWN.contains(&name.as_str()), "{name} lies in the site");
@@ -237,6 +246,8 @@ impl Journey for Pack {
         let third = self.scene.run(&self.extent.pack()).exits(0);
         assert_eq!(third.stdout, "");
         assert!(before == files(&self.outbox()), "a run with nothing to do changed the outbox");
+        let packed = "SELECT sequence FROM packed_batch ORDER BY sequence";
+        self.scene.each_deed_is_in_the_journal("exporter", "packed", packed);
     }
 
     fn owns_up(&self, run: &Run) -> bool {
@@ -319,6 +330,11 @@ impl Journey for Carry {
         assert_eq!(carried.len(), names_ending(&self.scene.path("exporter/outbox"), ".manifest").len());
         // A carry that was cut off at its very end had written everything: for the next one the batch goes again.
         assert!(carried.iter().all(|row| row[1] <= 1), "each is new on one carry at most: {carried:?}");
+        self.scene.each_deed_is_in_the_journal(
+            "exporter",
+            "carried",
+            "SELECT sequence FROM carried ORDER BY carry, sequence",
+        );
     }
 
     fn owns_up(&self, run: &Run) -> bool {
@@ -434,6 +450,10 @@ impl Journey for Import {
         memory.eat(&self.scene.path("out"));
         self.done(&memory);
         no_partials(&self.scene.path("importer"));
+        for event in ["taken", "admitted", "delivered"] {
+            let sql = "SELECT sequence FROM batch ORDER BY sequence";
+            self.scene.each_deed_is_in_the_journal("importer", event, sql);
+        }
     }
 
     fn owns_up(&self, run: &Run) -> bool {

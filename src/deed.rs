@@ -1,0 +1,394 @@
+//! Deeds: what a run did that a person may be asked about a year later. Each one is a line of the journal.
+
+use std::collections::BTreeMap;
+
+use serde::Serialize;
+
+use crate::batch::signed::SignedBatch;
+use crate::code::Code;
+use crate::digest::Digest;
+use crate::report::{BatchLine, NamedConnector, NamedEnvelope, Outcome, Proof, ranges};
+use crate::stream::{Numbers, StreamId};
+use crate::trust::PublicKey;
+
+/// Who runs airpouch, and for what: what the machine says, and what was told on the command line.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Actor {
+    /// The verb, such as `stream accept`.
+    pub verb: String,
+    /// The user of the operating system: its name, or its number where it has none.
+    pub user: String,
+    /// airpouch's version.
+    pub version: String,
+    /// The person at the keyboard.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub operator: Option<String>,
+    /// A second person who looked on.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub witness: Option<String>,
+    /// The ticket or order by which it is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
+    /// Anything else that was to be written down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
+}
+
+/// Something that was done, in the words of the journal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(tag = "event", rename_all = "kebab-case")]
+pub enum Deed {
+    /// The journal of a site begins.
+    JournalOpened {
+        /// Which side the site serves.
+        side: &'static str,
+        /// The public key that signs where the journal ends, in PEM.
+        key: String,
+    },
+    /// A crash cut off the last line, which was moved to a file of its own.
+    JournalTorn {
+        /// The name of the file in the site.
+        kept_as: String,
+        /// Its bytes.
+        bytes: u64,
+    },
+    /// The journal is not the one that the ledger knows: somebody has shortened, changed or replaced one of them.
+    JournalChanged {
+        /// How many lines the ledger knows.
+        lines: u64,
+        /// The digest of the last one of these.
+        last: String,
+    },
+    /// The exporter signed a batch and put it into its outbox.
+    Packed {
+        /// The batch.
+        #[serde(flatten)]
+        batch: BatchLine,
+        /// The fingerprints of the keys that signed it.
+        signers: Vec<Digest>,
+    },
+    /// Batches lie on a medium, and were read back from it.
+    Carried {
+        /// Where the medium was mounted.
+        medium: String,
+        /// The file system by which the medium is known again.
+        file_system: String,
+        /// Bytes that were written.
+        bytes: u64,
+        /// The batches.
+        batches: Vec<CarriedBatch>,
+    },
+    /// A new stream begins for a zone.
+    Renewed {
+        /// The new stream.
+        stream: StreamId,
+        /// Its zone.
+        zone: String,
+        /// The stream that it goes on from.
+        succeeds: StreamId,
+    },
+    /// The exporter gave up a batch whose files are lost.
+    GivenUp {
+        /// Its stream.
+        stream: StreamId,
+        /// Its number.
+        sequence: u64,
+        /// The envelopes that were in it.
+        envelopes: u64,
+    },
+    /// The importer has a batch in its inbox whole: the medium is not needed any more for it.
+    Taken {
+        /// The batch.
+        #[serde(flatten)]
+        batch: BatchLine,
+        /// The fingerprints of the keys whose signatures over its manifest hold.
+        signers: Vec<Digest>,
+        /// What was checked, and held.
+        checks: Vec<&'static str>,
+    },
+    /// A batch may be delivered.
+    Admitted {
+        /// Its stream.
+        stream: StreamId,
+        /// Its number.
+        sequence: u64,
+        /// The digest of its manifest.
+        sha256: Digest,
+        /// The fingerprints of the keys that signed it and may do so.
+        signers: Vec<Digest>,
+        /// What was checked, and held.
+        checks: Vec<&'static str>,
+    },
+    /// A batch is refused for good: its signed manifest is wrong.
+    Refused {
+        /// Its stream.
+        stream: StreamId,
+        /// Its number.
+        sequence: u64,
+        /// The digest of its manifest.
+        sha256: Digest,
+        /// Why.
+        code: Code,
+    },
+    /// Every envelope of a batch was delivered or set aside.
+    Delivered {
+        /// The batch.
+        #[serde(flatten)]
+        batch: BatchLine,
+        /// Where to.
+        destination: String,
+        /// Whether later numbers were delivered before it.
+        late: bool,
+        /// What became of its envelopes in this run.
+        outcome: Outcome,
+        /// Messages that went to the destination in this run.
+        messages: u64,
+        /// Its connectors, with their envelopes, objects by type and objects by marking.
+        connectors: Vec<ConnectorCount>,
+        /// The applicants of the other side, with their envelopes.
+        applicants: Vec<ApplicantCount>,
+    },
+    /// Envelopes of a batch are held until the reason is gone.
+    Held(SetAsideDeed),
+    /// Envelopes of a batch are not delivered unless a person releases them.
+    Quarantined(SetAsideDeed),
+    /// Envelopes that were set aside before went to the destination: the reason was gone, or a person had released them.
+    AsideDelivered {
+        /// Their stream.
+        stream: StreamId,
+        /// The number of their batch.
+        sequence: u64,
+        /// The envelopes.
+        envelopes: Vec<EnvelopeDelivered>,
+    },
+    /// A person let an envelope through in spite of the reason against it.
+    Released {
+        /// Its digest.
+        sha256: Digest,
+        /// Its stream.
+        stream: StreamId,
+        /// The number of its batch.
+        sequence: u64,
+        /// Its place and name in the batch.
+        envelope: NamedEnvelope,
+        /// Its connector.
+        connector: NamedConnector,
+        /// Why it was set aside.
+        code: Code,
+        /// The same in words.
+        what: String,
+        /// Why it may go all the same, in that person's words.
+        reason: String,
+    },
+    /// A person gave up batches that are missing.
+    GapAccepted {
+        /// The stream.
+        stream: StreamId,
+        /// The batches.
+        #[serde(serialize_with = "ranges")]
+        sequences: Numbers,
+        /// Why.
+        reason: String,
+    },
+    /// A person took a batch that forks its stream.
+    ForkAccepted {
+        /// The stream.
+        stream: StreamId,
+        /// The number of the batch.
+        sequence: u64,
+        /// The digest of its manifest.
+        sha256: Digest,
+        /// Why.
+        reason: String,
+    },
+    /// A person settled works that were cleared on the platform, with what was delivered under them.
+    WorksAccepted {
+        /// The stream.
+        stream: StreamId,
+        /// The number of the batch.
+        sequence: u64,
+        /// Why.
+        reason: String,
+    },
+    /// A person went on with a ledger that is not the one the site used last.
+    LedgerAccepted {
+        /// What is different about it.
+        what: String,
+    },
+    /// The files of a delivered batch were removed from the inbox.
+    Pruned {
+        /// Its stream.
+        stream: StreamId,
+        /// Its number.
+        sequence: u64,
+        /// The digest of its manifest.
+        sha256: Digest,
+    },
+}
+
+/// One batch on a medium.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct CarriedBatch {
+    /// Its stream.
+    pub stream: StreamId,
+    /// Its number.
+    pub sequence: u64,
+    /// The digest of its manifest.
+    pub sha256: Digest,
+    /// Whether it went as new, or was repeated.
+    pub is_new: bool,
+    /// How sure it is that the medium holds it.
+    pub proof: Proof,
+}
+
+/// What a batch holds of one connector.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ConnectorCount {
+    /// The connector.
+    #[serde(flatten)]
+    pub connector: NamedConnector,
+    /// Its envelopes.
+    pub envelopes: u64,
+    /// Their objects by type.
+    pub types: BTreeMap<String, u64>,
+    /// Their objects by marking.
+    pub markings: BTreeMap<String, u64>,
+}
+
+/// What a batch holds in the name of one applicant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ApplicantCount {
+    /// The applicant's id there; none for envelopes that name no applicant.
+    pub id: Option<String>,
+    /// Its envelopes.
+    pub envelopes: u64,
+}
+
+/// One envelope that was set aside, and went to the destination.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EnvelopeDelivered {
+    /// Its digest.
+    pub sha256: Digest,
+    /// Its position in its batch, from 1.
+    pub ordinal: usize,
+}
+
+/// Envelopes that were set aside together: of one batch and connector, for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SetAsideDeed {
+    /// Their stream.
+    pub stream: StreamId,
+    /// The number of their batch.
+    pub sequence: u64,
+    /// Why.
+    pub code: String,
+    /// Their connector.
+    pub connector: NamedConnector,
+    /// The envelopes.
+    pub envelopes: Vec<EnvelopeAside>,
+}
+
+/// One envelope that was set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct EnvelopeAside {
+    /// Its digest.
+    pub sha256: Digest,
+    /// Its place and name in the batch.
+    #[serde(flatten)]
+    pub envelope: NamedEnvelope,
+    /// Why, in words.
+    pub what: String,
+}
+
+/// What was checked of a batch that is in the inbox whole.
+const CHECKS_OF_CUSTODY: [&str; 4] = ["signature", "signer-may-sign", "zone", "digests-of-index-and-volumes"];
+
+/// What was checked of a batch that may be delivered.
+pub fn checks_of_admission(late: bool) -> Vec<&'static str> {
+    let place = if late { "named-by-a-later-batch" } else { "follows-in-its-stream" };
+    vec!["signature", "signer-may-sign", "enough-signatures", "zone", "index-in-form", place]
+}
+
+/// Under what is counted what a line of the journal has no room for.
+const OTHERS: &str = "*";
+
+/// As many connectors as a line of the journal has room for. The others are counted together, and so are the types and
+/// markings of one that has too many.
+pub fn connectors_in_a_line(connectors: Vec<ConnectorCount>) -> Vec<ConnectorCount> {
+    let others = NamedConnector { id: OTHERS.to_owned(), name: OTHERS.to_owned() };
+    let mut others =
+        ConnectorCount { connector: others, envelopes: 0, types: BTreeMap::new(), markings: BTreeMap::new() };
+    let (mut kept, mut bytes) = (Vec::new(), 0);
+    for mut connector in connectors {
+        if size_of(&connector) > LIST_BYTES / 4 {
+            connector.types = together(&connector.types);
+            connector.markings = together(&connector.markings);
+        }
+        bytes += size_of(&connector);
+        if bytes <= LIST_BYTES {
+            kept.push(connector);
+        } else {
+            others.envelopes += connector.envelopes;
+        }
+    }
+    kept.extend(Some(others).filter(|others| others.envelopes > 0));
+    kept
+}
+
+/// As many applicants as a line of the journal has room for. The others are counted together.
+pub fn applicants_in_a_line(applicants: Vec<ApplicantCount>) -> Vec<ApplicantCount> {
+    let mut others = ApplicantCount { id: Some(OTHERS.to_owned()), envelopes: 0 };
+    let (mut kept, mut bytes) = (Vec::new(), 0);
+    for applicant in applicants {
+        bytes += size_of(&applicant);
+        if bytes <= LIST_BYTES / 2 {
+            kept.push(applicant);
+        } else {
+            others.envelopes += applicant.envelopes;
+        }
+    }
+    kept.extend(Some(others).filter(|others| others.envelopes > 0));
+    kept
+}
+
+fn size_of(value: &impl Serialize) -> usize {
+    serde_json::to_string(value).map_or(0, |text| text.len())
+}
+
+fn together(counts: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    BTreeMap::from([(OTHERS.to_owned(), counts.values().sum())])
+}
+
+/// Bytes of a list in one line of the journal, so that what stands beside it has room too.
+const LIST_BYTES: usize = 24 << 10;
+
+/// Parts a list, so that each part fits into a line of the journal. `size` is about as many bytes as an item takes there,
+/// beside its digest and its number.
+pub fn in_lines<T>(items: Vec<T>, size: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
+    let mut parts: Vec<Vec<T>> = Vec::new();
+    let mut bytes = 0;
+    for item in items {
+        // A character is six in a JSON text at most.
+        let more = 150 + 6 * size(&item);
+        match parts.last_mut().filter(|_| bytes + more <= LIST_BYTES) {
+            Some(part) => part.push(item),
+            None => {
+                parts.push(vec![item]);
+                bytes = 0;
+            }
+        }
+        bytes += more;
+    }
+    parts
+}
+
+impl Deed {
+    /// A batch is in the inbox whole.
+    pub fn taken(batch: &SignedBatch) -> Self {
+        Self::Taken {
+            batch: BatchLine::of(batch, batch.sha256()),
+            signers: batch.signers().iter().map(PublicKey::fingerprint).collect(),
+            checks: CHECKS_OF_CUSTODY.to_vec(),
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! log: the events of the journal that somebody asks for.
+
+use serde_json::Value;
+
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::journal;
+use crate::ledger::{self, View};
+use crate::report::Logged;
+use crate::site::Site;
+use crate::text::harmless;
+
+/// Which events are asked for; what is empty excludes none.
+#[derive(Debug, Clone, Default)]
+pub struct AskedEvents {
+    /// From this time on: the beginning of a time as RFC 3339 writes it, such as `2026-11`.
+    pub since: Option<String>,
+    /// Up to and including this time, likewise.
+    pub until: Option<String>,
+    /// Of a stream whose UUID begins so.
+    pub stream: Option<String>,
+    /// Of a batch of this number.
+    pub batch: Option<u64>,
+    /// About a connector of this id or name.
+    pub connector: Option<String>,
+    /// Of this kind, such as `released`.
+    pub event: Option<String>,
+    /// About an envelope of this name, or whose digest begins so.
+    pub envelope: Option<String>,
+}
+
+/// Hands over the events that are asked for, oldest first.
+///
+/// # Errors
+/// There is no journal, or a line of it is none; the system or SQLite refused, or whoever takes them did.
+pub fn each(site: &Site, asked: &AskedEvents, mut take: impl FnMut(Logged) -> Result<()>) -> Result<()> {
+    let batches = match &asked.envelope {
+        Some(envelope) => batches_of(site, envelope)?,
+        None => Vec::new(),
+    };
+    let mut lines = journal::read(site)?;
+    let path = lines.path().clone();
+    let mut number = 0_u64;
+    while let Some(line) = lines.next_line()? {
+        number += 1;
+        let event: Value = serde_json::from_slice(line).map_err(|e| {
+            Error::failed(format!("line {number} of the journal is none: {e}"))
+                .at(&path)
+                .advise("look at it: airpouch audit")
+        })?;
+        if asked.wants(&event, &batches) {
+            take(Logged(event))?;
+        }
+    }
+    Ok(())
+}
+
+/// The batches by which an envelope was packed or delivered, as the ledger has it.
+fn batches_of(site: &Site, envelope: &str) -> Result<Vec<(String, u64)>> {
+    let Some(range) = Digest::range_of(&envelope.to_ascii_lowercase()).filter(|_| envelope.len() >= 8) else {
+        return Ok(Vec::new());
+    };
+    match ledger::look(site)? {
+        View::Exporter(ledger) => ledger.batches_with(range),
+        View::Importer(ledger) => ledger.batches_with(range),
+    }
+}
+
+impl AskedEvents {
+    fn wants(&self, event: &Value, batches: &[(String, u64)]) -> bool {
+        let text = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default();
+        let at = text("at");
+        let begins = |time: &str| at.get(..time.len()).unwrap_or(at).to_owned();
+        self.since.as_ref().is_none_or(|since| begins(since) >= *since)
+            && self.until.as_ref().is_none_or(|until| begins(until) <= *until)
+            && self.event.as_ref().is_none_or(|kind| text("event") == kind)
+            && self.stream.as_ref().is_none_or(|stream| of_batches(event, |of, _| of.starts_with(stream)))
+            && self.batch.is_none_or(|number| of_batches(event, |_, of| of.contains(&number)))
+            && self.connector.as_ref().is_none_or(|connector| is_about_connector(event, connector))
+            && self.envelope.as_ref().is_none_or(|envelope| is_about_envelope(event, envelope, batches))
+    }
+}
+
+/// Whether any batch that an event names is one of those: `is` is given a stream and numbers.
+fn of_batches(event: &Value, is: impl Fn(&str, &std::ops::RangeInclusive<u64>) -> bool) -> bool {
+    let stream = |value: &Value| value.get("stream").and_then(Value::as_str).unwrap_or_default().to_owned();
+    let mut named = Vec::new();
+    for value in [event].into_iter().chain(list(event, "batches")) {
+        let number = value.get("sequence").and_then(Value::as_u64);
+        named.push((stream(value), number.map_or(0..=0, |number| number..=number)));
+    }
+    for range in list(event, "sequences") {
+        let end = |at: usize| range.get(at).and_then(Value::as_u64).unwrap_or(0);
+        named.push((stream(event), end(0)..=end(1)));
+    }
+    named.iter().any(|(stream, numbers)| is(stream, numbers))
+}
+
+fn list<'a>(event: &'a Value, key: &str) -> impl Iterator<Item = &'a Value> {
+    event.get(key).and_then(Value::as_array).into_iter().flatten()
+}
+
+fn is_about_connector(event: &Value, connector: &str) -> bool {
+    let is = |of: &Value| ["id", "name"].iter().any(|key| of.get(key).and_then(Value::as_str) == Some(connector));
+    event.get("connector").into_iter().chain(list(event, "connectors")).any(is)
+}
+
+fn is_about_envelope(event: &Value, envelope: &str, batches: &[(String, u64)]) -> bool {
+    let digits = envelope.to_ascii_lowercase();
+    let is = |of: &Value| {
+        let text = |key: &str| of.get(key).and_then(Value::as_str).unwrap_or_default();
+        text("name") == envelope
+            || harmless(text("name")) == envelope
+            || (digits.len() >= 8 && text("sha256").starts_with(&digits))
+    };
+    let of_itself = event.get("envelope").is_some_and(is) || (event.get("envelope").is_some() && is(event));
+    let in_batch = || {
+        batches.iter().any(|(stream, number)| of_batches(event, |of, numbers| of == stream && numbers.contains(number)))
+    };
+    let is_of_batch =
+        !["held", "quarantined", "released"].contains(&event.get("event").and_then(Value::as_str).unwrap_or_default());
+    of_itself || list(event, "envelopes").any(is) || (is_of_batch && in_batch())
+}

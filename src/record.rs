@@ -1,0 +1,55 @@
+//! Writes into the journal what the ledger has noted. What was noted and not written by a run that was cut off, the next
+//! one writes.
+
+use crate::deed::Deed;
+use crate::error::Result;
+use crate::journal::{self, BEFORE_THE_FIRST, Journal};
+use crate::ledger::noted::{JournalEnd, Notes};
+use crate::site::{Role, Site};
+
+/// Notes that are written in one piece.
+const AT_ONCE: u32 = 1000;
+
+/// Writes all that is noted, in order, and signs the end of the journal anew.
+///
+/// # Errors
+/// The journal is none; the system or SQLite refused. What was not written stays noted.
+pub fn write(site: &Site, role: Role, notes: &Notes<'_>) -> Result<()> {
+    let (mut journal, torn) = Journal::open(site)?;
+    settle(notes, &mut journal)?;
+    if let Some(torn) = torn {
+        notes.add(&Deed::JournalTorn { kept_as: torn.name, bytes: torn.bytes })?;
+    }
+    if journal.lines() == 0 {
+        notes.add_first(&Deed::JournalOpened { side: role.word(), key: journal::public_key(site)?.to_pem() })?;
+    }
+    loop {
+        let oldest = notes.oldest(AT_ONCE)?;
+        let Some((last, _)) = oldest.last() else { break };
+        let last = *last;
+        let lines: Vec<String> = oldest.into_iter().map(|(_, line)| line).collect();
+        journal.append(&lines)?;
+        notes.are_written(last, &end_of(&journal))?;
+    }
+    journal.sign_head()
+}
+
+/// Holds the journal against the ledger. A run that was cut off may have written notes and not forgotten them; nothing else
+/// may stand behind what the ledger knows of the journal.
+fn settle(notes: &Notes<'_>, journal: &mut Journal) -> Result<()> {
+    let oldest = notes.oldest(AT_ONCE)?;
+    let lines: Vec<String> = oldest.iter().map(|(_, line)| line.clone()).collect();
+    let known = notes.end()?.unwrap_or(JournalEnd { lines: 0, last: BEFORE_THE_FIRST.to_owned() });
+    let (written, before) = journal.has_already(&lines)?;
+    if known.lines + written as u64 != journal.lines() || known.last != before {
+        notes.add(&Deed::JournalChanged { lines: known.lines, last: known.last })?;
+    }
+    match written.checked_sub(1) {
+        Some(at) => notes.are_written(oldest[at].0, &end_of(journal)),
+        None => Ok(()),
+    }
+}
+
+fn end_of(journal: &Journal) -> JournalEnd {
+    JournalEnd { lines: journal.lines(), last: journal.last().to_owned() }
+}

@@ -1,0 +1,202 @@
+//! Events of a journal, as a person reads them and as a table.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use serde::ser::SerializeMap;
+use serde::{Serialize, Serializer};
+use serde_json::Value;
+
+use super::{Page, Report};
+use crate::text::{count, harmless, size};
+
+/// One event of the journal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Logged(pub Value);
+
+/// The keys that every event has in a document; what else its line has stands below `details`.
+const OF_ALL: [&str; 13] =
+    ["n", "prev", "at", "run", "deed", "verb", "user", "version", "operator", "witness", "ticket", "note", "event"];
+
+impl Serialize for Logged {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut map = serializer.serialize_map(Some(OF_ALL.len() + 1))?;
+        for key in OF_ALL {
+            map.serialize_entry(key, &self.0.get(key))?;
+        }
+        let others = self.0.as_object().into_iter().flatten().filter(|(key, _)| !OF_ALL.contains(&key.as_str()));
+        map.serialize_entry("details", &others.collect::<BTreeMap<_, _>>())?;
+        map.end()
+    }
+}
+
+/// The events that were asked for.
+#[derive(Debug, Default, Serialize)]
+pub struct LogReport {
+    /// The events, oldest first.
+    pub events: Vec<Logged>,
+}
+
+/// The columns of the table.
+pub const COLUMNS: [&str; 13] = [
+    "n", "at", "event", "verb", "user", "operator", "witness", "ticket", "note", "stream", "sequence", "sha256", "what",
+];
+
+impl Report for LogReport {
+    fn write<'a>(&'a self, page: &mut Page<'a>) {
+        if self.events.is_empty() {
+            page.idle("the journal has no such event");
+        }
+    }
+}
+
+impl Report for Logged {
+    fn write<'a>(&'a self, page: &mut Page<'a>) {
+        let mut line = format!("{:>6}  {}  {}", self.text("n"), self.text("at"), self.text("event"));
+        let what = self.what();
+        if !what.is_empty() {
+            let _ = write!(line, ": {what}");
+        }
+        let _ = write!(line, "  [{} by {}{}]", self.text("verb"), self.text("user"), self.people());
+        page.result(line);
+    }
+}
+
+impl Logged {
+    /// A row of the table, as RFC 4180 writes it. A cell that a spreadsheet would take for a formula begins with an
+    /// apostrophe.
+    pub fn row(&self) -> String {
+        let cells = COLUMNS.map(|column| cell(&if column == "what" { self.what() } else { self.text(column) }));
+        cells.join(",")
+    }
+
+    fn text(&self, key: &str) -> String {
+        match self.0.get(key) {
+            None | Some(Value::Null) => String::new(),
+            Some(Value::String(text)) => harmless(text),
+            Some(other) => harmless(&other.to_string()),
+        }
+    }
+
+    fn number(&self, key: &str) -> u64 {
+        self.0.get(key).and_then(Value::as_u64).unwrap_or(0)
+    }
+
+    fn people(&self) -> String {
+        let named = |key: &str| Some(self.text(key)).filter(|text| !text.is_empty());
+        let all = [("operator", ""), ("witness", "witness "), ("ticket", "ticket "), ("note", "note: ")];
+        all.iter().filter_map(|(key, word)| named(key).map(|text| format!(", {word}{text}"))).collect()
+    }
+
+    /// What was done, in words.
+    fn what(&self) -> String {
+        let batch = format!("batch {} of stream {}", self.text("sequence"), self.text("stream"));
+        let reason = || self.text("reason");
+        match self.text("event").as_str() {
+            "packed" => format!("{batch} for zone {}: {}, signed by {}", self.text("zone"), self.volume(), self.keys()),
+            "taken" => format!("{batch}: {}, signed by {}", self.volume(), self.keys()),
+            "admitted" => format!("{batch}, signed by {}", self.keys()),
+            "carried" => self.carried(),
+            "delivered" => format!("{batch} to {}: {}", self.text("destination"), self.outcome()),
+            "held" | "quarantined" => format!(
+                "{} of {}, {batch}: {}",
+                count(
+                    self.0.get("envelopes").and_then(Value::as_array).map_or(0, |list| list.len() as u64),
+                    "envelope"
+                ),
+                self.connector(),
+                self.text("code")
+            ),
+            "aside-delivered" => {
+                let envelopes = self.0.get("envelopes").and_then(Value::as_array).map_or(0, Vec::len);
+                format!("{} of {batch}, set aside before", count(envelopes as u64, "envelope"))
+            }
+            "released" => format!(
+                "envelope {} of {}, {batch}, in spite of: {}; reason: {}",
+                self.text("sha256"),
+                self.connector(),
+                self.text("what"),
+                reason()
+            ),
+            "given-up" => format!("{batch}, whose files are lost: {}", count(self.number("envelopes"), "envelope")),
+            "gap-accepted" => {
+                format!("batches {} of stream {}; reason: {}", self.text("sequences"), self.text("stream"), reason())
+            }
+            "fork-accepted" | "works-accepted" => format!("{batch}; reason: {}", reason()),
+            "renewed" => format!(
+                "stream {} for zone {} goes on from {}",
+                self.text("stream"),
+                self.text("zone"),
+                self.text("succeeds")
+            ),
+            "refused" => format!("{batch}: {}", self.text("code")),
+            "pruned" => batch,
+            "ledger-accepted" => self.text("what"),
+            "journal-torn" => format!("the end that a crash cut off lies in {}", self.text("kept_as")),
+            "journal-changed" => format!("the ledger knew {} lines", self.text("lines")),
+            _ => String::new(),
+        }
+    }
+
+    fn volume(&self) -> String {
+        format!("{}, {}", count(self.number("envelopes"), "envelope"), size(self.number("bytes")))
+    }
+
+    fn keys(&self) -> String {
+        let keys = self.0.get("signers").and_then(Value::as_array);
+        // A key id is the beginning of the fingerprint, as file names have it.
+        let ids = keys.into_iter().flatten().filter_map(Value::as_str).map(|key| key.chars().take(16).collect());
+        harmless(&ids.collect::<Vec<String>>().join(", "))
+    }
+
+    fn connector(&self) -> String {
+        let name = |key: &str| self.0.pointer(&format!("/connector/{key}")).and_then(Value::as_str).unwrap_or_default();
+        harmless(&format!("{} ({})", name("name"), name("id")))
+    }
+
+    fn carried(&self) -> String {
+        let batches = self.0.get("batches").and_then(Value::as_array);
+        let number = |batch: &Value| batch.get("sequence").and_then(Value::as_u64);
+        let numbers: crate::stream::Numbers = batches.into_iter().flatten().filter_map(number).collect();
+        format!("{} to {}, {} written", numbers.words(), self.text("medium"), size(self.number("bytes")))
+    }
+
+    fn outcome(&self) -> String {
+        let of = |key: &str| self.0.pointer(&format!("/outcome/{key}")).and_then(Value::as_u64).unwrap_or(0);
+        let mut words = format!("{} of {} delivered", of("delivered"), count(self.number("envelopes"), "envelope"));
+        for (key, word) in [
+            ("already_delivered", "delivered before"),
+            ("empty", "with nothing to deliver"),
+            ("held", "held"),
+            ("quarantined", "quarantined"),
+        ] {
+            if of(key) > 0 {
+                let _ = write!(words, ", {} {word}", of(key));
+            }
+        }
+        words
+    }
+}
+
+fn cell(text: &str) -> String {
+    let formula = text.starts_with(['=', '+', '-', '@', '\t', '\r']);
+    let text = if formula { format!("'{text}") } else { text.to_owned() };
+    if text.contains([',', '"', '\n', '\r']) { format!("\"{}\"", text.replace('"', "\"\"")) } else { text }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn name_that_a_spreadsheet_takes_for_a_formula_is_text() {
+        let logged = Logged(
+            json!({"n": 7, "event": "quarantined", "user": "=cmd|' /C calc'!A0", "operator": "a,\"b\"", "note": "\u{1b}[2J"}),
+        );
+        let row = logged.row();
+        assert!(row.starts_with("7,,quarantined,,'=cmd|' /C calc'!A0,\"a,\"\"b\"\"\","), "{row}");
+        assert!(!row.contains('\u{1b}'), "{row}");
+    }
+}

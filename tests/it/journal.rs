@@ -1,0 +1,213 @@
+//! The journal: what an officer asks a year later, and what somebody does who wants it to say something else.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use crate::support::{APPLICANT, World, envelope_with};
+
+fn lines(world: &World, site: &str) -> Vec<Value> {
+    let text = fs::read_to_string(world.path(site).join("journal.jsonl")).unwrap();
+    text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
+}
+
+fn events(world: &World, site: &str) -> Vec<String> {
+    lines(world, site).iter().map(|line| line["event"].as_str().unwrap().to_owned()).collect()
+}
+
+/// A command, which is quarantined, and an envelope that goes.
+fn with_a_command() -> World {
+    let world = World::new();
+    world.made("a.json");
+    let object = json!({"type": "indicator", "id": "indicator--1", "opencti_operation": "delete"});
+    world.put(
+        "command.json",
+        &envelope_with("b", json!({"bundle": {"type": "bundle", "id": "bundle--1", "objects": [object]}})),
+    );
+    world
+}
+
+#[test]
+fn journey_is_in_both_journals_with_who_and_why() {
+    let world = with_a_command();
+    world.send(&["--operator", "A. Carrier", "--witness", "B. Looker", "--ticket", "CR-7"]).exits(0);
+    world.import(&["--operator", "C. Officer"]).exits(3);
+    assert_eq!(events(&world, "exporter"), ["journal-opened", "packed", "carried"]);
+    let packed = &lines(&world, "exporter")[1];
+    assert_eq!(
+        (&packed["operator"], &packed["witness"], &packed["ticket"]),
+        (&json!("A. Carrier"), &json!("B. Looker"), &json!("CR-7"))
+    );
+    assert_eq!((&packed["sequence"], &packed["envelopes"], &packed["verb"]), (&json!(1), &json!(2), &json!("pack")));
+    assert_eq!(events(&world, "importer"), ["journal-opened", "taken", "admitted", "quarantined", "delivered"]);
+    let importer = lines(&world, "importer");
+    assert_eq!(importer[1]["sha256"], packed["sha256"]);
+    assert_eq!(importer[1]["signers"], packed["signers"]);
+    assert_eq!(importer[3]["envelopes"][0]["name"], "command.json");
+    assert_eq!(importer[4]["outcome"]["quarantined"], 1);
+    assert_eq!(importer[4]["connectors"][0]["types"]["indicator"], 2);
+    for site in ["exporter", "importer"] {
+        world.run(["audit", "--site", site]).exits(0).prints("each line follows the one before");
+    }
+}
+
+#[test]
+fn command_that_was_released_is_found_with_person_and_reason_after_it_was_delivered_and_pruned() {
+    let world = with_a_command();
+    world.send(&[]).exits(0);
+    world.import(&[]).exits(3);
+    let digest = lines(&world, "importer")[3]["envelopes"][0]["sha256"].as_str().unwrap().to_owned();
+    let release =
+        ["quarantine", "release", &digest, "--reason", "the duplicate is confirmed", "--operator", "D. Officer"];
+    world.run(release.into_iter().chain(["--site", "importer"])).exits(0);
+    world.import_inbox(&["--keep", "0s"]).exits(0).prints("delivered 1 envelope");
+    assert!(fs::read_dir(world.path("importer/inbox")).unwrap().next().is_none(), "the inbox is cleared");
+    let log = world.run(["log", "--envelope", &digest[..12], "--event", "released", "--site", "importer"]).exits(0);
+    log.prints("reason: the duplicate is confirmed").prints("D. Officer").prints("in spite of: ");
+    let by_name = world.run(["log", "--envelope", "command.json", "--site", "importer"]).exits(0);
+    by_name.prints("quarantined").prints("released");
+    let other = world.run(["log", "--envelope", "no-such.json", "--site", "importer"]).exits(0);
+    assert_eq!(other.said(), "");
+    world.run(["log", "--event", "pruned", "--site", "importer"]).exits(0).prints("batch 1 of stream");
+}
+
+#[test]
+fn events_are_found_by_time_stream_batch_connector_and_kind() {
+    let world = World::new();
+    world.made("a.json");
+    world.send(&[]).exits(0);
+    world.import(&[]).exits(0);
+    let importer = lines(&world, "importer");
+    let (stream, at) = (importer[1]["stream"].as_str().unwrap(), importer[1]["at"].as_str().unwrap());
+    let connector = importer[3]["connectors"][0]["id"].as_str().unwrap();
+    let count = |options: &[&str]| {
+        let run = world.run(["log", "--json", "--site", "importer"].iter().chain(options)).exits(0);
+        run.json()["report"]["events"].as_array().unwrap().len()
+    };
+    assert_eq!(count(&[]), 4);
+    assert_eq!(count(&["--stream", &stream[..8]]), 3);
+    assert_eq!((count(&["--batch", "1"]), count(&["--batch", "2"])), (3, 0));
+    assert_eq!(count(&["--connector", connector]), 1);
+    assert_eq!((count(&["--since", &at[..7]]), count(&["--until", &at[..10]])), (4, 4));
+    assert_eq!((count(&["--since", "2999"]), count(&["--until", "1999-12"])), (0, 0));
+    world.run(["log", "--since", "yesterday", "--site", "importer"]).exits(2).says("invalid time");
+    world.run(["log", "--csv", "--site", "importer"]).exits(0).prints("n,at,event,verb,user").prints("delivered");
+}
+
+#[test]
+fn run_with_nothing_to_do_adds_no_line_and_the_audit_holds() {
+    let world = World::new();
+    world.made("a.json");
+    world.send(&[]).exits(0);
+    world.import(&[]).exits(0);
+    let before = (lines(&world, "exporter"), lines(&world, "importer"));
+    world.run(["pack", "src", "--key", "keys/site-a.key.pem", "--site", "exporter"]).exits(0);
+    world.import(&[]).exits(0);
+    assert_eq!((lines(&world, "exporter"), lines(&world, "importer")), before);
+    world.run(["audit", "--site", "importer"]).exits(0);
+}
+
+#[test]
+fn reason_that_is_too_long_for_the_journal_is_refused_before_anything_is_done() {
+    let world = with_a_command();
+    world.send(&[]).exits(0);
+    world.import(&[]).exits(3);
+    let digest = lines(&world, "importer")[3]["envelopes"][0]["sha256"].as_str().unwrap().to_owned();
+    let long = "x".repeat(1001);
+    world.run(["quarantine", "release", &digest, "--reason", &long, "--site", "importer"]).exits(2).says("takes 1000");
+    assert!(!events(&world, "importer").contains(&"released".to_owned()));
+}
+
+/// What somebody does to a journal who can write the disk.
+type Deed = fn(&mut Vec<String>);
+
+#[test]
+fn journal_that_was_changed_cut_or_reordered_is_seen() {
+    let world = World::new();
+    for name in ["a.json", "b.json", "c.json"] {
+        world.made(name);
+        world.send(&[]).exits(0);
+        world.import(&[]).exits(0);
+    }
+    let path = world.path("importer/journal.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let deeds: [(&str, Deed); 7] = [
+        ("a word is changed", |lines| lines[2] = lines[2].replace("admitted", "refused!")),
+        ("the last line is taken away", |lines| drop(lines.pop())),
+        ("a line in the middle is taken away", |lines| drop(lines.remove(3))),
+        ("two lines change places", |lines| lines.swap(2, 3)),
+        ("a line is repeated", |lines| lines.insert(4, lines[3].clone())),
+        ("all is taken away but the first line", |lines| lines.truncate(1)),
+        ("a line is written behind the others", |lines| {
+            let last = lines.last().unwrap().clone();
+            lines.push(last);
+        }),
+    ];
+    for (name, deed) in deeds {
+        let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+        deed(&mut lines);
+        fs::write(&path, lines.join("\n") + "\n").unwrap();
+        let run = world.run(["audit", "--site", "importer"]).exits(4);
+        assert!(run.said().contains("INVALID: "), "{name}: {}", run.said());
+    }
+    fs::write(&path, &text).unwrap();
+    world.run(["audit", "--site", "importer"]).exits(0);
+}
+
+#[test]
+fn head_that_is_gone_older_or_of_another_site_is_seen() {
+    let world = World::new();
+    world.made("a.json");
+    world.send(&[]).exits(0);
+    world.import(&[]).exits(0);
+    let head = world.path("importer/journal.head");
+    let (journal, older) = (fs::read(world.path("importer/journal.jsonl")).unwrap(), fs::read(&head).unwrap());
+    world.made("b.json");
+    world.send(&[]).exits(0);
+    world.import(&[]).exits(0);
+    let newest = fs::read(&head).unwrap();
+    fs::copy(world.path("exporter/journal.head"), &head).unwrap();
+    world.run(["audit", "--site", "importer"]).exits(4).says("has not signed it");
+    fs::remove_file(&head).unwrap();
+    world.run(["audit", "--site", "importer"]).exits(4).says("no signed head");
+    fs::write(&head, &older).unwrap();
+    world.run(["audit", "--site", "importer"]).exits(3).says("not signed yet");
+    // Both are put back to what they were: the ledger knows better.
+    fs::write(world.path("importer/journal.jsonl"), journal).unwrap();
+    world.run(["audit", "--site", "importer"]).exits(4).says("the ledger knows a journal");
+    fs::write(&head, &newest).unwrap();
+    world.run(["audit", "--site", "importer"]).exits(4);
+}
+
+#[test]
+fn lines_that_somebody_added_are_told_of_although_the_next_run_signs_what_follows() {
+    let world = World::new();
+    world.made("a.json");
+    world.send(&[]).exits(0);
+    world.import(&[]).exits(0);
+    let path = world.path("importer/journal.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    let last = text.lines().last().unwrap();
+    let digest = airpouch::digest::Digest::of(format!("{last}\n").as_bytes());
+    let mut forged: Value = serde_json::from_str(last).unwrap();
+    let number = forged["n"].as_u64().unwrap() + 1;
+    forged.as_object_mut().unwrap().retain(|key, _| key != "n" && key != "prev");
+    let forged = format!("{{\"n\":{number},\"prev\":\"{digest}\",{}", &forged.to_string()[1..]);
+    fs::write(&path, format!("{text}{forged}\n")).unwrap();
+    world.run(["audit", "--site", "importer"]).exits(3).says("not signed yet");
+    world.import(&[]).exits(0);
+    world.run(["audit", "--site", "importer"]).exits(3).says("another journal than its ledger knew");
+}
+
+#[test]
+fn journal_of_a_site_from_before_it_kept_one_begins_with_its_next_run() {
+    let world = World::new();
+    world.made("a.json");
+    world.send(&[]).exits(0);
+    world.import(&["--unmapped", &format!("default={APPLICANT}")]).exits(0);
+    for name in ["journal.jsonl", "journal.head", "journal.key"] {
+        fs::remove_file(world.path("importer").join(name)).unwrap();
+    }
+    world.run(["log", "--site", "importer"]).exits(1).says("no journal yet");
+    world.run(["audit", "--site", "importer"]).exits(1).says("no journal yet");
+}
