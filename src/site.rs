@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! airpouch.toml  policy.toml  trust/  ledger.db  lock
+//! journal.jsonl  journal.head  journal.key   see [`crate::journal`]
 //! outbox/                      the exporter's
 //! inbox/  held/  quarantine/   the importer's
 //! examining  suspects          the importer's: see [`crate::examining`]
@@ -186,7 +187,8 @@ impl Site {
         if me.is_root() {
             return Ok(());
         }
-        let files = ["lock", "ledger.db", "ledger.db-wal", "ledger.db-shm"].map(|name| self.root.join(name));
+        let files = ["lock", "ledger.db", "ledger.db-wal", "ledger.db-shm", "journal.jsonl", "journal.key"];
+        let files = files.map(|name| self.root.join(name));
         let places = [self.root.clone(), self.outbox(), self.inbox(), self.held(), self.quarantine()];
         for path in places.into_iter().chain(files) {
             let denied = rustix::fs::accessat(CWD, &path, Access::WRITE_OK, AtFlags::EACCESS) == Err(Errno::ACCESS);

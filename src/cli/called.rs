@@ -10,7 +10,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
 /// What was asked of one run, and is not to be asked of the next one.
-const ORDERS: [&str; 19] = [
+const ORDERS: [&str; 23] = [
     "accept_gone",
     "accept_ledger",
     "again",
@@ -22,6 +22,8 @@ const ORDERS: [&str; 19] = [
     "medium",
     "new_destination",
     "new_zone",
+    "note",
+    "operator",
     "out",
     "quiet",
     "reason",
@@ -29,6 +31,8 @@ const ORDERS: [&str; 19] = [
     "resend",
     "same_destination",
     "take_over",
+    "ticket",
+    "witness",
     "write",
 ];
 

@@ -8,6 +8,7 @@ use serde::{Serialize, Serializer};
 use serde_json::Value;
 
 use super::{Page, Report};
+use crate::stream::Numbers;
 use crate::text::{count, harmless, size};
 
 /// One event of the journal.
@@ -120,7 +121,7 @@ impl Logged {
             ),
             "given-up" => format!("{batch}, whose files are lost: {}", count(self.number("envelopes"), "envelope")),
             "gap-accepted" => {
-                format!("batches {} of stream {}; reason: {}", self.text("sequences"), self.text("stream"), reason())
+                format!("{} of stream {}; reason: {}", self.sequences().words(), self.text("stream"), reason())
             }
             "fork-accepted" | "works-accepted" => format!("{batch}; reason: {}", reason()),
             "renewed" => format!(
@@ -157,8 +158,14 @@ impl Logged {
     fn carried(&self) -> String {
         let batches = self.0.get("batches").and_then(Value::as_array);
         let number = |batch: &Value| batch.get("sequence").and_then(Value::as_u64);
-        let numbers: crate::stream::Numbers = batches.into_iter().flatten().filter_map(number).collect();
+        let numbers: Numbers = batches.into_iter().flatten().filter_map(number).collect();
         format!("{} to {}, {} written", numbers.words(), self.text("medium"), size(self.number("bytes")))
+    }
+
+    fn sequences(&self) -> Numbers {
+        let ranges = self.0.get("sequences").and_then(Value::as_array);
+        let ends = |range: &Value| Some(range.get(0)?.as_u64()?..=range.get(1)?.as_u64()?);
+        ranges.into_iter().flatten().filter_map(ends).collect()
     }
 
     fn outcome(&self) -> String {

@@ -95,6 +95,32 @@ fn events_are_found_by_time_stream_batch_connector_and_kind() {
 }
 
 #[test]
+fn gap_that_was_given_up_is_in_the_journal_with_its_numbers_and_reason() {
+    let world = World::new();
+    for name in ["a.json", "b.json", "c.json"] {
+        world.made(name);
+        world.run(["pack", "src", "--key", "keys/site-a.key.pem", "--site", "exporter"]).exits(0);
+    }
+    world.run(["carry", "medium", "--no-overlap", "--site", "exporter", "--resend", "3"]).exits(0);
+    for entry in fs::read_dir(world.path("medium")).unwrap().map(|entry| entry.unwrap().path()) {
+        let name = entry.file_name().unwrap().to_string_lossy().into_owned();
+        if !name.contains("-00000003.") {
+            fs::remove_file(entry).unwrap();
+        }
+    }
+    world.import(&[]).exits(3);
+    let stream = lines(&world, "importer")[1]["stream"].as_str().unwrap().to_owned();
+    let reason = ["--reason", "the stick was stolen", "--witness", "E. Looker", "--site", "importer"];
+    world.run(["stream", "accept", &stream, "1-2"].into_iter().chain(reason)).exits(0);
+    let log = world.run(["log", "--event", "gap-accepted", "--batch", "2", "--site", "importer"]).exits(0);
+    log.prints(&format!("batches 1 to 2 of stream {stream}; reason: the stick was stolen")).prints("witness E. Looker");
+    world
+        .run(["log", "--event", "gap-accepted", "--batch", "3", "--site", "importer"])
+        .exits(0)
+        .says_nothing_of("stolen");
+}
+
+#[test]
 fn run_with_nothing_to_do_adds_no_line_and_the_audit_holds() {
     let world = World::new();
     world.made("a.json");
