@@ -1,8 +1,10 @@
 //! audit: whether a site's journal is as it was written. It reads alone, and needs neither lock nor network.
 
+use std::path::Path;
+
 use crate::code::Code;
 use crate::digest::Digest;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::journal::{self, BEFORE_THE_FIRST, JournalHead, JournalLine};
 use crate::ledger::{self, View};
 use crate::report::{AuditReport, Finding};
@@ -10,32 +12,52 @@ use crate::site::Site;
 use crate::text::count;
 use crate::trust::PublicKey;
 
-/// Reads the journal from its first line to its last, and holds it against its signed head and against what the ledger
-/// remembers of it.
+/// Reads the journal from its first line to its last, and compares it with its signed head, with what the ledger remembers
+/// of it, and with copies of earlier heads.
 ///
 /// # Errors
-/// There is no journal; the system or SQLite refused.
-pub fn audit(site: &Site) -> Result<AuditReport> {
+/// There is no journal; a copy cannot be read; the system or SQLite refused.
+pub fn audit(site: &Site, copies: &[&Path]) -> Result<AuditReport> {
     let mut lines = journal::read(site)?;
     let place = lines.path().display().to_string();
-    let known = ledger::look(site)?;
-    let known = match &known {
+    let mut heads = vec![SignedNote { by: "its head".to_owned(), text: journal::head_text(site)?, is_own: true }];
+    for copy in copies {
+        let text = Site::text_of(copy)?.ok_or_else(|| {
+            Error::failed("there is no such copy of a head").at(copy).advise("name the file of a copy")
+        })?;
+        heads.push(SignedNote { by: format!("the head in {}", copy.display()), text: Some(text), is_own: false });
+    }
+    let known = match ledger::look(site)? {
         View::Exporter(ledger) => ledger.journal_end()?,
         View::Importer(ledger) => ledger.journal_end()?,
     };
     let mut chain = Chain { place, ..Chain::default() };
-    // The ends that are known otherwise, with who knows them; each is compared when its line is read.
-    let note = journal::head_text(site)?;
-    chain.signed = note.as_deref().and_then(number_in);
-    chain.known = known.as_ref().map(|end| end.lines);
+    chain.look_for = heads.iter().filter_map(|note| number_in(note.text.as_deref()?)).collect();
+    chain.look_for.extend(known.as_ref().map(|end| end.lines));
     while let Some(line) = lines.next_line()? {
         chain.take(line);
     }
-    chain.end(note.as_deref(), known.map(|end| (end.lines, end.last)));
+    for note in &heads {
+        chain.compare_with(note);
+    }
+    if let Some(end) = known
+        && chain.digest_of(end.lines) != Some(&end.last)
+    {
+        chain.wrong(format!("the ledger knows a journal whose line {} is another one, or which was longer", end.lines));
+    }
     Ok(chain.report)
 }
 
-/// The number of lines that a head states, before its signature is checked.
+/// A head, before its signature is checked.
+struct SignedNote {
+    /// What it is called in a finding.
+    by: String,
+    text: Option<String>,
+    /// Whether it is the one beside the journal, which covers all of it.
+    is_own: bool,
+}
+
+/// The number of lines that a head states.
 fn number_in(note: &str) -> Option<u64> {
     note.lines().nth(2)?.parse().ok()
 }
@@ -49,109 +71,94 @@ struct Chain {
     last: Option<String>,
     /// The key of the journal, which its first line names.
     key: Option<PublicKey>,
-    /// How many lines the head states, and the digest of the line of that number.
-    signed: Option<u64>,
-    at_signed: Option<String>,
-    /// How many lines the ledger knows, and the digest of the line of that number.
-    known: Option<u64>,
-    at_known: Option<String>,
+    /// The numbers of lines whose digests are asked for, and these digests.
+    look_for: Vec<u64>,
+    found: Vec<(u64, String)>,
 }
 
 impl Chain {
     fn take(&mut self, line: &[u8]) {
         let number = self.report.lines + 1;
         if line.last() != Some(&b'\n') {
-            return self
-                .invalid(number, "it has no end: a crash cut it off, or it is too long; the next run moves it away");
+            let what = "it has no end: a crash cut it off, or it is too long; the next run moves it away";
+            return self.invalid(number, what);
         }
-        let read = match JournalLine::parse(line) {
-            Ok(read) => read,
-            Err(why) => {
-                self.invalid(number, &format!("it is no line of a journal: {why}"));
-                JournalLine {
-                    n: number,
-                    prev: String::new(),
-                    at: String::new(),
-                    run: String::new(),
-                    event: String::new(),
-                }
-            }
-        };
         self.report.lines = number;
         let begin = format!("{{\"n\":{number},\"prev\":\"{}\",", self.last.as_deref().unwrap_or(BEFORE_THE_FIRST));
-        if !read.prev.is_empty() && !line.starts_with(begin.as_bytes()) {
-            self.invalid(
-                number,
-                "it does not follow the line before it: a line was changed, added, moved or taken out",
-            );
+        match JournalLine::parse(line) {
+            Err(why) => self.invalid(number, &format!("it is no line of a journal: {why}")),
+            Ok(_) if !line.starts_with(begin.as_bytes()) => {
+                self.invalid(
+                    number,
+                    "it does not follow the line before it: a line was changed, added, moved or removed",
+                );
+            }
+            Ok(read) => self.note_times(number, read),
         }
         if number == 1 {
             self.key = key_in(line);
-            self.report.first = Some(read.at.clone());
         }
-        if read.event == "journal-changed" {
+        let digest = Digest::of(line).to_string();
+        if self.look_for.contains(&number) {
+            self.found.push((number, digest.clone()));
+        }
+        self.last = Some(digest);
+    }
+
+    fn note_times(&mut self, number: u64, line: JournalLine) {
+        if line.event == "journal-changed" {
             let what = format!(
                 "line {number} of the journal: a run found another journal than its ledger knew; the ledger was restored from a backup, or somebody wrote to one of them"
             );
             self.report.findings.push(Finding::new(Code::JournalChanged, what).at(self.place.clone()));
         }
-        let digest = Digest::of(line).to_string();
-        if self.signed == Some(number) {
-            self.at_signed = Some(digest.clone());
-        }
-        if self.known == Some(number) {
-            self.at_known = Some(digest.clone());
-        }
-        self.report.last = Some(read.at);
-        self.last = Some(digest);
+        self.report.first.get_or_insert_with(|| line.at.clone());
+        self.report.last = Some(line.at);
     }
 
-    fn invalid(&mut self, number: u64, what: &str) {
-        let finding = Finding::new(
-            Code::JournalInvalid,
-            format!("line {number} of the journal is not as it was written: {what}"),
-        );
-        self.report.findings.push(finding.at(self.place.clone()));
+    fn digest_of(&self, number: u64) -> Option<&String> {
+        self.found.iter().find(|(found, _)| *found == number).map(|(_, digest)| digest)
     }
 
-    /// Holds what was read against the signed head and the ledger.
-    fn end(&mut self, note: Option<&str>, known: Option<(u64, String)>) {
-        match (note, &self.key) {
-            (None, _) => self.wrong("there is no signed head beside the journal".into()),
-            (_, None) => self.wrong("its first line does not name the key that signs the head".into()),
-            (Some(note), Some(key)) => match JournalHead::verified(note, key) {
-                Err(why) => self.wrong(format!("its head does not hold: {why}")),
-                Ok(head) => self.hold_against_head(&head),
-            },
+    /// Compares the lines with a head: its signature, and the digest of the line that was the last one then.
+    fn compare_with(&mut self, note: &SignedNote) {
+        let by = &note.by;
+        let head = match (&note.text, &self.key) {
+            (None, _) => return self.wrong("there is no signed head beside it".into()),
+            (_, None) => return self.wrong(format!("its first line does not name the key that signs {by}")),
+            (Some(text), Some(key)) => JournalHead::verified(text, key),
+        };
+        let head = match head {
+            Ok(head) => head,
+            Err(why) => return self.wrong(format!("{by} does not hold: {why}")),
+        };
+        if note.is_own {
+            self.report.signed = head.lines;
         }
-        if let Some((lines, last)) = known
-            && self.at_known.as_ref() != Some(&last)
-        {
-            self.wrong(format!("the ledger knows a journal whose line {lines} is another one, or which was longer"));
-        }
-    }
-
-    fn hold_against_head(&mut self, head: &JournalHead) {
-        self.report.signed = head.lines;
-        if self.at_signed.as_ref() != Some(&head.last) {
-            return self
-                .wrong(format!("its head was signed over {} lines, of which the last is not there", head.lines));
+        if self.digest_of(head.lines) != Some(&head.last) {
+            let lines = count(head.lines, "line");
+            return self.wrong(format!("{by} was signed over {lines}, of which the last one is not there"));
         }
         let behind = self.report.lines - head.lines;
-        if behind > 0 {
-            let what = format!(
-                "{} of the journal {} not signed yet: a run was cut off, or is at work",
-                count(behind, "line"),
-                if behind == 1 { "is" } else { "are" }
-            );
+        if note.is_own && behind > 0 {
+            let lines = count(behind, "line");
+            let verb = if behind == 1 { "is" } else { "are" };
+            let what = format!("{lines} of the journal {verb} not signed yet: a run was cut off, or is at work");
             let finding = Finding::new(Code::JournalUnsigned, what).at(self.place.clone());
             self.report.findings.push(finding.advise("run it again, then: airpouch audit"));
         }
     }
 
+    fn invalid(&mut self, number: u64, what: &str) {
+        self.report(format!("line {number} of the journal is not as it was written: {what}"));
+    }
+
     fn wrong(&mut self, what: String) {
-        let finding = Finding::new(Code::JournalInvalid, format!("the journal is not as it was written: {what}"));
-        self.report.findings.push(finding.at(self.place.clone()));
+        self.report(format!("the journal is not as it was written: {what}"));
+    }
+
+    fn report(&mut self, what: String) {
+        self.report.findings.push(Finding::new(Code::JournalInvalid, what).at(self.place.clone()));
     }
 }
 

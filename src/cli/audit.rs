@@ -1,4 +1,4 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use airpouch::audit::audit;
 use airpouch::error::Result;
@@ -10,13 +10,20 @@ use super::settings;
 /// Check that the journal of a site is as it was written
 ///
 /// Reads each line, holds it against the one before, and the last one against the signed head beside the journal and against
-/// the ledger. Changes nothing, and needs no network.
+/// the ledger. Changes nothing, and needs no network. Whoever may write the whole site can write another journal; a copy of
+/// an earlier head, kept elsewhere, shows it.
 #[derive(clap::Args, Debug)]
-#[command(args_override_self = true, after_help = "Example:\n  airpouch audit --site /var/lib/airpouch")]
+#[command(
+    args_override_self = true,
+    after_help = "Example:\n  airpouch audit --site /var/lib/airpouch\n  airpouch audit --head /media/officer/2026-10.head"
+)]
 pub struct Args {
     /// The site, of either side
     #[arg(long, value_name = "DIR", env = "AIRPOUCH_SITE")]
     site: Option<PathBuf>,
+    /// A copy of an earlier journal.head, whose line must still be there
+    #[arg(long, value_name = "FILE")]
+    head: Vec<PathBuf>,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
@@ -25,5 +32,6 @@ pub struct Args {
 pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
     output.is_in(&site);
-    Ok(output.show(&audit(&site)?))
+    let copies: Vec<&Path> = args.head.iter().map(PathBuf::as_path).collect();
+    Ok(output.show(&audit(&site, &copies)?))
 }

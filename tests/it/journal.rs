@@ -206,6 +206,26 @@ fn head_that_is_gone_older_or_of_another_site_is_seen() {
 }
 
 #[test]
+fn journal_that_was_written_anew_with_key_and_ledger_is_seen_by_a_copy_of_an_earlier_head() {
+    let world = World::new();
+    world.made("a.json");
+    world.send(&[]).exits(0);
+    world.import(&[]).exits(0);
+    fs::copy(world.path("importer/journal.head"), world.path("october.head")).unwrap();
+    world.made("b.json");
+    world.send(&[]).exits(0);
+    world.import(&[]).exits(0);
+    let with_copy = ["audit", "--head", "october.head", "--site", "importer"];
+    world.run(with_copy).exits(0);
+    // Somebody who may write the whole site begins it anew: all of it holds, but for the copy.
+    fs::remove_dir_all(world.path("importer")).unwrap();
+    world.import(&[]).exits(0);
+    world.run(["audit", "--site", "importer"]).exits(0);
+    world.run(with_copy).exits(4).says("october.head does not hold");
+    world.run(["audit", "--head", "no-such.head", "--site", "importer"]).exits(1).says("no such copy");
+}
+
+#[test]
 fn lines_that_somebody_added_are_told_of_although_the_next_run_signs_what_follows() {
     let world = World::new();
     world.made("a.json");

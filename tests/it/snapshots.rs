@@ -164,6 +164,31 @@ fn quarantine_is_as_reviewed() {
 }
 
 #[test]
+fn log_and_audit_are_as_reviewed() {
+    let mut terminal = Terminal::new();
+    terminal.sent();
+    terminal.world.import(&["--operator", "A. Courier", "--ticket", "CR-7"]).exits(3);
+    let name = crate::support::files(&terminal.world.path("importer/quarantine"))[0].0[..8].to_owned();
+    let release = ["quarantine", "release", &name, "--reason", "asked the owner", "--witness", "B. Officer"];
+    terminal.world.run(release.into_iter().chain(["--site", "importer"])).exits(0);
+    terminal.world.import_inbox(&[]).exits(0);
+    terminal.types("airpouch log --site exporter", 0);
+    terminal.types("airpouch log --site importer", 0);
+    terminal.types("airpouch log --event released --csv --site importer", 0);
+    terminal.types("airpouch log --since never --site importer", 2);
+    terminal.types("airpouch audit --site importer", 0);
+    fs::remove_file(terminal.world.path("importer/journal.head")).unwrap();
+    terminal.types("airpouch audit --site importer", 4);
+    let user = String::from_utf8(std::process::Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
+    for (from, to) in
+        [(format!("by {}", user.trim()), "by USER"), (format!("release,{},", user.trim()), "release,USER,")]
+    {
+        terminal.shown = terminal.shown.replace(&from, to);
+    }
+    terminal.is("log");
+}
+
+#[test]
 fn stream_is_as_reviewed() {
     let mut terminal = Terminal::new();
     for n in 1..=3 {
@@ -233,6 +258,8 @@ fn help_of_each_verb_is_as_reviewed() {
         "drain",
         "split",
         "status",
+        "log",
+        "audit",
         "applicants",
         "quarantine",
         "quarantine list",
