@@ -152,14 +152,18 @@ impl Journal {
         Ok(())
     }
 
-    /// Signs where the journal ends, and writes that beside it.
+    /// Signs where the journal ends, and writes that beside it, unless it says so already.
     ///
     /// # Errors
     /// The system refused; the key cannot be read.
     pub fn sign_head(&self) -> Result<()> {
         let key = key_of(&self.site)?;
-        let head = JournalHead { lines: self.lines, last: self.last.clone() };
-        disk::write_over(self.site.root(), HEAD, head.signed(&key).as_bytes())
+        let head = JournalHead { lines: self.lines, last: self.last.clone() }.signed(&key);
+        // The same end has the same signature (RFC 8032), so a run with nothing to do writes nothing.
+        match head_text(&self.site) {
+            Ok(Some(text)) if text == head => Ok(()),
+            _ => disk::write_over(self.site.root(), HEAD, head.as_bytes()),
+        }
     }
 }
 

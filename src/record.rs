@@ -20,7 +20,8 @@ pub fn write(site: &Site, role: Role, notes: &Notes<'_>) -> Result<()> {
     if let Some(torn) = torn {
         notes.add(&Deed::JournalTorn { kept_as: torn.name, bytes: torn.bytes })?;
     }
-    if journal.lines() == 0 {
+    // A run that was cut off may have noted it and not come to write it.
+    if journal.lines() == 0 && !notes.begins_with_opened()? {
         notes.add_first(&Deed::JournalOpened { side: role.word(), key: journal::public_key(site)?.to_pem() })?;
     }
     loop {

@@ -108,6 +108,12 @@ impl<'l> Notes<'l> {
         all(self.connection, sql, [count], |r| Ok((r.get(0)?, r.get(1)?)))
     }
 
+    /// Whether the oldest note is that the journal begins.
+    pub fn begins_with_opened(&self) -> Result<bool> {
+        let sql = "SELECT json_extract(line, '$.event') = 'journal-opened' FROM noted ORDER BY id LIMIT 1";
+        Ok(first(self.connection, sql, [], |r| r.get(0))?.unwrap_or(false))
+    }
+
     /// Notes a deed of this run about the journal itself.
     pub fn add(&self, deed: &Deed) -> Result<()> {
         self.connection.execute("INSERT INTO noted (line) VALUES (?1)", [self.author.line(deed)?])?;
