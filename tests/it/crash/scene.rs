@@ -74,7 +74,8 @@ impl Scene {
         }
         let mut known = ledger_rows::<i64>(&self.path(site), sql);
         // What comes late is taken and delivered late.
-        (numbers.sort_unstable(), known.sort_unstable());
+        numbers.sort_unstable();
+        known.sort_unstable();
         assert_eq!(numbers, known, "{event} in the journal, and what the ledger has");
     }
 }

@@ -235,5 +235,5 @@ fn unchanged_directory_opens_no_file_and_prints_nothing() {
     assert_eq!(run.said(), "");
     let trace = fs::read_to_string(world.path("trace")).unwrap();
     assert!(trace.contains("src\"") && trace.contains("ledger.db"), "the trace saw what was opened");
-    assert!(!trace.contains(".json"), "{trace}");
+    assert!(!trace.contains(".json\""), "{trace}");
 }
