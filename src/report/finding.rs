@@ -190,6 +190,9 @@ pub const NOT_PACKED: &str = "not packed";
 /// Names that a summary lists.
 const NAMED: usize = 3;
 
+/// Files that a summary lists: a person has to look at each of them, and no other list names them.
+const FILES_NAMED: usize = 12;
+
 /// Lines of one code; what is alike is one line. Strangers must not fill a screen.
 const LINES: usize = 20;
 
@@ -239,8 +242,9 @@ fn connectors<'a>(alike: &[&'a Finding]) -> Vec<&'a str> {
 
 fn some_places(alike: &[&Finding]) -> Option<String> {
     let places: Vec<String> = alike.iter().filter_map(|f| f.place()).collect();
-    let named = places.iter().take(NAMED).cloned().collect::<Vec<_>>().join(", ");
-    match places.len().saturating_sub(NAMED) as u64 {
+    let listed = if alike.iter().all(|f| f.envelope.is_none()) { FILES_NAMED } else { NAMED };
+    let named = places.iter().take(listed).cloned().collect::<Vec<_>>().join(", ");
+    match places.len().saturating_sub(listed) as u64 {
         0 => Some(named).filter(|named| !named.is_empty()),
         more => Some(format!("{named} and {} more", grouped(more))),
     }
@@ -395,7 +399,8 @@ mod tests {
         let told = summaries(&files);
         assert_eq!(told.len(), 1);
         assert_eq!((told[0].label, told[0].what.as_str()), ("not packed", "30 files: not JSON"));
-        assert_eq!(told[0].place.as_deref(), Some("0.json, 1.json, 2.json and 27 more"));
+        let twelve: Vec<String> = (0..12).map(|n| format!("{n}.json")).collect();
+        assert_eq!(told[0].place, Some(format!("{} and 18 more", twelve.join(", "))));
     }
 
     #[test]
