@@ -84,7 +84,8 @@ pub fn exporter<T>(
     }
     let done = work(&mut ledger);
     let written = record::write(site, Role::Exporter, &ledger.notes());
-    Ok(written.and(done))
+    // What stopped the work comes first: it is what a person has to look at.
+    Ok(done.and_then(|done| written.map(|()| done)))
 }
 
 /// Works with the importer's ledger; what was done is in the journal at the end, however the work ended. The outer result is
@@ -103,5 +104,6 @@ pub fn importer<T>(
     }
     let done = work(&mut ledger);
     let written = record::write(site, Role::Importer, &ledger.notes());
-    Ok(written.and(done))
+    // What stopped the work comes first: it is what a person has to look at.
+    Ok(done.and_then(|done| written.map(|()| done)))
 }
