@@ -43,6 +43,10 @@ pub fn each(site: &Site, asked: &AskedEvents, mut take: impl FnMut(Logged) -> Re
     let mut number = 0_u64;
     while let Some(line) = lines.next_line()? {
         number += 1;
+        // A run is at work and writes it, or was cut off there; `audit` tells of it.
+        if line.last() != Some(&b'\n') {
+            break;
+        }
         let event: Value = serde_json::from_slice(line).map_err(|e| {
             Error::failed(format!("line {number} of the journal is none: {e}"))
                 .at(&path)
