@@ -359,6 +359,19 @@ fn together(counts: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
     BTreeMap::from([(OTHERS.to_owned(), counts.values().sum())])
 }
 
+/// Bytes of what is said of an envelope, in the journal. All operations of an envelope are named in half of it; a stranger
+/// may have written them in letters that take four times as many.
+const WHAT_BYTES: usize = 16 << 10;
+
+/// What is said of an envelope, as far as a line of the journal goes. The whole is in its `.reason.json`.
+pub fn what_in_a_line(what: &str) -> String {
+    if what.len() <= WHAT_BYTES {
+        return what.to_owned();
+    }
+    let end = what.char_indices().map(|(at, _)| at).take_while(|at| *at <= WHAT_BYTES).last().unwrap_or(0);
+    format!("{} …", &what[..end])
+}
+
 /// Bytes of a list in one line of the journal, so that what stands beside it has room too.
 const LIST_BYTES: usize = 24 << 10;
 

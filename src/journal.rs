@@ -175,11 +175,6 @@ pub fn public_key(site: &Site) -> Result<PublicKey> {
     key_of(site).map(|key| key.public())
 }
 
-/// Whether a site has a journal.
-pub fn is_there(site: &Site) -> bool {
-    site.root().join(LINES).exists()
-}
-
 /// The signed head of the journal, as its file has it; none if there is no such file.
 ///
 /// # Errors

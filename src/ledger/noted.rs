@@ -11,7 +11,11 @@ use super::asking::{all, first};
 use crate::clock;
 use crate::deed::{Actor, Deed};
 use crate::error::{Error, Result};
+use crate::limits::JOURNAL_LINE_MAX;
 use crate::random;
+
+/// Bytes of a line of the journal before what was done: a number and a digest, with their keys.
+const BEFORE_A_DEED: usize = 128;
 
 /// Who notes, in which run.
 #[derive(Debug)]
@@ -46,7 +50,14 @@ impl Author {
         self.count.set(self.count.get() + 1);
         let entry =
             NotedDeed { at: clock::utc_now(), run: &self.run, deed: self.count.get(), actor: &self.actor, what };
-        serde_json::to_string(&entry).map_err(|e| Error::failed(format!("cannot be written as JSON: {e}")))
+        let line =
+            serde_json::to_string(&entry).map_err(|e| Error::failed(format!("cannot be written as JSON: {e}")))?;
+        // Refused before it is done: what the ledger has noted must have room in the journal.
+        if line.len() + BEFORE_A_DEED > JOURNAL_LINE_MAX {
+            return Err(Error::usage("this is too long for a line of the journal; nothing was done")
+                .advise("shorten --operator, --witness, --ticket, --note or --reason"));
+        }
+        Ok(line)
     }
 }
 

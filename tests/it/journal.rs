@@ -144,6 +144,42 @@ fn reason_that_is_too_long_for_the_journal_is_refused_before_anything_is_done() 
     assert!(!events(&world, "importer").contains(&"released".to_owned()));
 }
 
+#[test]
+fn envelope_of_thousands_of_operations_has_its_line_in_the_journal_whatever_they_are_called() {
+    for letter in ["x", "\u{1F600}", "\u{202E}", "\\", "\u{1}"] {
+        let world = World::new();
+        let command = |n| {
+            let operation = format!("delete-{n}-{}", letter.repeat(200));
+            json!({"type": "indicator", "id": format!("indicator--{n}"), "opencti_operation": operation})
+        };
+        let objects: Vec<Value> = (0..3000).map(command).collect();
+        let bundle = json!({"type": "bundle", "id": "bundle--1", "objects": objects});
+        world.put("many.json", &envelope_with("a", json!({"bundle": bundle})));
+        world.send(&[]).exits(0);
+        world.import(&["--operator", &letter.repeat(1000)]).exits(3);
+        let quarantined = &lines(&world, "importer")[3];
+        let (digest, what) = (&quarantined["envelopes"][0]["sha256"], &quarantined["envelopes"][0]["what"]);
+        assert!(what.as_str().unwrap().contains("delete-1-"), "{what}");
+        let release = ["quarantine", "release", digest.as_str().unwrap(), "--reason", "asked", "--site", "importer"];
+        world.run(release).exits(0);
+        world.import_inbox(&[]).exits(0);
+        let released = lines(&world, "importer").into_iter().find(|line| line["event"] == "released").unwrap();
+        assert_eq!(&released["what"], what);
+        world.run(["audit", "--site", "importer"]).exits(0);
+    }
+}
+
+#[test]
+fn log_reads_up_to_the_line_that_is_being_written() {
+    let world = World::new();
+    world.made("a.json");
+    world.send(&[]).exits(0);
+    let path = world.path("exporter/journal.jsonl");
+    let text = fs::read_to_string(&path).unwrap();
+    fs::write(&path, &text[..text.len() - 20]).unwrap();
+    world.run(["log", "--site", "exporter"]).exits(0).prints("packed: ").says_nothing_of("carried");
+}
+
 /// What somebody does to a journal who can write the disk.
 type Deed = fn(&mut Vec<String>);
 

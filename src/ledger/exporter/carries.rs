@@ -13,7 +13,7 @@ use crate::shelf::read_back::ReadBack;
 use crate::stream::{Numbers, Sequence};
 
 /// Batches of a carry in one line of the journal.
-const CARRIED_IN_A_LINE: usize = 200;
+const CARRIED_IN_A_LINE: usize = 100;
 
 /// What is remembered of one carry.
 #[derive(Debug, Clone)]

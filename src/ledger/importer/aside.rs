@@ -7,7 +7,7 @@ use rusqlite::{Row, params};
 
 use super::{ImporterLedger, ImporterView};
 use crate::code::Code;
-use crate::deed::Deed;
+use crate::deed::{Deed, what_in_a_line};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::ledger::asking::{all, any, first};
@@ -235,7 +235,7 @@ impl ImporterLedger {
             envelope: NamedEnvelope { ordinal: row.ordinal, name: row.name.clone() },
             connector: NamedConnector { id: row.connector.clone(), name: row.connector_name.clone() },
             code: row.code,
-            what: row.what.clone(),
+            what: what_in_a_line(&row.what),
             reason: reason.to_owned(),
         })?;
         change.commit()

@@ -7,7 +7,7 @@ use rusqlite::{Connection, params};
 use super::batches::{BatchId, named};
 use super::meta::put_meta;
 use super::{Aside, AsideKind, ImporterLedger, ImporterView};
-use crate::deed::{Deed, EnvelopeAside, EnvelopeDelivered, SetAsideDeed, in_lines};
+use crate::deed::{Deed, EnvelopeAside, EnvelopeDelivered, SetAsideDeed, in_lines, what_in_a_line};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::ledger::asking::{all, any};
@@ -210,7 +210,7 @@ fn set_aside_deeds(aside: &[Aside]) -> Vec<Deed> {
         alike.entry(of).or_default().push(reason);
     }
     let deeds = alike.into_iter().flat_map(|((.., kind, _, _), reasons)| {
-        let lines = in_lines(reasons, |reason| reason.name.len() + reason.what.len());
+        let lines = in_lines(reasons, |reason| reason.name.len() + what_in_a_line(&reason.what).len());
         lines.into_iter().map(move |reasons| {
             let deed = set_aside_deed(&reasons);
             if kind == Kind::Held.word() { Deed::Held(deed) } else { Deed::Quarantined(deed) }
@@ -224,7 +224,7 @@ fn set_aside_deed(reasons: &[&Reason]) -> SetAsideDeed {
     let envelopes = reasons.iter().map(|reason| EnvelopeAside {
         sha256: reason.sha256,
         envelope: NamedEnvelope { ordinal: reason.batch.ordinal, name: reason.name.clone() },
-        what: reason.what.clone(),
+        what: what_in_a_line(&reason.what),
     });
     SetAsideDeed {
         stream: batch.stream,
