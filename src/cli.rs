@@ -95,7 +95,10 @@ pub fn run() -> ExitStatus {
     }
     let unbuilt = without_empty_variables(Cli::command());
     let mut command = unbuilt.clone();
-    let matches = command.get_matches_mut();
+    let matches = match command.try_get_matches_from_mut(std::env::args_os()) {
+        Err(error) if error.use_stderr() && status::is_check(std::env::args_os()) => return status::refused(&error),
+        matches => matches.unwrap_or_else(|error| error.exit()),
+    };
     let cli = Cli::from_arg_matches(&matches).unwrap_or_else(|e| e.exit());
     let flags = Flags { json: cli.verb.json(), quiet: cli.verb.quiet(), all: cli.verb.all() };
     let output = Output::new(called::verb(&matches), flags, called::call(&command, &matches));
@@ -146,6 +149,7 @@ impl Verb {
             Self::Pack(a) => a.all,
             Self::Verify(a) => a.all,
             Self::Import(a) => a.all,
+            Self::Status(a) => a.all,
             _ => false,
         }
     }
@@ -160,7 +164,7 @@ impl Verb {
             Self::Check(args) => check::run(&args, line, output),
             Self::Drain(args) => drain::run(&args, line, output),
             Self::Split(args) => split::run(&args, output),
-            Self::Status(args) => status::run(&args, output),
+            Self::Status(args) => status::run(&args, line, output),
             Self::Log(args) => log::run(&args, output),
             Self::Audit(args) => audit::run(&args, output),
             Self::Applicants(args) => applicants::run(&args, output),

@@ -18,6 +18,11 @@ pub fn utc(second: i64) -> String {
     at.format(&Rfc3339).unwrap_or_default()
 }
 
+/// The second since 1970 that a text names, as RFC 3339 writes it.
+pub fn seconds(text: &str) -> Option<i64> {
+    OffsetDateTime::parse(text, &Rfc3339).ok().map(OffsetDateTime::unix_timestamp)
+}
+
 /// The time now as RFC 3339 writes it, in UTC, with whole seconds.
 pub fn utc_now() -> String {
     utc(now().0)

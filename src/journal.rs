@@ -11,6 +11,7 @@
 //! with a line feed, which its digest covers too.
 
 mod head;
+mod known;
 mod read;
 
 use std::fs::{File, OpenOptions};
@@ -27,6 +28,7 @@ use crate::site::Site;
 use crate::trust::{PrivateKey, PublicKey};
 
 pub use head::{JournalHead, NotAHead};
+pub use known::still_has;
 pub use read::{JournalLine, Lines, read};
 
 const LINES: &str = "journal.jsonl";

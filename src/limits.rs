@@ -184,3 +184,6 @@ pub const STATEMENTS_KEPT: usize = 128;
 /// memory to spare takes many times as long, and tries again at each import. Without a limit one envelope would hold up
 /// all others for ever.
 pub const EXAMINED_APART_LIMIT: Duration = Duration::from_secs(120);
+
+/// Files of a spool that `status` looks at: it counts as many in a quarter of a second, and says that there are more.
+pub const BACKLOG_FILES_MAX: u64 = 100_000;

@@ -43,7 +43,7 @@ fn settle(notes: &Notes<'_>, journal: &mut Journal) -> Result<()> {
     let known = notes.end()?.unwrap_or(JournalEnd { lines: 0, last: BEFORE_THE_FIRST.to_owned() });
     let (written, before) = journal.has_already(&lines)?;
     if known.lines + written as u64 != journal.lines() || known.last != before {
-        notes.add(&Deed::JournalChanged { lines: known.lines, last: known.last })?;
+        notes.add_changed(&Deed::JournalChanged { lines: known.lines, last: known.last })?;
     }
     match written.checked_sub(1) {
         Some(at) => notes.are_written(oldest[at].0, &end_of(journal)),

@@ -38,7 +38,10 @@ pub use pack::{LostBatch, PackAndCarryReport, PackReport, never_comes};
 pub use page::{Line, Page};
 pub use quarantine::{QuarantineReport, ReleaseReport, SetAside};
 pub use split::{ShownIncompatible, ShownMessage, SplitReport};
-pub use status::{ConnectorStatus, StatusReport, StreamStatus};
+pub use status::{
+    AcceptedPart, Alarm, AsideStatus, Backlog, ConnectorStatus, PartDelivered, QueueBacklog, SettleLine, Signer,
+    SpoolBacklog, StatusReport, StatusView, StreamStatus, Thresholds, When, line, one_line, urgency, when,
+};
 pub use stream::{AcceptReport, Accepted, RenewReport};
 pub use verify::{VerifiedBatch, VerifyReport};
 
@@ -75,6 +78,8 @@ pub enum ExitStatus {
     Invalid,
     /// 5: another run holds the lock.
     Locked,
+    /// 0 to 3 as monitoring plugins have them: of `status --check` alone.
+    Alarm(Alarm),
 }
 
 impl ExitStatus {
@@ -87,6 +92,7 @@ impl ExitStatus {
             Self::Incomplete => 3,
             Self::Invalid => 4,
             Self::Locked => 5,
+            Self::Alarm(alarm) => alarm.code(),
         }
     }
 }

@@ -9,6 +9,7 @@
 //! happens is written ahead: [`WriteAhead`].
 
 mod background;
+pub mod backlog;
 mod connectors;
 pub mod directory;
 mod marked_directory;

@@ -1,254 +1,163 @@
-//! status: what a site has, and what waits there for a person. Reads the ledger without its lock; changes nothing.
+//! status: what a site has, since when, and what waits there for a person. Reads the ledger without its lock; changes
+//! nothing, and asks nobody but the disk.
 
-use std::collections::BTreeMap;
+mod exporter;
+mod importer;
+mod settle;
 
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::clock;
 use crate::code::{Code, Severity};
-use crate::destination::Destination;
-use crate::error::Result;
-use crate::findings::missing;
+use crate::digest::Digest;
+use crate::error::{Error, Result};
+use crate::journal;
 use crate::ledger::View;
-use crate::ledger::exporter::{ExporterView, PackedConnector, PackedState, StreamRow};
-use crate::ledger::importer::{AsideKind, BatchId, BatchStanding, ImporterView, State};
-use crate::report::{ConnectorStatus, Finding, Head, Proof, StatusReport, StreamStatus, never_comes};
+use crate::ledger::noted::JournalEnd;
+use crate::report::{AsideStatus, Finding, Signer, StatusReport, StatusView, StreamStatus, when};
 use crate::site::Site;
-use crate::stream::{Numbers, StreamId};
-use crate::text::count;
+use crate::stream::StreamId;
+use crate::text::{count, harmless};
+
+use settle::ToSettle;
+
+/// How long after a run found another journal than its ledger knew that is shown here, in seconds; `audit` shows it for good.
+const JOURNAL_ALARM: i64 = 7 * 86_400;
+
+/// What is asked of a site.
+#[derive(Debug, Default)]
+pub struct StatusQuery<'a> {
+    /// The names of signers, by the fingerprints of their keys.
+    pub names: BTreeMap<Digest, String>,
+    /// One stream, by the beginning of its UUID, or one connector, by its id or name.
+    pub about: Option<&'a str>,
+    /// Whether everything is shown.
+    pub all: bool,
+    /// The time now, in seconds since 1970.
+    pub now: i64,
+}
+
+impl StatusQuery<'_> {
+    fn signer(&self, key: Digest) -> Signer {
+        Signer { who: self.names.get(&key).cloned(), key }
+    }
+}
 
 /// What `status` shows of a site.
 ///
 /// # Errors
-/// SQLite refused.
-pub fn status(site: &Site, ledger: &View) -> Result<StatusReport> {
-    let site = site.root().display().to_string();
-    let mut status = StatusReport { role: ledger.role().word(), site, ..StatusReport::default() };
-    match ledger {
-        View::Exporter(ledger) => exporter(ledger, &mut status)?,
-        View::Importer(ledger) => importer(ledger, &mut status)?,
+/// SQLite refused; nothing has the name that is asked for.
+pub fn status(site: &Site, ledger: &View, query: &StatusQuery<'_>) -> Result<StatusReport> {
+    let view = if query.all { StatusView::All } else { StatusView::Screen };
+    let root = site.root().display().to_string();
+    let role = ledger.role().word();
+    let mut status = StatusReport { role, site: root, view, now: query.now, ..StatusReport::default() };
+    let mut settle = ToSettle::new(role);
+    let (known, changed) = match ledger {
+        View::Exporter(ledger) => {
+            exporter::gather(ledger, query, &mut status, &mut settle)?;
+            (ledger.journal_end()?, ledger.journal_changed()?)
+        }
+        View::Importer(ledger) => {
+            importer::gather(ledger, query, &mut status, &mut settle)?;
+            (ledger.journal_end()?, ledger.journal_changed()?)
+        }
+    };
+    changed_journal(site, known, changed, query.now, &mut settle);
+    if let Some(about) = query.about {
+        narrow(&mut status, &mut settle, about)?;
     }
+    aside_to_settle(&status, &mut settle);
+    (status.to_settle, status.lines) = settle.sorted();
     Ok(status)
 }
 
-fn exporter(ledger: &ExporterView, status: &mut StatusReport) -> Result<()> {
-    for row in ledger.streams()? {
-        let mut stream = StreamStatus::new(row.stream, row.zone.clone());
-        let mut not_carried: Vec<u64> = Vec::new();
-        let (lost, proofs) = (ledger.lost_numbers(&row)?, ledger.proofs(&row)?);
-        status.to_settle.extend(never_comes_finding(ledger, &row, &lost)?);
-        for PackedConnector { id, name, envelopes } in ledger.packed_connectors(&row)? {
-            stream.connectors.insert(id, ConnectorStatus { name, envelopes, ..ConnectorStatus::default() });
-        }
-        for batch in ledger.packed_batches(&row)? {
-            let sequence = batch.sequence;
-            stream.first = if stream.first == 0 { sequence } else { stream.first };
-            stream.last = sequence;
-            stream.envelopes += batch.size.envelopes;
-            stream.bytes += batch.size.bytes;
-            let proofs = proofs.get(&sequence).map_or(&[][..], Vec::as_slice);
-            let word = packed_word(batch.state, lost.contains(sequence), proofs);
-            if word == NOT_CARRIED {
-                not_carried.push(sequence);
-            }
-            *stream.batches.entry(word).or_default() += 1;
-        }
-        stream.head = ledger.packed_head(&row)?.map(|sha256| Head::of(row.stream, stream.last, sha256));
-        // What a stream that was given up had sealed goes nowhere any more; its content was packed again.
-        if row.active && stream.batches.contains_key("sealed, not signed") {
-            let sealed =
-                Finding::new(Code::Sealed, "a batch is sealed and not signed: the run that made it ended early");
-            status.to_settle.push(sealed.of_stream(row.stream).advise("run it again: airpouch pack"));
-        }
-        let not_carried: Numbers = not_carried.into_iter().collect();
-        if !not_carried.is_empty() {
-            let verb = if not_carried.only().is_some() { "is" } else { "are" };
-            let what = format!("{} {verb} not carried yet", not_carried.words());
-            status.to_settle.push(
-                Finding::new(Code::NotCarried, what)
-                    .of_batches(row.stream, &not_carried)
-                    .advise("airpouch carry MEDIUM"),
+/// Whether the journal is another one than the ledger knows, now or as a run found of late. What cannot be read says
+/// nothing here.
+fn changed_journal(site: &Site, known: Option<JournalEnd>, changed: Option<String>, now: i64, settle: &mut ToSettle) {
+    let is_there =
+        known.as_ref().and_then(|end| journal::still_has(site, end.lines, &end.last).ok().flatten()).unwrap_or(true);
+    let found = changed.and_then(|at| clock::seconds(&at)).filter(|at| now - at < JOURNAL_ALARM);
+    let finding = |what| Finding::new(Code::JournalChanged, what).weighing(Severity::Note).advise("airpouch audit");
+    match (is_there, found) {
+        (false, _) => {
+            settle.push(
+                1,
+                finding("the journal is not the one that the ledger knows: it was changed, cut off or replaced"),
             );
         }
-        status.streams.push(stream);
+        (true, Some(at)) => {
+            let what = "a run found another journal than its ledger knew";
+            settle.push_since(1, finding(what), when(Some(at), now));
+        }
+        (true, None) => {}
     }
-    let refused = ledger.refused_files()?.into_iter();
-    status.refused_files = refused.map(|(path, why)| Finding::new(Code::Refused, why).at(path)).collect();
-    if !status.refused_files.is_empty() {
-        let what = format!("{} in the source that cannot be packed", count(status.refused_files.len() as u64, "file"));
-        status.to_settle.push(
-            Finding::new(Code::Refused, what)
-                .advise("fix or remove them there; airpouch status --json lists each with its reason"),
-        );
+}
+
+/// Leaves only what is asked for.
+fn narrow(status: &mut StatusReport, settle: &mut ToSettle, about: &str) -> Result<()> {
+    let is_named = |(id, of): (&String, &crate::report::ConnectorStatus)| id == about || of.name == about;
+    let ids: BTreeSet<String> = status
+        .streams
+        .iter()
+        .flat_map(|stream| stream.connectors.iter().filter(|c| is_named(*c)).map(|(id, _)| id.clone()))
+        .collect();
+    if ids.is_empty() {
+        let beginning = about.to_ascii_lowercase();
+        status.streams.retain(|stream| stream.stream.to_string().starts_with(&beginning));
+        status.view = StatusView::Streams;
+    } else {
+        for stream in &mut status.streams {
+            stream.connectors.retain(|id, _| ids.contains(id));
+        }
+        status.streams.retain(|stream| !stream.connectors.is_empty());
+        status.set_aside.retain(|aside| ids.contains(&aside.connector));
+        status.view = StatusView::Connectors;
     }
+    if status.streams.is_empty() {
+        let what =
+            format!("no stream begins with {about:?}, and no connector has that id or name", about = harmless(about));
+        return Err(Error::usage(what).advise("see what there is: airpouch status --all"));
+    }
+    let left: BTreeSet<StreamId> = status.streams.iter().map(|stream| stream.stream).collect();
+    status.set_aside.retain(|aside| left.contains(&aside.stream));
+    settle.retain(|finding| finding.stream.is_some_and(|stream| left.contains(&stream)));
     Ok(())
 }
 
-const NOT_CARRIED: &str = "packed, not carried";
-
-/// How far a batch has come on its way to a medium, in words: by the best proof that a carry had.
-fn packed_word(state: PackedState, is_lost: bool, proofs: &[Proof]) -> &'static str {
-    let best = [Proof::Device, Proof::Replug, Proof::Cache, Proof::Sent].into_iter().find(|p| proofs.contains(p));
-    match (state, best) {
-        _ if is_lost => "lost, will never come",
-        (PackedState::Sealed, _) => "sealed, not signed",
-        (PackedState::Packed, None) => NOT_CARRIED,
-        (PackedState::Packed, Some(Proof::Device)) => "carried (device)",
-        (PackedState::Packed, Some(Proof::Replug)) => "carried (replug)",
-        (PackedState::Packed, Some(Proof::Cache)) => "carried (cache)",
-        (PackedState::Packed, Some(Proof::Sent)) => "sent",
+/// What is set aside, of the streams and connectors that are shown.
+fn aside_to_settle(status: &StatusReport, settle: &mut ToSettle) {
+    let is_for_applicant = |aside: &AsideStatus| aside.kind == "held" && aside.code == Code::Applicant;
+    let is_held = |aside: &AsideStatus| aside.kind == "held" && aside.code != Code::Applicant;
+    let is_quarantined = |aside: &AsideStatus| aside.kind != "held";
+    let kinds: [(fn(&AsideStatus) -> bool, _, _, _); 3] = [
+        (is_for_applicant, Code::Applicant, "waiting for an applicant that is not mapped", "airpouch applicants"),
+        (is_held, Code::Held, "held", "airpouch quarantine list, which says for each what lets it go"),
+        (is_quarantined, Code::Quarantined, "quarantined", "airpouch quarantine list"),
+    ];
+    for (is_such, code, what, advice) in kinds {
+        let such: Vec<&AsideStatus> = status.set_aside.iter().filter(|aside| is_such(aside)).collect();
+        let Some(oldest) = such.iter().map(|aside| aside.oldest).reduce(crate::report::When::earlier) else { continue };
+        let number = such.iter().map(|aside| aside.envelopes).sum();
+        let finding = Finding::new(code, format!("{} {what}", count(number, "envelope"))).advise(advice);
+        let since = format!("the oldest taken {}", when(oldest.at, status.now));
+        settle.push_since(number, finding.weighing(Severity::Note), since);
     }
 }
 
-/// Batches of a stream that will never come, and what became of their envelopes.
-fn never_comes_finding(ledger: &ExporterView, stream: &StreamRow, lost: &Numbers) -> Result<Option<Finding>> {
-    if lost.is_empty() {
-        return Ok(None);
-    }
-    let Some(active) = ledger.active_stream(&stream.zone)? else { return Ok(None) };
-    let (mut envelopes, mut again, mut within) = (0, 0, Numbers::default());
-    for sequence in lost.iter() {
-        let loss = ledger.loss(stream, &active, sequence)?;
-        (envelopes, again) = (envelopes + loss.envelopes, again + loss.again);
-        within = within.with(&loss.within);
-    }
-    let accept = format!("airpouch stream accept {} {lost} --reason \"lost at the exporter\"", stream.stream);
-    let what = never_comes(lost, envelopes, again, &within);
-    let finding = Finding::new(Code::NeverComes, what).weighing(Severity::Note);
-    Ok(Some(finding.of_batches(stream.stream, lost).advise(format!("at the importer, if it still waits: {accept}"))))
-}
+/// How often a state occurs and which batches have it, while they are counted.
+#[derive(Debug, Default)]
+struct States(BTreeMap<&'static str, Vec<u64>>);
 
-fn importer(ledger: &ImporterView, status: &mut StatusReport) -> Result<()> {
-    status.destination = ledger.destination()?.map(|d| Destination::shown(&d.kind, &d.address));
-    for summary in ledger.stream_summaries()? {
-        let of = summary.stream;
-        let mut stream = StreamStatus {
-            first: summary.first,
-            last: summary.last,
-            head: summary.head.map(|(sequence, sha256)| Head::of(of, sequence, sha256)),
-            envelopes: summary.size.envelopes,
-            bytes: summary.size.bytes,
-            ..StreamStatus::new(of, summary.zone)
-        };
-        for (state, standing, number) in summary.batches {
-            *stream.batches.entry(word(state, standing)).or_default() += number;
+impl States {
+    fn count(&mut self, word: &'static str, sequence: u64) {
+        self.0.entry(word).or_default().push(sequence);
+    }
+
+    fn write(self, stream: &mut StreamStatus) {
+        for (word, sequences) in self.0 {
+            stream.batches.insert(word, sequences.len() as u64);
+            stream.numbers.insert(word, sequences.into_iter().collect());
         }
-        for came in ledger.came_connectors(of)? {
-            let connector =
-                ConnectorStatus { name: came.name, envelopes: came.envelopes, ..ConnectorStatus::default() };
-            stream.connectors.insert(came.id, connector);
-        }
-        status.streams.push(stream);
-    }
-    let at: BTreeMap<StreamId, usize> =
-        status.streams.iter().enumerate().map(|(at, stream)| (stream.stream, at)).collect();
-    for (stream, connector, is_held, number) in ledger.aside_by_connector()? {
-        let Some(at) = at.get(&stream) else { continue };
-        let connector = status.streams[*at].connectors.entry(connector).or_default();
-        *if is_held { &mut connector.held } else { &mut connector.quarantined } += number;
-    }
-    ledger.each_open_batch(|batch| {
-        status.to_settle.push(batch_to_settle(&batch));
-        Ok(())
-    })?;
-    status.to_settle.extend(missing::findings(&missing::all(ledger)?));
-    status.to_settle.extend(missing::gone_works(ledger)?);
-    aside_to_settle(ledger, status)
-}
-
-/// The state of a batch, in words.
-fn word(state: State, standing: Option<Code>) -> &'static str {
-    match (state, standing) {
-        (State::Delivered, _) => "delivered",
-        (State::Admitted, _) => "being delivered",
-        (State::Incomplete, _) => "incomplete",
-        (State::Refused, _) => "refused",
-        (State::Whole, Some(Code::Fork)) => "held: fork",
-        (State::Whole, Some(Code::Unlinked)) => "held: unlinked",
-        (State::Whole, Some(Code::Waiting)) => "held: batches before it are missing",
-        (State::Whole, _) => "taken, not delivered",
-    }
-}
-
-fn aside_to_settle(ledger: &ImporterView, status: &mut StatusReport) -> Result<()> {
-    let (mut applicant, mut held, mut quarantined) = (0, 0, 0);
-    for count in ledger.aside_counts()? {
-        *match (count.kind, count.for_applicant) {
-            (AsideKind::Held, true) => &mut applicant,
-            (AsideKind::Held, false) => &mut held,
-            (AsideKind::Quarantined | AsideKind::Released, _) => &mut quarantined,
-        } += count.number;
-    }
-    for (number, code, what, advice) in [
-        (applicant, Code::Applicant, "waiting for an applicant that is not mapped", "airpouch applicants"),
-        (held, Code::Held, "held", "airpouch quarantine list, which says for each what lets it go"),
-        (quarantined, Code::Quarantined, "quarantined", "airpouch quarantine list"),
-    ] {
-        if number > 0 {
-            let what = format!("{} {what}", count(number, "envelope"));
-            status.to_settle.push(Finding::new(code, what).weighing(Severity::Note).advise(advice));
-        }
-    }
-    Ok(())
-}
-
-fn batch_to_settle(of: &BatchStanding) -> Finding {
-    let BatchId { sequence, sha256, .. } = of.batch;
-    let (code, what, advice) = match (of.state, of.standing) {
-        (State::Incomplete, _) => (
-            Code::IncompleteBatch,
-            "parts of it are missing",
-            format!("at the exporter: airpouch carry MEDIUM --resend {sequence}"),
-        ),
-        (State::Admitted | State::Delivered, _) => {
-            (Code::BeingDelivered, "it is not delivered to its end", "airpouch import".to_owned())
-        }
-        (State::Refused, _) => {
-            (Code::Refused, "the signed manifest is wrong", "ask the exporter how it was made".to_owned())
-        }
-        (State::Whole, standing) => whole_to_settle(of.batch, standing),
-    };
-    let what = format!("batch {sequence} ({}): {what}", sha256.short());
-    Finding::new(code, what).weighing(Severity::Note).of_batch(of.batch.stream, sequence.get()).advise(advice)
-}
-
-/// What settles a batch that is whole and was not admitted: another import does nothing for most of them.
-fn whole_to_settle(batch: BatchId, standing: Option<Code>) -> (Code, &'static str, String) {
-    let BatchId { stream, sequence, sha256, .. } = batch;
-    match standing {
-        Some(Code::Fork | Code::Unlinked) => (
-            Code::Fork,
-            "it does not fit what was delivered before",
-            format!("ask the exporter; to take it: airpouch stream accept {stream} {sequence} {sha256} --reason TEXT"),
-        ),
-        Some(Code::Waiting) => (
-            Code::Waiting,
-            "the batches before it are missing",
-            "it is delivered once they are here or given up; each gap has its command here".to_owned(),
-        ),
-        Some(Code::TooFewSignatures) => (
-            Code::TooFewSignatures,
-            "it has fewer signatures than trust.toml needs",
-            "have the other key sign it (docs/operations.md), then: airpouch import MEDIUM, with its .sig file"
-                .to_owned(),
-        ),
-        Some(Code::NotAllowed) => (
-            Code::NotAllowed,
-            "trust.toml does not let its key sign it",
-            "if that is meant, say so in trust.toml, then: airpouch import".to_owned(),
-        ),
-        Some(Code::NoLongerTrusted) => (
-            Code::NoLongerTrusted,
-            "the key that signed it is not trusted any more",
-            "put its public key back into the trust store, then: airpouch import; or leave it".to_owned(),
-        ),
-        Some(Code::WrongZone) => (
-            Code::WrongZone,
-            "it is meant for another zone",
-            "if this site is that zone, set zone in airpouch.toml, then: airpouch import".to_owned(),
-        ),
-        Some(Code::ChangedInInbox) => (
-            Code::ChangedInInbox,
-            "its manifest in the inbox was changed",
-            format!("at the exporter: airpouch carry MEDIUM --resend {stream}:{sequence}"),
-        ),
-        _ => (Code::Waiting, "it waits in the inbox", "airpouch import".to_owned()),
     }
 }

@@ -10,12 +10,14 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
 /// What was asked of one run, and is not to be asked of the next one.
-const ORDERS: [&str; 23] = [
+const ORDERS: [&str; 26] = [
     "accept_gone",
     "accept_ledger",
     "again",
     "all",
     "bundles",
+    "check",
+    "crit",
     "encrypt",
     "heartbeat",
     "json",
@@ -32,6 +34,7 @@ const ORDERS: [&str; 23] = [
     "same_destination",
     "take_over",
     "ticket",
+    "warn",
     "witness",
     "write",
 ];

@@ -1,10 +1,12 @@
 //! Keys out of files: private ones with their passphrase, trust stores with their rules.
 
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, IsTerminal, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
+use airpouch::digest::Digest;
 use airpouch::disk;
 use airpouch::error::{Error, Result};
 use airpouch::limits::SETTINGS_FILE_MAX;
@@ -70,6 +72,14 @@ pub fn trust_store(dir: &Path, test_keys: bool, output: &Output) -> Result<Trust
         output.warn(&warning.to_string(), dir, None);
     }
     Ok(store)
+}
+
+/// The names of the keys in a trust store, by their fingerprints; none of a store that cannot be read or used. Nothing is
+/// decided by them.
+pub fn names(dir: &Path) -> BTreeMap<Digest, String> {
+    let store = read_trust(dir).ok().and_then(|f| TrustStore::from_files(f.keys, f.rules.as_deref(), true).ok());
+    let keys = store.iter().flat_map(TrustStore::keys);
+    keys.map(|(key, who)| (key.fingerprint(), who.to_owned())).collect()
 }
 
 fn trust_error(fault: &TrustError, dir: &Path) -> Error {

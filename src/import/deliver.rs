@@ -269,7 +269,8 @@ impl<'a> Delivering<'a> {
         // A batch of which something waits for the destination stays open: the next run goes through it again.
         if !self.has_deferred {
             let outcome = self.report.outcome.since(before);
-            self.ledger.set_done(row.id, clock::now().0, &self.delivered(row, &index, outcome, messages))?;
+            let delivered = self.delivered(row, &index, outcome, messages);
+            self.ledger.set_done(row.id, clock::now().0, &delivered, self.before.aside.keys().copied())?;
             if self.options.redeliver {
                 self.ledger.settle_gone(self.destination, row.id)?;
             }

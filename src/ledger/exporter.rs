@@ -1,5 +1,6 @@
 //! The exporter's memory: streams, batches by number, envelopes by digest, files by stamp, carries.
 
+mod ages;
 mod batches;
 mod carries;
 mod files;
@@ -20,6 +21,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::site::{Lock, Role, Site};
 
+pub use ages::CarriedSoFar;
 pub use batches::{BatchRow, PackedState};
 pub use carries::{CarriedRow, CarryRow};
 pub use files::{Seen, Sight};

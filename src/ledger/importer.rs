@@ -1,5 +1,6 @@
 //! The importer's memory: batches and where they stand, what was delivered where, what was set aside.
 
+mod ages;
 mod aside;
 mod batches;
 mod deliveries;
@@ -21,12 +22,13 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::site::{Lock, Role, Site};
 
+pub use ages::{Acceptance, AsideReasons, CameBatch};
 pub use aside::{Aside, AsideCount, AsideKind, AsideRow};
 pub use batches::{BatchId, BatchStanding, IncomingRow, State};
 pub use deliveries::{Group, KnownBefore};
 pub use destinations::DestinationRow;
 pub use owners::{AdmissionNote, Claim};
-pub use streams::{CameConnector, StreamSummary};
+pub use streams::CameConnector;
 
 /// The importer's ledger to read in: a run may be writing it at the same time.
 #[derive(Debug)]

@@ -131,6 +131,16 @@ impl<'l> Notes<'l> {
         Ok(())
     }
 
+    /// Notes that the journal is another one than the ledger knew, and when that was found: `status` says so for a while.
+    pub fn add_changed(&self, deed: &Deed) -> Result<()> {
+        let change = self.connection.unchecked_transaction()?;
+        self.add(deed)?;
+        let sql =
+            "INSERT INTO meta VALUES ('journal_changed', ?1) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
+        change.execute(sql, [clock::utc_now()])?;
+        Ok(change.commit()?)
+    }
+
     /// Notes a deed that comes before all that is noted.
     pub fn add_first(&self, deed: &Deed) -> Result<()> {
         let sql = "INSERT INTO noted (id, line) VALUES ((SELECT coalesce(min(id), 1) - 1 FROM noted), ?1)";
@@ -151,6 +161,10 @@ impl<'l> Notes<'l> {
     pub fn end(&self) -> Result<Option<JournalEnd>> {
         end_of(self.connection)
     }
+}
+
+pub(super) fn changed_of(connection: &Connection) -> Result<Option<String>> {
+    first(connection, "SELECT value FROM meta WHERE key = 'journal_changed'", [], |r| r.get(0))
 }
 
 pub(super) fn end_of(connection: &Connection) -> Result<Option<JournalEnd>> {

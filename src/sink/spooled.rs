@@ -20,7 +20,7 @@ use crate::opencti::registration::Registration;
 /// The hidden file in which a drain keeps its state.
 const MEMORY: &str = ".drain.json";
 /// The directory for messages that the broker refuses.
-const REFUSED: &str = "refused";
+pub(super) const REFUSED: &str = "refused";
 /// The largest message: base64 and Python's escapes turn one byte of an envelope into eight at most.
 const MESSAGE_MAX: u64 = 8 * ENVELOPE_MAX;
 

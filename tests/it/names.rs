@@ -2,9 +2,10 @@
 
 /// A text in which what differs from run to run has a name instead.
 pub fn named(text: &str) -> String {
+    let text = without_ages(text);
     let mut out = String::new();
     let mut before = String::new();
-    let mut rest = text;
+    let mut rest = &text[..];
     while !rest.is_empty() {
         let is_word = |c: char| c.is_ascii_alphanumeric() || "-.:".contains(c);
         let length = rest.find(|c| !is_word(c)).unwrap_or(rest.len());
@@ -20,6 +21,17 @@ pub fn named(text: &str) -> String {
         let unit = rest.strip_prefix(' ').unwrap_or_default();
         out.push_str(&name(word, &before, unit).unwrap_or_else(|| word.to_owned()));
         word.clone_into(&mut before);
+    }
+    out
+}
+
+/// A text in which each moment's age is AGE, whatever its unit.
+fn without_ages(text: &str) -> String {
+    let mut pieces = text.split(" UTC (");
+    let mut out = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        out.push_str(" UTC (AGE");
+        out.push_str(&piece[piece.find(')').expect("an age ends")..]);
     }
     out
 }
@@ -56,6 +68,14 @@ fn name(word: &str, before: &str, after: &str) -> Option<String> {
     if word.len() == 20 && word.ends_with('Z') && word.as_bytes()[10] == b'T' {
         return Some("TIME".to_owned());
     }
+    let is_date =
+        parts.iter().map(|part| part.len()).eq([4, 2, 2]) && word.bytes().all(|b| b.is_ascii_digit() || b == b'-');
+    if is_date && after.as_bytes().get(2) == Some(&b':') {
+        return Some("DATE".to_owned());
+    }
+    if word.len() == 5 && word.as_bytes()[2] == b':' && after.starts_with("UTC") {
+        return Some("TIME".to_owned());
+    }
     let is_number = word.bytes().all(|b| b.is_ascii_digit() || b == b'.') && word.as_bytes()[0].is_ascii_digit();
     let unit = after.split(|c: char| !c.is_ascii_alphabetic()).next().unwrap_or_default();
     (is_number && ["bytes", "KiB", "MiB", "s"].contains(&unit)).then(|| "N".to_owned())
@@ -63,9 +83,9 @@ fn name(word: &str, before: &str, after: &str) -> Option<String> {
 
 #[test]
 fn names_replace_what_differs_and_nothing_else() {
-    let text = "stream 230fef21-9908-4f5a-9773-602f5205811a: airpouch-230fef2199084f5a-00000001.index.zst, 7.9 KiB in 12 s, \
+    let text = "packed 2026-11-27 07:00 UTC (31 h ago), stream 230fef21-9908-4f5a-9773-602f5205811a: airpouch-230fef2199084f5a-00000001.index.zst, 7.9 KiB in 12 s, \
                 made 2026-11-25T04:44:41Z, head code A6B3-ECE1. release 3603596b; 4 envelopes of batch 1";
-    let expected = "stream STREAM: airpouch-STREAM-00000001.index.zst, N KiB in N s, \
+    let expected = "packed DATE TIME UTC (AGE), stream STREAM: airpouch-STREAM-00000001.index.zst, N KiB in N s, \
                     made TIME, head code HEAD-CODE. release DIGEST; 4 envelopes of batch 1";
     assert_eq!(named(text), expected);
 }

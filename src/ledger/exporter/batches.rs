@@ -10,6 +10,7 @@ use super::{ExporterLedger, ExporterView, Sealed, StreamRow};
 use crate::batch::draft::Draft;
 use crate::batch::manifest::Manifest;
 use crate::batch::signed::SignedBatch;
+use crate::clock;
 use crate::deed::Deed;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -171,8 +172,8 @@ impl ExporterLedger {
             change.execute("INSERT OR IGNORE INTO signer VALUES (?1)", [key.bytes()])?;
         }
         change.execute(
-            "UPDATE packed_batch SET state = 'packed' WHERE stream = ?1 AND sequence = ?2",
-            params![stream.id, sequence as i64],
+            "UPDATE packed_batch SET state = 'packed', packed_at = ?3 WHERE stream = ?1 AND sequence = ?2",
+            params![stream.id, sequence as i64, clock::now().0],
         )?;
         change.note(&Deed::Packed { batch, signers: signers.iter().map(PublicKey::fingerprint).collect() })?;
         change.commit()

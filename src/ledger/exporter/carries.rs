@@ -1,7 +1,5 @@
 //! What is remembered of carries, and which batches are due.
 
-use std::collections::HashMap;
-
 use rusqlite::params;
 
 use super::{ExporterLedger, ExporterView, StreamRow};
@@ -102,19 +100,6 @@ impl ExporterView {
         all(&self.connection, sql, params![stream.id, sequence.get() as i64], |r| {
             Ok(CarriedRow { carry: r.get(0)?, is_new: r.get(1)?, proof: r.get(2)?, at: r.get(3)?, mount_id: r.get(4)? })
         })
-    }
-
-    /// With which proofs each batch of a stream was carried, by number.
-    pub fn proofs(&self, stream: &StreamRow) -> Result<HashMap<u64, Vec<Proof>>> {
-        let sql = "SELECT DISTINCT sequence, proof FROM carried WHERE stream = ?1";
-        let mut query = self.connection.prepare_cached(sql)?;
-        let rows = query.query_map([stream.id], |r| Ok((r.get::<_, i64>(0)? as u64, r.get(1)?)));
-        let mut proofs: HashMap<u64, Vec<Proof>> = HashMap::new();
-        for row in rows? {
-            let (sequence, proof) = row?;
-            proofs.entry(sequence).or_default().push(proof);
-        }
-        Ok(proofs)
     }
 
     /// The newest carry that wrote something, for the speed to expect.

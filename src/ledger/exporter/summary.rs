@@ -17,6 +17,8 @@ pub struct PackedBatch {
     pub state: PackedState,
     /// What it holds.
     pub size: Size,
+    /// When it was packed, in seconds since 1970; unknown of what an older airpouch packed, or what was taken in.
+    pub packed_at: Option<i64>,
 }
 
 /// A connector of which envelopes were packed.
@@ -28,16 +30,19 @@ pub struct PackedConnector {
     pub name: String,
     /// Its envelopes.
     pub envelopes: u64,
+    /// The newest batch with envelopes of it.
+    pub last: u64,
 }
 
 impl ExporterView {
     /// All batches of a stream, by number.
     pub fn packed_batches(&self, stream: &StreamRow) -> Result<Vec<PackedBatch>> {
-        let sql = "SELECT sequence, state, envelopes, bytes FROM packed_batch WHERE stream = ?1 ORDER BY sequence";
+        let sql =
+            "SELECT sequence, state, envelopes, bytes, packed_at FROM packed_batch WHERE stream = ?1 ORDER BY sequence";
         all(&self.connection, sql, [stream.id], |r| {
             let number = |column| r.get::<_, i64>(column).map(|n| n as u64);
             let size = Size { envelopes: number(2)?, bytes: number(3)? };
-            Ok(PackedBatch { sequence: number(0)?, state: r.get(1)?, size })
+            Ok(PackedBatch { sequence: number(0)?, state: r.get(1)?, size, packed_at: r.get(4)? })
         })
     }
 
@@ -59,9 +64,11 @@ impl ExporterView {
 
     /// The connectors of a stream of which envelopes were packed, by id.
     pub fn packed_connectors(&self, stream: &StreamRow) -> Result<Vec<PackedConnector>> {
-        let sql = "SELECT connector, name, envelopes FROM packed_connector WHERE stream = ?1 ORDER BY connector";
+        let sql =
+            "SELECT connector, name, envelopes, sequence FROM packed_connector WHERE stream = ?1 ORDER BY connector";
         all(&self.connection, sql, [stream.id], |r| {
-            Ok(PackedConnector { id: r.get(0)?, name: r.get(1)?, envelopes: r.get::<_, i64>(2)? as u64 })
+            let (envelopes, last) = (r.get::<_, i64>(2)? as u64, r.get::<_, i64>(3)? as u64);
+            Ok(PackedConnector { id: r.get(0)?, name: r.get(1)?, envelopes, last })
         })
     }
 }

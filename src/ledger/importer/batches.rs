@@ -5,6 +5,7 @@ use rusqlite::{Connection, Row, params};
 use super::{ImporterLedger, ImporterView};
 use crate::batch::manifest::Manifest;
 use crate::batch::signed::SignedBatch;
+use crate::clock;
 use crate::code::Code;
 use crate::deed::Deed;
 use crate::digest::Digest;
@@ -234,9 +235,15 @@ impl ImporterLedger {
         change.commit()
     }
 
-    /// A batch is done: every envelope of it was delivered or set aside.
-    pub fn set_done(&self, id: i64, at: i64, delivered: &Deed) -> Result<()> {
+    /// A batch is done: every envelope of it was delivered or set aside. `aside` are those that had been set aside before it
+    /// was delivered; of these it is noted which had come by another batch.
+    pub fn set_done(&self, id: i64, at: i64, delivered: &Deed, aside: impl Iterator<Item = Digest>) -> Result<()> {
         let change = self.change()?;
+        for sha256 in aside {
+            let sql =
+                "INSERT OR IGNORE INTO aside_before SELECT ?1, sha256 FROM set_aside WHERE sha256 = ?2 AND batch <> ?1";
+            change.prepare_cached(sql)?.execute(params![id, sha256.as_bytes()])?;
+        }
         let sql = "UPDATE batch SET state = 'delivered', done_at = ?2 WHERE id = ?1";
         change.execute(sql, params![id, at])?;
         change.note(delivered)?;
@@ -263,8 +270,10 @@ pub(super) fn named(change: &Connection, id: i64) -> Result<BatchId> {
 
 fn put_incoming(change: &Connection, manifest: &Manifest, sha256: Digest, bytes: &[u8], state: State) -> Result<()> {
     let (stream, sequence) = (manifest.stream.to_string(), manifest.sequence.get() as i64);
-    let update = "UPDATE batch SET state = ?2 WHERE sha256 = ?1";
-    if change.execute(update, params![sha256.as_bytes(), state])? > 0 {
+    let now = clock::now().0;
+    let update =
+        "UPDATE batch SET state = ?2, taken_at = CASE WHEN ?2 = 'whole' THEN ?3 ELSE taken_at END WHERE sha256 = ?1";
+    if change.execute(update, params![sha256.as_bytes(), state, now])? > 0 {
         return Ok(());
     }
     let values = params![
@@ -280,10 +289,11 @@ fn put_incoming(change: &Connection, manifest: &Manifest, sha256: Digest, bytes:
         manifest.before.bytes as i64,
         manifest.succeeds.map(|s| s.stream.to_string()),
         manifest.succeeds.map(|s| s.sequence.get() as i64),
+        now,
     ];
     change.prepare_cached(
             "INSERT INTO batch (stream, sequence, sha256, manifest, state, zone, envelopes, bytes, before_envelopes, before_bytes,
-             succeeds_stream, succeeds_sequence) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12)",
+             succeeds_stream, succeeds_sequence, taken_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
         )?
         .execute(values)?;
     for entry in &manifest.connectors {

@@ -7,6 +7,7 @@ use rusqlite::{Connection, params};
 use super::batches::{BatchId, named};
 use super::meta::put_meta;
 use super::{Aside, AsideKind, ImporterLedger, ImporterView};
+use crate::clock;
 use crate::deed::{Deed, EnvelopeAside, EnvelopeDelivered, SetAsideDeed, in_lines, what_in_a_line};
 use crate::digest::Digest;
 use crate::error::Result;
@@ -166,6 +167,8 @@ impl ImporterLedger {
         }
         for (batch, envelopes) in were_aside {
             let BatchId { stream, sequence, .. } = named(&change, batch)?;
+            let sql = "UPDATE batch SET aside_delivered_at = ?2 WHERE id = ?1";
+            change.prepare_cached(sql)?.execute(params![batch, clock::now().0])?;
             for envelopes in in_lines(envelopes, |_| 0) {
                 change.note(&Deed::AsideDelivered { stream, sequence: sequence.get(), envelopes })?;
             }

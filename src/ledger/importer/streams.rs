@@ -7,34 +7,14 @@ use std::ops::RangeInclusive;
 
 use rusqlite::params;
 
-use super::{ImporterLedger, ImporterView, State};
+use super::{ImporterLedger, ImporterView};
 use crate::batch::manifest::Manifest;
-use crate::code::Code;
 use crate::deed::Deed;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::ledger::asking::{all, any, first};
 use crate::limits::HISTORY_LENGTH;
 use crate::stream::{Lineages, Missing, Numbers, Position, Size, StreamId, unsettled};
-
-/// What came of one stream.
-#[derive(Debug)]
-pub struct StreamSummary {
-    /// The stream.
-    pub stream: StreamId,
-    /// The zone of its last batch.
-    pub zone: String,
-    /// The smallest number.
-    pub first: u64,
-    /// The largest number.
-    pub last: u64,
-    /// The number and the digest of the last one that was delivered.
-    pub head: Option<(u64, Digest)>,
-    /// How many batches stand where.
-    pub batches: Vec<(State, Option<Code>, u64)>,
-    /// What all of them hold.
-    pub size: Size,
-}
 
 /// A connector of which envelopes came.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +27,8 @@ pub struct CameConnector {
     pub kind: String,
     /// Its envelopes.
     pub envelopes: u64,
+    /// The newest batch with envelopes of it.
+    pub last: u64,
 }
 
 /// Ranges of numbers in one line of the journal.
@@ -158,46 +140,8 @@ impl ImporterView {
         all(&self.connection, &sql, [], |r| Ok((r.get(0)?, r.get::<_, i64>(1)? as u64)))
     }
 
-    /// What came of each stream.
-    pub fn stream_summaries(&self) -> Result<Vec<StreamSummary>> {
-        let sql = "SELECT stream, state, standing, count(*), min(sequence), max(sequence), sum(envelopes), sum(bytes)
-                   FROM batch GROUP BY stream, state, standing";
-        let mut query = self.connection.prepare_cached(sql)?;
-        let mut rows = query.query([])?;
-        let mut out: BTreeMap<StreamId, StreamSummary> = BTreeMap::new();
-        while let Some(row) = rows.next()? {
-            let mut read = || -> rusqlite::Result<()> {
-                let number = |column| row.get::<_, i64>(column).map(|n| n as u64);
-                let (stream, first, last) = (row.get(0)?, number(4)?, number(5)?);
-                let size = Size { envelopes: number(6)?, bytes: number(7)? };
-                let batches = (row.get(1)?, row.get(2)?, number(3)?);
-                let of = out.entry(stream).or_insert_with(|| StreamSummary {
-                    stream,
-                    zone: String::new(),
-                    first,
-                    last,
-                    head: None,
-                    batches: Vec::new(),
-                    size: Size::default(),
-                });
-                of.first = of.first.min(first);
-                of.last = of.last.max(last);
-                of.size.envelopes += size.envelopes;
-                of.size.bytes += size.bytes;
-                of.batches.push(batches);
-                Ok(())
-            };
-            read()?;
-        }
-        let mut out: Vec<StreamSummary> = out.into_values().collect();
-        for of in &mut out {
-            (of.zone, of.head) = self.zone_and_head(of.stream)?;
-        }
-        Ok(out)
-    }
-
     /// The zone of the last batch of a stream, and number and digest of the last one that was delivered.
-    fn zone_and_head(&self, stream: StreamId) -> Result<(String, Option<(u64, Digest)>)> {
+    pub fn zone_and_head(&self, stream: StreamId) -> Result<(String, Option<(u64, Digest)>)> {
         let last = "WHERE stream = ?1 ORDER BY sequence DESC, id DESC LIMIT 1";
         let mut zone = self.connection.prepare_cached(&format!("SELECT zone FROM batch {last}"))?;
         let zone = zone.query_row([stream.to_string()], |r| r.get(0))?;
@@ -210,10 +154,10 @@ impl ImporterView {
 
     /// The connectors of a stream of which envelopes came, by id.
     pub fn came_connectors(&self, stream: StreamId) -> Result<Vec<CameConnector>> {
-        let sql = "SELECT connector, name, type, envelopes FROM came_connector WHERE stream = ?1 ORDER BY connector";
+        let sql = "SELECT connector, name, type, envelopes, sequence FROM came_connector WHERE stream = ?1 ORDER BY connector";
         all(&self.connection, sql, [stream.to_string()], |r| {
-            let envelopes = r.get::<_, i64>(3)? as u64;
-            Ok(CameConnector { id: r.get(0)?, name: r.get(1)?, kind: r.get(2)?, envelopes })
+            let (envelopes, last) = (r.get::<_, i64>(3)? as u64, r.get::<_, i64>(4)? as u64);
+            Ok(CameConnector { id: r.get(0)?, name: r.get(1)?, kind: r.get(2)?, envelopes, last })
         })
     }
 

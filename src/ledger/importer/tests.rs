@@ -136,12 +136,25 @@ fn batches_of_an_older_ledger_are_counted_as_new_ones_are() {
     drop(old);
     let (ledger, made) = ImporterLedger::open(&site).unwrap();
     assert!(!made);
-    let [summary] = &ledger.stream_summaries().unwrap()[..] else { panic!("one stream") };
-    assert_eq!((summary.first, summary.last, summary.zone.as_str()), (1, 5, "restricted"));
-    assert_eq!(summary.size, Size { envelopes: 8, bytes: 80 });
-    assert_eq!(summary.head, Some((2, Digest::of(&manifest(stream(1), 2).encode()))));
-    let connector =
-        CameConnector { id: "feed".into(), name: "Feed 5".into(), kind: "EXTERNAL_IMPORT".into(), envelopes: 8 };
+    let mut came = Vec::new();
+    ledger
+        .each_came(|batch| {
+            came.push(batch);
+            Ok(())
+        })
+        .unwrap();
+    let sums = came.iter().fold((0, 0), |sum, b| (sum.0 + b.size.envelopes, sum.1 + b.size.bytes));
+    assert_eq!((came.iter().map(|b| b.sequence).collect::<Vec<_>>(), sums), (vec![1, 2, 5], (8, 80)));
+    assert!(came.iter().all(|b| b.taken_at.is_none()), "nobody noted when they were taken: {came:?}");
+    let head = Some((2, Digest::of(&manifest(stream(1), 2).encode())));
+    assert_eq!(ledger.zone_and_head(stream(1)).unwrap(), ("restricted".to_owned(), head));
+    let connector = CameConnector {
+        id: "feed".into(),
+        name: "Feed 5".into(),
+        kind: "EXTERNAL_IMPORT".into(),
+        envelopes: 8,
+        last: 5,
+    };
     assert_eq!(ledger.came_connectors(stream(1)).unwrap(), [connector]);
     assert_eq!(ledger.came_applicants().unwrap().into_iter().collect::<Vec<_>>(), [(None, 8)]);
     assert_eq!(ledger.turn().unwrap().identity.len(), 32, "it is known again from now on");
