@@ -14,7 +14,9 @@ use crate::error::{Error, Result};
 use crate::journal;
 use crate::ledger::View;
 use crate::ledger::noted::JournalEnd;
-use crate::report::{AsideStatus, Finding, Signer, StatusReport, StatusView, StreamStatus, when};
+use crate::report::{
+    AsideStatus, ConnectorStatus, Finding, Signer, StatusReport, StatusView, StreamStatus, When, when,
+};
 use crate::site::Site;
 use crate::stream::StreamId;
 use crate::text::{count, harmless};
@@ -96,7 +98,7 @@ fn changed_journal(site: &Site, known: Option<JournalEnd>, changed: Option<Strin
 
 /// Leaves only what is asked for.
 fn narrow(status: &mut StatusReport, settle: &mut ToSettle, about: &str) -> Result<()> {
-    let is_named = |(id, of): (&String, &crate::report::ConnectorStatus)| id == about || of.name == about;
+    let is_named = |(id, of): (&String, &ConnectorStatus)| id == about || of.name == about;
     let ids: BTreeSet<String> = status
         .streams
         .iter()
@@ -127,17 +129,18 @@ fn narrow(status: &mut StatusReport, settle: &mut ToSettle, about: &str) -> Resu
 
 /// What is set aside, of the streams and connectors that are shown.
 fn aside_to_settle(status: &StatusReport, settle: &mut ToSettle) {
-    let is_for_applicant = |aside: &AsideStatus| aside.kind == "held" && aside.code == Code::Applicant;
-    let is_held = |aside: &AsideStatus| aside.kind == "held" && aside.code != Code::Applicant;
-    let is_quarantined = |aside: &AsideStatus| aside.kind != "held";
-    let kinds: [(fn(&AsideStatus) -> bool, _, _, _); 3] = [
-        (is_for_applicant, Code::Applicant, "waiting for an applicant that is not mapped", "airpouch applicants"),
-        (is_held, Code::Held, "held", "airpouch quarantine list, which says for each what lets it go"),
-        (is_quarantined, Code::Quarantined, "quarantined", "airpouch quarantine list"),
-    ];
-    for (is_such, code, what, advice) in kinds {
-        let such: Vec<&AsideStatus> = status.set_aside.iter().filter(|aside| is_such(aside)).collect();
-        let Some(oldest) = such.iter().map(|aside| aside.oldest).reduce(crate::report::When::earlier) else { continue };
+    for (code, what, advice) in [
+        (Code::Applicant, "waiting for an applicant that is not mapped", "airpouch applicants"),
+        (Code::Held, "held", "airpouch quarantine list, which says for each what lets it go"),
+        (Code::Quarantined, "quarantined", "airpouch quarantine list"),
+    ] {
+        let of = |aside: &AsideStatus| match (aside.kind, aside.code) {
+            ("held", Code::Applicant) => Code::Applicant,
+            ("held", _) => Code::Held,
+            _ => Code::Quarantined,
+        };
+        let such: Vec<&AsideStatus> = status.set_aside.iter().filter(|aside| of(aside) == code).collect();
+        let Some(oldest) = such.iter().map(|aside| aside.oldest).reduce(When::earlier) else { continue };
         let number = such.iter().map(|aside| aside.envelopes).sum();
         let finding = Finding::new(code, format!("{} {what}", count(number, "envelope"))).advise(advice);
         let since = format!("the oldest taken {}", when(oldest.at, status.now));

@@ -34,7 +34,7 @@ pub struct Args {
     /// The site of either side
     #[arg(long, value_name = "DIR", env = "AIRPOUCH_SITE")]
     site: Option<PathBuf>,
-    /// The trust store that has the names of signers [default: trust in the site]
+    /// The trust store that has the names of signers [default: trust/ in the site]
     #[arg(long, value_name = "DIR", env = "AIRPOUCH_TRUST")]
     trust: Option<PathBuf>,
     /// Show everything

@@ -4,6 +4,7 @@
 
 mod splitting;
 mod spool;
+mod status;
 mod support;
 
 mod applicants;

@@ -8,7 +8,7 @@ use crate::text::{count, grouped};
 /// Lines of a screen; a terminal has some more, for the prompt.
 const SCREEN: usize = 45;
 /// Lines that are kept for streams and for connectors, with their titles, if there are as many.
-const STREAMS: usize = 14;
+const STREAMS: usize = 16;
 const CONNECTORS: usize = 8;
 
 /// The lines.
