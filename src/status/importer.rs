@@ -34,8 +34,8 @@ impl AsideOf {
     }
 }
 
-/// All that is read of a ledger before it is put together.
-struct Read {
+/// What is set aside and what was accepted, as it is read before batches are counted.
+struct ReadAsides {
     asides: HashMap<i64, AsideOf>,
     reasons: Vec<AsideReasons>,
     settled: BTreeMap<StreamId, Numbers>,
@@ -106,7 +106,7 @@ fn at_destination(ledger: &ImporterView, row: &DestinationRow, status: &mut Stat
     Ok(())
 }
 
-fn read_asides(ledger: &ImporterView) -> Result<Read> {
+fn read_asides(ledger: &ImporterView) -> Result<ReadAsides> {
     let (mut asides, mut reasons): (HashMap<i64, AsideOf>, _) = (HashMap::new(), Vec::new());
     ledger.each_aside_reason(|of| {
         let aside = asides.entry(of.batch).or_default();
@@ -122,7 +122,7 @@ fn read_asides(ledger: &ImporterView) -> Result<Read> {
         let of = settled.entry(stream).or_default();
         *of = of.with(&numbers);
     }
-    Ok(Read { asides, reasons, settled })
+    Ok(ReadAsides { asides, reasons, settled })
 }
 
 fn came(ledger: &ImporterView) -> Result<BTreeMap<StreamId, Vec<CameBatch>>> {
@@ -134,7 +134,7 @@ fn came(ledger: &ImporterView) -> Result<BTreeMap<StreamId, Vec<CameBatch>>> {
     Ok(came)
 }
 
-fn stream(ledger: &ImporterView, id: StreamId, batches: &[CameBatch], read: &Read) -> Result<StreamStatus> {
+fn stream(ledger: &ImporterView, id: StreamId, batches: &[CameBatch], read: &ReadAsides) -> Result<StreamStatus> {
     let (zone, head) = ledger.zone_and_head(id)?;
     let mut stream = StreamStatus {
         first: batches.first().map_or(0, |batch| batch.sequence),

@@ -11,10 +11,10 @@ use crate::stream::{Numbers, StreamId};
 /// What waits, as it is gathered.
 pub(super) struct ToSettle {
     role: &'static str,
-    waiting: Vec<Waiting>,
+    waiting: Vec<SettleItem>,
 }
 
-struct Waiting {
+struct SettleItem {
     /// How much it is, in envelopes where they are known.
     size: u64,
     finding: Finding,
@@ -31,12 +31,12 @@ impl ToSettle {
 
     /// Adds something of this size.
     pub fn push(&mut self, size: u64, finding: Finding) {
-        self.waiting.push(Waiting { size, finding, since: None, alike: None });
+        self.waiting.push(SettleItem { size, finding, since: None, alike: None });
     }
 
     /// The same, with since when it waits, in words.
     pub fn push_since(&mut self, size: u64, finding: Finding, since: String) {
-        self.waiting.push(Waiting { size, finding, since: Some(since), alike: None });
+        self.waiting.push(SettleItem { size, finding, since: Some(since), alike: None });
     }
 
     /// Adds a batch that is not delivered.
@@ -44,7 +44,7 @@ impl ToSettle {
         let (what, finding) = batch_to_settle(of);
         // Each fork has its own command.
         let alike = Some(what).filter(|_| finding.code != Code::Fork);
-        self.waiting.push(Waiting { size, finding, since: None, alike });
+        self.waiting.push(SettleItem { size, finding, since: None, alike });
     }
 
     pub fn retain(&mut self, mut keep: impl FnMut(&Finding) -> bool) {
@@ -54,10 +54,10 @@ impl ToSettle {
     /// All of it, the most urgent first, and of what is equally urgent the largest; then the lines of it.
     pub fn sorted(self) -> (Vec<Finding>, Vec<SettleLine>) {
         let Self { role, waiting } = self;
-        let mut groups: Vec<(Group, Vec<Waiting>)> = Vec::new();
-        let mut known: HashMap<Group, usize> = HashMap::new();
+        let mut groups: Vec<(SettleGroup, Vec<SettleItem>)> = Vec::new();
+        let mut known: HashMap<SettleGroup, usize> = HashMap::new();
         for (at, one) in waiting.into_iter().enumerate() {
-            let group = Group::of(&one, at);
+            let group = SettleGroup::of(&one, at);
             let at = *known.entry(group.clone()).or_insert(groups.len());
             if at == groups.len() {
                 groups.push((group, Vec::new()));
@@ -75,18 +75,18 @@ impl ToSettle {
 
 /// What waits for the same in one stream is one line; anything else is one by itself.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-enum Group {
+enum SettleGroup {
     Alike(Code, Option<StreamId>, &'static str),
     Alone(usize),
 }
 
-impl Group {
-    fn of(one: &Waiting, at: usize) -> Self {
+impl SettleGroup {
+    fn of(one: &SettleItem, at: usize) -> Self {
         one.alike.map_or(Self::Alone(at), |what| Self::Alike(one.finding.code, one.finding.stream, what))
     }
 }
 
-fn line(alike: &[Waiting]) -> SettleLine {
+fn line(alike: &[SettleItem]) -> SettleLine {
     let first = &alike[0].finding;
     let of = first.stream.map_or_else(String::new, |stream| format!(" (stream {stream})"));
     let since = alike[0].since.as_ref().map_or_else(String::new, |since| format!(", {since}"));

@@ -33,7 +33,7 @@ const FILES: [(&str, &[(&str, &str)]); 18] = [
         ],
     ),
     ("split", &[INBOX]),
-    ("status", &[LEDGER]),
+    ("status", &[LEDGER, JOURNAL, TRUST, RULES, SETTINGS]),
     ("log", &[JOURNAL, LEDGER]),
     ("audit", &[JOURNAL, HEAD, LEDGER]),
     ("applicants", &[SETTINGS, LEDGER]),
