@@ -1,5 +1,7 @@
 //! What may cross: an envelope and the site's settings in, a verdict out. Whole envelopes are judged, never cut.
 
+mod record;
+
 use std::collections::BTreeMap;
 use std::ops::Bound;
 
@@ -9,6 +11,7 @@ use crate::code::Code;
 use crate::envelope::{Contents, EmbeddedFile, Envelope, Noticed};
 pub use crate::opencti::Tlp;
 use crate::text;
+pub use record::{RecordField, RecordRules, SecondFor, is_one_name};
 
 /// `policy.toml`. What has no setting here (commands, internal types, duplicate keys, counts, lengths) is always
 /// quarantined.
@@ -38,6 +41,8 @@ pub struct Policy {
     pub vocabularies: Stance,
     /// When given: these connectors by id, and no others.
     pub connectors: Option<BTreeMap<String, Admission>>,
+    /// What must be told for the record before anything is done, on either side.
+    pub record: RecordRules,
 }
 
 /// What a listed connector may do.
@@ -103,7 +108,7 @@ impl Objection {
 
     /// Whether only a person can lift it: it is about what the envelope is, and not about the site's settings.
     pub fn is_for_a_person(&self) -> bool {
-        matches!(self.code, Code::Command | Code::InternalType | Code::DuplicateKey | Code::TooMany | Code::TooLong)
+        is_for_a_person(self.code)
     }
 
     /// All objections in one, for a person who decides on it: each operation and each internal type, and of any other
@@ -144,6 +149,7 @@ impl Default for Policy {
             sharing: Stance::Hold,
             vocabularies: Stance::Hold,
             connectors: None,
+            record: RecordRules::default(),
         }
     }
 }
@@ -310,6 +316,11 @@ impl<'de> Deserialize<'de> for OtherMarkings {
             )),
         }
     }
+}
+
+/// Whether only a person can lift what is objected to under this code.
+fn is_for_a_person(code: Code) -> bool {
+    matches!(code, Code::Command | Code::InternalType | Code::DuplicateKey | Code::TooMany | Code::TooLong)
 }
 
 fn marked(count: u64, tlp: Tlp) -> String {

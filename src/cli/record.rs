@@ -1,13 +1,18 @@
 //! Who does it and why, for the journal; and the ledger of a run, whose deeds the journal has at its end.
 
+use std::path::{Path, PathBuf};
+
 use airpouch::deed::Actor;
 use airpouch::error::{Error, Result};
 use airpouch::ledger::exporter::ExporterLedger;
 use airpouch::ledger::importer::ImporterLedger;
+use airpouch::policy::{RecordField, RecordRules};
 use airpouch::record;
 use airpouch::site::{Role, Site};
 
 use super::output::Output;
+use super::settings;
+use super::verify::policy_file;
 
 /// Characters of one of these texts at most, so that a line of the journal has room for them.
 const TEXT_MAX: usize = 1000;
@@ -42,6 +47,39 @@ impl Args {
             note: bounded("--note", self.note.as_deref())?,
         })
     }
+
+    /// Who does it, unless that is not all that the policy demands of the record.
+    fn demanded(&self, verb: &str, site: &Site, policy: Option<&Path>) -> Result<(Actor, RecordRules)> {
+        let actor = self.actor(verb)?;
+        let Some((rules, path)) = rules(site, policy)? else { return Ok((actor, RecordRules::default())) };
+        let told = |field| match field {
+            RecordField::Operator => &actor.operator,
+            RecordField::Witness => &actor.witness,
+            RecordField::Ticket => &actor.ticket,
+            RecordField::Note => &actor.note,
+        };
+        let missing: Vec<&str> =
+            rules.missing(|field| told(field).is_some()).into_iter().map(RecordField::option).collect();
+        if missing.is_empty() {
+            return Ok((actor, rules));
+        }
+        let what = format!("[record] demands what was not told: {}", missing.join(", "));
+        Err(Error::usage(what).at(&path).advise(format!("nothing was done; give it: {}", missing.join(" "))))
+    }
+}
+
+/// What the policy of this run demands, and where it does: the one that is named, else the one that the environment or the
+/// settings name, else the site's.
+fn rules(site: &Site, named: Option<&Path>) -> Result<Option<(RecordRules, PathBuf)>> {
+    let path = match named {
+        Some(path) => Some(path.to_owned()),
+        None => settings::policy(site)?,
+    };
+    let path = path.unwrap_or_else(|| site.policy());
+    if path == site.policy() && Site::text_of(&path)?.is_none() {
+        return Ok(None);
+    }
+    Ok(Some((policy_file(&path)?.record, path)))
 }
 
 /// A text for the journal, without blanks at its ends; none if it is empty.
@@ -76,7 +114,7 @@ pub fn exporter<T>(
     output: &Output,
     work: impl FnOnce(&mut ExporterLedger) -> Result<T>,
 ) -> Result<Result<T>> {
-    let actor = args.actor(output.verb())?;
+    let (actor, _) = args.demanded(output.verb(), site, None)?;
     let (mut ledger, made) = ExporterLedger::open(site)?;
     ledger.act_as(actor)?;
     if made {
@@ -96,13 +134,24 @@ pub fn importer<T>(
     output: &Output,
     work: impl FnOnce(&mut ImporterLedger) -> Result<T>,
 ) -> Result<Result<T>> {
-    let actor = args.actor(output.verb())?;
+    importer_by(site, args, None, output, |ledger, _, _| work(ledger))
+}
+
+/// The same, with the policy that this run names; the work is also told who does it, and what the policy demands.
+pub fn importer_by<T>(
+    site: &Site,
+    args: &Args,
+    policy: Option<&Path>,
+    output: &Output,
+    work: impl FnOnce(&mut ImporterLedger, &Actor, &RecordRules) -> Result<T>,
+) -> Result<Result<T>> {
+    let (actor, rules) = args.demanded(output.verb(), site, policy)?;
     let (mut ledger, made) = ImporterLedger::open(site)?;
-    ledger.act_as(actor)?;
+    ledger.act_as(actor.clone())?;
     if made {
         output.note(&format!("created the importer site {}", site.root().display()));
     }
-    let done = work(&mut ledger);
+    let done = work(&mut ledger, &actor, &rules);
     let written = record::write(site, Role::Importer, &ledger.notes());
     // What stopped the work comes first: it is what a person has to look at.
     Ok(done.and_then(|done| written.map(|()| done)))

@@ -178,6 +178,14 @@ pub fn load(site: &Site) -> Result<Settings> {
     }
 }
 
+/// The policy that the environment or the site's `airpouch.toml` names, for a verb without that option.
+pub fn policy(site: &Site) -> Result<Option<PathBuf>> {
+    if let Some(named) = variable("AIRPOUCH_POLICY") {
+        return Ok(Some(named.into()));
+    }
+    Ok(load(site)?.policy.map(|path| site.root().join(path)))
+}
+
 /// A setting in a table of ids, where the text is TOML but sets nothing that makes sense.
 fn fallen_setting(text: &str) -> Option<String> {
     let whole: toml::Table = toml::from_str(text).ok()?;
