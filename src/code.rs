@@ -266,6 +266,7 @@ codes! {
         Refused "refused" Note "note" "at the exporter files that cannot be packed, at the importer an invalid batch",
         Held "held" Note "note" "envelopes that are held",
         Quarantined "quarantined" Note "note" "envelopes that are quarantined",
+        Rejected "rejected" Note "note" "in `import`: a batch brought envelopes that a person rejected here; they are not delivered",
         BeingDelivered "being-delivered" Note "note" "a batch is not delivered to its end",
     }
 }

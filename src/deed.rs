@@ -163,23 +163,25 @@ pub enum Deed {
     },
     /// A person let an envelope through in spite of the reason against it.
     Released {
-        /// Its digest.
-        sha256: Digest,
-        /// Its stream.
-        stream: StreamId,
-        /// The number of its batch.
-        sequence: u64,
-        /// Its place and name in the batch.
-        envelope: NamedEnvelope,
-        /// Its connector.
-        connector: NamedConnector,
-        /// Why it was set aside.
-        code: Code,
-        /// The same in words.
-        what: String,
-        /// Why it may go all the same, in that person's words.
-        reason: String,
+        /// The envelope, and why.
+        #[serde(flatten)]
+        decision: DecisionDeed,
+        /// The second person who agreed, as that was told.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        second: Option<String>,
     },
+    /// A person took back a release before the envelope was delivered.
+    Unreleased(DecisionDeed),
+    /// A person decided that an envelope is never delivered.
+    Rejected {
+        /// The envelope, and why.
+        #[serde(flatten)]
+        decision: DecisionDeed,
+        /// What became of its copy in the site.
+        copy: &'static str,
+    },
+    /// A person took back that an envelope is never delivered.
+    Unrejected(DecisionDeed),
     /// A person gave up batches that are missing.
     GapAccepted {
         /// The stream.
@@ -239,6 +241,27 @@ pub struct CarriedBatch {
     pub is_new: bool,
     /// How sure it is that the medium holds it.
     pub proof: Proof,
+}
+
+/// A person's decision about an envelope that was set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DecisionDeed {
+    /// Its digest.
+    pub sha256: Digest,
+    /// Its stream.
+    pub stream: StreamId,
+    /// The number of its batch.
+    pub sequence: u64,
+    /// Its place and name in the batch.
+    pub envelope: NamedEnvelope,
+    /// Its connector.
+    pub connector: NamedConnector,
+    /// Why it was set aside.
+    pub code: Code,
+    /// The same in words.
+    pub what: String,
+    /// Why it was decided so, in that person's words.
+    pub reason: String,
 }
 
 /// What a batch holds of one connector.

@@ -121,7 +121,7 @@ fn is_about_envelope(event: &Value, envelope: &str, batches: &[(String, u64)]) -
     let in_batch = || {
         batches.iter().any(|(stream, number)| of_batches(event, |of, numbers| of == stream && numbers.contains(number)))
     };
-    let is_of_batch =
-        !["held", "quarantined", "released"].contains(&event.get("event").and_then(Value::as_str).unwrap_or_default());
+    let is_of_batch = !["held", "quarantined", "released", "unreleased", "rejected", "unrejected"]
+        .contains(&event.get("event").and_then(Value::as_str).unwrap_or_default());
     of_itself || list(event, "envelopes").any(is) || (is_of_batch && in_batch())
 }

@@ -36,7 +36,10 @@ pub use log::{COLUMNS, LogReport, Logged};
 pub use news::News;
 pub use pack::{LostBatch, PackAndCarryReport, PackReport, never_comes};
 pub use page::{Line, Page};
-pub use quarantine::{QuarantineReport, ReleaseReport, SetAside};
+pub use quarantine::{
+    AsideGroup, Decided, DecisionMade, QuarantineReport, RejectReport, ReleaseReport, SetAside, ShowAsideReport,
+    UnrejectReport, UnreleaseReport,
+};
 pub use split::{ShownIncompatible, ShownMessage, SplitReport};
 pub use status::{
     AcceptedPart, Alarm, AsideStatus, Backlog, ConnectorStatus, PartDelivered, QueueBacklog, SettleLine, Signer,

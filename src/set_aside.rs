@@ -105,6 +105,11 @@ pub fn put_reason(site: &Site, kind: Kind, reason: &Reason) -> Result<()> {
     disk::write_over_unsynced(&kind.dir(site), &format!("{}.reason.json", reason.sha256), text.as_bytes())
 }
 
+/// Where the copy of an envelope lies.
+pub fn path_of(site: &Site, kind: Kind, sha256: Digest) -> PathBuf {
+    kind.dir(site).join(format!("{sha256}.json"))
+}
+
 /// Digests of the envelopes that lie here, whatever the ledger says of them.
 ///
 /// # Errors
@@ -129,7 +134,7 @@ pub fn get(site: &Site, kind: Kind, sha256: Digest) -> Result<Vec<u8>> {
     Ok(bytes)
 }
 
-/// Takes away an envelope that was delivered, and its reason.
+/// Takes away an envelope that was delivered or rejected, and its reason.
 ///
 /// # Errors
 /// The system refused.
@@ -141,5 +146,5 @@ pub fn remove(site: &Site, kind: Kind, sha256: Digest) -> Result<()> {
 }
 
 fn remove_file(path: &Path) -> Result<()> {
-    disk::remove_if_there(path).map_err(|e| Error::io("remove what was delivered", path, &e))
+    disk::remove_if_there(path).map_err(|e| Error::io("remove what is not set aside any more", path, &e))
 }

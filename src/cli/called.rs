@@ -10,28 +10,38 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
 /// What was asked of one run, and is not to be asked of the next one.
-const ORDERS: [&str; 26] = [
+const ORDERS: [&str; 36] = [
     "accept_gone",
     "accept_ledger",
     "again",
     "all",
     "bundles",
     "check",
+    "code",
+    "connector",
     "crit",
     "encrypt",
+    "groups",
     "heartbeat",
+    "held",
     "json",
     "medium",
     "new_destination",
     "new_zone",
     "note",
+    "older_than",
     "operator",
     "out",
+    "quarantined",
     "quiet",
     "reason",
     "redeliver",
+    "rejected",
+    "released",
+    "remove_copy",
     "resend",
     "same_destination",
+    "second",
     "take_over",
     "ticket",
     "warn",
@@ -40,7 +50,7 @@ const ORDERS: [&str; 26] = [
 ];
 
 /// The commands that work on a site, and on which side.
-const OF_SIDES: [(&str, Option<Role>); 12] = [
+const OF_SIDES: [(&str, Option<Role>); 17] = [
     ("pack", Some(Role::Exporter)),
     ("carry", Some(Role::Exporter)),
     ("stream renew", Some(Role::Exporter)),
@@ -49,8 +59,13 @@ const OF_SIDES: [(&str, Option<Role>); 12] = [
     ("drain", Some(Role::Importer)),
     ("applicants", Some(Role::Importer)),
     ("quarantine list", Some(Role::Importer)),
+    ("quarantine reject", Some(Role::Importer)),
     ("quarantine release", Some(Role::Importer)),
+    ("quarantine show", Some(Role::Importer)),
+    ("quarantine unreject", Some(Role::Importer)),
+    ("quarantine unrelease", Some(Role::Importer)),
     ("stream accept", Some(Role::Importer)),
+    ("log", None),
     ("split", None),
     ("status", None),
 ];

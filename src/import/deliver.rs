@@ -68,11 +68,15 @@ impl Import<'_> {
     }
 }
 
-/// Takes away what a crash left in held/ and quarantine/ of envelopes that were delivered.
+/// Takes away what a crash left in held/ and quarantine/ of envelopes that were delivered, or rejected without their copy.
 pub fn sweep_delivered(site: &Site, ledger: &ImporterView, destination: i64) -> Result<()> {
     for kind in [Kind::Held, Kind::Quarantined] {
         for sha256 in set_aside::digests(site, kind)? {
-            if ledger.aside_kind(sha256)?.is_none() && ledger.is_delivered(destination, sha256)? {
+            let is_left = match ledger.rejected_copy(sha256)? {
+                Some(is_kept) => !is_kept,
+                None => ledger.aside_kind(sha256)?.is_none() && ledger.is_delivered(destination, sha256)?,
+            };
+            if is_left {
                 set_aside::remove(site, kind, sha256)?;
             }
         }
@@ -250,8 +254,10 @@ impl<'a> Delivering<'a> {
         self.before = Arc::new(self.ledger.known_of(self.destination, digests)?);
         observer.begin(&format!("delivering batch {}", row.manifest.sequence), row.manifest.totals.bytes);
         let (options, known) = (self.options, Arc::clone(&self.before));
-        let is_settled =
-            |sha256| known.aside.contains_key(&sha256) || known.delivered.contains(&sha256) && !options.redeliver;
+        let is_settled = |sha256| {
+            let is_decided = known.aside.contains_key(&sha256) || known.rejected.contains(&sha256);
+            is_decided || known.delivered.contains(&sha256) && !options.redeliver
+        };
         let examining = Arc::clone(&self.examining);
         let (policy, examiner) = (&options.policy, self.sink.examiner());
         let threads = options.threads;
@@ -276,6 +282,7 @@ impl<'a> Delivering<'a> {
             }
         }
         self.close(Ended::Batch)?;
+        self.report_rejected(row, &index);
         self.report_batch(row, before, observer);
         Ok(())
     }
@@ -301,6 +308,17 @@ impl<'a> Delivering<'a> {
             messages: self.report.messages - messages,
             connectors: connectors_in_a_line(counts.collect()),
             applicants: applicants_in_a_line(applicants.collect()),
+        }
+    }
+
+    /// What a person rejected is not delivered; that it came again is worth a line.
+    fn report_rejected(&mut self, row: &IncomingRow, index: &Index) {
+        let rejected = index.lines.iter().filter(|line| self.before.rejected.contains(&line.sha256)).count();
+        if rejected > 0 && !self.is_again {
+            let (sequence, envelopes) = (row.manifest.sequence.get(), count(rejected as u64, "envelope"));
+            let what = format!("{envelopes} of batch {sequence} not delivered: rejected here before");
+            let finding = Finding::new(Code::Rejected, what).of_batch(row.manifest.stream, sequence);
+            self.report.findings.push(finding.advise("who did it, and why: airpouch quarantine list --rejected"));
         }
     }
 
@@ -418,6 +436,10 @@ impl<'a> Delivering<'a> {
     fn known(&self, sha256: Digest) -> Known {
         if self.in_run.contains(&sha256) {
             return Known::InThisRun;
+        }
+        // A person decided for good, whichever batch brings it.
+        if self.before.rejected.contains(&sha256) {
+            return Known::Quarantined;
         }
         match self.before.aside.get(&sha256) {
             Some(AsideKind::Held) => Known::Held,

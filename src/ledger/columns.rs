@@ -5,7 +5,7 @@ use rusqlite::types::{FromSql, FromSqlError, FromSqlResult, ToSql, ToSqlOutput, 
 
 use super::exporter::PackedState;
 use super::fault::UnknownWord;
-use super::importer::{AsideKind, State};
+use super::importer::{AsideKind, DecisionKind, PastKind, State};
 use crate::code::Code;
 use crate::digest::Digest;
 use crate::report::Proof;
@@ -61,6 +61,8 @@ words! {
     State is "the state of a batch" by Self::parse,
     PackedState is "the state of a packed batch" by Self::parse,
     AsideKind is "an envelope that is set aside" by Self::parse,
+    DecisionKind is "a decision about an envelope" by Self::parse,
+    PastKind is "an envelope that was set aside" by Self::parse,
     Proof is "the proof of a carry" by Self::parse,
     Code is "a batch or an envelope that waits" by code,
 }

@@ -79,6 +79,11 @@ impl<'l> Change<'l> {
         Ok(())
     }
 
+    /// Who does what is done here.
+    pub(super) fn actor(&self) -> &Actor {
+        &self.author.actor
+    }
+
     pub(super) fn commit(self) -> Result<()> {
         Ok(self.change.commit()?)
     }

@@ -39,8 +39,9 @@ pub struct LogReport {
 }
 
 /// The columns of the table.
-pub const COLUMNS: [&str; 13] = [
-    "n", "at", "event", "verb", "user", "operator", "witness", "ticket", "note", "stream", "sequence", "sha256", "what",
+pub const COLUMNS: [&str; 14] = [
+    "n", "at", "event", "verb", "user", "operator", "witness", "ticket", "note", "stream", "sequence", "sha256",
+    "what", "second",
 ];
 
 impl Report for LogReport {
@@ -93,6 +94,7 @@ impl Logged {
     fn what(&self) -> String {
         let batch = format!("batch {} of stream {}", self.text("sequence"), self.text("stream"));
         let reason = || self.text("reason");
+        let envelope = || format!("envelope {} of {}, {batch}", self.text("sha256"), self.connector());
         match self.text("event").as_str() {
             "packed" => format!("{batch} for zone {}: {}, signed by {}", self.text("zone"), self.volume(), self.keys()),
             "taken" => format!("{batch}: {}, signed by {}", self.volume(), self.keys()),
@@ -112,13 +114,14 @@ impl Logged {
                 let envelopes = self.0.get("envelopes").and_then(Value::as_array).map_or(0, Vec::len);
                 format!("{} of {batch}, set aside before", count(envelopes as u64, "envelope"))
             }
-            "released" => format!(
-                "envelope {} of {}, {batch}, in spite of: {}; reason: {}",
-                self.text("sha256"),
-                self.connector(),
-                self.text("what"),
-                reason()
-            ),
+            "released" => {
+                format!("{}, in spite of: {}{}; reason: {}", envelope(), self.text("what"), self.second(), reason())
+            }
+            "unreleased" | "unrejected" => format!("{}; reason: {}", envelope(), reason()),
+            "rejected" => {
+                let copy = self.text("copy");
+                format!("{}, set aside for: {}; its copy: {copy}; reason: {}", envelope(), self.text("what"), reason())
+            }
             "given-up" => format!("{batch}, whose files are lost: {}", count(self.number("envelopes"), "envelope")),
             "gap-accepted" => {
                 format!("{} of stream {}; reason: {}", self.sequences().words(), self.text("stream"), reason())
@@ -153,6 +156,11 @@ impl Logged {
     fn connector(&self) -> String {
         let name = |key: &str| self.0.pointer(&format!("/connector/{key}")).and_then(Value::as_str).unwrap_or_default();
         harmless(&format!("{} ({})", name("name"), name("id")))
+    }
+
+    fn second(&self) -> String {
+        let second = self.text("second");
+        if second.is_empty() { second } else { format!("; second name: {second}") }
     }
 
     fn carried(&self) -> String {

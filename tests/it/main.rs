@@ -22,6 +22,7 @@ mod lack;
 mod openssl_keys;
 mod advice;
 mod pack;
+mod quarantine;
 mod apart;
 mod manual;
 mod names;

@@ -160,6 +160,16 @@ fn quarantine_is_as_reviewed() {
     let name = crate::support::files(&terminal.world.path("importer/quarantine"))[0].0[..8].to_owned();
     terminal.types(&format!("airpouch quarantine release {name} --reason asked --site importer"), 0);
     terminal.types("airpouch quarantine release 00000000 --reason asked --site importer", 2);
+    terminal.types("airpouch quarantine list --groups --site importer", 0);
+    let user = terminal.world.run(["log", "--json", "--site", "importer"]).exits(0).json();
+    let user = user["report"]["events"][0]["user"].as_str().unwrap().to_owned();
+    terminal.types(&format!("airpouch quarantine unrelease {name} --reason mistaken --site importer"), 0);
+    terminal.types(&format!("airpouch quarantine reject {name} --reason unwanted --remove-copy --site importer"), 0);
+    terminal.types("airpouch quarantine list --site importer", 0);
+    terminal.types("airpouch quarantine list --rejected --site importer", 0);
+    terminal.types(&format!("airpouch quarantine show {name} --site importer"), 0);
+    terminal.types(&format!("airpouch quarantine unreject {name} --reason asked --site importer"), 0);
+    terminal.shown = terminal.shown.replace(&format!(" by {user}"), " by USER");
     terminal.is("quarantine");
 }
 
@@ -263,7 +273,11 @@ fn help_of_each_verb_is_as_reviewed() {
         "applicants",
         "quarantine",
         "quarantine list",
+        "quarantine show",
         "quarantine release",
+        "quarantine unrelease",
+        "quarantine reject",
+        "quarantine unreject",
         "stream",
         "stream renew",
         "stream accept",

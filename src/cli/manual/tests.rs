@@ -37,7 +37,7 @@ const FILES: [(&str, &[(&str, &str)]); 18] = [
     ("log", &[JOURNAL, LEDGER]),
     ("audit", &[JOURNAL, HEAD, LEDGER]),
     ("applicants", &[SETTINGS, LEDGER]),
-    ("quarantine", &[QUARANTINE, LEDGER, JOURNAL]),
+    ("quarantine", &[POLICY, HELD, QUARANTINE, LEDGER, JOURNAL]),
     ("stream", &[OUTBOX, INBOX, LEDGER, JOURNAL]),
     ("demo", &[("demo/", "all that the demonstration makes, in a temporary directory that it names")]),
     (

@@ -63,7 +63,7 @@ impl Scene {
     fn release(&self) {
         let digits = Digest::of(ENVELOPE).to_string();
         let row = self.ledger.aside_by_beginning(&digits).unwrap().pop().unwrap();
-        self.ledger.release(&row, "seen").unwrap();
+        self.ledger.release(&[row], "seen", None).unwrap();
     }
 
     /// Tries what is set aside, with a sink that answers so.

@@ -20,10 +20,8 @@ use crate::text::harmless;
 
 /// Where an envelope that waits was set aside, and what is known of it by that.
 fn kind_of(row: &AsideRow) -> (Kind, Known) {
-    match row.kind {
-        AsideKind::Held => (Kind::Held, Known::Held),
-        AsideKind::Quarantined | AsideKind::Released => (Kind::Quarantined, Known::Released),
-    }
+    let known = if row.kind == AsideKind::Held { Known::Held } else { Known::Released };
+    (row.kind.place(), known)
 }
 
 impl Delivering<'_> {

@@ -7,12 +7,10 @@ use rusqlite::{Row, params};
 
 use super::{ImporterLedger, ImporterView};
 use crate::code::Code;
-use crate::deed::{Deed, what_in_a_line};
 use crate::digest::Digest;
 use crate::error::Result;
 use crate::ledger::asking::{all, any, first};
 use crate::mtime::Mtime;
-use crate::report::{NamedConnector, NamedEnvelope};
 use crate::set_aside::{Kind, Reason};
 use crate::stream::StreamId;
 
@@ -34,6 +32,14 @@ impl AsideKind {
             Self::Held => Kind::Held.word(),
             Self::Quarantined => Kind::Quarantined.word(),
             Self::Released => "released",
+        }
+    }
+
+    /// Where its copy lies.
+    pub fn place(self) -> Kind {
+        match self {
+            Self::Held => Kind::Held,
+            Self::Quarantined | Self::Released => Kind::Quarantined,
         }
     }
 
@@ -85,6 +91,8 @@ pub struct AsideRow {
     pub mtime: Option<Mtime>,
     /// Whether it was copied to held/ or quarantine/; else it lies in its batch in the inbox alone.
     pub copied: bool,
+    /// When it was set aside first, in seconds since 1970; an older airpouch did not keep that.
+    pub at: Option<i64>,
 }
 
 /// An envelope that is newly set aside.
@@ -122,7 +130,7 @@ const ROWS_AT_A_TIME: usize = 500;
 
 const ASIDE: &str =
     "SELECT a.sha256, a.kind, a.code, a.what, a.place, a.batch, b.stream, b.sequence, a.ordinal, a.name, a.connector,
-    a.connector_name, a.applicant, a.mtime, a.copied FROM set_aside a JOIN batch b ON b.id = a.batch";
+    a.connector_name, a.applicant, a.mtime, a.copied, a.at FROM set_aside a JOIN batch b ON b.id = a.batch";
 
 impl ImporterView {
     /// Gives each envelope that was set aside, in order of batch and ordinal.
@@ -176,9 +184,16 @@ impl ImporterView {
         first(&self.connection, &sql, params![batch, ordinal as i64], aside)
     }
 
-    /// Bytes that lie in held/ and quarantine/, by stream.
+    /// An envelope that is set aside.
+    pub fn aside_of(&self, sha256: Digest) -> Result<Option<AsideRow>> {
+        first(&self.connection, &format!("{ASIDE} WHERE a.sha256 = ?1"), [sha256.as_bytes()], aside)
+    }
+
+    /// Bytes that lie in held/ and quarantine/, by stream: also those of rejected envelopes whose copy was kept.
     pub fn aside_bytes(&self) -> Result<HashMap<StreamId, u64>> {
-        let sql = "SELECT b.stream, sum(a.bytes) FROM set_aside a JOIN batch b ON b.id = a.batch WHERE a.copied = 1 GROUP BY b.stream";
+        let sql = "SELECT b.stream, sum(a.bytes) FROM (SELECT batch, bytes FROM set_aside WHERE copied = 1
+                   UNION ALL SELECT batch, bytes FROM decided WHERE outcome = 'rejected' AND copied = 1) a
+                   JOIN batch b ON b.id = a.batch GROUP BY b.stream";
         all(&self.connection, sql, [], |r| Ok((r.get(0)?, r.get::<_, i64>(1)? as u64)))
     }
 
@@ -223,24 +238,6 @@ impl ImporterView {
 }
 
 impl ImporterLedger {
-    /// A person releases what was quarantined.
-    pub fn release(&self, row: &AsideRow, reason: &str) -> Result<()> {
-        let change = self.change()?;
-        let sql = "UPDATE set_aside SET kind = 'released', reason = ?2 WHERE sha256 = ?1";
-        change.execute(sql, params![row.sha256.as_bytes(), reason])?;
-        change.note(&Deed::Released {
-            sha256: row.sha256,
-            stream: row.stream,
-            sequence: row.sequence,
-            envelope: NamedEnvelope { ordinal: row.ordinal, name: row.name.clone() },
-            connector: NamedConnector { id: row.connector.clone(), name: row.connector_name.clone() },
-            code: row.code,
-            what: what_in_a_line(&row.what),
-            reason: reason.to_owned(),
-        })?;
-        change.commit()
-    }
-
     /// Forgets that an envelope was set aside: it turned out to be delivered already, or to hold nothing.
     pub fn forget_aside(&self, sha256: Digest) -> Result<()> {
         self.connection.execute("DELETE FROM set_aside WHERE sha256 = ?1", [sha256.as_bytes()])?;
@@ -248,7 +245,8 @@ impl ImporterLedger {
     }
 }
 
-fn aside(r: &Row<'_>) -> rusqlite::Result<AsideRow> {
+/// A row of these columns in this order; whoever asks for more has them behind these.
+pub(super) fn aside(r: &Row<'_>) -> rusqlite::Result<AsideRow> {
     Ok(AsideRow {
         sha256: r.get(0)?,
         kind: r.get(1)?,
@@ -265,5 +263,6 @@ fn aside(r: &Row<'_>) -> rusqlite::Result<AsideRow> {
         applicant: r.get(12)?,
         mtime: r.get::<_, Option<String>>(13)?.and_then(|text| Mtime::parse(&text)),
         copied: r.get(14)?,
+        at: r.get(15)?,
     })
 }

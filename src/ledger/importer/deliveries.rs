@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap, HashSet};
 use rusqlite::{Connection, params};
 
 use super::batches::{BatchId, named};
+use super::decided::{PastKind, has_released, keep_released};
 use super::meta::put_meta;
 use super::{Aside, AsideKind, ImporterLedger, ImporterView};
 use crate::clock;
@@ -44,6 +45,8 @@ pub struct KnownBefore {
     pub delivered: HashSet<Digest>,
     /// These were set aside, and how.
     pub aside: HashMap<Digest, AsideKind>,
+    /// A person rejected these.
+    pub rejected: HashSet<Digest>,
 }
 
 impl ImporterView {
@@ -51,9 +54,13 @@ impl ImporterView {
     pub fn known_of(&self, destination: i64, envelopes: impl Iterator<Item = Digest>) -> Result<KnownBefore> {
         let _reading = self.connection.unchecked_transaction()?;
         let mut known = KnownBefore::default();
+        let has_rejected = self.has_rejected()?;
         for sha256 in envelopes {
             if let Some(kind) = self.aside_kind(sha256)? {
                 known.aside.insert(sha256, kind);
+            }
+            if has_rejected && self.rejected_copy(sha256)?.is_some() {
+                known.rejected.insert(sha256);
             }
             if self.is_delivered(destination, sha256)? {
                 known.delivered.insert(sha256);
@@ -99,11 +106,13 @@ impl ImporterLedger {
     /// Notes a group before any of it is seen: what is set aside, what is empty, what is being placed.
     pub fn note_group(&mut self, destination: i64, group: &Group) -> Result<()> {
         let change = self.change()?;
+        let (now, keeps_decisions) = (clock::now().0, has_released(&change)?);
         for Aside { kind, reason, batch, applicant, mtime, copied, bytes } in &group.aside {
             change
                     .prepare_cached(
                         "INSERT OR REPLACE INTO set_aside (sha256, kind, code, what, place, batch, ordinal, name, connector, connector_name,
-                         applicant, mtime, copied, bytes) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
+                         applicant, mtime, copied, bytes, at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14,
+                         coalesce((SELECT at FROM set_aside WHERE sha256 = ?1), ?15))",
                     )?
                     .execute(params![
                         reason.sha256.as_bytes(),
@@ -120,6 +129,7 @@ impl ImporterLedger {
                         mtime.map(|m| m.to_string()),
                         copied,
                         *bytes as i64,
+                        now,
                     ])?;
         }
         for deed in set_aside_deeds(&group.aside) {
@@ -129,6 +139,9 @@ impl ImporterLedger {
             change
                 .prepare_cached("INSERT OR IGNORE INTO delivered VALUES (?1, ?2, ?3, ?4, NULL)")?
                 .execute(params![destination, sha256.as_bytes(), batch, *ordinal as i64])?;
+            if keeps_decisions {
+                keep_released(&change, *sha256, PastKind::Empty, &clock::utc(now))?;
+            }
             change.prepare_cached("DELETE FROM set_aside WHERE sha256 = ?1")?.execute([sha256.as_bytes()])?;
         }
         for p in &group.placing {
@@ -145,12 +158,16 @@ impl ImporterLedger {
         let mut sorted: Vec<&Placing> = delivery.placed().iter().collect();
         sorted.sort_unstable_by_key(|p| p.sha256);
         let change = self.change()?;
+        let (at, keeps_decisions) = (clock::utc_now(), has_released(&change)?);
         let mut were_aside: BTreeMap<i64, Vec<EnvelopeDelivered>> = BTreeMap::new();
         {
             let mut deliver = change.prepare_cached("INSERT OR REPLACE INTO delivered VALUES (?1, ?2, ?3, ?4, ?5)")?;
             let mut forget_aside = change.prepare_cached("DELETE FROM set_aside WHERE sha256 = ?1")?;
             for p in &sorted {
                 deliver.execute(params![destination, p.sha256.as_bytes(), p.batch, p.ordinal as i64, p.applicant])?;
+                if keeps_decisions {
+                    keep_released(&change, p.sha256, PastKind::Delivered, &at)?;
+                }
                 if forget_aside.execute([p.sha256.as_bytes()])? > 0 {
                     let (sha256, ordinal) = (p.sha256, p.ordinal);
                     were_aside.entry(p.batch).or_default().push(EnvelopeDelivered { sha256, ordinal });

@@ -648,3 +648,112 @@ impl Journey for Release {
         aside_is(&self.import.scene.path("importer/quarantine"), &[]);
     }
 }
+
+/// A decision about two envelopes that are set aside, before the import that follows it.
+pub struct Decide {
+    import: Import,
+    verb: &'static str,
+    digests: Vec<String>,
+}
+
+impl Decide {
+    /// Both commands are released.
+    pub fn release() -> Self {
+        Self::of("release", |import| import.of(Fate::Quarantined))
+    }
+
+    /// A command and what is held are rejected, and their copies go.
+    pub fn reject() -> Self {
+        let one_of_each = |import: &Import| {
+            [Fate::Held, Fate::Quarantined].iter().flat_map(|fate| import.of(*fate).into_iter().take(1)).collect()
+        };
+        Self::of("reject", one_of_each)
+    }
+
+    fn of(verb: &'static str, chosen: impl Fn(&Import) -> Vec<String>) -> Self {
+        let import = Import::many(12);
+        crate::support::finish(&mut import.first()).exits(3);
+        Eaten::default().eat(&import.scene.path("out"));
+        fs::remove_dir_all(import.scene.path("medium")).unwrap();
+        import.scene.save();
+        let digests = chosen(&import);
+        assert_eq!(digests.len(), 2);
+        Self { import, verb, digests }
+    }
+
+    /// How often the ledger has the decision; and how many envelopes stand so.
+    fn counts(&self) -> (i64, i64) {
+        let (site, verb) = (self.scene().path("importer"), self.verb);
+        let count = |sql: String| ledger_rows::<i64>(&site, &sql)[0][0];
+        let table = if verb == "release" { "set_aside WHERE kind" } else { "decided WHERE outcome" };
+        (
+            count(format!("SELECT count(*) FROM decision WHERE decision = '{verb}ed' OR decision = '{verb}d'")),
+            count(format!("SELECT count(*) FROM {table} IN ('{verb}ed', '{verb}d')")),
+        )
+    }
+}
+
+impl Journey for Decide {
+    type Memory = ();
+
+    fn scene(&self) -> &Scene {
+        &self.import.scene
+    }
+
+    fn first(&self) -> Command {
+        let mut words = vec!["quarantine", self.verb, &self.digests[0], &self.digests[1], "--reason", "it is a test"];
+        words.extend(["--site", "importer", "--operator", "A. Tester"]);
+        if self.verb == "reject" {
+            words.push("--remove-copy");
+        }
+        self.scene().command(&words)
+    }
+
+    /// All of it or nothing.
+    fn stopped(&self, (): &mut ()) {
+        assert!([(0, 0), (2, 2)].contains(&self.counts()), "{:?}", self.counts());
+    }
+
+    fn again(&self, (): &mut ()) -> Command {
+        self.first()
+    }
+
+    fn healed(&self, (): (), run: Unjudged) {
+        // What was decided is not decided twice.
+        let run = run.exits_one_of(&[0, 2]);
+        assert!(run.status == Some(0) || run.said().contains(&format!("was {}", self.verb)), "{run:?}");
+        self.scene().each_deed_is_in_the_journal(
+            "importer",
+            &format!("{}d", self.verb.replace("reject", "rejecte")),
+            "SELECT 1 FROM decision",
+        );
+        let delivered = if self.verb == "release" { &self.digests[..] } else { &[] };
+        crate::support::finish(&mut self.import.import(None)).exits(0);
+        let mut eaten = Eaten::default();
+        eaten.eat(&self.scene().path("out"));
+        eaten.holds_each_once(delivered.iter().cloned());
+        self.done(&());
+    }
+
+    fn owns_up(&self, _: &Run) -> bool {
+        false
+    }
+
+    /// Each was decided about once, and no copy is left of what was settled.
+    fn done(&self, (): &()) {
+        let site = self.scene().path("importer");
+        assert_eq!(self.counts().0, 2);
+        let settled = "SELECT lower(hex(sha256)) FROM decided ORDER BY 1";
+        let mut digests = self.digests.clone();
+        digests.sort();
+        assert_eq!(ledger_rows::<String>(&site, settled).concat(), digests);
+        for (dir, fate) in [("held", Fate::Held), ("quarantine", Fate::Quarantined)] {
+            let left: Vec<String> = self.import.of(fate).into_iter().filter(|d| !self.digests.contains(d)).collect();
+            let there = names_ending(&site.join(dir), ".reason.json");
+            for digest in &left {
+                assert!(there.iter().any(|name| name.starts_with(digest)), "{digest} is gone from {dir}");
+            }
+            assert!(!there.iter().any(|name| self.digests.iter().any(|digest| name.starts_with(digest))), "{there:?}");
+        }
+    }
+}

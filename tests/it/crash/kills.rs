@@ -5,13 +5,15 @@ use super::strace::{Blow, Ended, Fault, calls_of, points_of, with_fault};
 use crate::support::finish;
 
 /// Points to stop at, at the least; so an empty sweep fails.
-const LEAST: [(&str, usize); 7] = [
+const LEAST: [(&str, usize); 9] = [
     ("keygen", 12),
     ("first pack", 150),
     ("pack", 50),
     ("carry", 60),
     ("import", 240),
     ("spool", 240),
+    ("quarantine release", 40),
+    ("quarantine reject", 50),
     ("release", 40),
 ];
 
@@ -213,6 +215,16 @@ fn delivery_left_unfinished_by_a_kill_is_repeated_at_another_address() {
 fn held_envelope_is_delivered_once_when_the_import_that_frees_it_is_killed() {
     let must = ["openat", "write", "pwrite64", "fsync", "unlink", "utimensat"];
     stop_everywhere("release", &Release::new(Extent::asked_for()), &must);
+}
+
+#[test]
+fn envelopes_are_released_together_or_not_at_all_when_the_release_is_killed() {
+    stop_everywhere("quarantine release", &Decide::release(), &["openat", "write", "pwrite64", "fsync"]);
+}
+
+#[test]
+fn envelopes_are_rejected_together_or_not_at_all_when_the_rejection_is_killed() {
+    stop_everywhere("quarantine reject", &Decide::reject(), &["openat", "write", "pwrite64", "fsync", "unlink"]);
 }
 
 /// Several threads write what is delivered. A number then means the first thread that comes so far, and the order is
