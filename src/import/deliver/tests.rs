@@ -25,16 +25,25 @@ use crate::trust::TrustStore;
 
 const ENVELOPE: &[u8] = br#"{"bundle_type":"DIRECTORY_BUNDLE","applicant_id":"7c9e6679-7425-40de-944b-e07fc1f90ae7","connector":{"id":"feed","name":"Feed","type":"EXTERNAL_IMPORT","scope":"x","auto":false,"validate_before_import":false},"entities_types":null,"bundle":{"type":"bundle","id":"bundle--1","objects":[{"type":"domain-name","id":"domain-name--1","value":"a.example"}]},"update":false}"#;
 
+/// The same with a command in it.
+const COMMAND: &[u8] = br#"{"bundle_type":"DIRECTORY_BUNDLE","applicant_id":"7c9e6679-7425-40de-944b-e07fc1f90ae7","connector":{"id":"feed","name":"Feed","type":"EXTERNAL_IMPORT","scope":"x","auto":false,"validate_before_import":false},"entities_types":null,"bundle":{"type":"bundle","id":"bundle--1","objects":[{"type":"domain-name","id":"domain-name--1","value":"a.example","opencti_operation":"delete"}]},"update":false}"#;
+
 struct Scene {
     _dir: tempfile::TempDir,
     site: Site,
     ledger: ImporterLedger,
     destination: i64,
+    sha256: Digest,
 }
 
 impl Scene {
     /// A site in which one envelope is set aside.
     fn with_envelope_aside(kind: Kind) -> Self {
+        Self::with_aside(kind, ENVELOPE)
+    }
+
+    /// A site in which this envelope is set aside.
+    fn with_aside(kind: Kind, envelope: &[u8]) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let site = Site::new(dir.path().join("site"));
         let (mut ledger, _) = ImporterLedger::open(&site).unwrap();
@@ -52,16 +61,16 @@ impl Scene {
             batch: BatchPlace { stream: manifest.stream, sequence: 1, ordinal: 1 },
             connector: ConnectorName { id: "feed".into(), name: "Feed".into() },
             name: "a.json".into(),
-            sha256: Digest::of(ENVELOPE),
+            sha256: Digest::of(envelope),
         };
-        set_aside::put(&site, kind, ENVELOPE, &reason).unwrap();
+        set_aside::put(&site, kind, envelope, &reason).unwrap();
         let aside = vec![Aside { kind, reason, batch, applicant: None, mtime: None, copied: true, bytes: 0 }];
         ledger.note_group(destination, &Group { aside, ..Group::default() }).unwrap();
-        Self { _dir: dir, site, ledger, destination }
+        Self { _dir: dir, site, ledger, destination, sha256: Digest::of(envelope) }
     }
 
     fn release(&self) {
-        let digits = Digest::of(ENVELOPE).to_string();
+        let digits = self.sha256.to_string();
         let row = self.ledger.aside_by_beginning(&digits).unwrap().pop().unwrap();
         self.ledger.release(&[row], "seen", None).unwrap();
     }
@@ -103,11 +112,11 @@ impl Scene {
     }
 
     fn lies_in(&self, kind: Kind) -> bool {
-        set_aside::get(&self.site, kind, Digest::of(ENVELOPE)).is_ok()
+        set_aside::get(&self.site, kind, self.sha256).is_ok()
     }
 
     fn kind(&self) -> Option<AsideKind> {
-        self.ledger.aside_kind(Digest::of(ENVELOPE)).unwrap()
+        self.ledger.aside_kind(self.sha256).unwrap()
     }
 }
 
@@ -203,7 +212,7 @@ fn released_envelope_that_is_deferred_stays_released_and_is_reported() {
 /// As a run leaves a site that dies while it examines the envelope.
 fn a_run_dies(scene: &Scene) {
     let examining = Examining::open(&scene.site).unwrap();
-    std::mem::forget(examining.note(&[Digest::of(ENVELOPE)]).unwrap());
+    std::mem::forget(examining.note(&[scene.sha256]).unwrap());
 }
 
 fn codes(report: &ImportReport) -> Vec<&str> {
@@ -262,6 +271,21 @@ fn envelope_of_which_three_runs_died_is_quarantined_without_another_try() {
     scene.release();
     let report = scene.retry_with(Answer::Place, "exit 0");
     assert_eq!((report.outcome.delivered, codes(&report)), (1, vec![]));
+}
+
+/// Nobody has seen what is in it: its release is for another try, not for what is found then.
+#[test]
+fn command_in_an_envelope_that_stopped_runs_is_quarantined_as_such_after_its_release() {
+    let mut scene = Scene::with_aside(Kind::Held, COMMAND);
+    (0..3).for_each(|_| a_run_dies(&scene));
+    assert_eq!(codes(&scene.retry_with(Answer::Place, "exit 0")), ["stops-runs"]);
+    scene.release();
+    let report = scene.retry_with(Answer::Place, "exit 0");
+    assert_eq!((report.outcome.delivered, codes(&report)), (0, vec!["command"]));
+    assert_eq!(scene.kind(), Some(AsideKind::Quarantined));
+    // Now a person has seen it.
+    scene.release();
+    assert_eq!(scene.retry(Answer::Place).outcome.delivered, 1);
 }
 
 #[test]

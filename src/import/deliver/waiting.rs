@@ -104,14 +104,19 @@ impl Delivering<'_> {
             Some(decision) => (decision, None),
             None => {
                 let parsed = Envelope::parse(&bytes);
+                // What stopped runs was never judged: that it is tried again lets nothing in it through.
+                let known = if row.code == Code::StopsRuns { Known::Held } else { known };
                 let case = Case { bytes: &bytes, parsed: &parsed, examined: None, known, redeliver: false };
                 (self.decide(row.stream, case)?, parsed.ok())
             }
         };
         let of = InHand { origin, bytes, envelope: parsed, copied };
         match decision {
-            // Runs died of it again since it was released: a person decides anew.
-            Decision::Quarantine(objection) if objection.code == Code::StopsRuns && known == Known::Released => {
+            // Runs died of it again since it was released, or it was released to be tried and is judged now: a person
+            // decides anew.
+            Decision::Quarantine(objection)
+                if known == Known::Released && [objection.code, row.code].contains(&Code::StopsRuns) =>
+            {
                 self.put_aside(Kind::Quarantined, &of, objection).map(drop)
             }
             decision @ (Decision::Deliver { .. } | Decision::Empty(_)) => {
