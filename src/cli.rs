@@ -23,6 +23,7 @@ mod quarantine;
 mod reach;
 mod record;
 mod settings;
+mod show;
 mod split;
 mod status;
 mod stream;
@@ -73,6 +74,7 @@ enum Verb {
     Pack(pack::Args),
     Carry(carry::Args),
     Verify(verify::Args),
+    Show(show::Args),
     Import(Box<import::Args>),
     Check(check::Args),
     Drain(drain::Args),
@@ -121,6 +123,7 @@ impl Verb {
             Self::Pack(a) => a.json,
             Self::Carry(a) => a.json,
             Self::Verify(a) => a.json,
+            Self::Show(a) => a.json,
             Self::Import(a) => a.json,
             Self::Check(a) => a.json,
             Self::Drain(a) => a.json,
@@ -160,6 +163,7 @@ impl Verb {
             Self::Pack(args) => pack::run(&args, line, output),
             Self::Carry(args) => carry::run(&args, line, output),
             Self::Verify(args) => verify::run(&args, output),
+            Self::Show(args) => show::run(&args, output),
             Self::Import(args) => import::run(&args, line, output),
             Self::Check(args) => check::run(&args, line, output),
             Self::Drain(args) => drain::run(&args, line, output),

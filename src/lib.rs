@@ -73,7 +73,7 @@ pub mod import;
 pub mod drain;
 pub mod check;
 pub mod renew;
-pub mod look;
+pub mod show;
 pub mod accept;
 pub mod quarantine;
 pub mod status;

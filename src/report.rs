@@ -15,6 +15,7 @@ mod news;
 mod pack;
 mod page;
 mod quarantine;
+mod show;
 mod split;
 mod status;
 mod stream;
@@ -39,6 +40,9 @@ pub use page::{Line, Page};
 pub use quarantine::{
     AsideGroup, Decided, DecisionMade, QuarantineReport, RejectReport, ReleaseReport, SetAside, ShowAsideReport,
     UnrejectReport, UnreleaseReport,
+};
+pub use show::{
+    BatchCard, ConnectorCard, EmbeddedFiles, EnvelopeCard, ShowReport, ShownAct, ShownLine, ShownRemark, Unusual,
 };
 pub use split::{ShownIncompatible, ShownMessage, SplitReport};
 pub use status::{

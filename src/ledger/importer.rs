@@ -6,6 +6,7 @@ mod batches;
 mod decided;
 mod deliveries;
 mod destinations;
+mod earlier;
 mod meta;
 mod owners;
 mod streams;

@@ -28,6 +28,7 @@ mod manual;
 mod names;
 mod readme;
 mod settings;
+mod show;
 mod snapshots;
 mod carry;
 mod growth;

@@ -108,6 +108,21 @@ fn verify_is_as_reviewed() {
 }
 
 #[test]
+fn show_is_as_reviewed() {
+    let mut terminal = Terminal::new();
+    terminal.sent();
+    terminal.types("airpouch show medium --trust trust", 0);
+    terminal.world.import(&[]).exits(3);
+    terminal.types("airpouch show 1 --site importer", 0);
+    terminal.types("airpouch show 1:1 --site importer", 0);
+    terminal.types("airpouch show 1:9 --site importer", 2);
+    terminal.types("airpouch show 7 --site importer", 2);
+    terminal.types("airpouch show 7 --site absent", 1);
+    terminal.types("airpouch show medium", 2);
+    terminal.is("show");
+}
+
+#[test]
 fn import_is_as_reviewed() {
     let mut terminal = Terminal::new();
     terminal.sent();
@@ -263,6 +278,7 @@ fn help_of_each_verb_is_as_reviewed() {
         "pack",
         "carry",
         "verify",
+        "show",
         "import",
         "check",
         "drain",

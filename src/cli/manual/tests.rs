@@ -11,7 +11,7 @@ use clap_mangen::Man;
 use super::{AFTER_HELP, Cli};
 
 /// What a verb reads and writes in the site and beside it.
-const FILES: [(&str, &[(&str, &str)]); 18] = [
+const FILES: [(&str, &[(&str, &str)]); 19] = [
     ("airpouch", &[SETTINGS, OUTBOX, INBOX]),
     (
         "keygen",
@@ -23,6 +23,7 @@ const FILES: [(&str, &[(&str, &str)]); 18] = [
     ("pack", &[SETTINGS, OUTBOX, LEDGER, JOURNAL]),
     ("carry", &[SETTINGS, OUTBOX, LEDGER, JOURNAL]),
     ("verify", &[TRUST, RULES]),
+    ("show", &[INBOX, OUTBOX, LEDGER, POLICY, TRUST]),
     ("import", &[SETTINGS, INBOX, TRUST, RULES, POLICY, HELD, QUARANTINE, LEDGER, JOURNAL]),
     ("check", &[SETTINGS, POLICY]),
     (
@@ -32,7 +33,7 @@ const FILES: [(&str, &[(&str, &str)]); 18] = [
             SETTINGS,
         ],
     ),
-    ("split", &[INBOX]),
+    ("split", &[INBOX, OUTBOX, LEDGER]),
     ("status", &[LEDGER, JOURNAL, TRUST, RULES, SETTINGS]),
     ("log", &[JOURNAL, LEDGER]),
     ("audit", &[JOURNAL, HEAD, LEDGER]),

@@ -16,7 +16,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::ledger::asking::all;
 use crate::report::BatchLine;
-use crate::stream::{Sequence, Size};
+use crate::stream::{Sequence, Size, StreamId};
 use crate::trust::PublicKey;
 
 /// A batch of the ledger.
@@ -68,6 +68,17 @@ impl ExporterView {
     /// SQLite refused, or the row is no manifest.
     pub fn batch(&self, stream: &StreamRow, sequence: u64) -> Result<Option<BatchRow>> {
         Ok(self.batches_between(stream, sequence, sequence)?.pop())
+    }
+
+    /// The manifests of the batches of a stream before this number, at most so many; the newest first.
+    ///
+    /// # Errors
+    /// SQLite refused, or a row is no manifest.
+    pub fn manifests_before(&self, stream: StreamId, sequence: u64, count: u64) -> Result<Vec<Manifest>> {
+        let Some(row) = self.streams()?.into_iter().find(|row| row.stream == stream) else { return Ok(Vec::new()) };
+        let first = sequence.saturating_sub(count).max(1);
+        let rows = self.batches_between(&row, first, sequence.saturating_sub(1))?;
+        Ok(rows.into_iter().rev().map(|row| row.sealed.manifest().clone()).collect())
     }
 
     fn batches_between(&self, stream: &StreamRow, first: u64, last: u64) -> Result<Vec<BatchRow>> {
