@@ -214,6 +214,6 @@ impl CarryRun<'_> {
             bytes: self.report.written,
             millis,
         };
-        ledger.record_carry(&carry, &batches)
+        ledger.record_carry(&carry, &self.mount.facts(), &batches)
     }
 }

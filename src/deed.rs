@@ -9,7 +9,7 @@ use crate::code::Code;
 use crate::digest::Digest;
 use crate::report::{BatchLine, NamedConnector, NamedEnvelope, Outcome, Proof, ranges};
 use crate::stream::{Numbers, StreamId};
-use crate::trust::PublicKey;
+use crate::trust::{PublicKey, TrustedKey};
 
 /// Who runs airpouch, and for what: what the machine says, and what was told on the command line.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -73,6 +73,8 @@ pub enum Deed {
         medium: String,
         /// The file system by which the medium is known again.
         file_system: String,
+        /// What the system tells of the medium.
+        device: MediumFacts,
         /// Bytes that were written.
         bytes: u64,
         /// The batches.
@@ -105,6 +107,12 @@ pub enum Deed {
         signers: Vec<Digest>,
         /// What was checked, and held.
         checks: Vec<&'static str>,
+        /// Where the medium was mounted; none for a batch whose taking was cut off and that was found in the inbox.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        medium: Option<String>,
+        /// What the system tells of the medium.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        device: Option<MediumFacts>,
     },
     /// A batch may be delivered.
     Admitted {
@@ -212,6 +220,20 @@ pub enum Deed {
         /// Why.
         reason: String,
     },
+    /// The importer trusts other keys than at the run before, or lets them sign other things.
+    TrustChanged {
+        /// How many different keys must sign.
+        need: usize,
+        /// The keys.
+        keys: Vec<TrustedKey>,
+    },
+    /// The importer works by another policy than at the run before.
+    PolicyChanged {
+        /// The digest of its text.
+        sha256: Digest,
+        /// Its text, as far as a line has room for it; empty where there is none and the defaults hold.
+        text: String,
+    },
     /// A person went on with a ledger that is not the one the site used last.
     LedgerAccepted {
         /// What is different about it.
@@ -226,6 +248,44 @@ pub enum Deed {
         /// The digest of its manifest.
         sha256: Digest,
     },
+}
+
+/// What the system tells of a medium. What it does not tell is none.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct MediumFacts {
+    /// The type of its file system, such as `vfat`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// The label of its file system.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// The UUID of its file system, or the volume's number on FAT.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fs_uuid: Option<String>,
+    /// The numbers of its maker and its product on USB, such as `0951:1666`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub vid_pid: Option<String>,
+    /// Its model.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub model: Option<String>,
+    /// Its serial number.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub serial: Option<String>,
+    /// Its size, in bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub bytes: Option<u64>,
+    /// Whether nothing could be written to it as it was mounted.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub read_only: Option<bool>,
+}
+
+/// The medium from which a batch was taken.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TakenFrom {
+    /// Where it was mounted.
+    pub medium: String,
+    /// What the system tells of it.
+    pub device: MediumFacts,
 }
 
 /// One batch on a medium.
@@ -419,9 +479,11 @@ pub fn in_lines<T>(items: Vec<T>, size: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
 }
 
 impl Deed {
-    /// A batch is in the inbox whole.
-    pub fn taken(batch: &SignedBatch) -> Self {
+    /// A batch is in the inbox whole, from this medium.
+    pub fn taken(batch: &SignedBatch, from: Option<&TakenFrom>) -> Self {
         Self::Taken {
+            medium: from.map(|from| from.medium.clone()),
+            device: from.map(|from| from.device.clone()),
             batch: BatchLine::of(batch, batch.sha256()),
             signers: batch.signers().iter().map(PublicKey::fingerprint).collect(),
             checks: CHECKS_OF_CUSTODY.to_vec(),

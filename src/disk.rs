@@ -3,6 +3,7 @@
 //! Airpouch writes a file as `<name>.partial`, syncs it, and renames it without overwriting; then it syncs the
 //! directory. A file with its final name is always complete.
 
+mod device;
 mod mount;
 mod open_dir;
 mod owner;

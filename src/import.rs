@@ -72,6 +72,7 @@ impl Import<'_> {
     }
 
     fn go(&mut self, medium: Option<&Path>, continuity: &mut Continuity) -> Result<()> {
+        self.ledger.note_rules(self.trust, &self.options.policy_text)?;
         self.look_through_inbox()?;
         let on_medium = match medium {
             Some(medium) => self.take(medium, continuity)?,

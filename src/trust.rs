@@ -10,4 +10,4 @@ pub mod store;
 
 pub use key::{KeyError, PrivateKey, PublicKey, Signature};
 pub use signature::{Authentic, NotAuthentic, SignatureFile, Signed, Unverified};
-pub use store::{NotAllowed, TrustError, TrustStore};
+pub use store::{NotAllowed, TrustError, TrustStore, TrustedKey};

@@ -17,7 +17,6 @@ use clap::builder::BoolishValueParser;
 use super::command_line::{CommandLine, Meant};
 use super::output::Output;
 use super::settings::{self, Settings};
-use super::verify::policy_file;
 use super::{keys, reach, record};
 
 /// How long delivered batches stay in the inbox.
@@ -156,13 +155,13 @@ fn warn_of_unknown_keys(applicants: &Applicants, store: &TrustStore, site: &Site
     }
 }
 
-fn policy(given: Option<&Path>, site: &Site) -> Result<Policy> {
-    if let Some(path) = given {
-        return policy_file(path);
-    }
-    match Site::text_of(&site.policy())? {
-        Some(text) => Policy::from_toml(&text).map_err(|e| Error::usage(e).at(&site.policy())),
-        None => Ok(Policy::default()),
+/// The policy that was named or that the site has, and its text; empty where neither is there and the defaults hold.
+pub fn policy(given: Option<&Path>, site: &Site) -> Result<(Policy, String)> {
+    let path = given.map_or_else(|| site.policy(), Path::to_owned);
+    match Site::text_of(&path)? {
+        Some(text) => Ok((Policy::from_toml(&text).map_err(|e| Error::usage(e).at(&path))?, text)),
+        None if given.is_some() => Err(Error::usage("there is no such policy").at(&path)),
+        None => Ok((Policy::default(), String::new())),
     }
 }
 
@@ -180,13 +179,15 @@ fn options(args: &Args, set: &Settings, site: &Site, to: Destination, output: &O
         (_, true) => OtherDestination::Same,
         _ => OtherDestination::Ask,
     };
+    let (policy, policy_text) = policy(args.policy.as_deref(), site)?;
     Ok(ImportOptions {
         zone: settings::zone(args.zone.as_deref())?,
         to,
         reach: args.reach.reach(output)?,
         connectors: settings::connectors(set)?,
         other_destination,
-        policy: policy(args.policy.as_deref(), site)?,
+        policy,
+        policy_text,
         applicants: settings::applicants(&args.applicant, args.unmapped.as_deref(), set, site)?,
         on_gap: if args.on_gap.as_deref() == Some("hold") { OnGap::Hold } else { OnGap::Deliver },
         accept_ledger: args.accept_ledger,

@@ -3,15 +3,14 @@ use std::path::PathBuf;
 
 use airpouch::error::{Error, Result};
 use airpouch::ledger::look;
-use airpouch::policy::Policy;
 use airpouch::report::ExitStatus;
 use airpouch::show::{self, Place, ShowOptions};
 use airpouch::site::Site;
 use airpouch::text::harmless;
 use clap::builder::BoolishValueParser;
 
+use super::import::policy;
 use super::output::Output;
-use super::verify::policy_file;
 use super::{keys, settings};
 
 /// Show what is in a batch or an envelope
@@ -113,20 +112,8 @@ fn in_site(args: &Args, place: &Place, output: &Output) -> Result<ExitStatus> {
     if args.raw {
         return raw(&show::bytes(&site, &ledger, place)?);
     }
-    let policy = match &args.policy {
-        Some(path) => policy_file(path)?,
-        None => policy_of(&site)?,
-    };
+    let (policy, _) = policy(args.policy.as_deref(), &site)?;
     Ok(output.show(&show::envelope(&site, &ledger, place, &policy, args.lines)?))
-}
-
-/// The site's policy, or the default.
-fn policy_of(site: &Site) -> Result<Policy> {
-    let path = site.policy();
-    match Site::text_of(&path)? {
-        Some(text) => Policy::from_toml(&text).map_err(|e| Error::usage(e).at(&path)),
-        None => Ok(Policy::default()),
-    }
 }
 
 /// The bytes of an envelope for another program. A stranger wrote them: they never go to a terminal.

@@ -6,7 +6,9 @@ use std::path::Path;
 
 use rustix::fs::CWD;
 
+use super::device::facts_of;
 use super::read_bounded;
+use crate::deed::MediumFacts;
 use crate::error::{Error, Result};
 use crate::limits::MOUNTS_MAX;
 
@@ -19,6 +21,10 @@ pub struct Mount {
     pub is_mount_point: bool,
     /// Its id, which changes when the medium is mounted again, where the kernel gives one.
     pub mount_id: String,
+    /// Whether nothing can be written to it as it is mounted.
+    pub is_read_only: bool,
+    /// The number of its device, such as `8:17`.
+    device: String,
 }
 
 impl Mount {
@@ -37,6 +43,8 @@ impl Mount {
             let fields: Vec<&[u8]> = line.split(|b| *b == b' ').collect();
             let Some(dash) = fields.iter().position(|f| *f == b"-") else { continue };
             let (Some(point), Some(kind)) = (fields.get(4), fields.get(dash + 1)) else { continue };
+            let is_read_only =
+                |options: Option<&&[u8]>| options.is_some_and(|o| o.split(|b| *b == b',').any(|o| o == b"ro"));
             let point = unescape(point);
             let at = Path::new(OsStr::new(std::str::from_utf8(&point).unwrap_or("\0")));
             // Of two mounts on one point the later one hides the other.
@@ -45,11 +53,24 @@ impl Mount {
                     kind: String::from_utf8_lossy(kind).into_owned(),
                     is_mount_point: real == at,
                     mount_id: format!("{}/{}", boot.trim(), unique_id(&real)?),
+                    is_read_only: is_read_only(fields.get(5)) || is_read_only(fields.get(dash + 3)),
+                    device: fields
+                        .get(2)
+                        .map_or_else(String::new, |number| String::from_utf8_lossy(number).into_owned()),
                 };
                 best = Some((point.len(), mount));
             }
         }
         best.map(|(_, m)| m).ok_or_else(|| Error::failed("the kernel lists no file system for this path").at(path))
+    }
+
+    /// What the system tells of the medium, to be written down.
+    pub fn facts(&self) -> MediumFacts {
+        MediumFacts {
+            kind: Some(self.kind.clone()),
+            read_only: Some(self.is_read_only),
+            ..facts_of(Path::new("/sys"), Path::new("/dev"), &self.device)
+        }
     }
 
     /// Whether the kernel itself drives the file system, so that O_DIRECT reaches a device.

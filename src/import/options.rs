@@ -43,6 +43,8 @@ pub struct ImportOptions {
     pub other_destination: OtherDestination,
     /// What may cross.
     pub policy: Policy,
+    /// The text of that policy, for the journal; empty where the defaults hold.
+    pub policy_text: String,
     /// In whose name.
     pub applicants: Applicants,
     /// What to do about a gap.

@@ -12,7 +12,9 @@ use crate::batch::name;
 use crate::batch::signed::SignedBatch;
 use crate::clock;
 use crate::code::{Code, Severity};
+use crate::deed::TakenFrom;
 use crate::digest::Digest;
+use crate::disk::Mount;
 use crate::error::Result;
 use crate::findings;
 use crate::findings::medium::{Sighted, no_batch, scan, signed_batches};
@@ -52,8 +54,9 @@ impl Import<'_> {
     }
 
     /// Takes every batch that a trusted key signed. Returns the digests of those that were seen.
-    pub(super) fn take(&mut self, medium: &Path, continuity: &mut Continuity) -> Result<BTreeSet<Digest>> {
-        let medium = Medium::scan(medium, self.trust.ids())?;
+    pub(super) fn take(&mut self, path: &Path, continuity: &mut Continuity) -> Result<BTreeSet<Digest>> {
+        let medium = Medium::scan(path, self.trust.ids())?;
+        let from = taken_from(path);
         self.report.findings.extend(scan(&medium));
         let (signed, any) = signed_batches(&medium, self.trust, &mut self.report.findings)?;
         if !any {
@@ -75,7 +78,7 @@ impl Import<'_> {
                 continue;
             }
             seen.insert(signed.sha256());
-            self.take_one(&medium, sighted, continuity)?;
+            self.take_one(&medium, &from, sighted, continuity)?;
         }
         let waiting = waiting(self.ledger, &seen)?;
         if waiting > 0 && !self.report.findings.iter().any(keeps_the_medium) {
@@ -84,7 +87,13 @@ impl Import<'_> {
         Ok(seen)
     }
 
-    fn take_one(&mut self, medium: &Medium, sighted: &Sighted, continuity: &mut Continuity) -> Result<()> {
+    fn take_one(
+        &mut self,
+        medium: &Medium,
+        from: &TakenFrom,
+        sighted: &Sighted,
+        continuity: &mut Continuity,
+    ) -> Result<()> {
         let (sighting, signed) = sighted;
         let row = self.ledger.standing_of(signed.sha256())?;
         let known = row.as_ref().map(|r| r.state);
@@ -118,7 +127,7 @@ impl Import<'_> {
         shelf.place_over(&name::manifest(signed.stream, signed.sequence), signed.bytes())?;
         match again {
             Some(row) if copied == Copied::Whole => self.ledger.set_pruned(row.batch.id, false),
-            None if known != Some(State::Whole) => self.note_taken(sighted, copied == Copied::Whole),
+            None if known != Some(State::Whole) => self.note_taken(sighted, from, copied == Copied::Whole),
             _ => Ok(()),
         }
     }
@@ -162,9 +171,9 @@ impl Import<'_> {
     }
 
     /// Notes a batch that is new here, or has come on.
-    fn note_taken(&mut self, (sighting, signed): &Sighted, whole: bool) -> Result<()> {
+    fn note_taken(&mut self, (sighting, signed): &Sighted, from: &TakenFrom, whole: bool) -> Result<()> {
         match whole {
-            true => self.ledger.note_taken(signed)?,
+            true => self.ledger.note_taken(signed, Some(from))?,
             false => self.ledger.note_incoming(signed, signed.sha256(), signed.bytes(), State::Incomplete)?,
         }
         self.report.findings.extend(findings::made_date(signed, clock::now().0, &sighting.place));
@@ -175,6 +184,12 @@ impl Import<'_> {
         }
         Ok(())
     }
+}
+
+/// What is written down of a medium. What the system does not tell must not stop an import.
+fn taken_from(path: &Path) -> TakenFrom {
+    let device = Mount::of(path).map(|mount| mount.facts()).unwrap_or_default();
+    TakenFrom { medium: path.display().to_string(), device }
 }
 
 /// What came of copying the parts of a batch.
@@ -203,7 +218,7 @@ fn adopt(shelf: &KeptShelf, ledger: &mut ImporterLedger, store: &TrustStore) -> 
     let named = folder_name(signed.stream, signed.sequence, signed.sha256());
     if shelf.dir().file_name() == Some(OsStr::new(&named)) {
         match signed.parts().all(|p| shelf.has(&p)) {
-            true => ledger.note_taken(&signed)?,
+            true => ledger.note_taken(&signed, None)?,
             false => ledger.note_incoming(&signed, signed.sha256(), signed.bytes(), State::Incomplete)?,
         }
     }

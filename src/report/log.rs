@@ -97,7 +97,7 @@ impl Logged {
         let envelope = || format!("envelope {} of {}, {batch}", self.text("sha256"), self.connector());
         match self.text("event").as_str() {
             "packed" => format!("{batch} for zone {}: {}, signed by {}", self.text("zone"), self.volume(), self.keys()),
-            "taken" => format!("{batch}: {}, signed by {}", self.volume(), self.keys()),
+            "taken" => format!("{batch}: {}, signed by {}{}", self.volume(), self.keys(), self.medium(", from ")),
             "admitted" => format!("{batch}, signed by {}", self.keys()),
             "carried" => self.carried(),
             "delivered" => format!("{batch} to {}: {}", self.text("destination"), self.outcome()),
@@ -135,6 +135,17 @@ impl Logged {
             ),
             "refused" => format!("{batch}: {}", self.text("code")),
             "pruned" => batch,
+            "trust-changed" => {
+                let keys = self.0.get("keys").and_then(Value::as_array).into_iter().flatten();
+                let who: Vec<_> = keys.filter_map(|key| key.get("who")?.as_str()).map(harmless).collect();
+                format!(
+                    "{} trusted ({}), {} must sign",
+                    count(who.len() as u64, "key"),
+                    who.join(", "),
+                    self.text("need")
+                )
+            }
+            "policy-changed" => format!("sha256 {}", self.text("sha256")),
             "ledger-accepted" => self.text("what"),
             "journal-torn" => format!("the end that a crash cut off lies in {}", self.text("kept_as")),
             "journal-changed" => format!("the ledger knew {} lines", self.text("lines")),
@@ -167,7 +178,21 @@ impl Logged {
         let batches = self.0.get("batches").and_then(Value::as_array);
         let number = |batch: &Value| batch.get("sequence").and_then(Value::as_u64);
         let numbers: Numbers = batches.into_iter().flatten().filter_map(number).collect();
-        format!("{} to {}, {} written", numbers.words(), self.text("medium"), size(self.number("bytes")))
+        format!("{}{}, {} written", numbers.words(), self.medium(" to "), size(self.number("bytes")))
+    }
+
+    /// Where a medium was mounted and what is known of it; nothing where none was noted.
+    fn medium(&self, before: &str) -> String {
+        let path = self.text("medium");
+        if path.is_empty() {
+            return path;
+        }
+        let of = |key: &str| self.0.get("device")?.get(key)?.as_str().map(harmless);
+        let serial = of("serial").map(|serial| format!("serial {serial}"));
+        let known: Vec<String> =
+            [of("kind"), of("label"), of("model"), serial, of("fs_uuid")].into_iter().flatten().collect();
+        let known = if known.is_empty() { String::new() } else { format!(" ({})", known.join(", ")) };
+        format!("{before}{path}{known}")
     }
 
     fn sequences(&self) -> Numbers {

@@ -2,9 +2,10 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use crate::digest::Digest;
 use crate::text::harmless;
 use crate::trust::key::{KeyError, PrivateKey, PublicKey, is_published_test_key};
 use crate::trust::signature::{Authentic, NotAuthentic, SignatureFile, Unverified, key_id_in};
@@ -156,6 +157,19 @@ impl TrustStore {
         self.keys.iter().map(|(key, entry)| (key, entry.who.as_str()))
     }
 
+    /// The keys with whose they are and what they may sign, for the journal; in the order of their bytes.
+    pub fn described(&self) -> Vec<TrustedKey> {
+        let described = |(key, entry): (&PublicKey, &Entry)| TrustedKey {
+            who: entry.who.clone(),
+            fingerprint: key.fingerprint(),
+            key: key.to_pem(),
+            zones: entry.zones.clone(),
+            streams: entry.streams.as_ref().map(|streams| streams.iter().map(Uuid::to_string).collect()),
+            until: entry.until,
+        };
+        self.keys.iter().map(described).collect()
+    }
+
     /// How many different keys must have signed.
     pub fn need(&self) -> usize {
         self.need
@@ -185,6 +199,26 @@ impl TrustStore {
         }
         NotAuthentic::Unknown { ids: ids.into_iter().collect() }
     }
+}
+
+/// A key of a trust store, as the journal has it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct TrustedKey {
+    /// Whose it is.
+    pub who: String,
+    /// Its fingerprint.
+    pub fingerprint: Digest,
+    /// The public key, in PEM.
+    pub key: String,
+    /// The zones for which it may sign; none are all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub zones: Option<BTreeSet<String>>,
+    /// The streams that it may sign; none are all.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub streams: Option<BTreeSet<String>>,
+    /// The last number that it may sign; 0 for a key that is revoked.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub until: Option<u64>,
 }
 
 /// Why signers that are trusted may not sign a batch, as a phrase that goes on from the batch's name.

@@ -39,13 +39,23 @@ fn journey_is_in_both_journals_with_who_and_why() {
         (&json!("A. Carrier"), &json!("B. Looker"), &json!("CR-7"))
     );
     assert_eq!((&packed["sequence"], &packed["envelopes"], &packed["verb"]), (&json!(1), &json!(2), &json!("pack")));
-    assert_eq!(events(&world, "importer"), ["journal-opened", "taken", "admitted", "quarantined", "delivered"]);
+    assert_eq!(
+        events(&world, "importer"),
+        ["journal-opened", "trust-changed", "taken", "admitted", "quarantined", "delivered"]
+    );
     let importer = lines(&world, "importer");
-    assert_eq!(importer[1]["sha256"], packed["sha256"]);
-    assert_eq!(importer[1]["signers"], packed["signers"]);
-    assert_eq!(importer[3]["envelopes"][0]["name"], "command.json");
-    assert_eq!(importer[4]["outcome"]["quarantined"], 1);
-    assert_eq!(importer[4]["connectors"][0]["types"]["indicator"], 2);
+    assert_eq!(importer[1]["keys"][0]["who"], "site-a.pub.pem");
+    assert_eq!(importer[1]["keys"][0]["fingerprint"], packed["signers"][0]);
+    for (line, event) in [(&lines(&world, "exporter")[2], "carried"), (&importer[2], "taken")] {
+        assert_eq!(line["event"], event);
+        assert!(line["medium"].as_str().unwrap().ends_with("medium"), "{line}");
+        assert!(line["device"]["kind"].is_string() && line["device"]["read_only"].is_boolean(), "{line}");
+    }
+    assert_eq!(importer[2]["sha256"], packed["sha256"]);
+    assert_eq!(importer[2]["signers"], packed["signers"]);
+    assert_eq!(importer[4]["envelopes"][0]["name"], "command.json");
+    assert_eq!(importer[5]["outcome"]["quarantined"], 1);
+    assert_eq!(importer[5]["connectors"][0]["types"]["indicator"], 2);
     for site in ["exporter", "importer"] {
         world.run(["audit", "--site", site]).exits(0).prints("each line follows the one before");
     }
@@ -56,7 +66,7 @@ fn command_that_was_released_is_found_with_person_and_reason_after_it_was_delive
     let world = with_a_command();
     world.send(&[]).exits(0);
     world.import(&[]).exits(3);
-    let digest = lines(&world, "importer")[3]["envelopes"][0]["sha256"].as_str().unwrap().to_owned();
+    let digest = lines(&world, "importer")[4]["envelopes"][0]["sha256"].as_str().unwrap().to_owned();
     let release =
         ["quarantine", "release", &digest, "--reason", "the duplicate is confirmed", "--operator", "D. Officer"];
     world.run(release.into_iter().chain(["--site", "importer"])).exits(0);
@@ -78,20 +88,51 @@ fn events_are_found_by_time_stream_batch_connector_and_kind() {
     world.send(&[]).exits(0);
     world.import(&[]).exits(0);
     let importer = lines(&world, "importer");
-    let (stream, at) = (importer[1]["stream"].as_str().unwrap(), importer[1]["at"].as_str().unwrap());
-    let connector = importer[3]["connectors"][0]["id"].as_str().unwrap();
+    let (stream, at) = (importer[2]["stream"].as_str().unwrap(), importer[2]["at"].as_str().unwrap());
+    let connector = importer[4]["connectors"][0]["id"].as_str().unwrap();
     let count = |options: &[&str]| {
         let run = world.run(["log", "--json", "--site", "importer"].iter().chain(options)).exits(0);
         run.json()["report"]["events"].as_array().unwrap().len()
     };
-    assert_eq!(count(&[]), 4);
+    assert_eq!(count(&[]), 5);
     assert_eq!(count(&["--stream", &stream[..8]]), 3);
     assert_eq!((count(&["--batch", "1"]), count(&["--batch", "2"])), (3, 0));
     assert_eq!(count(&["--connector", connector]), 1);
-    assert_eq!((count(&["--since", &at[..7]]), count(&["--until", &at[..10]])), (4, 4));
+    assert_eq!((count(&["--since", &at[..7]]), count(&["--until", &at[..10]])), (5, 5));
     assert_eq!((count(&["--since", "2999"]), count(&["--until", "1999-12"])), (0, 0));
     world.run(["log", "--since", "yesterday", "--site", "importer"]).exits(2).says("invalid time");
     world.run(["log", "--csv", "--site", "importer"]).exits(0).prints("n,at,event,verb,user").prints("delivered");
+}
+
+#[test]
+fn keys_and_policy_are_in_the_journal_when_they_change_and_not_again() {
+    let world = World::new();
+    world.send_new(&["a.json"]);
+    world.import(&[]).exits(0);
+    world.import(&[]).exits(0);
+    fs::write(world.path("importer/policy.toml"), "max_tlp = \"red\"\n").unwrap();
+    fs::write(
+        world.path("trust/trust.toml"),
+        "[[key]]\nfile = \"site-a.pub.pem\"\nwho = \"Site A\"\nzones = [\"default\"]\n",
+    )
+    .unwrap();
+    world.import(&[]).exits(0);
+    world.import(&[]).exits(0);
+    fs::remove_file(world.path("importer/policy.toml")).unwrap();
+    world.import(&[]).exits(0);
+    let changed: Vec<Value> = lines(&world, "importer")
+        .into_iter()
+        .filter(|line| line["event"].as_str().unwrap().ends_with("-changed"))
+        .collect();
+    let events: Vec<_> = changed.iter().map(|line| line["event"].as_str().unwrap()).collect();
+    assert_eq!(events, ["trust-changed", "trust-changed", "policy-changed", "policy-changed"]);
+    assert_eq!(
+        (&changed[1]["keys"][0]["who"], &changed[1]["keys"][0]["zones"]),
+        (&json!("Site A"), &json!(["default"]))
+    );
+    let pem = fs::read_to_string(world.path("trust/site-a.pub.pem")).unwrap();
+    assert_eq!(changed[1]["keys"][0]["key"].as_str().unwrap().trim(), pem.trim());
+    assert_eq!((&changed[2]["text"], &changed[3]["text"]), (&json!("max_tlp = \"red\"\n"), &json!("")));
 }
 
 #[test]
@@ -109,7 +150,7 @@ fn gap_that_was_given_up_is_in_the_journal_with_its_numbers_and_reason() {
         }
     }
     world.import(&[]).exits(3);
-    let stream = lines(&world, "importer")[1]["stream"].as_str().unwrap().to_owned();
+    let stream = lines(&world, "importer")[2]["stream"].as_str().unwrap().to_owned();
     let reason = ["--reason", "the stick was stolen", "--witness", "E. Looker", "--site", "importer"];
     world.run(["stream", "accept", &stream, "1-2"].into_iter().chain(reason)).exits(0);
     let log = world.run(["log", "--event", "gap-accepted", "--batch", "2", "--site", "importer"]).exits(0);
@@ -138,7 +179,7 @@ fn reason_that_is_too_long_for_the_journal_is_refused_before_anything_is_done() 
     let world = with_a_command();
     world.send(&[]).exits(0);
     world.import(&[]).exits(3);
-    let digest = lines(&world, "importer")[3]["envelopes"][0]["sha256"].as_str().unwrap().to_owned();
+    let digest = lines(&world, "importer")[4]["envelopes"][0]["sha256"].as_str().unwrap().to_owned();
     let long = "x".repeat(1001);
     world.run(["quarantine", "release", &digest, "--reason", &long, "--site", "importer"]).exits(2).says("takes 1000");
     assert!(!events(&world, "importer").contains(&"released".to_owned()));
@@ -157,7 +198,7 @@ fn envelope_of_thousands_of_operations_has_its_line_in_the_journal_whatever_they
         world.put("many.json", &envelope_with("a", json!({"bundle": bundle})));
         world.send(&[]).exits(0);
         world.import(&["--operator", &letter.repeat(1000)]).exits(3);
-        let quarantined = &lines(&world, "importer")[3];
+        let quarantined = &lines(&world, "importer")[4];
         let (digest, what) = (&quarantined["envelopes"][0]["sha256"], &quarantined["envelopes"][0]["what"]);
         assert!(what.as_str().unwrap().contains("delete-1-"), "{what}");
         let release = ["quarantine", "release", digest.as_str().unwrap(), "--reason", "asked", "--site", "importer"];
@@ -194,7 +235,7 @@ fn journal_that_was_changed_cut_or_reordered_is_seen() {
     let path = world.path("importer/journal.jsonl");
     let text = fs::read_to_string(&path).unwrap();
     let deeds: [(&str, Deed); 7] = [
-        ("a word is changed", |lines| lines[2] = lines[2].replace("admitted", "refused!")),
+        ("a word is changed", |lines| lines[3] = lines[3].replace("admitted", "refused!")),
         ("the last line is taken away", |lines| drop(lines.pop())),
         ("a line in the middle is taken away", |lines| drop(lines.remove(3))),
         ("two lines change places", |lines| lines.swap(2, 3)),

@@ -3,7 +3,7 @@
 use rusqlite::params;
 
 use super::{ExporterLedger, ExporterView, StreamRow};
-use crate::deed::{CarriedBatch, Deed};
+use crate::deed::{CarriedBatch, Deed, MediumFacts};
 use crate::error::Result;
 use crate::ledger::asking::{all, first};
 use crate::report::Proof;
@@ -119,7 +119,12 @@ impl ExporterView {
 
 impl ExporterLedger {
     /// Records a carry and the batches in it.
-    pub fn record_carry(&mut self, carry: &CarryRow, batches: &[(&StreamRow, &ReadBack, bool)]) -> Result<()> {
+    pub fn record_carry(
+        &mut self,
+        carry: &CarryRow,
+        device: &MediumFacts,
+        batches: &[(&StreamRow, &ReadBack, bool)],
+    ) -> Result<()> {
         let change = self.change()?;
         change.execute(
             "INSERT INTO carry (at, medium, mark, bytes, millis) VALUES (?1, ?2, ?3, ?4, ?5)",
@@ -143,7 +148,8 @@ impl ExporterLedger {
                 carried.push(CarriedBatch { stream: stream.stream, sequence, sha256, is_new: *is_new, proof });
             }
             let (medium, file_system) = (carry.medium.clone(), carry.mount_id.clone());
-            change.note(&Deed::Carried { medium, file_system, bytes: carry.bytes, batches: carried })?;
+            let (device, bytes) = (device.clone(), carry.bytes);
+            change.note(&Deed::Carried { medium, file_system, device, bytes, batches: carried })?;
         }
         change.commit()
     }

@@ -7,7 +7,7 @@ use crate::batch::manifest::Manifest;
 use crate::batch::signed::SignedBatch;
 use crate::clock;
 use crate::code::Code;
-use crate::deed::Deed;
+use crate::deed::{Deed, TakenFrom};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::ledger::asking::{all, any, first};
@@ -215,11 +215,11 @@ impl ImporterLedger {
         change.commit()
     }
 
-    /// Notes that a batch is whole in the inbox, with whoever signed it.
-    pub fn note_taken(&mut self, batch: &SignedBatch) -> Result<()> {
+    /// Notes that a batch is whole in the inbox, with whoever signed it, and the medium that brought it.
+    pub fn note_taken(&mut self, batch: &SignedBatch, from: Option<&TakenFrom>) -> Result<()> {
         let change = self.change()?;
         put_incoming(&change, batch, batch.sha256(), batch.bytes(), State::Whole)?;
-        change.note(&Deed::taken(batch))?;
+        change.note(&Deed::taken(batch, from))?;
         change.commit()
     }
 

@@ -3,10 +3,13 @@
 use rusqlite::Connection;
 
 use super::{ImporterLedger, ImporterView};
-use crate::deed::Deed;
+use crate::deed::{Deed, in_lines, what_in_a_line};
+use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::form;
 use crate::ledger::asking::first;
 use crate::site::Turn;
+use crate::trust::TrustStore;
 
 impl ImporterView {
     /// How far the ledger has come with its site.
@@ -38,6 +41,32 @@ impl ImporterLedger {
         let change = self.change()?;
         put_meta(&change, "turns", &count.to_string())?;
         change.note(&Deed::LedgerAccepted { what: what.to_owned() })?;
+        change.commit()
+    }
+
+    /// Notes by which rules this run works, where they are other ones than before: whom it trusts, and its policy.
+    pub fn note_rules(&self, trust: &TrustStore, policy: &str) -> Result<()> {
+        let (need, keys) = (trust.need(), trust.described());
+        let known = |key: &str| Ok::<_, Error>(self.meta(key)?.unwrap_or_default());
+        let trust_now = Digest::of(&form::encode(&(need, &keys))).to_string();
+        // The defaults of a site that never had a policy are no change.
+        let policy_now = if policy.is_empty() { String::new() } else { Digest::of(policy.as_bytes()).to_string() };
+        let (has_trust, has_policy) = (known("trust")? == trust_now, known("policy")? == policy_now);
+        if has_trust && has_policy {
+            return Ok(());
+        }
+        let change = self.change()?;
+        if !has_trust {
+            put_meta(&change, "trust", &trust_now)?;
+            for keys in in_lines(keys, |key| form::encode(key).len() / 6) {
+                change.note(&Deed::TrustChanged { need, keys })?;
+            }
+        }
+        if !has_policy {
+            put_meta(&change, "policy", &policy_now)?;
+            let sha256 = Digest::of(policy.as_bytes());
+            change.note(&Deed::PolicyChanged { sha256, text: what_in_a_line(policy) })?;
+        }
         change.commit()
     }
 
