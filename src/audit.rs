@@ -7,17 +7,18 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::journal::{self, BEFORE_THE_FIRST, JournalHead, JournalLine};
 use crate::ledger::{self, View};
-use crate::report::{AuditReport, Finding};
+use crate::report::{AuditReport, Finding, FoundCode};
 use crate::site::Site;
+use crate::spoken::SpokenCode;
 use crate::text::count;
 use crate::trust::PublicKey;
 
 /// Reads the journal from its first line to its last, and compares it with its signed head, with what the ledger remembers
-/// of it, and with copies of earlier heads.
+/// of it, with copies of earlier heads, and with codes of such heads that the other side has kept.
 ///
 /// # Errors
 /// There is no journal; a copy cannot be read; the system or SQLite refused.
-pub fn audit(site: &Site, copies: &[&Path]) -> Result<AuditReport> {
+pub fn audit(site: &Site, copies: &[&Path], codes: &[SpokenCode]) -> Result<AuditReport> {
     let mut lines = journal::read(site)?;
     let place = lines.path().display().to_string();
     let mut heads = vec![SignedNote { by: "its head".to_owned(), text: journal::head_text(site)?, is_own: true }];
@@ -31,7 +32,7 @@ pub fn audit(site: &Site, copies: &[&Path]) -> Result<AuditReport> {
         View::Exporter(ledger) => ledger.journal_end()?,
         View::Importer(ledger) => ledger.journal_end()?,
     };
-    let mut chain = Chain { place, ..Chain::default() };
+    let mut chain = Chain { place, codes: codes.to_vec(), ..Chain::default() };
     chain.look_for = heads.iter().filter_map(|note| number_in(note.text.as_deref()?)).collect();
     chain.look_for.extend(known.as_ref().map(|end| end.lines));
     while let Some(line) = lines.next_line()? {
@@ -39,6 +40,9 @@ pub fn audit(site: &Site, copies: &[&Path]) -> Result<AuditReport> {
     }
     for note in &heads {
         chain.compare_with(note);
+    }
+    for code in std::mem::take(&mut chain.codes) {
+        chain.wrong(format!("no line of it has the code {code}, which the other side was told"));
     }
     if let Some(end) = known
         && chain.digest_of(end.lines) != Some(&end.last)
@@ -74,6 +78,8 @@ struct Chain {
     /// The numbers of lines whose digests are asked for, and these digests.
     look_for: Vec<u64>,
     found: Vec<(u64, String)>,
+    /// Codes of heads that were not found yet.
+    codes: Vec<SpokenCode>,
 }
 
 impl Chain {
@@ -101,6 +107,13 @@ impl Chain {
         let digest = Digest::of(line).to_string();
         if self.look_for.contains(&number) {
             self.found.push((number, digest.clone()));
+        }
+        if let Some(key) = self.key.as_ref().filter(|_| !self.codes.is_empty()) {
+            let code = JournalHead { lines: number, last: digest.clone() }.code(key);
+            if let Some(at) = self.codes.iter().position(|asked| *asked == code) {
+                let code = self.codes.swap_remove(at).to_string();
+                self.report.codes.push(FoundCode { code, line: number, at: self.report.last.clone() });
+            }
         }
         self.last = Some(digest);
     }

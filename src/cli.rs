@@ -29,6 +29,7 @@ mod status;
 mod stream;
 mod output;
 mod verify;
+mod witness;
 
 use airpouch::error::Result;
 use airpouch::examining::EXAMINE_APART;
@@ -82,6 +83,7 @@ enum Verb {
     Status(status::Args),
     Log(log::Args),
     Audit(audit::Args),
+    Witness(witness::Args),
     Applicants(applicants::Args),
     Quarantine(quarantine::Args),
     Stream(stream::Args),
@@ -131,6 +133,7 @@ impl Verb {
             Self::Status(a) => a.json,
             Self::Log(a) => a.json,
             Self::Audit(a) => a.json,
+            Self::Witness(a) => a.json,
             Self::Applicants(a) => a.json,
             Self::Quarantine(a) => a.json(),
             Self::Stream(a) => a.json(),
@@ -171,6 +174,7 @@ impl Verb {
             Self::Status(args) => status::run(&args, line, output),
             Self::Log(args) => log::run(&args, output),
             Self::Audit(args) => audit::run(&args, output),
+            Self::Witness(args) => witness::run(&args, output),
             Self::Applicants(args) => applicants::run(&args, output),
             Self::Quarantine(args) => quarantine::run(&args, output),
             Self::Stream(args) => stream::run(&args, line, output),

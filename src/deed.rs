@@ -220,6 +220,24 @@ pub enum Deed {
         /// Why.
         reason: String,
     },
+    /// The head of the exporter's journal came beside the batches of a stream.
+    PeerHead {
+        /// The stream.
+        stream: StreamId,
+        /// How many lines that journal had.
+        lines: u64,
+        /// The digest of the last one.
+        last: String,
+        /// The public key that signed it, in PEM.
+        key: String,
+        /// Whether it may be of the same journal as the head before it.
+        fits: bool,
+    },
+    /// A person of the other side said where its journal ends.
+    Witnessed {
+        /// The code that was said.
+        code: String,
+    },
     /// The importer trusts other keys than at the run before, or lets them sign other things.
     TrustChanged {
         /// How many different keys must sign.

@@ -27,7 +27,7 @@ use crate::random;
 use crate::site::Site;
 use crate::trust::{PrivateKey, PublicKey};
 
-pub use head::{JournalHead, NotAHead};
+pub use head::{JournalHead, NotAHead, PeerHead};
 pub use known::still_has;
 pub use read::{JournalLine, Lines, read};
 
@@ -183,6 +183,15 @@ pub fn public_key(site: &Site) -> Result<PublicKey> {
 /// The system refused.
 pub fn head_text(site: &Site) -> Result<Option<String>> {
     Site::text_of(&site.root().join(HEAD))
+}
+
+/// The signed head with the key that signed it, as it travels beside the batches; none if there is none.
+///
+/// # Errors
+/// The system refused; the key cannot be read.
+pub fn travelling_head(site: &Site) -> Result<Option<String>> {
+    let Some(note) = head_text(site)? else { return Ok(None) };
+    Ok(Some(PeerHead::text(&note, &public_key(site)?)))
 }
 
 fn key_of(site: &Site) -> Result<PrivateKey> {

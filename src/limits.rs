@@ -113,6 +113,8 @@ pub const SETTINGS_FILE_MAX: u64 = 1 << 20;
 
 /// Bytes of one line of the journal, so that a reader of it needs no more memory, and a person can look at it.
 pub const JOURNAL_LINE_MAX: usize = 64 << 10;
+/// Bytes of a head of a journal that travels with the key that signed it.
+pub const JOURNAL_HEAD_MAX: u64 = 4096;
 
 /// Bytes of one stream that are copied to held/ and quarantine/: as many as one batch may hold. What is more lies in the
 /// inbox alone, packed, so that one stream does not fill the disk for all others.

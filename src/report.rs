@@ -20,13 +20,14 @@ mod split;
 mod status;
 mod stream;
 mod verify;
+mod witness;
 
 use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
 pub use applicants::{ApplicantsReport, Unmapped, lines_to_paste, to_map};
-pub use audit::AuditReport;
+pub use audit::{AuditReport, FoundCode};
 pub use carry::{CarryReport, Proof};
 pub use check::{CheckReport, Fact};
 pub use document::{Document, Problem};
@@ -51,6 +52,7 @@ pub use status::{
 };
 pub use stream::{AcceptReport, Accepted, RenewReport};
 pub use verify::{VerifiedBatch, VerifyReport};
+pub use witness::{HeadCode, WitnessReport};
 
 pub use finding::{Finding, NOT_PACKED, NamedConnector, NamedEnvelope, Summary, each, fold, status_of, summaries};
 

@@ -62,7 +62,7 @@ pub fn verify(
             None => verifier.verify(sighting, signed, &mut report)?,
         }
     }
-    report.other_files = medium.file_count().saturating_sub(batch_files);
+    report.other_files = medium.file_count().saturating_sub(batch_files + medium.head_count());
     if !any {
         report.findings.push(no_batch());
     }

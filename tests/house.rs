@@ -226,8 +226,8 @@ const BETWEEN_PLACES: [(&str, &[&str], &str); 12] = [
     ("sink", &["broker", "destination", "gate", "works"], "delivers through them"),
     (
         "ledger",
-        &["destination", "set_aside", "shelf", "sink", "site", "source", "works"],
-        "lies in the site, and takes proofs: what was seen, read back, delivered, set aside",
+        &["destination", "journal", "set_aside", "shelf", "sink", "site", "source", "works"],
+        "lies in the site, and takes proofs: what was seen, read back, delivered, set aside; and heads of journals",
     ),
     ("record", &["journal", "ledger", "site"], "brings what the ledger has noted into the journal"),
     ("findings", &["ledger", "shelf", "works"], "says what they know"),

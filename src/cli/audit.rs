@@ -5,7 +5,7 @@ use airpouch::error::Result;
 use airpouch::report::ExitStatus;
 
 use super::output::Output;
-use super::settings;
+use super::{settings, witness};
 
 /// Check that the journal of a site is as it was written
 ///
@@ -24,6 +24,9 @@ pub struct Args {
     /// A copy of an earlier journal.head, whose line must still be there
     #[arg(long, value_name = "FILE")]
     head: Vec<PathBuf>,
+    /// The code of an earlier head that the other side has, whose line must still be there
+    #[arg(long, value_name = "CODE")]
+    code: Vec<String>,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
@@ -33,5 +36,6 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
     output.is_in(&site);
     let copies: Vec<&Path> = args.head.iter().map(PathBuf::as_path).collect();
-    Ok(output.show(&audit(&site, &copies)?))
+    let codes = args.code.iter().map(|typed| witness::code(typed)).collect::<Result<Vec<_>>>()?;
+    Ok(output.show(&audit(&site, &copies, &codes)?))
 }

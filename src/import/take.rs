@@ -18,14 +18,15 @@ use crate::disk::Mount;
 use crate::error::Result;
 use crate::findings;
 use crate::findings::medium::{Sighted, no_batch, scan, signed_batches};
+use crate::journal::PeerHead;
 use crate::lack::{self, Lack};
-use crate::ledger::importer::{BatchStanding, ImporterLedger, ImporterView, State};
+use crate::ledger::importer::{BatchStanding, HeardHead, ImporterLedger, ImporterView, State};
 use crate::report::{BatchLine, Event, Finding};
 use crate::shelf::Shelf;
 use crate::shelf::inbox::{Inbox, folder_name};
 use crate::shelf::kept::KeptShelf;
 use crate::shelf::medium::{Medium, MediumShelf, Sighting};
-use crate::stream::Lineages;
+use crate::stream::{Lineages, StreamId};
 use crate::text::{count, size};
 use crate::trust::TrustStore;
 use crate::trust::signature::key_id_in;
@@ -65,6 +66,10 @@ impl Import<'_> {
         self.report.findings.extend(findings::wrong_zones(&signed, Some(&self.options.zone)));
         let lineages = lineages(self.ledger, self.trust, &signed)?;
         let mut seen = BTreeSet::new();
+        let ours = signed.iter().filter(|(_, batch)| batch.zone == self.options.zone);
+        for stream in ours.map(|(_, batch)| batch.stream).collect::<BTreeSet<_>>() {
+            self.hear_of_journal(&medium, stream)?;
+        }
         for sighted in &signed {
             let (sighting, signed) = sighted;
             if signed.zone != self.options.zone {
@@ -85,6 +90,24 @@ impl Import<'_> {
             self.observer.event(&Event::InCustody(waiting));
         }
         Ok(seen)
+    }
+
+    /// Notes where the exporter's journal ended when it carried: the head beside its batches. Nothing that is delivered
+    /// depends on it.
+    fn hear_of_journal(&mut self, medium: &Medium, stream: StreamId) -> Result<()> {
+        for text in medium.heads_of(stream) {
+            let Ok(peer) = PeerHead::parse(&text) else { continue };
+            let what = match self.ledger.note_peer_head(stream, &peer, &self.options.at)? {
+                HeardHead::Fits => continue,
+                HeardHead::OtherKey => "is signed by another key than before",
+                HeardHead::OtherHistory => "is as long as it was, and has another history",
+            };
+            let finding = Finding::new(Code::PeerJournal, format!("the exporter's journal {what}")).of_stream(stream);
+            self.report.findings.push(finding.advise(
+                "ask the exporter whether its site was made anew or restored; airpouch witness shows the code to compare",
+            ));
+        }
+        Ok(())
     }
 
     fn take_one(

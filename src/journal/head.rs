@@ -5,6 +5,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 
 use crate::digest::Digest;
+use crate::spoken::SpokenCode;
 use crate::trust::{PrivateKey, PublicKey, Signature};
 
 /// The first line of a head.
@@ -66,10 +67,45 @@ impl JournalHead {
         }
     }
 
+    /// The head as a code that people say: 100 bits of a digest over what is signed.
+    pub fn code(&self, key: &PublicKey) -> SpokenCode {
+        SpokenCode::of(format!("airpouch head code/1\n{}", self.text(key)).as_bytes())
+    }
+
     /// What is signed: the tag, the fingerprint of the journal's key, the number of lines, the digest in base64.
     fn text(&self, key: &PublicKey) -> String {
         let last = self.last.parse::<Digest>().map(|digest| STANDARD.encode(digest.as_bytes())).unwrap_or_default();
         format!("{TAG}\n{}\n{}\n{last}\n", key.fingerprint(), self.lines)
+    }
+}
+
+/// The head of another site's journal, as it travels beside that site's batches: the note, and behind it the public key
+/// that signed it. That it holds says only that whoever has that key wrote it; whose key it is, nobody has said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerHead {
+    /// The head.
+    pub head: JournalHead,
+    /// The key of that journal.
+    pub key: PublicKey,
+}
+
+/// Where the public key begins behind a note.
+const KEY_BEGINS: &str = "\n-----BEGIN PUBLIC KEY-----";
+
+impl PeerHead {
+    /// The text that travels.
+    pub fn text(note: &str, key: &PublicKey) -> String {
+        format!("{note}\n{}", key.to_pem())
+    }
+
+    /// Reads such a text.
+    ///
+    /// # Errors
+    /// It is not laid out as one; its own key has not signed it.
+    pub fn parse(text: &str) -> Result<Self, NotAHead> {
+        let at = text.find(KEY_BEGINS).ok_or(NotAHead::Malformed)?;
+        let key = PublicKey::from_pem(&text.as_bytes()[at + 1..]).map_err(|_| NotAHead::Malformed)?;
+        Ok(Self { head: JournalHead::verified(&text[..at], &key)?, key })
     }
 }
 

@@ -9,6 +9,7 @@ mod destinations;
 mod earlier;
 mod meta;
 mod owners;
+mod peer;
 mod streams;
 mod works;
 
@@ -31,6 +32,7 @@ pub use decided::{AsideKey, DecisionKind, DecisionRow, PastKind, PastRow, Standi
 pub use deliveries::{Group, KnownBefore};
 pub use destinations::DestinationRow;
 pub use owners::{AdmissionNote, Claim};
+pub use peer::{HeardHead, KnownHead};
 pub use streams::CameConnector;
 
 /// The importer's ledger to read in: a run may be writing it at the same time.

@@ -16,8 +16,21 @@ pub struct AuditReport {
     pub first: Option<String>,
     /// When the last one was written.
     pub last: Option<String>,
+    /// Codes of earlier heads, each with its line.
+    pub codes: Vec<FoundCode>,
     /// What does not hold.
     pub findings: Vec<Finding>,
+}
+
+/// The code of an earlier head, which the journal still has.
+#[derive(Debug, Serialize)]
+pub struct FoundCode {
+    /// The code.
+    pub code: String,
+    /// The line that was the last one then.
+    pub line: u64,
+    /// When that line was written.
+    pub at: Option<String>,
 }
 
 impl Report for AuditReport {
@@ -28,6 +41,9 @@ impl Report for AuditReport {
     fn write<'a>(&'a self, page: &mut Page<'a>) {
         let (first, last) = (self.first.as_deref().unwrap_or("-"), self.last.as_deref().unwrap_or("-"));
         page.result(format!("the journal has {}, from {first} to {last}", count(self.lines, "line")));
+        for FoundCode { code, line, at } in &self.codes {
+            page.result(format!("{code} is line {line}, of {}", at.as_deref().unwrap_or("-")));
+        }
         page.findings(&self.findings);
         if self.findings.is_empty() {
             page.result("each line follows the one before, and the head is signed over all of them");

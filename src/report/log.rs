@@ -135,6 +135,26 @@ impl Logged {
             ),
             "refused" => format!("{batch}: {}", self.text("code")),
             "pruned" => batch,
+            "ledger-accepted" => self.text("what"),
+            "journal-torn" => format!("the end that a crash cut off lies in {}", self.text("kept_as")),
+            "journal-changed" => format!("the ledger knew {} lines", self.text("lines")),
+            _ => self.what_held(),
+        }
+    }
+
+    /// By which rules a site worked, and what is known of the other side's journal, in words.
+    fn what_held(&self) -> String {
+        match self.text("event").as_str() {
+            "peer-head" => {
+                let fits =
+                    if self.0.get("fits") == Some(&Value::Bool(false)) { ", another journal than before" } else { "" };
+                format!(
+                    "of the exporter's journal, {}, with stream {}{fits}",
+                    count(self.number("lines"), "line"),
+                    self.text("stream")
+                )
+            }
+            "witnessed" => format!("the journal of the other side has the code {}", self.text("code")),
             "trust-changed" => {
                 let keys = self.0.get("keys").and_then(Value::as_array).into_iter().flatten();
                 let who: Vec<_> = keys.filter_map(|key| key.get("who")?.as_str()).map(harmless).collect();
@@ -146,9 +166,6 @@ impl Logged {
                 )
             }
             "policy-changed" => format!("sha256 {}", self.text("sha256")),
-            "ledger-accepted" => self.text("what"),
-            "journal-torn" => format!("the end that a crash cut off lies in {}", self.text("kept_as")),
-            "journal-changed" => format!("the ledger knew {} lines", self.text("lines")),
             _ => String::new(),
         }
     }

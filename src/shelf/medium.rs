@@ -18,8 +18,9 @@ use crate::digest::Digest;
 use crate::disk::{self, Mount};
 use crate::error::{Error, Result, reason};
 use crate::lack::{self, Lack, Unread};
-use crate::limits::{MANIFEST_MAX, MEDIUM_DEPTH, MEDIUM_NAMES_MAX, SIGNATURES_MAX};
+use crate::limits::{JOURNAL_HEAD_MAX, MANIFEST_MAX, MEDIUM_DEPTH, MEDIUM_NAMES_MAX, SIGNATURES_MAX};
 use crate::lock::lock;
+use crate::stream::StreamId;
 use crate::text::{harmless, harmless_bytes};
 use crate::trust::signature::key_id_in;
 use crate::trust::{Signature, SignatureFile, Unverified};
@@ -186,6 +187,19 @@ impl Medium {
         let plain = name::plain(&entry.file_name().to_string_lossy());
         self.files.push(MediumEntry { path, dir, plain, size: metadata.len() });
         Ok(())
+    }
+
+    /// The heads of journals that lie beside the batches of a stream, as texts: the first few of that name. One that cannot
+    /// be read is none: nothing rests on them.
+    pub fn heads_of(&self, stream: StreamId) -> Vec<String> {
+        let named = self.by.names.get(&name::head(stream)).map_or(&[][..], Vec::as_slice);
+        let read = |at: &usize| disk::read_bounded(&self.files[*at].path, JOURNAL_HEAD_MAX).ok();
+        named.iter().take(CANDIDATES_MAX).filter_map(read).filter_map(|bytes| String::from_utf8(bytes).ok()).collect()
+    }
+
+    /// Number of files that have the name of such a head.
+    pub fn head_count(&self) -> u64 {
+        self.files.iter().filter(|file| name::parse_head(&file.plain).is_some()).count() as u64
     }
 
     /// Number of files.
@@ -386,7 +400,8 @@ pub fn sweep_partials(medium: &Path, is_ours: impl Fn(&str) -> bool) -> Result<(
     let entries = std::fs::read_dir(medium).map_err(|e| Error::io("read the medium", medium, &e))?;
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let prefix = name.to_str().and_then(name::of_partial).and_then(name::parse).map(|(p, _)| p);
+        let of_name = |name| name::parse(name).map(|(prefix, _)| prefix).or_else(|| name::parse_head(name));
+        let prefix = name.to_str().and_then(name::of_partial).and_then(of_name);
         if prefix.is_some_and(&is_ours) && entry.file_type().is_ok_and(|t| t.is_file()) {
             disk::remove_file(&entry.path())
                 .map_err(|e| Error::io("remove what a broken carry left", &entry.path(), &e))?;

@@ -11,6 +11,11 @@ fn lines(world: &World, site: &str) -> Vec<Value> {
     text.lines().map(|line| serde_json::from_str(line).unwrap()).collect()
 }
 
+/// The first line of this event.
+fn line_of(world: &World, site: &str, event: &str) -> Value {
+    lines(world, site).into_iter().find(|line| line["event"] == event).unwrap_or_else(|| panic!("no {event}"))
+}
+
 fn events(world: &World, site: &str) -> Vec<String> {
     lines(world, site).iter().map(|line| line["event"].as_str().unwrap().to_owned()).collect()
 }
@@ -41,21 +46,21 @@ fn journey_is_in_both_journals_with_who_and_why() {
     assert_eq!((&packed["sequence"], &packed["envelopes"], &packed["verb"]), (&json!(1), &json!(2), &json!("pack")));
     assert_eq!(
         events(&world, "importer"),
-        ["journal-opened", "trust-changed", "taken", "admitted", "quarantined", "delivered"]
+        ["journal-opened", "trust-changed", "peer-head", "taken", "admitted", "quarantined", "delivered"]
     );
     let importer = lines(&world, "importer");
     assert_eq!(importer[1]["keys"][0]["who"], "site-a.pub.pem");
     assert_eq!(importer[1]["keys"][0]["fingerprint"], packed["signers"][0]);
-    for (line, event) in [(&lines(&world, "exporter")[2], "carried"), (&importer[2], "taken")] {
+    for (line, event) in [(&lines(&world, "exporter")[2], "carried"), (&importer[3], "taken")] {
         assert_eq!(line["event"], event);
         assert!(line["medium"].as_str().unwrap().ends_with("medium"), "{line}");
         assert!(line["device"]["kind"].is_string() && line["device"]["read_only"].is_boolean(), "{line}");
     }
-    assert_eq!(importer[2]["sha256"], packed["sha256"]);
-    assert_eq!(importer[2]["signers"], packed["signers"]);
-    assert_eq!(importer[4]["envelopes"][0]["name"], "command.json");
-    assert_eq!(importer[5]["outcome"]["quarantined"], 1);
-    assert_eq!(importer[5]["connectors"][0]["types"]["indicator"], 2);
+    assert_eq!(importer[3]["sha256"], packed["sha256"]);
+    assert_eq!(importer[3]["signers"], packed["signers"]);
+    assert_eq!(importer[5]["envelopes"][0]["name"], "command.json");
+    assert_eq!(importer[6]["outcome"]["quarantined"], 1);
+    assert_eq!(importer[6]["connectors"][0]["types"]["indicator"], 2);
     for site in ["exporter", "importer"] {
         world.run(["audit", "--site", site]).exits(0).prints("each line follows the one before");
     }
@@ -66,7 +71,7 @@ fn command_that_was_released_is_found_with_person_and_reason_after_it_was_delive
     let world = with_a_command();
     world.send(&[]).exits(0);
     world.import(&[]).exits(3);
-    let digest = lines(&world, "importer")[4]["envelopes"][0]["sha256"].as_str().unwrap().to_owned();
+    let digest = line_of(&world, "importer", "quarantined")["envelopes"][0]["sha256"].as_str().unwrap().to_owned();
     let release =
         ["quarantine", "release", &digest, "--reason", "the duplicate is confirmed", "--operator", "D. Officer"];
     world.run(release.into_iter().chain(["--site", "importer"])).exits(0);
@@ -88,17 +93,17 @@ fn events_are_found_by_time_stream_batch_connector_and_kind() {
     world.send(&[]).exits(0);
     world.import(&[]).exits(0);
     let importer = lines(&world, "importer");
-    let (stream, at) = (importer[2]["stream"].as_str().unwrap(), importer[2]["at"].as_str().unwrap());
-    let connector = importer[4]["connectors"][0]["id"].as_str().unwrap();
+    let (stream, at) = (importer[3]["stream"].as_str().unwrap(), importer[3]["at"].as_str().unwrap());
+    let connector = importer[5]["connectors"][0]["id"].as_str().unwrap();
     let count = |options: &[&str]| {
         let run = world.run(["log", "--json", "--site", "importer"].iter().chain(options)).exits(0);
         run.json()["report"]["events"].as_array().unwrap().len()
     };
-    assert_eq!(count(&[]), 5);
-    assert_eq!(count(&["--stream", &stream[..8]]), 3);
+    assert_eq!(count(&[]), 6);
+    assert_eq!(count(&["--stream", &stream[..8]]), 4);
     assert_eq!((count(&["--batch", "1"]), count(&["--batch", "2"])), (3, 0));
     assert_eq!(count(&["--connector", connector]), 1);
-    assert_eq!((count(&["--since", &at[..7]]), count(&["--until", &at[..10]])), (5, 5));
+    assert_eq!((count(&["--since", &at[..7]]), count(&["--until", &at[..10]])), (6, 6));
     assert_eq!((count(&["--since", "2999"]), count(&["--until", "1999-12"])), (0, 0));
     world.run(["log", "--since", "yesterday", "--site", "importer"]).exits(2).says("invalid time");
     world.run(["log", "--csv", "--site", "importer"]).exits(0).prints("n,at,event,verb,user").prints("delivered");
@@ -150,7 +155,7 @@ fn gap_that_was_given_up_is_in_the_journal_with_its_numbers_and_reason() {
         }
     }
     world.import(&[]).exits(3);
-    let stream = lines(&world, "importer")[2]["stream"].as_str().unwrap().to_owned();
+    let stream = line_of(&world, "importer", "taken")["stream"].as_str().unwrap().to_owned();
     let reason = ["--reason", "the stick was stolen", "--witness", "E. Looker", "--site", "importer"];
     world.run(["stream", "accept", &stream, "1-2"].into_iter().chain(reason)).exits(0);
     let log = world.run(["log", "--event", "gap-accepted", "--batch", "2", "--site", "importer"]).exits(0);
@@ -179,7 +184,7 @@ fn reason_that_is_too_long_for_the_journal_is_refused_before_anything_is_done() 
     let world = with_a_command();
     world.send(&[]).exits(0);
     world.import(&[]).exits(3);
-    let digest = lines(&world, "importer")[4]["envelopes"][0]["sha256"].as_str().unwrap().to_owned();
+    let digest = line_of(&world, "importer", "quarantined")["envelopes"][0]["sha256"].as_str().unwrap().to_owned();
     let long = "x".repeat(1001);
     world.run(["quarantine", "release", &digest, "--reason", &long, "--site", "importer"]).exits(2).says("takes 1000");
     assert!(!events(&world, "importer").contains(&"released".to_owned()));
@@ -198,7 +203,7 @@ fn envelope_of_thousands_of_operations_has_its_line_in_the_journal_whatever_they
         world.put("many.json", &envelope_with("a", json!({"bundle": bundle})));
         world.send(&[]).exits(0);
         world.import(&["--operator", &letter.repeat(1000)]).exits(3);
-        let quarantined = &lines(&world, "importer")[4];
+        let quarantined = &line_of(&world, "importer", "quarantined");
         let (digest, what) = (&quarantined["envelopes"][0]["sha256"], &quarantined["envelopes"][0]["what"]);
         assert!(what.as_str().unwrap().contains("delete-1-"), "{what}");
         let release = ["quarantine", "release", digest.as_str().unwrap(), "--reason", "asked", "--site", "importer"];
@@ -235,7 +240,7 @@ fn journal_that_was_changed_cut_or_reordered_is_seen() {
     let path = world.path("importer/journal.jsonl");
     let text = fs::read_to_string(&path).unwrap();
     let deeds: [(&str, Deed); 7] = [
-        ("a word is changed", |lines| lines[3] = lines[3].replace("admitted", "refused!")),
+        ("a word is changed", |lines| lines[4] = lines[4].replace("admitted", "refused!")),
         ("the last line is taken away", |lines| drop(lines.pop())),
         ("a line in the middle is taken away", |lines| drop(lines.remove(3))),
         ("two lines change places", |lines| lines.swap(2, 3)),

@@ -35,5 +35,6 @@ mod growth;
 mod lost;
 mod root;
 mod verify;
+mod witness;
 mod import;
 mod talk;

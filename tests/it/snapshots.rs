@@ -298,6 +298,7 @@ fn help_of_each_verb_is_as_reviewed() {
         "status",
         "log",
         "audit",
+        "witness",
         "applicants",
         "quarantine",
         "quarantine list",

@@ -11,7 +11,7 @@ use clap_mangen::Man;
 use super::{AFTER_HELP, Cli};
 
 /// What a verb reads and writes in the site and beside it.
-const FILES: [(&str, &[(&str, &str)]); 19] = [
+const FILES: [(&str, &[(&str, &str)]); 20] = [
     ("airpouch", &[SETTINGS, OUTBOX, INBOX]),
     (
         "keygen",
@@ -37,6 +37,7 @@ const FILES: [(&str, &[(&str, &str)]); 19] = [
     ("status", &[LEDGER, JOURNAL, TRUST, RULES, SETTINGS]),
     ("log", &[JOURNAL, LEDGER]),
     ("audit", &[JOURNAL, HEAD, LEDGER]),
+    ("witness", &[JOURNAL, HEAD, LEDGER]),
     ("applicants", &[SETTINGS, LEDGER]),
     ("quarantine", &[POLICY, HELD, QUARANTINE, LEDGER, JOURNAL]),
     ("stream", &[OUTBOX, INBOX, LEDGER, JOURNAL]),
