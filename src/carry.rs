@@ -94,7 +94,6 @@ impl Carry<'_> {
         run.announce(ledger, &plan)?;
         run.place_new(plan.new)?;
         run.place_repeats(plan.repeats)?;
-        run.place_head(site, &stream, ledger)?;
         observer.begin("syncing the medium", 0);
         let promised = run.sync();
         observer.end();

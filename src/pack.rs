@@ -17,18 +17,21 @@ use std::collections::HashSet;
 use std::path::Path;
 
 use crate::batch::frame::Compressors;
+use crate::batch::name;
 use crate::code::{Code, Severity};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::issued::refuse_older_ledger;
+use crate::journal;
 use crate::ledger::exporter::{ExporterLedger, ExporterView, Seen, Sight, StreamRow};
 use crate::limits::{BATCH_BYTES_MAX, VOLUME_UNPACKED_MAX};
 use crate::mtime::Mtime;
 use crate::policy::{Objection, Policy, Verdict};
 use crate::random;
+use crate::record;
 use crate::report::{BatchLine, Event, Finding, NOT_PACKED, Observer, PackReport};
 use crate::shelf::kept::KeptShelf;
-use crate::site::{Site, refuse_same};
+use crate::site::{Role, Site, refuse_same};
 use crate::source::{self, Listing, SourceFile};
 use crate::stream::{Asked, Sequence, StreamId};
 use crate::text;
@@ -107,6 +110,13 @@ impl Pack<'_> {
     /// The ledger is older than what it has issued; the outbox has no room; the system or SQLite refused.
     pub fn run(self) -> Result<()> {
         let Self { site, ledger, source, medium, keys, options, observer, report } = self;
+        let pack = Pack { site, ledger: &mut *ledger, source, medium, keys, options, observer, report: &mut *report };
+        pack.pack_new()?;
+        place_head(site, ledger, report)
+    }
+
+    fn pack_new(self) -> Result<()> {
+        let Self { site, ledger, source, medium, keys, options, observer, report } = self;
         site.refuse_as_source(source)?;
         if let Some(medium) = medium {
             site.refuse_inside("the medium", medium)?;
@@ -158,6 +168,16 @@ impl Pack<'_> {
         ledger.remember_files(source, &sights, &gone)?;
         again::tell_losses(ledger, &stream, source, report)
     }
+}
+
+/// Puts the head of this site's journal beside the last batch, so that the other side can say one day what the journal had
+/// at this time. What is noted so far is written into the journal before. The batch is whole without it.
+fn place_head(site: &Site, ledger: &ExporterLedger, report: &PackReport) -> Result<()> {
+    let Some(batch) = report.packed.last() else { return Ok(()) };
+    // Whatever is wrong with the journal, the run says at its end.
+    let head = record::write(site, Role::Exporter, &ledger.notes()).and_then(|()| journal::travelling_head(site));
+    let (Ok(Some(head)), Some(sequence)) = (head, Sequence::new(batch.sequence)) else { return Ok(()) };
+    KeptShelf::new(site.outbox()).place_over(&name::head(batch.stream, sequence), head.as_bytes())
 }
 
 /// What a look into the source gave, held against what the ledger remembers of it.

@@ -27,16 +27,16 @@ pub fn volume(stream: StreamId, sequence: Sequence, number: usize) -> String {
     format!("{}.v{number:04}.tar.zst", base(stream, sequence))
 }
 
-/// The head of the exporter's journal, beside the batches of a stream.
-pub fn head(stream: StreamId) -> String {
-    format!("airpouch-{}.head", stream.prefix())
+/// The head of the exporter's journal beside a batch.
+pub fn head(stream: StreamId, sequence: Sequence) -> String {
+    format!("{}{HEAD}", base(stream, sequence))
 }
 
-/// The stream prefix in the name of the head of a journal, if it is one.
-pub fn parse_head(name: &str) -> Option<&str> {
-    let prefix = name.strip_prefix("airpouch-")?.strip_suffix(".head")?;
-    let is_hex = prefix.bytes().all(|b| matches!(b, b'0'..=b'9' | b'a'..=b'f'));
-    (prefix.len() == 16 && is_hex).then_some(prefix)
+const HEAD: &str = ".head";
+
+/// Whether this is the name of such a head.
+pub fn is_head(name: &str) -> bool {
+    name.ends_with(HEAD) && parse(name).is_some()
 }
 
 /// What a file is called while it is written.
@@ -93,6 +93,7 @@ mod tests {
             signature(stream, four, "0123456789abcdef"),
             index(stream, four),
             volume(stream, four, 1),
+            head(stream, four),
         ];
         assert_eq!(names[3], "airpouch-c1d0a7e23b444f0e-00000004.v0001.tar.zst");
         for name in names {
@@ -110,11 +111,5 @@ mod tests {
         assert_eq!(plain("a.0123 (1).sig"), "a.0123.sig");
         assert_eq!(plain("a (x).sig"), "a (x).sig");
         assert_eq!(parse("airpouch-c1d0a7e23b444f0e-00000000.manifest"), None);
-        assert_eq!(
-            parse_head(&head(StreamId::parse("c1d0a7e2-3b44-4f0e-9b3a-6a1c2d3e4f50").unwrap())),
-            Some("c1d0a7e23b444f0e")
-        );
-        assert_eq!(parse_head("airpouch-c1d0a7e23b444f0.head"), None);
-        assert_eq!(parse("airpouch-é1d0a7e23b444f0e-00000001.manifest"), None);
     }
 }

@@ -1,19 +1,14 @@
 //! Copies batches onto the medium: what is there is compared, what is missing is written, nothing is overwritten.
 
 use super::{CarryRun, Load, Placed};
-use crate::batch::name;
 use crate::code::{Code, Severity};
 use crate::digest::Digest;
 use crate::disk;
 use crate::error::{Error, Result};
-use crate::journal;
 use crate::lack::Lack;
-use crate::ledger::exporter::{ExporterLedger, StreamRow};
-use crate::record;
 use crate::report::{BatchLine, Finding};
 use crate::shelf::fill::Occupant;
 use crate::shelf::kept::NotRead;
-use crate::site::{Role, Site};
 use crate::text;
 
 /// Room left free on a medium, for its file system's own needs.
@@ -131,26 +126,6 @@ impl CarryRun<'_> {
             }
         }
         Ok(())
-    }
-
-    /// Puts the head of this site's journal beside what was written, so that the other side can say one day what the
-    /// journal had at this time. What is noted so far is written into the journal before.
-    pub(super) fn place_head(&mut self, site: &Site, stream: &StreamRow, ledger: &ExporterLedger) -> Result<()> {
-        if self.report.written == 0 {
-            return Ok(());
-        }
-        // Whatever is wrong with the journal, the run says at its end; the batches go all the same.
-        let head = record::write(site, Role::Exporter, &ledger.notes()).and_then(|()| journal::travelling_head(site));
-        let Ok(Some(head)) = head else { return Ok(()) };
-        match self.filled().write_over(&name::head(stream.stream), head.as_bytes()) {
-            Err(e) if e.does_not_fit() => {
-                let what = format!("the head of the journal does not go with them: {}", e.what);
-                let finding = Finding::new(Code::DoesNotFit, what).at(e.place.unwrap_or_default());
-                self.report.findings.push(finding.advise("the next carry takes it; the batches are whole without it"));
-                Ok(())
-            }
-            written => written,
-        }
     }
 
     fn not_repeated(&mut self, load: &Load, severity: Severity, error: Error) {

@@ -156,6 +156,10 @@ impl Planner<'_> {
         if good == 0 {
             return Ok(Err("its signature is not in the outbox".to_owned()));
         }
+        // It is no part of the batch, which is whole without it.
+        let head = name::head(manifest.stream, manifest.sequence);
+        let has_head = self.names.of(&name::base(manifest.stream, manifest.sequence)).contains(&head);
+        files.extend(self.outbox.bytes_of(&head).filter(|_| has_head).map(|bytes| (head, bytes)));
         files.push((name::manifest(manifest.stream, manifest.sequence), load.sealed.bytes().len() as u64));
         Ok(Ok(files))
     }

@@ -1,6 +1,7 @@
 //! take: from the medium into our custody, file by file, each digested before it gets its name.
 
-use std::collections::{BTreeSet, HashSet};
+use std::collections::btree_map::Entry;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::ffi::{OsStr, OsString};
 use std::path::Path;
 
@@ -66,10 +67,7 @@ impl Import<'_> {
         self.report.findings.extend(findings::wrong_zones(&signed, Some(&self.options.zone)));
         let lineages = lineages(self.ledger, self.trust, &signed)?;
         let mut seen = BTreeSet::new();
-        let ours = signed.iter().filter(|(_, batch)| batch.zone == self.options.zone);
-        for stream in ours.map(|(_, batch)| batch.stream).collect::<BTreeSet<_>>() {
-            self.hear_of_journal(&medium, stream)?;
-        }
+        self.hear_of_journals(&medium, &signed)?;
         for sighted in &signed {
             let (sighting, signed) = sighted;
             if signed.zone != self.options.zone {
@@ -92,11 +90,20 @@ impl Import<'_> {
         Ok(seen)
     }
 
-    /// Notes where the exporter's journal ended when it carried: the head beside its batches. Nothing that is delivered
-    /// depends on it.
-    fn hear_of_journal(&mut self, medium: &Medium, stream: StreamId) -> Result<()> {
-        for text in medium.heads_of(stream) {
-            let Ok(peer) = PeerHead::parse(&text) else { continue };
+    /// Notes where the exporter's journal ended, by the head beside the newest batch of each stream that has one. Nothing
+    /// that is delivered depends on it.
+    fn hear_of_journals(&mut self, medium: &Medium, signed: &[Sighted]) -> Result<()> {
+        let mut newest: BTreeMap<StreamId, PeerHead> = BTreeMap::new();
+        // They are in the order of their numbers.
+        for (_, batch) in signed.iter().rev().filter(|(_, batch)| batch.zone == self.options.zone) {
+            if let Entry::Vacant(none) = newest.entry(batch.stream)
+                && let Some(text) = medium.head_of(batch.stream, batch.sequence)
+                && let Ok(peer) = PeerHead::parse(&text)
+            {
+                none.insert(peer);
+            }
+        }
+        for (stream, peer) in newest {
             let what = match self.ledger.note_peer_head(stream, &peer, &self.options.at)? {
                 HeardHead::Fits => continue,
                 HeardHead::OtherKey => "is signed by another key than before",

@@ -83,14 +83,6 @@ impl<'a> FilledMedium<'a> {
         disk::write_new(self.dir, name, bytes)
     }
 
-    /// Writes a small file of ours, and replaces what has its name.
-    ///
-    /// # Errors
-    /// The system refused.
-    pub fn write_over(&self, name: &str, bytes: &[u8]) -> Result<()> {
-        disk::write_over(self.dir, name, bytes)
-    }
-
     /// Copies a file of the outbox, without its name yet, and says to `seen` how many bytes went. Each byte is read once.
     ///
     /// # Errors

@@ -11,7 +11,7 @@ use crate::digest::{Digest, digest_all};
 use crate::disk::{self, Partial};
 use crate::error::{Error, Result, reason};
 use crate::lack::Unread;
-use crate::limits::{MANIFEST_MAX, SIGNATURES_MAX};
+use crate::limits::{JOURNAL_HEAD_MAX, MANIFEST_MAX, SIGNATURES_MAX};
 use crate::stream::{Sequence, StreamId};
 use crate::trust::{Signature, SignatureFile, Unverified};
 
@@ -232,6 +232,11 @@ impl KeptShelf {
             }
             _ => NotRead::Refused(Error::io("read the outbox", &self.dir.join(name), cause)),
         }
+    }
+
+    /// How many bytes a file has; none if it is not there or cannot be read.
+    pub fn bytes_of(&self, name: &str) -> Option<u64> {
+        disk::read_bounded(&self.dir.join(name), JOURNAL_HEAD_MAX).ok().map(|bytes| bytes.len() as u64)
     }
 
     /// The bytes of a signature file, which may be of any length.

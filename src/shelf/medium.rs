@@ -20,7 +20,7 @@ use crate::error::{Error, Result, reason};
 use crate::lack::{self, Lack, Unread};
 use crate::limits::{JOURNAL_HEAD_MAX, MANIFEST_MAX, MEDIUM_DEPTH, MEDIUM_NAMES_MAX, SIGNATURES_MAX};
 use crate::lock::lock;
-use crate::stream::StreamId;
+use crate::stream::{Sequence, StreamId};
 use crate::text::{harmless, harmless_bytes};
 use crate::trust::signature::key_id_in;
 use crate::trust::{Signature, SignatureFile, Unverified};
@@ -189,17 +189,16 @@ impl Medium {
         Ok(())
     }
 
-    /// The heads of journals that lie beside the batches of a stream, as texts: the first few of that name. One that cannot
-    /// be read is none: nothing rests on them.
-    pub fn heads_of(&self, stream: StreamId) -> Vec<String> {
-        let named = self.by.names.get(&name::head(stream)).map_or(&[][..], Vec::as_slice);
+    /// The head of the exporter's journal beside a batch, as text: of the first few files of its name one that can be read.
+    pub fn head_of(&self, stream: StreamId, sequence: Sequence) -> Option<String> {
+        let named = self.by.names.get(&name::head(stream, sequence)).map_or(&[][..], Vec::as_slice);
         let read = |at: &usize| disk::read_bounded(&self.files[*at].path, JOURNAL_HEAD_MAX).ok();
-        named.iter().take(CANDIDATES_MAX).filter_map(read).filter_map(|bytes| String::from_utf8(bytes).ok()).collect()
+        named.iter().take(CANDIDATES_MAX).filter_map(read).find_map(|bytes| String::from_utf8(bytes).ok())
     }
 
     /// Number of files that have the name of such a head.
     pub fn head_count(&self) -> u64 {
-        self.files.iter().filter(|file| name::parse_head(&file.plain).is_some()).count() as u64
+        self.files.iter().filter(|file| name::is_head(&file.plain)).count() as u64
     }
 
     /// Number of files.
@@ -400,8 +399,7 @@ pub fn sweep_partials(medium: &Path, is_ours: impl Fn(&str) -> bool) -> Result<(
     let entries = std::fs::read_dir(medium).map_err(|e| Error::io("read the medium", medium, &e))?;
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let of_name = |name| name::parse(name).map(|(prefix, _)| prefix).or_else(|| name::parse_head(name));
-        let prefix = name.to_str().and_then(name::of_partial).and_then(of_name);
+        let prefix = name.to_str().and_then(name::of_partial).and_then(name::parse).map(|(p, _)| p);
         if prefix.is_some_and(&is_ours) && entry.file_type().is_ok_and(|t| t.is_file()) {
             disk::remove_file(&entry.path())
                 .map_err(|e| Error::io("remove what a broken carry left", &entry.path(), &e))?;

@@ -113,7 +113,10 @@ fn batches_are_the_same_bytes_on_any_number_of_threads() {
         command.args(["pack", "src", "--key", "keys/site-a.key.pem", "--site", "exporter", "--threads", threads]);
         command.args(["--volume-size", "64KiB", "--max-batch", "200 KB"]).env("SOURCE_DATE_EPOCH", "1795572000");
         finish(&mut command).exits(0);
-        made.push(files(&world.path("exporter/outbox")));
+        // Where the journal ends differs with each site's key and clock; it belongs to no batch.
+        let mut batches = files(&world.path("exporter/outbox"));
+        batches.retain(|(name, _)| !name.ends_with(".head"));
+        made.push(batches);
         fs::remove_dir_all(world.path("exporter")).unwrap();
     }
     let volumes = made[0].iter().filter(|(name, _)| name.contains(".v00")).count();
