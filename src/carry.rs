@@ -10,6 +10,7 @@ use std::collections::HashSet;
 use std::path::Path;
 use std::time::Instant;
 
+use crate::batch::name;
 use crate::code::Code;
 use crate::disk::{self, Mount};
 use crate::error::Result;
@@ -120,11 +121,13 @@ struct Placed {
 }
 
 impl Placed {
-    fn expected(&self, mount: &Mount) -> Expected<'_> {
+    fn expected(&self, mount: &Mount, outbox: &KeptShelf) -> Expected<'_> {
         let Load { sealed, files, carries, .. } = &self.load;
         let signatures = files.iter().map(|(name, _)| name.as_str()).filter(|name| name.ends_with(".sig")).collect();
+        let head = files.iter().map(|(name, _)| name.as_str()).find(|name| name::parse_head(name).is_some());
+        let head = head.and_then(|name| Some((name, outbox.head(name)?)));
         let is_replugged = self.written == 0 && carries.last().is_some_and(|carry| carry.mount_id != mount.mount_id);
-        Expected { manifest: sealed.manifest(), bytes: sealed.bytes(), signatures, is_replugged }
+        Expected { manifest: sealed.manifest(), bytes: sealed.bytes(), signatures, head, is_replugged }
     }
 }
 
@@ -177,7 +180,7 @@ impl CarryRun<'_> {
             let sealed = &placed.load.sealed;
             all.push(match self.options.diode {
                 true => ReadBack::sent(sealed.manifest()),
-                false => reader.read_back(&placed.expected(mount))?,
+                false => reader.read_back(&placed.expected(mount, self.outbox))?,
             });
             let lines = if placed.is_new { &mut self.report.new } else { &mut self.report.repeated };
             lines.push(BatchLine::of(sealed.manifest(), sealed.sha256()));

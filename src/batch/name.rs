@@ -27,16 +27,16 @@ pub fn volume(stream: StreamId, sequence: Sequence, number: usize) -> String {
     format!("{}.v{number:04}.tar.zst", base(stream, sequence))
 }
 
-/// The head of the exporter's journal beside a batch.
+/// The head of the exporter's journal beside a batch. It is none of the batch's files, and so its name goes on with a hyphen.
 pub fn head(stream: StreamId, sequence: Sequence) -> String {
     format!("{}{HEAD}", base(stream, sequence))
 }
 
-const HEAD: &str = ".head";
+const HEAD: &str = "-journal.head";
 
-/// Whether this is the name of such a head.
-pub fn is_head(name: &str) -> bool {
-    name.ends_with(HEAD) && parse(name).is_some()
+/// The beginning of the names of the batch beside which a head of this name lies, if it is the name of one.
+pub fn parse_head(name: &str) -> Option<&str> {
+    name.strip_suffix(HEAD).filter(|base| parse(base).is_some())
 }
 
 /// What a file is called while it is written.
@@ -93,7 +93,6 @@ mod tests {
             signature(stream, four, "0123456789abcdef"),
             index(stream, four),
             volume(stream, four, 1),
-            head(stream, four),
         ];
         assert_eq!(names[3], "airpouch-c1d0a7e23b444f0e-00000004.v0001.tar.zst");
         for name in names {
@@ -111,5 +110,10 @@ mod tests {
         assert_eq!(plain("a.0123 (1).sig"), "a.0123.sig");
         assert_eq!(plain("a (x).sig"), "a (x).sig");
         assert_eq!(parse("airpouch-c1d0a7e23b444f0e-00000000.manifest"), None);
+        assert_eq!(
+            parse_head("airpouch-c1d0a7e23b444f0e-00000004-journal.head"),
+            Some("airpouch-c1d0a7e23b444f0e-00000004")
+        );
+        assert_eq!(parse_head("stick-journal.head"), None);
     }
 }

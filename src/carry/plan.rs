@@ -158,8 +158,7 @@ impl Planner<'_> {
         }
         // It is no part of the batch, which is whole without it.
         let head = name::head(manifest.stream, manifest.sequence);
-        let has_head = self.names.of(&name::base(manifest.stream, manifest.sequence)).contains(&head);
-        files.extend(self.outbox.bytes_of(&head).filter(|_| has_head).map(|bytes| (head, bytes)));
+        files.extend(self.outbox.head(&head).map(|bytes| (head, bytes.len() as u64)));
         files.push((name::manifest(manifest.stream, manifest.sequence), load.sealed.bytes().len() as u64));
         Ok(Ok(files))
     }

@@ -154,6 +154,10 @@ impl Import<'_> {
             return Ok(());
         }
         place_signatures(&shelf, sighting, signed)?;
+        if let Some(head) = medium.head_of(signed.stream, signed.sequence).filter(|text| PeerHead::parse(text).is_ok())
+        {
+            shelf.place_over(&name::head(signed.stream, signed.sequence), head.as_bytes())?;
+        }
         shelf.place_over(&name::manifest(signed.stream, signed.sequence), signed.bytes())?;
         match again {
             Some(row) if copied == Copied::Whole => self.ledger.set_pruned(row.batch.id, false),

@@ -110,7 +110,7 @@ impl KeptShelf {
         let mut names: Vec<String> = fs::read_dir(&self.dir)?
             .flatten()
             .filter_map(|e| e.file_name().into_string().ok())
-            .filter(|n| name::parse(n).is_some())
+            .filter(|n| name::parse(n).is_some() || is_begun_head(n))
             .collect();
         names.sort_unstable();
         Ok(names)
@@ -234,9 +234,9 @@ impl KeptShelf {
         }
     }
 
-    /// How many bytes a file has; none if it is not there or cannot be read.
-    pub fn bytes_of(&self, name: &str) -> Option<u64> {
-        disk::read_bounded(&self.dir.join(name), JOURNAL_HEAD_MAX).ok().map(|bytes| bytes.len() as u64)
+    /// The head of a journal; none if it is not there or cannot be read: nothing rests on it.
+    pub fn head(&self, name: &str) -> Option<Vec<u8>> {
+        disk::read_bounded(&self.dir.join(name), JOURNAL_HEAD_MAX).ok()
     }
 
     /// The bytes of a signature file, which may be of any length.
@@ -321,6 +321,11 @@ impl KeptShelf {
         }
         Ok(Unverified::new(bytes, signatures))
     }
+}
+
+/// Whether a run was cut off while it wrote a head under this name.
+fn is_begun_head(name: &str) -> bool {
+    name::of_partial(name).and_then(name::parse_head).is_some()
 }
 
 impl Shelf for KeptShelf {

@@ -198,7 +198,7 @@ impl Medium {
 
     /// Number of files that have the name of such a head.
     pub fn head_count(&self) -> u64 {
-        self.files.iter().filter(|file| name::is_head(&file.plain)).count() as u64
+        self.files.iter().filter(|file| name::parse_head(&file.plain).is_some()).count() as u64
     }
 
     /// Number of files.
@@ -399,7 +399,9 @@ pub fn sweep_partials(medium: &Path, is_ours: impl Fn(&str) -> bool) -> Result<(
     let entries = std::fs::read_dir(medium).map_err(|e| Error::io("read the medium", medium, &e))?;
     for entry in entries.flatten() {
         let name = entry.file_name();
-        let prefix = name.to_str().and_then(name::of_partial).and_then(name::parse).map(|(p, _)| p);
+        let placed = name.to_str().and_then(name::of_partial);
+        let of_batch = placed.map(|name| name::parse_head(name).unwrap_or(name));
+        let prefix = of_batch.and_then(name::parse).map(|(prefix, _)| prefix);
         if prefix.is_some_and(&is_ours) && entry.file_type().is_ok_and(|t| t.is_file()) {
             disk::remove_file(&entry.path())
                 .map_err(|e| Error::io("remove what a broken carry left", &entry.path(), &e))?;

@@ -12,7 +12,7 @@ use crate::batch::{Checked, name};
 use crate::disk::{self, Mount};
 use crate::error::{Error, Result, reason};
 use crate::lack::{self, Lack, Unread};
-use crate::limits::MANIFEST_MAX;
+use crate::limits::{JOURNAL_HEAD_MAX, MANIFEST_MAX};
 use crate::report::{Observer, Proof};
 use crate::stream::Sequence;
 use crate::trust::{Signature, SignatureFile, TrustStore, Unverified};
@@ -64,6 +64,8 @@ pub struct Expected<'a> {
     pub bytes: &'a [u8],
     /// The names of its signatures.
     pub signatures: Vec<&'a str>,
+    /// The name of the head of the journal beside it, and its bytes, where there is one.
+    pub head: Option<(&'a str, Vec<u8>)>,
     /// Whether it was there before this run, and the medium was mounted again since it was written.
     pub is_replugged: bool,
 }
@@ -88,12 +90,17 @@ impl Reader<'_> {
     /// # Errors
     /// It is not on the medium as it was written; or what the machine lacks to read it.
     pub fn read_back(&self, expected: &Expected<'_>) -> Result<ReadBack> {
-        let Expected { manifest, bytes, ref signatures, is_replugged } = *expected;
+        let Expected { manifest, bytes, ref signatures, ref head, is_replugged } = *expected;
         let shelf = PastCache::new(self.medium.to_owned());
         let name = name::manifest(manifest.stream, manifest.sequence);
         let read = shelf.read(&name, MANIFEST_MAX).map_err(|e| self.unread(&name, &e))?;
         if read != bytes {
             return Err(self.differs(&name, "differs"));
+        }
+        if let Some((name, head)) = head
+            && shelf.read(name, JOURNAL_HEAD_MAX).map_err(|e| self.unread(name, &e))? != *head
+        {
+            return Err(self.differs(name, "differs"));
         }
         let mut found = Vec::new();
         for name in signatures {
