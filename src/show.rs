@@ -33,7 +33,7 @@ use crate::trust::{PublicKey, TrustStore};
 
 use before::{Earlier, OnMedium};
 pub use place::{KeptBatch, Place, find};
-use tally::Tally;
+use tally::ContentTally;
 use unusual::unusual;
 
 /// How to look at batches.
@@ -162,6 +162,9 @@ fn state_of(ledger: &View, sha256: Digest) -> Result<Option<&'static str>> {
     if let Some(kind) = ledger.aside_kind(sha256)? {
         return Ok(Some(kind.word()));
     }
+    if ledger.rejected_copy(sha256)?.is_some() {
+        return Ok(Some("rejected"));
+    }
     let Some(destination) = ledger.destination()? else { return Ok(None) };
     Ok(ledger.is_delivered(destination.id, sha256)?.then_some("delivered"))
 }
@@ -237,7 +240,7 @@ impl LookedAt<'_> {
             unusual: Vec::new(),
         };
         if let Some(shelf) = shelf {
-            let tally = Tally::default();
+            let tally = ContentTally::default();
             options.observer.begin(&format!("reading batch {}", manifest.sequence), manifest.totals.bytes);
             let count = |ordinal: usize, bytes: &[u8]| tally.add(ordinal, bytes);
             let checked = check_batch(shelf, manifest, options.threads, Some(&count), options.observer);

@@ -112,7 +112,11 @@ fn in_site(args: &Args, place: &Place, output: &Output) -> Result<ExitStatus> {
     if args.raw {
         return raw(&show::bytes(&site, &ledger, place)?);
     }
-    let (policy, _) = policy(args.policy.as_deref(), &site)?;
+    let named = match &args.policy {
+        Some(named) => Some(named.clone()),
+        None => settings::policy(&site)?,
+    };
+    let (policy, _) = policy(named.as_deref(), &site)?;
     Ok(output.show(&show::envelope(&site, &ledger, place, &policy, args.lines)?))
 }
 

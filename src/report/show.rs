@@ -140,7 +140,7 @@ pub struct EnvelopeCard {
     pub connector: NamedConnector,
     /// Its applicant on the other side.
     pub applicant: Option<String>,
-    /// What became of it here: `delivered`, `held`, `quarantined` or `released`; none at the exporter, and before it was
+    /// What became of it here: `delivered`, `held`, `quarantined`, `released` or `rejected`; none at the exporter, and before it was
     /// looked at.
     pub state: Option<&'static str>,
     /// Its objects.

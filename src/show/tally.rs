@@ -15,7 +15,7 @@ const ACTS_MAX: usize = 1000;
 
 /// What was counted so far.
 #[derive(Default)]
-pub struct Tally(Mutex<Counted>);
+pub struct ContentTally(Mutex<Counted>);
 
 #[derive(Default)]
 struct Counted {
@@ -26,7 +26,7 @@ struct Counted {
     more_acts: u64,
 }
 
-impl Tally {
+impl ContentTally {
     /// Counts an envelope, by its position in the batch. What is none counts for nothing: an import says what it is.
     pub fn add(&self, ordinal: usize, bytes: &[u8]) {
         let Ok(envelope) = Envelope::parse(bytes) else { return };

@@ -112,6 +112,15 @@ fn quarantined_envelope_is_shown_with_the_offending_place_marked_and_is_harmless
     let card = report(&world, &["show", "1:1", "--site", "importer"])["envelope"].clone();
     assert_eq!((&card["verdict"], &card["state"]), (&json!("quarantine"), &json!("quarantined")));
     assert_eq!(card["remarks"][0]["pointer"], "/bundle/objects/70/opencti_operation");
+    let id = card["sha256"].as_str().unwrap();
+    world.run(["quarantine", "reject", id, "--reason", "no deletes", "--site", "importer"]).exits(0);
+    assert_eq!(report(&world, &["show", "1:1", "--site", "importer"])["envelope"]["state"], "rejected");
+    // It is known that this stream had a command before.
+    let again = json!([{"type": "indicator", "id": "indicator--2", "opencti_operation": "delete"}]);
+    world.put("again.json", &with_objects("again", again));
+    world.send(&[]).exits(0);
+    world.import(&[]).exits(3);
+    assert!(kinds(&report(&world, &["show", "2", "--site", "importer"])["batches"][0]).is_empty());
 }
 
 #[test]

@@ -39,10 +39,12 @@ impl ImporterView {
         Ok(signers.iter().filter_map(|text| text.parse().ok()).collect())
     }
 
-    /// Whether anything of a stream before this number was set aside for a command or an internal type, and still is.
+    /// Whether anything of a stream before this number was set aside for a command or an internal type.
     pub fn acts_before(&self, stream: StreamId, sequence: u64) -> Result<bool> {
         let sql = "SELECT 1 FROM set_aside a JOIN batch b ON b.id = a.batch
-                   WHERE b.stream = ?1 AND b.sequence < ?2 AND a.code IN (?3, ?4)";
+                   WHERE b.stream = ?1 AND b.sequence < ?2 AND a.code IN (?3, ?4)
+                   UNION ALL SELECT 1 FROM decided d JOIN batch b ON b.id = d.batch
+                   WHERE b.stream = ?1 AND b.sequence < ?2 AND d.code IN (?3, ?4)";
         let values = params![stream.to_string(), sequence as i64, Code::Command, Code::InternalType];
         any(&self.connection, sql, values)
     }
