@@ -26,6 +26,7 @@ mod quarantine;
 mod apart;
 mod manual;
 mod names;
+mod older;
 mod readme;
 mod settings;
 mod show;
