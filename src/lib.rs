@@ -26,6 +26,7 @@ pub mod lack;
 pub mod lock;
 pub mod text;
 pub mod spoken;
+pub mod html;
 pub mod code;
 pub mod json;
 pub mod mtime;

@@ -38,6 +38,13 @@ pub fn visible(text: &str) -> String {
     out
 }
 
+/// One line, whatever the text holds: as [`visible`], line ends too. What is longer than `longest` characters is cut.
+pub fn visible_line(text: &str, longest: usize) -> String {
+    let cut = text.char_indices().nth(longest);
+    let line = visible(cut.map_or(text, |(end, _)| &text[..end])).replace('\n', "\\u{a}");
+    if cut.is_some() { line + "…" } else { line }
+}
+
 /// A JSON document with everything escaped in its texts that nobody sees or that acts on a terminal; it means the same.
 /// Such characters stand in a JSON document in texts only.
 pub fn visible_json(json: &str) -> String {
