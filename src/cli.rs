@@ -22,6 +22,8 @@ mod pack;
 mod quarantine;
 mod reach;
 mod record;
+mod record_page;
+mod review;
 mod settings;
 mod show;
 mod split;
@@ -84,6 +86,8 @@ enum Verb {
     Log(log::Args),
     Audit(audit::Args),
     Witness(witness::Args),
+    Record(record_page::Args),
+    Review(review::Args),
     Applicants(applicants::Args),
     Quarantine(quarantine::Args),
     Stream(stream::Args),
@@ -134,6 +138,8 @@ impl Verb {
             Self::Log(a) => a.json,
             Self::Audit(a) => a.json,
             Self::Witness(a) => a.json,
+            Self::Record(a) => a.json,
+            Self::Review(a) => a.json,
             Self::Applicants(a) => a.json,
             Self::Quarantine(a) => a.json(),
             Self::Stream(a) => a.json(),
@@ -175,6 +181,8 @@ impl Verb {
             Self::Log(args) => log::run(&args, output),
             Self::Audit(args) => audit::run(&args, output),
             Self::Witness(args) => witness::run(&args, output),
+            Self::Record(args) => record_page::run(&args, output),
+            Self::Review(args) => review::run(&args, output),
             Self::Applicants(args) => applicants::run(&args, output),
             Self::Quarantine(args) => quarantine::run(&args, output),
             Self::Stream(args) => stream::run(&args, line, output),

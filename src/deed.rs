@@ -257,6 +257,17 @@ pub enum Deed {
         /// What is different about it.
         what: String,
     },
+    /// A person went through what was done in a month.
+    Reviewed {
+        /// The month, such as `2026-11`.
+        month: String,
+        /// How many lines the journal had then.
+        lines: u64,
+        /// The digest of the last one of these.
+        last: String,
+        /// Whether the journal was as it was written, as far as `audit` saw.
+        holds: bool,
+    },
     /// The files of a delivered batch were removed from the inbox.
     Pruned {
         /// Its stream.

@@ -82,3 +82,4 @@ pub mod status;
 pub mod audit;
 pub mod witness;
 pub mod log;
+pub mod dossier;

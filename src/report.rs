@@ -6,6 +6,7 @@ pub mod call;
 mod carry;
 mod check;
 mod document;
+mod dossier;
 mod drain;
 mod finding;
 mod import;
@@ -15,6 +16,8 @@ mod news;
 mod pack;
 mod page;
 mod quarantine;
+mod review;
+mod sheet;
 mod show;
 mod split;
 mod status;
@@ -31,6 +34,10 @@ pub use audit::{AuditReport, FoundCode};
 pub use carry::{CarryReport, Proof};
 pub use check::{CheckReport, Fact};
 pub use document::{Document, Problem};
+pub use dossier::{
+    ApplicantFacts, AsideFacts, BatchDossier, BatchTimes, ConnectorFacts, DossierReport, EnvelopeFacts, JournalState,
+    ManifestFacts, NAMED_ENVELOPES, ReleaseFacts, SignerName,
+};
 pub use drain::{DrainReport, Drained};
 pub use import::{DeliveredBatch, ImportReport, Outcome, PassedOver};
 pub use keygen::KeygenReport;
@@ -42,6 +49,7 @@ pub use quarantine::{
     AsideGroup, Decided, DecisionMade, QuarantineReport, RejectReport, ReleaseReport, SetAside, ShowAsideReport,
     UnrejectReport, UnreleaseReport,
 };
+pub use review::{ConnectorTotals, JournalPoint, MonthTotals, ReviewReport};
 pub use show::{
     BatchCard, ConnectorCard, EmbeddedFiles, EnvelopeCard, ShowReport, ShownAct, ShownLine, ShownRemark, Unusual,
 };

@@ -79,7 +79,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
 }
 
 /// The beginning of a time as the journal has it: digits and signs of RFC 3339, the year in full.
-fn time(given: Option<&String>) -> Result<Option<String>> {
+pub fn time(given: Option<&String>) -> Result<Option<String>> {
     const FORM: &str = "0000-00-00T00:00:00Z";
     let Some(text) = given else { return Ok(None) };
     let fits = |(is, form): (char, char)| if form == '0' { is.is_ascii_digit() } else { is == form };

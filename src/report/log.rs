@@ -54,17 +54,22 @@ impl Report for LogReport {
 
 impl Report for Logged {
     fn write<'a>(&'a self, page: &mut Page<'a>) {
+        page.result(self.line());
+    }
+}
+
+impl Logged {
+    /// The event as a person reads it, in one line.
+    pub(super) fn line(&self) -> String {
         let mut line = format!("{:>6}  {}  {}", self.text("n"), self.text("at"), self.text("event"));
         let what = self.what();
         if !what.is_empty() {
             let _ = write!(line, ": {what}");
         }
         let _ = write!(line, "  [{} by {}{}]", self.text("verb"), self.text("user"), self.people());
-        page.result(line);
+        line
     }
-}
 
-impl Logged {
     /// A row of the table, as RFC 4180 writes it. A cell that a spreadsheet would take for a formula begins with an
     /// apostrophe.
     pub fn row(&self) -> String {
@@ -166,6 +171,7 @@ impl Logged {
                 )
             }
             "policy-changed" => format!("sha256 {}", self.text("sha256")),
+            "reviewed" => format!("the month {}, up to line {}", self.text("month"), self.text("lines")),
             _ => String::new(),
         }
     }

@@ -28,6 +28,7 @@ mod manual;
 mod names;
 mod older;
 mod readme;
+mod record_page;
 mod settings;
 mod show;
 mod snapshots;

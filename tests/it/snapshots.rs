@@ -226,6 +226,25 @@ fn log_and_audit_are_as_reviewed() {
 }
 
 #[test]
+fn review_is_as_reviewed() {
+    let mut terminal = Terminal::new();
+    terminal.sent();
+    terminal.world.import(&["--operator", "A. Courier", "--ticket", "CR-7"]).exits(3);
+    let journal = fs::read_to_string(terminal.world.path("importer/journal.jsonl")).unwrap();
+    let month = journal.split_once("\"at\":\"").unwrap().1[..7].to_owned();
+    terminal.types(&format!("airpouch review --month {month} --operator Officer --site importer"), 0);
+    terminal.types(&format!("airpouch review --month {month} --html page.html --site exporter"), 0);
+    terminal.types("airpouch review --month 1999-12 --site exporter", 0);
+    terminal.types("airpouch review --month never --site exporter", 2);
+    terminal.types("airpouch record 7 --site exporter", 2);
+    terminal.types("airpouch record 1 --out page.html --site exporter", 2);
+    terminal.types("airpouch record 1 --out record.html --site exporter", 0);
+    let user = String::from_utf8(std::process::Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
+    terminal.shown = terminal.shown.replace(&format!("by {}", user.trim()), "by USER").replace(&month, "MONTH");
+    terminal.is("review");
+}
+
+#[test]
 fn stream_is_as_reviewed() {
     let mut terminal = Terminal::new();
     for n in 1..=3 {
@@ -299,6 +318,8 @@ fn help_of_each_verb_is_as_reviewed() {
         "log",
         "audit",
         "witness",
+        "record",
+        "review",
         "applicants",
         "quarantine",
         "quarantine list",

@@ -11,7 +11,7 @@ use clap_mangen::Man;
 use super::{AFTER_HELP, Cli};
 
 /// What a verb reads and writes in the site and beside it.
-const FILES: [(&str, &[(&str, &str)]); 20] = [
+const FILES: [(&str, &[(&str, &str)]); 22] = [
     ("airpouch", &[SETTINGS, OUTBOX, INBOX]),
     (
         "keygen",
@@ -38,6 +38,8 @@ const FILES: [(&str, &[(&str, &str)]); 20] = [
     ("log", &[JOURNAL, LEDGER]),
     ("audit", &[JOURNAL, HEAD, LEDGER]),
     ("witness", &[JOURNAL, HEAD, LEDGER]),
+    ("record", &[JOURNAL, HEAD, LEDGER]),
+    ("review", &[JOURNAL, HEAD, LEDGER]),
     ("applicants", &[SETTINGS, LEDGER]),
     ("quarantine", &[POLICY, HELD, QUARANTINE, LEDGER, JOURNAL]),
     ("stream", &[OUTBOX, INBOX, LEDGER, JOURNAL]),
