@@ -83,3 +83,4 @@ pub mod audit;
 pub mod witness;
 pub mod log;
 pub mod dossier;
+pub mod slip;

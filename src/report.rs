@@ -19,6 +19,7 @@ mod quarantine;
 mod review;
 mod sheet;
 mod show;
+mod slip;
 mod split;
 mod status;
 mod stream;
@@ -53,6 +54,7 @@ pub use review::{ConnectorTotals, JournalPoint, MonthTotals, ReviewReport};
 pub use show::{
     BatchCard, ConnectorCard, EmbeddedFiles, EnvelopeCard, ShowReport, ShownAct, ShownLine, ShownRemark, Unusual,
 };
+pub use slip::Slip;
 pub use split::{ShownIncompatible, ShownMessage, SplitReport};
 pub use status::{
     AcceptedPart, Alarm, AsideStatus, Backlog, ConnectorStatus, PartDelivered, QueueBacklog, SettleLine, Signer,

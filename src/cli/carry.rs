@@ -1,18 +1,24 @@
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use airpouch::carry::{Carry, CarryOptions};
-use airpouch::error::{Error, Result};
-use airpouch::report::{CarryReport, ExitStatus, fold};
+use airpouch::disk;
+use airpouch::error::{Error, Result, Stop};
+use airpouch::report::{CarryReport, ExitStatus, Slip, fold};
+use airpouch::shelf::medium::mounted;
+use airpouch::site::{Site, refuse_below};
+use airpouch::slip::{Bag, slip};
 use airpouch::stream::Asked;
 use airpouch::text::harmless;
 use clap::builder::{ArgPredicate, BoolishValueParser};
 
 use super::command_line::{CommandLine, Meant};
 use super::output::Output;
-use super::{record, settings};
+use super::{record, record_page, settings};
 
 /// Batches of how many earlier carries go again, while there is room.
 const OVERLAP: u32 = 3;
+/// The slip of the last carry, in the site.
+const SLIP: &str = "slip.html";
 
 /// Carry batches from the outbox to a medium, and read them back
 ///
@@ -21,7 +27,7 @@ const OVERLAP: u32 = 3;
 #[derive(clap::Args, Debug)]
 #[command(
     args_override_self = true,
-    after_help = "Example:\n  airpouch carry /media/stick --require-mount\n  airpouch carry /media/stick --resend 57,60-62   the other side has lost these batches"
+    after_help = "Example:\n  airpouch carry /media/stick --require-mount\n  airpouch carry /media/stick --resend 57,60-62   the other side has lost these batches\n  airpouch carry /media/stick --slip=bag.html --operator \"A. Carrier\""
 )]
 pub struct Args {
     /// The directory where the medium is mounted (or `medium` in airpouch.toml)
@@ -37,6 +43,10 @@ pub struct Args {
     threads: Option<usize>,
     #[command(flatten)]
     carry: CarryArgs,
+    /// Write a slip for the bag (A5) into this new file [without FILE: slip.html in the site, over the last one]
+    // With a blank instead of the sign the medium would be taken for the file.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    slip: Option<Option<PathBuf>>,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
@@ -85,21 +95,54 @@ pub fn run(typed: &Args, line: &CommandLine, output: &Output) -> Result<ExitStat
     let medium = args.medium.as_deref().ok_or_else(|| {
         Error::usage("no medium given").advise("airpouch carry MEDIUM, or `medium = \"DIR\"` in airpouch.toml")
     })?;
-    airpouch::shelf::medium::mounted(medium, args.carry.require_mount)?;
+    mounted(medium, args.carry.require_mount)?;
     if !site.exists() {
         return Err(Error::failed("no airpouch site here yet: nothing was packed")
             .at(site.root())
             .advise("name it with --site DIR, or pack first"));
     }
     let threads = settings::threads(args.threads)?;
+    if let Some(Some(path)) = &args.slip {
+        match refuse_below("the slip", record_page::directory(path), "the medium", medium) {
+            Err(e) if e.stop == Stop::Usage => {
+                return Err(Error::usage("the slip is for the bag, and not for the medium")
+                    .at(path)
+                    .advise("name a file elsewhere, or none: --slip"));
+            }
+            other => other?,
+        }
+        record_page::is_free(path)?;
+    }
     let mut report = CarryReport::default();
     let ended = record::exporter(&site, &args.record, output, |ledger| {
         let zone = settings::exporter_zone(args.zone.as_deref(), ledger, false)?;
         let options = args.carry.options(zone, threads)?;
-        let site = &site;
-        carry_to(Carry { site, ledger, medium, options: &options, observer: output, report: &mut report })
+        let place = &site;
+        carry_to(Carry { site: place, ledger, medium, options: &options, observer: output, report: &mut report })?;
+        match &args.slip {
+            Some(path) => {
+                let actor = args.record.actor(output.verb())?;
+                let device = mounted(medium, false)?.facts();
+                let bag =
+                    Bag { from: record_page::place(&site), zone: options.zone, actor: &actor, device, at: options.at };
+                slip(ledger, &report, bag)?.map_or(Ok(()), |slip| write_slip(&slip, path.as_deref(), &site, output))
+            }
+            None => Ok(()),
+        }
     })?;
     Ok(output.show_ended(&report, ended))
+}
+
+fn write_slip(slip: &Slip, path: Option<&Path>, site: &Site, output: &Output) -> Result<()> {
+    let path = match path {
+        Some(path) => record_page::write(path, &slip.html()).map(|()| path.to_owned())?,
+        None => {
+            disk::write_over(site.root(), SLIP, slip.html().as_bytes())?;
+            site.root().join(SLIP)
+        }
+    };
+    output.note(&format!("slip for the bag: {}", path.display()));
+    Ok(())
 }
 
 /// Carries, as `carry` and `pack` with a medium do.

@@ -36,7 +36,8 @@ pub struct Args {
 }
 
 impl Args {
-    fn actor(&self, verb: &str) -> Result<Actor> {
+    /// Who runs this verb.
+    pub fn actor(&self, verb: &str) -> Result<Actor> {
         Ok(Actor {
             verb: verb.to_owned(),
             user: user(),

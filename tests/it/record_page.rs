@@ -223,6 +223,9 @@ fn name_of_a_stranger_is_text_on_each_page() {
     let strange = STRANGE[..3].join(" ") + &STRANGE[3].replace('\0', "") + STRANGE[4];
     let persons = ["--operator", &strange, "--witness", &strange, "--ticket", &strange, "--note", &strange];
     world.send(&persons).exits_one_of(&[0, 3]);
+    fs::remove_dir_all(world.medium()).unwrap();
+    fs::create_dir(world.medium()).unwrap();
+    world.carry(&[&persons[..], &["--slip=slip.html"]].concat()).exits(0);
     world.import(&persons).exits(3);
     for entry in files(&world.path("importer/quarantine")).iter().filter(|(name, _)| !name.contains("reason")) {
         let release = ["quarantine", "release", &entry.0[..12], "--reason", &strange, "--site", "importer"];
@@ -234,8 +237,10 @@ fn name_of_a_stranger_is_text_on_each_page() {
     let text = record(&world, "importer", &[]);
     has(&text, &["<script>alert(1)</script>", "onerror=alert(1)", "u{202e}evil", "u{1b}[2J"]);
     record(&world, "exporter", &[]);
-    let text = text_of(&fs::read_to_string(world.path("review.html")).unwrap());
-    has(&text, &["<script>alert(1)</script>", "' onmouseover='alert(1)"]);
+    for page in ["review.html", "slip.html"] {
+        let text = text_of(&fs::read_to_string(world.path(page)).unwrap());
+        has(&text, &["<script>alert(1)</script>", "' onmouseover='alert(1)"]);
+    }
 }
 
 #[test]
@@ -349,4 +354,61 @@ fn review_of_a_journal_that_was_changed_says_so_and_is_noted_as_such() {
     run.prints("DOES NOT HOLD").says("INVALID: ");
     has(&text_of(&fs::read_to_string(world.path("review.html")).unwrap()), &["DOES NOT HOLD"]);
     assert_eq!(lines(&world, "exporter").last().unwrap()["holds"], false);
+}
+
+#[test]
+fn slip_says_what_a_courier_needs_and_nothing_of_keys_connectors_and_content() {
+    let world = World::new();
+    world.made("a.json");
+    world.pack(&["--promise", "48h"]).exits(0);
+    let persons = ["--operator", "A. Carrier", "--witness", "B. Looker", "--ticket", "CR-7"];
+    let run = world.carry(&[&persons[..], &["--slip=bag.html"]].concat()).exits(0);
+    let code = run.says("slip for the bag: bag.html").stdout;
+    let code = code.split_once("head code ").unwrap().1[..9].to_owned();
+    let page = fs::read_to_string(world.path("bag.html")).unwrap();
+    let text = text_of(&page);
+    has(
+        &text,
+        &["A. Carrier", "B. Looker", "CR-7", &code, "To zone\n", "default\n", "batch 1 of stream ", &world.stream()],
+    );
+    has(&text, &["1 batch, ", "Packed\n", "Carried\n", "Serial number\n", "Given by\n", "Received by\n"]);
+    assert!(page.contains("size: A5"));
+    let latest =
+        text.split_once("Latest arrival\n").unwrap().1.lines().find(|line| !line.is_empty()).unwrap().to_owned();
+    let created = world.manifests("medium")[0].1["created"].as_str().unwrap().to_owned();
+    assert!(latest.ends_with(&created[10..]) && latest > created, "48 hours after {created}: {latest}");
+    let packed = &lines(&world, "exporter")[1];
+    let key = packed["signers"][0].as_str().unwrap();
+    for secret in ["Example Feed", "indicator", "EXTERNAL_IMPORT", &key[..16], APPLICANT, "envelope", "a.json"] {
+        assert!(!page.contains(secret), "{secret} is on the slip");
+    }
+    assert!(
+        files(&world.medium()).iter().all(|(name, _)| name.starts_with("airpouch-")),
+        "the slip is not on the medium"
+    );
+}
+
+#[test]
+fn slip_is_for_what_was_carried_never_on_the_medium_and_over_no_file() {
+    let world = World::new();
+    world.made("a.json");
+    world.pack(&[]).exits(0);
+    world.carry(&["--slip=medium/slip.html"]).exits(2).says("not for the medium").says_nothing_of("SAFE TO REMOVE");
+    fs::create_dir(world.path("medium/deep")).unwrap();
+    world.carry(&["--slip=medium/deep/slip.html"]).exits(2).says("not for the medium");
+    fs::remove_dir(world.path("medium/deep")).unwrap();
+    fs::write(world.path("there.html"), "mine").unwrap();
+    world.carry(&["--slip=there.html"]).exits(2).says("was not overwritten");
+    assert_eq!(fs::read_to_string(world.path("there.html")).unwrap(), "mine");
+    assert!(files(&world.medium()).is_empty(), "nothing was carried");
+    world.carry(&["--slip"]).exits(0);
+    let slip = || fs::read_to_string(world.path("exporter/slip.html")).unwrap();
+    has(&text_of(&slip()), &["batch 1 of stream ", "not promised"]);
+    world.made("b.json");
+    world.pack(&[]).exits(0);
+    world.carry(&["--slip", "--no-overlap"]).exits(0);
+    has(&text_of(&slip()), &["batch 2 of stream "]);
+    world.carry(&["--slip=none.html", "--no-overlap"]).exits(0);
+    assert!(!world.path("none.html").exists(), "nothing was carried");
+    world.run(["audit", "--site", "exporter"]).exits(0);
 }

@@ -21,7 +21,7 @@ const FILES: [(&str, &[(&str, &str)]); 22] = [
         ],
     ),
     ("pack", &[SETTINGS, OUTBOX, LEDGER, JOURNAL]),
-    ("carry", &[SETTINGS, OUTBOX, LEDGER, JOURNAL]),
+    ("carry", &[SETTINGS, OUTBOX, LEDGER, JOURNAL, SLIP]),
     ("verify", &[TRUST, RULES]),
     ("show", &[INBOX, OUTBOX, LEDGER, POLICY, TRUST]),
     ("import", &[SETTINGS, INBOX, TRUST, RULES, POLICY, HELD, QUARANTINE, LEDGER, JOURNAL]),
@@ -55,6 +55,7 @@ const OUTBOX: (&str, &str) = ("outbox/", "in the exporter's site: the batches th
 const INBOX: (&str, &str) = ("inbox/", "in the importer's site: the batches that were taken from media");
 const LEDGER: (&str, &str) = ("ledger.db", "in the site: what was packed, carried, taken and delivered");
 const JOURNAL: (&str, &str) = ("journal.jsonl", "in the site: what was done, when, by whom and why");
+const SLIP: (&str, &str) = ("slip.html", "in the site: the slip of the last carry with --slip");
 const HEAD: (&str, &str) = ("journal.head", "in the site: where the journal ends, signed");
 const TRUST: (&str, &str) = ("trust/", "the trust store: the exporter's public keys");
 const RULES: (&str, &str) = ("trust/trust.toml", "how many keys must sign, and which key may sign what");
