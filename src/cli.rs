@@ -53,9 +53,9 @@ Exit status:
 
 Settings may also stand in airpouch.toml in the site (with _ for -, paths counted from
 the site) and in the environment (AIRPOUCH_ZONE for --zone). An option goes over the
-environment, the environment over the file. Orders for one run (--resend, --again, --redeliver,
---new-destination, --same-destination, --new-zone, --take-over, --quiet, --json) are given as
-options only.
+environment, the environment over the file. Orders for one run (--resend, --slip, --again,
+--redeliver, --new-destination, --same-destination, --new-zone, --take-over, --quiet, --json)
+are given as options only.
 
 Examples:
   airpouch demo                                               run a self-contained demonstration

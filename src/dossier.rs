@@ -111,6 +111,10 @@ fn read(site: &Site, lines: u64, mut take: impl FnMut(Logged, JournalPoint)) -> 
     while end.lines < lines
         && let Some(line) = journal.next_line()?
     {
+        // Cut off, or too long: `audit` does not count it either.
+        if line.last() != Some(&b'\n') {
+            continue;
+        }
         end = JournalPoint { lines: end.lines + 1, sha256: Some(Digest::of(line).to_string()) };
         if let Ok(event @ Value::Object(_)) = serde_json::from_slice(line) {
             take(Logged(event), end.clone());

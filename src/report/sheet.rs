@@ -114,7 +114,8 @@ fn claims(html: &mut Html) {
         "Times are those of this machine’s clock, in UTC. Operator, witness, ticket, note and reason are claims: they are \
          as somebody gave them on the command line, and nothing has proved them. The account is the user of the \
          operating system. Names of envelopes, connectors and applicants are as the other side wrote them. Signatures and \
-         digests were verified when a batch was taken; this page is made from the journal alone.",
+         digests were verified when a batch was taken; this page is made from the journal alone. Whoever may write the \
+         whole site can write another journal: compare its head with a copy that is kept elsewhere.",
     );
 }
 

@@ -184,6 +184,11 @@ fn page_of_a_journal_that_was_changed_says_so_above_all_else() {
         assert!(said < 300 && said < table, "it comes first: {text}");
         has(&text, &["Do not rely on this page", "line 8 of the journal is not as it was written"]);
     }
+    // A line that is longer than a line may be hides nothing that stands behind it.
+    let (first, rest) = text.split_once('\n').unwrap();
+    fs::write(&path, format!("{first}\n{{\"long\":\"{}\"}}\n{rest}", "x".repeat(200_000))).unwrap();
+    let page = world.run(["record", "1", "--site", "importer"]).exits(4).stdout;
+    has(&text_of(&page), &["DOES NOT HOLD", "taken\n", "pruned\n"]);
     fs::write(&path, "{}\n nothing\n").unwrap();
     let page = world.run(["record", "--site", "importer"]).exits(4).stdout;
     has(&text_of(&page), &["DOES NOT HOLD"]);
