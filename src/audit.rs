@@ -147,6 +147,7 @@ impl Chain {
         };
         if note.is_own {
             self.report.signed = head.lines;
+            self.report.code = self.key.as_ref().map(|key| head.code(key).to_string());
         }
         if self.digest_of(head.lines) != Some(&head.last) {
             let lines = count(head.lines, "line");

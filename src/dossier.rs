@@ -95,6 +95,7 @@ fn report_of(audited: Audited<'_>, asked: String, end: JournalPoint) -> DossierR
             lines: audit.lines,
             sha256: end.sha256,
             signed: audit.signed,
+            code: audit.code,
             first: audit.first,
             last: audit.last,
         },

@@ -61,7 +61,8 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
     args.out.as_deref().map(is_free).transpose()?;
     let role = look(&site)?.role();
     output.is_at(role);
-    let audited = Audited { site: &site, place: place(&site), role, audit: audit(&site, &[])?, at: clock::utc_now() };
+    let audited =
+        Audited { site: &site, place: place(&site), role, audit: audit(&site, &[], &[])?, at: clock::utc_now() };
     let report = record(audited, &asked)?;
     match (&args.out, args.json) {
         (Some(path), _) => {

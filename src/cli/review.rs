@@ -71,7 +71,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
 /// The review; its page is written before it is noted that there was one.
 fn of_month(args: &Args, site: &Site, role: Role, month: &str) -> Result<ReviewReport> {
     let audited =
-        Audited { site, place: record_page::place(site), role, audit: audit(site, &[])?, at: clock::utc_now() };
+        Audited { site, place: record_page::place(site), role, audit: audit(site, &[], &[])?, at: clock::utc_now() };
     let report = review(audited, month)?;
     if let Some(path) = &args.html {
         record_page::write(path, &report.html())?;

@@ -170,8 +170,8 @@ fn counts(of: &Value, key: &str) -> BTreeMap<String, u64> {
 fn note_manifest(batch: &mut BatchDossier, event: &Logged) {
     let carried = event.list("batches").next();
     let sha256 = carried.map_or_else(|| event.of("sha256").to_owned(), |carried| text(carried, "sha256"));
-    // The digest of a release is that of its envelope.
-    if sha256.is_empty() || event.of("event") == "released" {
+    // The digest of a decision is that of its envelope.
+    if sha256.is_empty() || event.0.get("envelope").is_some() {
         return;
     }
     let at = batch.manifests.iter().position(|known| known.sha256 == sha256).unwrap_or_else(|| {
@@ -269,7 +269,7 @@ fn release(event: &Logged) -> ReleaseFacts {
         reason: event.of("reason").to_owned(),
         user: event.of("user").to_owned(),
         operator: given("operator"),
-        second: Some(event.second()).filter(|second| !second.is_empty()),
+        second: Some(event.of("second").to_owned()).filter(|second| !second.is_empty()),
         witness: given("witness"),
         ticket: given("ticket"),
     }

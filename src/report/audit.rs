@@ -12,6 +12,8 @@ pub struct AuditReport {
     pub lines: u64,
     /// How many of them its signed head covers.
     pub signed: u64,
+    /// The code of that head, as `witness` shows it; none where there is no head that holds.
+    pub code: Option<String>,
     /// When the first one was written, by the clock of that machine.
     pub first: Option<String>,
     /// When the last one was written.
@@ -47,6 +49,9 @@ impl Report for AuditReport {
         page.findings(&self.findings);
         if self.findings.is_empty() {
             page.result("each line follows the one before, and the head is signed over all of them");
+        }
+        if let Some(code) = &self.code {
+            page.result(format!("the code of the head: {code}"));
         }
     }
 }

@@ -40,6 +40,8 @@ pub struct JournalState {
     pub sha256: Option<String>,
     /// How many lines its signed head covers.
     pub signed: u64,
+    /// The code of that head, to be compared with what the other side was told; none where there is no head that holds.
+    pub code: Option<String>,
     /// When the first one was written.
     pub first: Option<String>,
     /// When the last one was written.
@@ -223,21 +225,5 @@ impl Logged {
     /// The items of a list of the event.
     pub fn list(&self, key: &str) -> impl Iterator<Item = &Value> {
         self.0.get(key).and_then(Value::as_array).into_iter().flatten()
-    }
-
-    /// The second person who agreed, where the event names one; empty otherwise.
-    pub fn second(&self) -> String {
-        self.0.get("second").map(words).unwrap_or_default()
-    }
-}
-
-/// All texts of a value, one after the other.
-fn words(value: &Value) -> String {
-    match value {
-        Value::Null => String::new(),
-        Value::String(text) => text.clone(),
-        Value::Array(list) => list.iter().map(words).collect::<Vec<_>>().join(", "),
-        Value::Object(map) => map.values().map(words).collect::<Vec<_>>().join(", "),
-        other => other.to_string(),
     }
 }

@@ -139,6 +139,9 @@ fn foot(html: &mut Html, report: &DossierReport) {
                 }
                 html.text(&format!("; signed over {}", count(journal.signed, "line")));
             });
+            if let Some(code) = &journal.code {
+                fact(html, "Its code", |html| html.element("code", code));
+            }
             let (first, last) = (journal.first.as_deref().unwrap_or("-"), journal.last.as_deref().unwrap_or("-"));
             fact(html, "Written", |html| html.text(&format!("from {} to {}", time(first), time(last))));
             fact(html, "Journal", |html| html.text(report.verdict()));

@@ -58,7 +58,7 @@ fn who(html: &mut Html, event: &Logged) {
             ("account ", event.of("user").to_owned()),
             ("operator ", event.of("operator").to_owned()),
             ("witness ", event.of("witness").to_owned()),
-            ("second person ", event.second()),
+            ("second person ", event.of("second").to_owned()),
         ],
     );
 }
@@ -97,6 +97,9 @@ fn facts(event: &Logged) -> Vec<(&'static str, String)> {
         }
         "aside-delivered" => vec![("", list("envelopes", "envelope"))],
         "released" => vec![("envelope ", envelope(event)), ("in spite of ", of("code")), ("reason ", of("reason"))],
+        "unreleased" | "rejected" | "unrejected" => vec![("envelope ", envelope(event)), ("reason ", of("reason"))],
+        "peer-head" => vec![("the exporter's journal had lines ", number("lines"))],
+        "witnessed" => vec![("code of the other side's journal ", of("code"))],
         "refused" => vec![("", of("code"))],
         "given-up" => vec![("envelopes ", number("envelopes"))],
         "gap-accepted" => vec![("batches ", sequences(event)), ("reason ", of("reason"))],
