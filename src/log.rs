@@ -47,6 +47,10 @@ pub fn each(site: &Site, asked: &AskedEvents, mut take: impl FnMut(Logged) -> Re
         if line.last() != Some(&b'\n') {
             break;
         }
+        // Most lines are of another time: what they say is not even parsed.
+        if time_of(line).is_some_and(|at| !asked.is_in_time(at)) {
+            continue;
+        }
         let event: Value = serde_json::from_slice(line).map_err(|e| {
             Error::failed(format!("line {number} of the journal is none: {e}"))
                 .at(&path)
@@ -70,13 +74,26 @@ fn batches_of(site: &Site, envelope: &str) -> Result<Vec<(String, u64)>> {
     }
 }
 
+/// The time of a line, where it stands as airpouch writes it: behind the number and the digest of the line before.
+fn time_of(line: &[u8]) -> Option<&str> {
+    const BEGINS: &[u8] = b",\"at\":\"";
+    const FURTHEST: usize = 128;
+    let head = &line[..line.len().min(FURTHEST)];
+    let begin = head.windows(BEGINS.len()).position(|bytes| bytes == BEGINS)? + BEGINS.len();
+    let time = line.get(begin..)?.split(|byte| *byte == b'"').next()?;
+    std::str::from_utf8(time).ok()
+}
+
 impl AskedEvents {
+    fn is_in_time(&self, at: &str) -> bool {
+        let begin = |time: &str| at.get(..time.len()).unwrap_or(at);
+        self.since.as_ref().is_none_or(|since| begin(since) >= since.as_str())
+            && self.until.as_ref().is_none_or(|until| begin(until) <= until.as_str())
+    }
+
     fn wants(&self, event: &Value, batches: &[(String, u64)]) -> bool {
         let text = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default();
-        let at = text("at");
-        let begins = |time: &str| at.get(..time.len()).unwrap_or(at).to_owned();
-        self.since.as_ref().is_none_or(|since| begins(since) >= *since)
-            && self.until.as_ref().is_none_or(|until| begins(until) <= *until)
+        self.is_in_time(text("at"))
             && self.event.as_ref().is_none_or(|kind| text("event") == kind)
             && self.stream.as_ref().is_none_or(|stream| of_batches(event, |of, _| of.starts_with(stream)))
             && self.batch.is_none_or(|number| of_batches(event, |_, of| of.contains(&number)))
@@ -124,4 +141,20 @@ fn is_about_envelope(event: &Value, envelope: &str, batches: &[(String, u64)]) -
     let is_of_batch = !["held", "quarantined", "released", "unreleased", "rejected", "unrejected"]
         .contains(&event.get("event").and_then(Value::as_str).unwrap_or_default());
     of_itself || list(event, "envelopes").any(is) || (is_of_batch && in_batch())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn time_of_a_line_is_found_only_where_airpouch_writes_it() {
+        let prev = "0".repeat(64);
+        let line = format!(
+            "{{\"n\":12345678,\"prev\":\"{prev}\",\"at\":\"2026-11-28T07:00:05Z\",\"note\":\",\\\"at\\\":\\\"1999\"}}\n"
+        );
+        assert_eq!(time_of(line.as_bytes()), Some("2026-11-28T07:00:05Z"));
+        let elsewhere = format!("{{\"n\":1,\"prev\":\"{prev}\",\"note\":\"{prev}\",\"at\":\"2026\"}}\n");
+        assert_eq!((time_of(elsewhere.as_bytes()), time_of(b"{}\n"), time_of(b"")), (None, None, None));
+    }
 }

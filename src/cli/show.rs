@@ -58,7 +58,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
-    match args.what.to_str().and_then(Place::parse).filter(|_| !args.what.exists()) {
+    match args.what.to_str().and_then(|text| Place::parse(text, "show")).filter(|_| !args.what.exists()) {
         Some(place) => in_site(args, &place, output),
         None => medium(args, output),
     }
@@ -81,7 +81,7 @@ fn medium(args: &Args, output: &Output) -> Result<ExitStatus> {
 
 /// The batch that `--batch` names.
 fn batch_named(text: &str) -> Result<Place> {
-    Place::parse(text).filter(|place| place.ordinal.is_none()).ok_or_else(|| {
+    Place::parse(text, "show").filter(|place| place.ordinal.is_none()).ok_or_else(|| {
         Error::usage(format!("invalid batch {:?}", harmless(text))).advise("write NUMBER, or STREAM:NUMBER")
     })
 }

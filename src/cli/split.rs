@@ -41,7 +41,7 @@ pub struct Args {
 }
 
 pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
-    let place = args.file.to_str().and_then(Place::parse).filter(|place| place.ordinal.is_some());
+    let place = args.file.to_str().and_then(|text| Place::parse(text, "split")).filter(|place| place.ordinal.is_some());
     let bytes = match place.filter(|_| !args.file.exists()) {
         Some(place) => {
             let site = settings::site(args.site.as_deref())?;

@@ -18,7 +18,7 @@ use crate::digest::Digest;
 use crate::disk::Mount;
 use crate::error::Result;
 use crate::findings;
-use crate::findings::medium::{Sighted, no_batch, scan, signed_batches};
+use crate::findings::medium::{Heads, Sighted, heads, no_batch, scan, signed_batches};
 use crate::journal::PeerHead;
 use crate::lack::{self, Lack};
 use crate::ledger::importer::{BatchStanding, HeardHead, ImporterLedger, ImporterView, State};
@@ -67,7 +67,9 @@ impl Import<'_> {
         self.report.findings.extend(findings::wrong_zones(&signed, Some(&self.options.zone)));
         let lineages = lineages(self.ledger, self.trust, &signed)?;
         let mut seen = BTreeSet::new();
-        self.hear_of_journals(&medium, &signed)?;
+        let heads = heads(&medium, &signed, &mut self.report.findings)?;
+        self.hear_of_journals(&heads, &signed)?;
+        let medium = MediumAtHand { medium: &medium, from, heads };
         for sighted in &signed {
             let (sighting, signed) = sighted;
             if signed.zone != self.options.zone {
@@ -81,7 +83,7 @@ impl Import<'_> {
                 continue;
             }
             seen.insert(signed.sha256());
-            self.take_one(&medium, &from, sighted, continuity)?;
+            self.take_one(&medium, sighted, continuity)?;
         }
         let waiting = waiting(self.ledger, &seen)?;
         if waiting > 0 && !self.report.findings.iter().any(keeps_the_medium) {
@@ -92,13 +94,13 @@ impl Import<'_> {
 
     /// Notes where the exporter's journal ended, by the head beside the newest batch of each stream that has one. Nothing
     /// that is delivered depends on it.
-    fn hear_of_journals(&mut self, medium: &Medium, signed: &[Sighted]) -> Result<()> {
+    fn hear_of_journals(&mut self, heads: &Heads, signed: &[Sighted]) -> Result<()> {
         let mut newest: BTreeMap<StreamId, PeerHead> = BTreeMap::new();
         // They are in the order of their numbers.
         for (_, batch) in signed.iter().rev().filter(|(_, batch)| batch.zone == self.options.zone) {
             if let Entry::Vacant(none) = newest.entry(batch.stream)
-                && let Some(text) = medium.head_of(batch.stream, batch.sequence)
-                && let Ok(peer) = PeerHead::parse(&text)
+                && let Some(text) = heads.get(&(batch.stream, batch.sequence))
+                && let Ok(peer) = PeerHead::parse(text)
             {
                 none.insert(peer);
             }
@@ -117,13 +119,7 @@ impl Import<'_> {
         Ok(())
     }
 
-    fn take_one(
-        &mut self,
-        medium: &Medium,
-        from: &TakenFrom,
-        sighted: &Sighted,
-        continuity: &mut Continuity,
-    ) -> Result<()> {
+    fn take_one(&mut self, at_hand: &MediumAtHand<'_>, sighted: &Sighted, continuity: &mut Continuity) -> Result<()> {
         let (sighting, signed) = sighted;
         let row = self.ledger.standing_of(signed.sha256())?;
         let known = row.as_ref().map(|r| r.state);
@@ -147,21 +143,21 @@ impl Import<'_> {
         continuity.begin(self.site, self.ledger, &self.options.at)?;
         shelf.make()?;
         self.observer.begin(&format!("taking batch {}", signed.sequence), need);
-        let copied = self.copy(&medium.shelf_of(sighting), &shelf, signed, &missing)?;
+        let copied = self.copy(&at_hand.medium.shelf_of(sighting), &shelf, signed, &missing)?;
         self.observer.end();
         if let Copied::NoRoom(lack) = copied {
             self.report.findings.push(not_taken(signed, need, lack));
             return Ok(());
         }
         place_signatures(&shelf, sighting, signed)?;
-        if let Some(head) = medium.head_of(signed.stream, signed.sequence).filter(|text| PeerHead::parse(text).is_ok())
-        {
+        let head = at_hand.heads.get(&(signed.stream, signed.sequence));
+        if let Some(head) = head.filter(|text| PeerHead::parse(text).is_ok()) {
             shelf.place_over(&name::head(signed.stream, signed.sequence), head.as_bytes())?;
         }
         shelf.place_over(&name::manifest(signed.stream, signed.sequence), signed.bytes())?;
         match again {
             Some(row) if copied == Copied::Whole => self.ledger.set_pruned(row.batch.id, false),
-            None if known != Some(State::Whole) => self.note_taken(sighted, from, copied == Copied::Whole),
+            None if known != Some(State::Whole) => self.note_taken(sighted, &at_hand.from, copied == Copied::Whole),
             _ => Ok(()),
         }
     }
@@ -218,6 +214,15 @@ impl Import<'_> {
         }
         Ok(())
     }
+}
+
+/// A medium from which batches are taken.
+struct MediumAtHand<'a> {
+    medium: &'a Medium,
+    /// What is written down of it.
+    from: TakenFrom,
+    /// The heads of the exporter's journal on it.
+    heads: Heads,
 }
 
 /// What is written down of a medium. What the system does not tell must not stop an import.

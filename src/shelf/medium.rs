@@ -190,10 +190,31 @@ impl Medium {
     }
 
     /// The head of the exporter's journal beside a batch, as text: of the first few files of its name one that can be read.
-    pub fn head_of(&self, stream: StreamId, sequence: Sequence) -> Option<String> {
+    /// Those before it that cannot be read are given to `unread`, each with the reason.
+    ///
+    /// # Errors
+    /// The machine lacks what reading takes.
+    pub fn head_of(
+        &self,
+        stream: StreamId,
+        sequence: Sequence,
+        mut unread: impl FnMut(String, String),
+    ) -> Result<Option<String>> {
         let named = self.by.names.get(&name::head(stream, sequence)).map_or(&[][..], Vec::as_slice);
-        let read = |at: &usize| disk::read_bounded(&self.files[*at].path, JOURNAL_HEAD_MAX).ok();
-        named.iter().take(CANDIDATES_MAX).filter_map(read).find_map(|bytes| String::from_utf8(bytes).ok())
+        for at in named.iter().take(CANDIDATES_MAX) {
+            let path = &self.files[*at].path;
+            match disk::read_bounded(path, JOURNAL_HEAD_MAX) {
+                Ok(bytes) => match String::from_utf8(bytes) {
+                    Ok(text) => return Ok(Some(text)),
+                    Err(_) => continue,
+                },
+                Err(e) if Lack::of(&e).is_some() => return Err(Error::io("read the medium", path, &e)),
+                Err(e) => {
+                    unread(harmless_bytes(path.file_name().unwrap_or_default().as_encoded_bytes()), reason(&e));
+                }
+            }
+        }
+        Ok(None)
     }
 
     /// Number of files that have the name of such a head.

@@ -24,11 +24,13 @@ pub struct Place {
     pub sequence: u64,
     /// The position in the batch, from 1, where an envelope is asked for.
     pub ordinal: Option<usize>,
+    /// The verb that asks, for the command in an advice.
+    verb: &'static str,
 }
 
 impl Place {
-    /// The place of this text; none if it is not of this form.
-    pub fn parse(text: &str) -> Option<Self> {
+    /// The place of this text, for this verb; none if it is not of this form.
+    pub fn parse(text: &str, verb: &'static str) -> Option<Self> {
         let (stream, rest) = match text.split_once(':').and_then(|(first, rest)| Some((StreamId::parse(first)?, rest)))
         {
             Some((stream, rest)) => (Some(stream), rest),
@@ -38,7 +40,7 @@ impl Place {
             Some((sequence, ordinal)) => (sequence, Some(ordinal.parse().ok()?)),
             None => (rest, None),
         };
-        Some(Self { stream, sequence: sequence.parse().ok()?, ordinal })
+        Some(Self { stream, sequence: sequence.parse().ok()?, ordinal, verb })
     }
 
     /// Its batch, as it was asked for.
@@ -140,7 +142,7 @@ fn only_one<T>(found: Vec<T>, streams: &[StreamId], place: &Place, is_not_here: 
             let ordinal = place.ordinal.map_or_else(String::new, |ordinal| format!(":{ordinal}"));
             let what = format!("{} have the number {}", count(number, "batch"), place.sequence);
             let full = format!("{first}:{}{ordinal}", place.sequence);
-            Err(Error::usage(what).advise(format!("say of which stream, such as {full}")))
+            Err(Error::usage(what).advise(format!("say of which stream: airpouch {} {full}", place.verb)))
         }
         _ => Err(missing(place, is_not_here)),
     }
@@ -199,13 +201,13 @@ mod tests {
     fn place_is_a_number_with_a_stream_before_it_and_an_ordinal_behind() {
         let uuid = "3f0c6f3e-58a1-4d0b-9a6e-5b1f0c2d7e94";
         let stream = StreamId::parse(uuid);
-        let place = |stream, sequence, ordinal| Some(Place { stream, sequence, ordinal });
-        assert_eq!(Place::parse("12"), place(None, 12, None));
-        assert_eq!(Place::parse("12:340"), place(None, 12, Some(340)));
-        assert_eq!(Place::parse(&format!("{uuid}:12")), place(stream, 12, None));
-        assert_eq!(Place::parse(&format!("{uuid}:12:3")), place(stream, 12, Some(3)));
+        let place = |stream, sequence, ordinal| Some(Place { stream, sequence, ordinal, verb: "show" });
+        assert_eq!(Place::parse("12", "show"), place(None, 12, None));
+        assert_eq!(Place::parse("12:340", "show"), place(None, 12, Some(340)));
+        assert_eq!(Place::parse(&format!("{uuid}:12"), "show"), place(stream, 12, None));
+        assert_eq!(Place::parse(&format!("{uuid}:12:3"), "show"), place(stream, 12, Some(3)));
         for none in ["", "stick", "12:", ":12", "12:3:4", "/media/12", "-1", uuid] {
-            assert_eq!(Place::parse(none), None, "{none}");
+            assert_eq!(Place::parse(none, "show"), None, "{none}");
         }
     }
 }

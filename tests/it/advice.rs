@@ -222,7 +222,7 @@ fn incompatible_objects_name_their_envelopes_and_split_shows_them_from_the_inbox
     let several = split("1:2").exits(2).says("2 batches have the number 1");
     world.sh(&command_in(&several.said(), "airpouch split")).exits(0);
     world.run(words.iter().chain(&["--keep", "0s"])).exits(0);
-    world.sh(&command_in(&several.said(), "airpouch split")).exits(1).says("not in the inbox any more");
+    world.sh(&command_in(&several.said(), "airpouch split")).exits(1).says("not here any more");
 }
 
 #[test]

@@ -58,7 +58,7 @@ fn lost_batch_given_up_without_a_source_is_packed_again_by_the_next_pack() {
     let world = World::new();
     world.made("1.json");
     world.pack(&[]).exits(0);
-    assert_eq!(lose(&world, ""), 4, "nothing is left of it");
+    assert_eq!(lose(&world, ""), 5, "nothing is left of it, nor the head of the journal beside it");
     let give_up = ["pack", "--again", "1", "--site", "exporter"];
     world.run(give_up).exits(0).prints("batch 1 will never come").prints("of its 1 envelope is packed next time");
     world.run(give_up).exits(0).says_nothing_of("will never come");
