@@ -5,7 +5,7 @@ use std::path::Path;
 use crate::code::Code;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::journal::{self, BEFORE_THE_FIRST, JournalHead, JournalLine};
+use crate::journal::{self, BEFORE_THE_FIRST, JournalHead, JournalLine, LineGlance};
 use crate::ledger::{self, View};
 use crate::report::{AuditReport, Finding, FoundCode};
 use crate::site::Site;
@@ -91,15 +91,11 @@ impl Chain {
         }
         self.report.lines = number;
         let begin = format!("{{\"n\":{number},\"prev\":\"{}\",", self.last.as_deref().unwrap_or(BEFORE_THE_FIRST));
-        match JournalLine::parse(line) {
-            Err(why) => self.invalid(number, &format!("it is no line of a journal: {why}")),
-            Ok(_) if !line.starts_with(begin.as_bytes()) => {
-                self.invalid(
-                    number,
-                    "it does not follow the line before it: a line was changed, added, moved or removed",
-                );
-            }
-            Ok(read) => self.note_times(number, read),
+        let follows = line.starts_with(begin.as_bytes());
+        // What follows is bound by its digest; only what is laid out otherwise has to be parsed.
+        match LineGlance::of(line).filter(|_| follows) {
+            Some(LineGlance { at, event }) => self.note_times(number, at, event),
+            None => self.look_at_odd(number, line, follows),
         }
         if number == 1 {
             self.key = key_in(line);
@@ -118,15 +114,26 @@ impl Chain {
         self.last = Some(digest);
     }
 
-    fn note_times(&mut self, number: u64, line: JournalLine) {
-        if line.event == "journal-changed" {
+    fn look_at_odd(&mut self, number: u64, line: &[u8], follows: bool) {
+        match JournalLine::parse(line) {
+            Err(why) => self.invalid(number, &format!("it is no line of a journal: {why}")),
+            Ok(_) if !follows => {
+                let what = "it does not follow the line before it: a line was changed, added, moved or removed";
+                self.invalid(number, what);
+            }
+            Ok(read) => self.note_times(number, &read.at, &read.event),
+        }
+    }
+
+    fn note_times(&mut self, number: u64, at: &str, event: &str) {
+        if event == "journal-changed" {
             let what = format!(
                 "line {number} of the journal: a run found another journal than its ledger knew; the ledger was restored from a backup, or somebody wrote to one of them"
             );
             self.report.findings.push(Finding::new(Code::JournalChanged, what).at(self.place.clone()));
         }
-        self.report.first.get_or_insert_with(|| line.at.clone());
-        self.report.last = Some(line.at);
+        self.report.first.get_or_insert_with(|| at.to_owned());
+        self.report.last.get_or_insert_default().replace_range(.., at);
     }
 
     fn digest_of(&self, number: u64) -> Option<&String> {

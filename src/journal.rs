@@ -29,7 +29,7 @@ use crate::trust::{PrivateKey, PublicKey};
 
 pub use head::{JournalHead, NotAHead, PeerHead};
 pub use known::still_has;
-pub use read::{JournalLine, Lines, read};
+pub use read::{JournalLine, LineGlance, Lines, read};
 
 const LINES: &str = "journal.jsonl";
 const HEAD: &str = "journal.head";

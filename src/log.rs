@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::journal;
+use crate::journal::{self, LineGlance};
 use crate::ledger::{self, View};
 use crate::report::Logged;
 use crate::site::Site;
@@ -48,7 +48,7 @@ pub fn each(site: &Site, asked: &AskedEvents, mut take: impl FnMut(Logged) -> Re
             break;
         }
         // Most lines are of another time: what they say is not even parsed.
-        if time_of(line).is_some_and(|at| !asked.is_in_time(at)) {
+        if LineGlance::of(line).is_some_and(|line| !asked.is_in_time(line.at)) {
             continue;
         }
         let event: Value = serde_json::from_slice(line).map_err(|e| {
@@ -72,16 +72,6 @@ fn batches_of(site: &Site, envelope: &str) -> Result<Vec<(String, u64)>> {
         View::Exporter(ledger) => ledger.batches_with(range),
         View::Importer(ledger) => ledger.batches_with(range),
     }
-}
-
-/// The time of a line, where it stands as airpouch writes it: behind the number and the digest of the line before.
-fn time_of(line: &[u8]) -> Option<&str> {
-    const BEGINS: &[u8] = b",\"at\":\"";
-    const FURTHEST: usize = 128;
-    let head = &line[..line.len().min(FURTHEST)];
-    let begin = head.windows(BEGINS.len()).position(|bytes| bytes == BEGINS)? + BEGINS.len();
-    let time = line.get(begin..)?.split(|byte| *byte == b'"').next()?;
-    std::str::from_utf8(time).ok()
 }
 
 impl AskedEvents {
@@ -141,20 +131,4 @@ fn is_about_envelope(event: &Value, envelope: &str, batches: &[(String, u64)]) -
     let is_of_batch = !["held", "quarantined", "released", "unreleased", "rejected", "unrejected"]
         .contains(&event.get("event").and_then(Value::as_str).unwrap_or_default());
     of_itself || list(event, "envelopes").any(is) || (is_of_batch && in_batch())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn time_of_a_line_is_found_only_where_airpouch_writes_it() {
-        let prev = "0".repeat(64);
-        let line = format!(
-            "{{\"n\":12345678,\"prev\":\"{prev}\",\"at\":\"2026-11-28T07:00:05Z\",\"note\":\",\\\"at\\\":\\\"1999\"}}\n"
-        );
-        assert_eq!(time_of(line.as_bytes()), Some("2026-11-28T07:00:05Z"));
-        let elsewhere = format!("{{\"n\":1,\"prev\":\"{prev}\",\"note\":\"{prev}\",\"at\":\"2026\"}}\n");
-        assert_eq!((time_of(elsewhere.as_bytes()), time_of(b"{}\n"), time_of(b"")), (None, None, None));
-    }
 }

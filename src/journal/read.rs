@@ -37,6 +37,37 @@ impl JournalLine {
     }
 }
 
+/// Time and event of a line, where they stand as airpouch writes them. A quote inside of a text is escaped, so that neither
+/// key can be found in one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LineGlance<'a> {
+    /// When it was done, as [`JournalLine::at`].
+    pub at: &'a str,
+    /// What was done.
+    pub event: &'a str,
+}
+
+/// Bytes before the time of a line at most: a number and a digest with their keys.
+const BEFORE_THE_TIME: usize = 128;
+
+impl<'a> LineGlance<'a> {
+    /// Looks at a line without parsing it; none where it is laid out otherwise. A year of lines is a gigabyte.
+    pub fn of(line: &'a [u8]) -> Option<Self> {
+        let (at, rest) = text_behind(line, b",\"at\":\"", BEFORE_THE_TIME)?;
+        let (event, _) = text_behind(rest, b",\"event\":\"", rest.len())?;
+        let is_whole = line.starts_with(b"{\"n\":") && line.ends_with(b"}\n");
+        is_whole.then_some(Self { at, event })
+    }
+}
+
+/// The text behind a key that stands in the first so many bytes, up to its quote, and what comes after it.
+fn text_behind<'a>(bytes: &'a [u8], key: &[u8], within: usize) -> Option<(&'a str, &'a [u8])> {
+    let begin = bytes[..bytes.len().min(within)].windows(key.len()).position(|here| here == key)? + key.len();
+    let rest = &bytes[begin..];
+    let end = rest.iter().position(|byte| *byte == b'"')?;
+    Some((std::str::from_utf8(&rest[..end]).ok()?, &rest[end..]))
+}
+
 /// The lines of a journal, from the first one on.
 #[derive(Debug)]
 pub struct Lines {
@@ -76,5 +107,26 @@ impl Lines {
     /// Where they lie.
     pub fn path(&self) -> &PathBuf {
         &self.path
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn glance_at_a_line_is_what_parsing_it_gives() {
+        let prev = "0".repeat(64);
+        let line = |rest: &str| {
+            format!("{{\"n\":12345678,\"prev\":\"{prev}\",\"at\":\"2026-11-28T07:00:05Z\",\"run\":\"1\",{rest}}}\n")
+        };
+        let hidden = line(r#""note":",\"event\":\"other\",\"at\":\"1999\"","event":"taken","x":{"event":"y"}"#);
+        let parsed = JournalLine::parse(hidden.as_bytes()).unwrap();
+        assert_eq!(LineGlance::of(hidden.as_bytes()), Some(LineGlance { at: &parsed.at, event: &parsed.event }));
+        assert_eq!(parsed.event, "taken");
+        let long = format!("{{\"n\":1,\"prev\":\"{prev}\",\"note\":\"{prev}\",\"at\":\"2026\",\"event\":\"x\"}}\n");
+        for other in [long.as_str(), "{}\n", "", &line("\"note\":\"x\""), hidden.trim_end()] {
+            assert_eq!(LineGlance::of(other.as_bytes()), None, "{other}");
+        }
     }
 }
