@@ -47,6 +47,13 @@ pub const BATCH_BYTES_MAX: u64 = 4 << 30;
 /// Connectors or applicants in one manifest; each takes some 200 bytes of the manifest's 256 KiB.
 pub const PARTIES_MAX: usize = 1_000;
 
+/// Pairs of an applicant and a connector in one batch, for them to be counted: as many as all applicants with a few
+/// connectors each have. All batches that wait have theirs in memory at once.
+pub const PAIRS_MAX: usize = 4_000;
+
+/// Characters of the name that a person gives an applicant here.
+pub const APPLICANT_NAME_MAX: usize = 100;
+
 /// The largest number in a manifest or an index: what a double holds exactly (I-JSON, RFC 7493).
 pub const NUMBER_MAX: u64 = (1 << 53) - 1;
 

@@ -12,7 +12,9 @@ use crate::batch::{entry, frame};
 use crate::digest::Digest;
 use crate::form;
 use crate::lack::{Lack, Unread};
-use crate::limits::{ENVELOPE_MAX, ID_LENGTH_MAX, INDEX_LINE_MAX, KINDS_LINE_MAX, NAME_MAX, NAMED_KINDS_MAX};
+use crate::limits::{
+    ENVELOPE_MAX, ID_LENGTH_MAX, INDEX_LINE_MAX, KINDS_LINE_MAX, NAME_MAX, NAMED_KINDS_MAX, PAIRS_MAX,
+};
 use crate::mtime::Mtime;
 
 /// What one envelope is, as the index lists it.
@@ -116,6 +118,17 @@ pub struct Index {
     pub lines: Vec<IndexLine>,
 }
 
+/// Envelopes of one connector in the name of one applicant; both by their positions in the manifest.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct Pair {
+    /// Position in the manifest's applicants, from 0.
+    pub applicant: u32,
+    /// Position in the manifest's connectors, from 0.
+    pub connector: u32,
+    /// The envelopes.
+    pub envelopes: u32,
+}
+
 /// Whether the names of an index are kept once they were held against the rules. Without them it takes a tenth.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub enum Names {
@@ -126,6 +139,23 @@ pub enum Names {
 }
 
 impl Index {
+    /// In whose name its connectors wrote; empty where that are too many pairs to be counted.
+    pub fn pairs(&self) -> Vec<Pair> {
+        let mut counts: BTreeMap<(usize, usize), u32> = BTreeMap::new();
+        for line in &self.lines {
+            *counts.entry((line.applicant, line.connector)).or_default() += 1;
+            if counts.len() > PAIRS_MAX {
+                return Vec::new();
+            }
+        }
+        let pair = |((applicant, connector), envelopes): ((usize, usize), u32)| {
+            // Both lists are far shorter than that.
+            let (applicant, connector) = (u32::try_from(applicant).ok()?, u32::try_from(connector).ok()?);
+            Some(Pair { applicant, connector, envelopes })
+        };
+        counts.into_iter().filter_map(pair).collect()
+    }
+
     /// Its bytes on a shelf: each line in byte form and ended by LF, all in one zstd frame; and the bytes of that text.
     ///
     /// # Errors

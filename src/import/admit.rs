@@ -7,6 +7,7 @@ mod order;
 use std::collections::BTreeMap;
 
 use super::{Import, OnGap, put_away_damaged, shelf_of};
+use crate::batch::index::Pair;
 use crate::batch::manifest::Succeeds;
 use crate::code::Code;
 use crate::digest::Digest;
@@ -28,6 +29,7 @@ struct Candidate {
     succeeds: Option<Succeeds>,
     signers: Vec<Digest>,
     heir_of: Option<StreamId>,
+    pairs: Vec<Pair>,
 }
 
 impl Import<'_> {
@@ -69,9 +71,9 @@ impl Import<'_> {
         for id in batches {
             let Some(row) = self.ledger.incoming_by_id(*id)? else { continue };
             match open(self.site, lineages, self.trust, self.options, &row)? {
-                Ok(OpenedBatch { link, signers, heir_of }) => {
+                Ok(OpenedBatch { link, signers, heir_of, pairs }) => {
                     let (standing, succeeds) = (row.standing, row.manifest.succeeds);
-                    candidates.push(Candidate { id: row.id, standing, succeeds, signers, heir_of });
+                    candidates.push(Candidate { id: row.id, standing, succeeds, signers, heir_of, pairs });
                     links.push(link);
                 }
                 Err(refusal) => self.refuse(&row, refusal)?,
@@ -85,8 +87,8 @@ impl Import<'_> {
         for (verdict, candidate) in admit(position, &links, self.options.on_gap).into_iter().zip(&candidates) {
             match if waits { StreamAdmission::Keep(Kept::Waiting) } else { verdict } {
                 StreamAdmission::Admit { late } => {
-                    let Candidate { id, heir_of, ref signers, .. } = *candidate;
-                    self.ledger.set_admitted(&AdmissionNote { id, stream, late, signers, heir_of })?;
+                    let Candidate { id, heir_of, ref signers, ref pairs, .. } = *candidate;
+                    self.ledger.set_admitted(&AdmissionNote { id, stream, late, signers, heir_of, pairs })?;
                     candidate.succeeds.iter().for_each(|s| lineages.add(stream, s.stream));
                 }
                 StreamAdmission::Keep(kept) => self.keep(candidate, &kept)?,

@@ -9,6 +9,7 @@ mod destinations;
 mod earlier;
 mod meta;
 mod owners;
+mod pairs;
 mod peer;
 mod streams;
 mod works;
@@ -32,6 +33,7 @@ pub use decided::{AsideKey, DecisionKind, DecisionRow, PastKind, PastRow, Standi
 pub use deliveries::{Group, KnownBefore};
 pub use destinations::DestinationRow;
 pub use owners::{AdmissionNote, Claim};
+pub use pairs::CamePair;
 pub use peer::{HeardHead, KnownHead};
 pub use streams::CameConnector;
 

@@ -1,6 +1,6 @@
 //! Opens a batch of the inbox once more: today's trust store decides, and the files have to be those that were taken.
 
-use crate::batch::index::Names;
+use crate::batch::index::{Index, Names, Pair};
 use crate::batch::signed::SignedBatch;
 use crate::code::Code;
 use crate::digest::Digest;
@@ -41,6 +41,8 @@ pub struct OpenedBatch {
     pub signers: Vec<Digest>,
     /// The stream that it goes on from, if its signers may sign that one too: a claim alone gives it nothing of the other's.
     pub heir_of: Option<StreamId>,
+    /// In whose name its connectors wrote.
+    pub pairs: Vec<Pair>,
 }
 
 /// Opens a batch of the inbox as far as admission needs: signatures, manifest, index. `lineages` says which stream
@@ -70,7 +72,7 @@ pub fn open(
         return lost(part.name, PartFault::Missing);
     }
     match lack::apart(read_index(&shelf, &signed, Names::Drop))? {
-        Ok(_) => Ok(Ok(opened(&signed, lineages, store))),
+        Ok(index) => Ok(Ok(opened(&signed, &index, lineages, store))),
         Err(fault @ PartFault::Lie(_)) => {
             Ok(Err(Refusal::Never(findings::part(&signed, &signed.index.name, &fault).into())))
         }
@@ -78,7 +80,7 @@ pub fn open(
     }
 }
 
-fn opened(signed: &SignedBatch, lineages: &Lineages, store: &TrustStore) -> OpenedBatch {
+fn opened(signed: &SignedBatch, index: &Index, lineages: &Lineages, store: &TrustStore) -> OpenedBatch {
     let (signers, number) = (signed.signers(), signed.sequence.get());
     let before = signed.succeeds.map(|s| s.stream);
     let streams = lineages.of(signed.stream, before);
@@ -88,6 +90,7 @@ fn opened(signed: &SignedBatch, lineages: &Lineages, store: &TrustStore) -> Open
         link: signed.link(signed.sha256()),
         signers: store.permitted(signers, &streams, &signed.zone, number).iter().map(|k| k.fingerprint()).collect(),
         heir_of: before.filter(may_sign_that),
+        pairs: index.pairs(),
     }
 }
 

@@ -70,6 +70,14 @@ impl ImporterLedger {
         change.commit()
     }
 
+    /// Does what is no change of the ledger, and notes it. If it fails nothing is noted; only a crash behind it loses the note.
+    pub fn note_with(&self, deeds: &[Deed], work: impl FnOnce() -> Result<()>) -> Result<()> {
+        let change = self.change()?;
+        deeds.iter().try_for_each(|deed| change.note(deed))?;
+        work()?;
+        change.commit()
+    }
+
     /// Remembers a word.
     pub(super) fn set_meta(&self, key: &str, value: &str) -> Result<()> {
         Ok(put_meta(&self.connection, key, value)?)

@@ -4,6 +4,7 @@ use rusqlite::{Connection, params};
 
 use super::batches::{BatchId, named};
 use super::{ImporterLedger, ImporterView};
+use crate::batch::index::Pair;
 use crate::code::Code;
 use crate::deed::{Deed, checks_of_admission};
 use crate::digest::Digest;
@@ -24,6 +25,8 @@ pub struct AdmissionNote<'a> {
     pub signers: &'a [Digest],
     /// The stream that it goes on from, if its signers may sign that one too.
     pub heir_of: Option<StreamId>,
+    /// In whose name its connectors wrote, where that is counted.
+    pub pairs: &'a [Pair],
 }
 
 /// What a stream may do under the id of a connector.
@@ -128,6 +131,7 @@ impl ImporterLedger {
                 .execute([&stream, &signer.to_string()])?;
         }
         put_signers(&change, admitted.id, admitted.signers)?;
+        self.put_pairs(&change, admitted.id, admitted.pairs)?;
         if let Some(before) = admitted.heir_of {
             change
                 .prepare_cached("INSERT OR IGNORE INTO stream_heir VALUES (?1, ?2)")?
