@@ -77,6 +77,19 @@ pub enum AppliesTo {
     Key(Digest),
 }
 
+/// A mapping as a person wrote it down.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mapping {
+    /// The envelopes to which it applies.
+    pub applies_to: AppliesTo,
+    /// The applicant of the other side.
+    pub from: String,
+    /// The user here.
+    pub to: UserId,
+    /// What the applicant is called here.
+    pub name: Option<String>,
+}
+
 /// How an envelope came, as far as mappings depend on it.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct CameBy {

@@ -183,7 +183,7 @@ impl Verb {
             Self::Witness(args) => witness::run(&args, output),
             Self::Record(args) => record_page::run(&args, output),
             Self::Review(args) => review::run(&args, output),
-            Self::Applicants(args) => applicants::run(&args, output),
+            Self::Applicants(args) => applicants::run(&args, line, output),
             Self::Quarantine(args) => quarantine::run(&args, output),
             Self::Stream(args) => stream::run(&args, line, output),
             Self::Demo(args) => demo::run(&args, output),

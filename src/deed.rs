@@ -252,6 +252,11 @@ pub enum Deed {
         /// Its text, as far as a line has room for it; empty where there is none and the defaults hold.
         text: String,
     },
+    /// A person mapped applicants of the other side to users here, in airpouch.toml.
+    ApplicantsMapped {
+        /// The mappings that were added.
+        mappings: Vec<MappedApplicant>,
+    },
     /// A person went on with a ledger that is not the one the site used last.
     LedgerAccepted {
         /// What is different about it.
@@ -277,6 +282,18 @@ pub enum Deed {
         /// The digest of its manifest.
         sha256: Digest,
     },
+}
+
+/// A mapping that was added.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MappedApplicant {
+    /// The applicant's id there.
+    pub applicant: String,
+    /// The user's id here.
+    pub user: String,
+    /// What the applicant is called here.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub name: Option<String>,
 }
 
 /// What the system tells of a medium. What it does not tell is none.
@@ -508,6 +525,12 @@ pub fn in_lines<T>(items: Vec<T>, size: impl Fn(&T) -> usize) -> Vec<Vec<T>> {
 }
 
 impl Deed {
+    /// Mappings that were added, in as many events as they have room in.
+    pub fn applicants_mapped(mappings: Vec<MappedApplicant>) -> Vec<Self> {
+        let size = |m: &MappedApplicant| m.applicant.len() + m.user.len() + m.name.as_ref().map_or(0, String::len);
+        in_lines(mappings, size).into_iter().map(|mappings| Self::ApplicantsMapped { mappings }).collect()
+    }
+
     /// A batch is in the inbox whole, from this medium.
     pub fn taken(batch: &SignedBatch, from: Option<&TakenFrom>) -> Self {
         Self::Taken {

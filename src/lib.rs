@@ -74,6 +74,7 @@ pub mod verify;
 pub mod import;
 pub mod drain;
 pub mod check;
+pub mod came;
 pub mod renew;
 pub mod show;
 pub mod accept;

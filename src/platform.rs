@@ -148,6 +148,25 @@ impl<'a> Platform<'a> {
         }
     }
 
+    /// The name of a user of the platform, if it has him. The inner error is a refusal: mostly that the token's user may not
+    /// see users.
+    ///
+    /// # Errors
+    /// The platform is in trouble.
+    pub fn name_of_user(&self, id: &str) -> Asked<Option<String>> {
+        match self.ask(&Question::user(id)) {
+            Ok(answer) => {
+                let none = || "its answer is none that a platform gives".to_owned();
+                Ok(api::name_of_user(&answer.data).ok_or_else(none))
+            }
+            Err(PlatformFault::Forbidden(_)) => {
+                Ok(Err("the token may not ask: its user lacks SETTINGS_SETACCESSES".into()))
+            }
+            Err(PlatformFault::Refused(words) | PlatformFault::Failed(words)) => Ok(Err(words)),
+            Err(fault) => Err(self.stop("user", fault)),
+        }
+    }
+
     /// What the platform tells its connectors about the broker, if there is a connector and we may see it.
     ///
     /// # Errors

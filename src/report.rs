@@ -30,7 +30,9 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-pub use applicants::{ApplicantsReport, Unmapped, lines_to_paste, to_map};
+pub use applicants::{
+    ApplicantsReport, CameApplicant, MappedTo, MappedUser, Unmapped, UserThere, WroteFor, lines_to_paste, to_map,
+};
 pub use audit::{AuditReport, FoundCode};
 pub use carry::{CarryReport, Proof};
 pub use check::{CheckReport, Fact};

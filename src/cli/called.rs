@@ -10,7 +10,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
 /// What was asked of one run, and is not to be asked of the next one.
-const ORDERS: [&str; 36] = [
+const ORDERS: [&str; 37] = [
     "accept_gone",
     "accept_ledger",
     "again",
@@ -26,6 +26,7 @@ const ORDERS: [&str; 36] = [
     "held",
     "json",
     "medium",
+    "name",
     "new_destination",
     "new_zone",
     "note",
@@ -107,6 +108,10 @@ pub fn call(command: &Command, matches: &ArgMatches) -> Call {
         {
             let given = other_command.get_arguments().filter(|arg| own.get_arguments().any(|o| is_same(o, arg)));
             let words: Vec<String> = match (name.as_str(), other) {
+                // It contacts nothing unless it is told to, so it needs no more.
+                (_, "applicants") => {
+                    given.filter(|arg| arg.get_id() == "site").flat_map(|arg| words(&name, arg, typed)).collect()
+                }
                 ("drain", "import") => into_spool(given, typed),
                 ("drain", "drain") => {
                     let words = given.flat_map(|arg| words(&name, arg, typed));

@@ -1,28 +1,27 @@
 //! What `airpouch.toml` sets, and what verbs make of the values of their arguments.
 
+mod mapped;
 mod value;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
-use std::fmt;
 use std::path::{Path, PathBuf};
 
-use airpouch::applicants::{Applicants, AppliesTo, UserId};
+use airpouch::applicants::{Applicants, AppliesTo, Mapping, UserId};
 use airpouch::clock;
 use airpouch::destination::Destination;
-use airpouch::digest::Digest;
 use airpouch::envelope::ConnectorId;
 use airpouch::error::{Error, Result};
 use airpouch::ledger::exporter::ExporterView;
 use airpouch::site::Site;
-use airpouch::stream::{StreamId, is_zone};
+use airpouch::stream::is_zone;
 use airpouch::text::{harmless, parse_duration, parse_size};
-use serde::de::value::MapAccessDeserializer;
-use serde::de::{MapAccess, Visitor};
-use serde::{Deserialize, Deserializer};
+use serde::Deserialize;
 use time::OffsetDateTime;
 
 use super::mapping;
+use mapped::MapsTo;
+pub use mapped::name;
 use value::{Address, Amount, AsWords, OneOrMore};
 
 /// The zone where none is named.
@@ -102,47 +101,6 @@ settings! {
     proxy: String,
 }
 
-/// The value of a key of `[applicants]`.
-#[derive(Debug, Clone)]
-pub enum MapsTo {
-    /// The key is an applicant.
-    User(UserId),
-    /// The key is a stream or the fingerprint of a key that signs, with applicants of its own.
-    Narrowed(BTreeMap<String, UserId>),
-}
-
-/// One line of `[applicants]`.
-pub struct Mapping {
-    /// The batches to which it applies.
-    pub applies_to: AppliesTo,
-    /// The applicant of the other side.
-    pub from: String,
-    /// The user here.
-    pub to: UserId,
-}
-
-impl<'de> Deserialize<'de> for MapsTo {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
-        struct Either;
-        impl<'de> Visitor<'de> for Either {
-            type Value = MapsTo;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string with the id of a user, or a table with the applicants of one stream or key")
-            }
-
-            fn visit_str<E: serde::de::Error>(self, text: &str) -> std::result::Result<MapsTo, E> {
-                UserId::parse(text).map(MapsTo::User).map_err(E::custom)
-            }
-
-            fn visit_map<A: MapAccess<'de>>(self, map: A) -> std::result::Result<MapsTo, A::Error> {
-                BTreeMap::deserialize(MapAccessDeserializer::new(map)).map(MapsTo::Narrowed)
-            }
-        }
-        deserializer.deserialize_any(Either)
-    }
-}
-
 /// A variable of the environment. An empty one is as one that is not set: compose files hand on what nobody has set.
 pub fn variable(name: &str) -> Option<OsString> {
     std::env::var_os(name).filter(|value| !value.is_empty())
@@ -216,6 +174,9 @@ pub fn of_text(text: &str, site: &Site) -> Result<Settings> {
     if let Some(key) = set.applicants.keys().chain(set.connectors.keys()).find(|key| is_setting(key)) {
         return Err(fallen(key));
     }
+    for (key, to) in &set.applicants {
+        to.check(key).map_err(|error| error.at(&path))?;
+    }
     let mut here: Vec<&String> = set.connectors.values().collect();
     here.sort_unstable();
     if let Some(twice) = here.windows(2).find(|pair| pair[0] == pair[1]) {
@@ -231,47 +192,10 @@ pub fn of_text(text: &str, site: &Site) -> Result<Settings> {
 }
 
 impl Settings {
-    /// Each line of `[applicants]`.
-    pub fn mappings(&self) -> Result<Vec<Mapping>> {
-        let mut out = Vec::new();
-        for (key, to) in &self.applicants {
-            match to {
-                MapsTo::User(user) => {
-                    out.push(Mapping { applies_to: AppliesTo::All, from: key.clone(), to: *user });
-                }
-                MapsTo::Narrowed(map) => {
-                    let applies_to = narrowed_to(key)?;
-                    out.extend(map.iter().map(|(from, to)| Mapping { applies_to, from: from.clone(), to: *to }));
-                }
-            }
-        }
-        match out.iter().find(|mapping| mapping.from.trim().is_empty()) {
-            Some(_) => Err(Error::usage("an empty applicant is mapped, below [applicants] in airpouch.toml")
-                .advise("for envelopes that name no applicant: unmapped = \"default=ID\"")),
-            None => Ok(out),
-        }
-    }
-
     /// What applies to applicants that are not mapped, for a verb without that option.
     pub fn unmapped(&self) -> Option<&str> {
         self.unmapped.as_deref()
     }
-}
-
-/// The stream or the key to which a table below `[applicants]` is narrowed. A key is named by its whole fingerprint: the
-/// 16 digits of a key id can be made to fit another key.
-fn narrowed_to(name: &str) -> Result<AppliesTo> {
-    let lower = name.trim().to_ascii_lowercase();
-    let stream = StreamId::parse(&lower).map(|stream| AppliesTo::Stream(stream.uuid()));
-    stream.or_else(|| lower.parse::<Digest>().ok().map(AppliesTo::Key)).ok_or_else(|| {
-        let name = harmless(name);
-        Error::usage(format!(
-            "[applicants.\"{name}\"] in airpouch.toml is neither the id of a stream nor the fingerprint of a key"
-        ))
-        .advise(
-            "airpouch status shows the UUID of each stream, airpouch keygen the fingerprint of its key: 64 digits, all of them count",
-        )
-    })
 }
 
 /// The connectors that have another id here.
@@ -285,21 +209,25 @@ pub fn connectors(settings: &Settings) -> Result<BTreeMap<String, ConnectorId>> 
     settings.connectors.iter().map(|(there, id)| Ok((there.clone(), here(id)?))).collect()
 }
 
-/// Whose envelopes go in whose name: what is set, and over it what was named as `FROM=TO`.
-pub fn applicants(named: &[String], unmapped: Option<&str>, settings: &Settings, site: &Site) -> Result<Applicants> {
-    let default = match unmapped {
-        None | Some("hold") => None,
+/// The user for applicants that are not mapped.
+pub fn default_user(unmapped: Option<&str>) -> Result<Option<UserId>> {
+    match unmapped {
+        None | Some("hold") => Ok(None),
         Some(rule) => {
             let id = rule.strip_prefix("default=").ok_or_else(|| {
                 Error::usage(format!("invalid rule for unmapped applicants {:?}", harmless(rule)))
                     .advise("--unmapped hold, or --unmapped default=ID")
             })?;
-            Some(mapping::user(id)?)
+            mapping::user(id).map(Some)
         }
-    };
-    let mut applicants = Applicants::with_default(default);
+    }
+}
+
+/// Whose envelopes go in whose name: what is set, and over it what was named as `FROM=TO`.
+pub fn applicants(named: &[String], unmapped: Option<&str>, settings: &Settings, site: &Site) -> Result<Applicants> {
+    let mut applicants = Applicants::with_default(default_user(unmapped)?);
     let twice = |from: &str| Error::usage(format!("the applicant {} is mapped to two users", harmless(from)));
-    for Mapping { applies_to, from, to } in settings.mappings()? {
+    for Mapping { applies_to, from, to, .. } in settings.mappings()? {
         let before = applicants.map(applies_to, &from, to);
         if before.is_some_and(|before| before != to) {
             return Err(twice(&from).at(&site.settings()).advise("leave one of its lines there; case does not count"));

@@ -112,6 +112,11 @@ impl Question {
         Self::new("connector", query, json!({ "id": id }))
     }
 
+    /// A user by his id. Whoever may not manage users is refused.
+    pub fn user(id: &str) -> Self {
+        Self::new("user", "query User($id: String!) { user(id: $id) { id name } }", json!({ "id": id }))
+    }
+
     /// All connectors, with what each is told of the broker.
     pub fn connectors() -> Self {
         const QUERY: &str = "query Connectors { connectors { id name config { \
@@ -358,6 +363,16 @@ pub fn known_connector(data: &Value) -> Option<Option<KnownConnector>> {
     Some(Some(KnownConnector { name: text("name")?, kind: text("connector_type")?, active: active? }))
 }
 
+/// Reads the answer to [`Question::user`]: the name; the inner `None` where the platform has no such user, the outer one
+/// where it does not say.
+#[allow(clippy::option_option, reason = "no user and no answer are two things")]
+pub fn name_of_user(data: &Value) -> Option<Option<String>> {
+    match data.get("user")? {
+        Value::Null => Some(None),
+        user => user.get("id")?.as_str().map(|_| Some(user["name"].as_str().unwrap_or_default().to_owned())),
+    }
+}
+
 /// What a registration tells of the broker: where it is, whom to be there, and where messages go.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Registered {
@@ -541,6 +556,16 @@ mod answer {
             r#"{"connector":{"name":"Feed","active":true}}"#,
             r#"{"connector":{"name":"Feed","active":"no","connector_type":"STREAM"}}"#,
         ] {
+            assert_eq!(of(garbage), None, "{garbage}");
+        }
+    }
+
+    #[test]
+    fn missing_user_differs_from_a_malformed_answer() {
+        let of = |text: &str| name_of_user(&serde_json::from_str(text).unwrap());
+        assert_eq!(of(r#"{"user":null}"#), Some(None));
+        assert_eq!(of(r#"{"user":{"id":"u","name":"MISP"}}"#), Some(Some("MISP".to_owned())));
+        for garbage in ["null", "{}", r#"{"user":1}"#, r#"{"user":{}}"#, r#"{"user":{"name":"MISP"}}"#] {
             assert_eq!(of(garbage), None, "{garbage}");
         }
     }

@@ -1,8 +1,9 @@
-//! Applicants of the other side that are not mapped here.
+//! Applicants of the other side: who came, and who that is here.
 
 use serde::Serialize;
 
-use super::{Page, Report};
+use super::{ExitStatus, Page, Report};
+use crate::stream::StreamId;
 use crate::text::{count, harmless, quoted_toml};
 
 /// An applicant that is not mapped.
@@ -14,9 +15,81 @@ pub struct Unmapped {
     pub envelopes: u64,
 }
 
+/// An applicant that came, or that is mapped.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct CameApplicant {
+    /// Its id on the other side; nothing where envelopes name no applicant.
+    pub id: Option<String>,
+    /// What it is called here.
+    pub name: Option<String>,
+    /// The envelopes in its name, of all batches that came.
+    pub envelopes: u64,
+    /// Those of them that wait because it is not mapped.
+    pub waiting: u64,
+    /// The connectors that wrote them, as far as that was counted.
+    pub connectors: Vec<WroteFor>,
+    /// The envelopes of which it was not counted.
+    pub unknown: u64,
+    /// The users in whose name they are delivered.
+    pub users: Vec<MappedUser>,
+}
+
+/// A connector that wrote in the name of an applicant.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct WroteFor {
+    /// The stream by which it came.
+    pub stream: StreamId,
+    /// Its id.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// The envelopes that it wrote in that name.
+    pub envelopes: u64,
+}
+
+/// A user to whom an applicant is mapped.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct MappedUser {
+    /// Which envelopes.
+    pub by: MappedTo,
+    /// The stream, or the fingerprint of the key.
+    pub of: Option<String>,
+    /// The user's id.
+    pub id: String,
+    /// With `--check`: what the platform says of it.
+    pub there: Option<UserThere>,
+}
+
+/// The envelopes to which a mapping applies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum MappedTo {
+    /// All.
+    All,
+    /// Those of one stream.
+    Stream,
+    /// Those of batches that one key signed.
+    Key,
+    /// Those to which no mapping applies: by `unmapped`.
+    Default,
+}
+
+/// What the platform says of a user.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct UserThere {
+    /// Whether it exists; nothing where that is not known.
+    pub exists: Option<bool>,
+    /// Its name there.
+    pub name: Option<String>,
+    /// Why it is not known.
+    pub why: Option<String>,
+}
+
 /// What `applicants` lists, or has written.
 #[derive(Debug, Default, Serialize)]
 pub struct ApplicantsReport {
+    /// All that came or are mapped.
+    pub applicants: Vec<CameApplicant>,
     /// Those for whom envelopes wait.
     pub unmapped: Vec<Unmapped>,
     /// With `--write`: the lines that were put into airpouch.toml.
@@ -33,6 +106,14 @@ pub struct ApplicantsReport {
 }
 
 impl Report for ApplicantsReport {
+    fn exit(&self) -> ExitStatus {
+        let users = || self.applicants.iter().flat_map(|applicant| &applicant.users);
+        match users().any(MappedUser::is_missing) {
+            true => ExitStatus::Incomplete,
+            false => ExitStatus::Done,
+        }
+    }
+
     fn write<'a>(&'a self, page: &mut Page<'a>) {
         match self.written.as_deref() {
             None => self.write_list(page),
@@ -45,8 +126,74 @@ impl Report for ApplicantsReport {
     }
 }
 
+impl MappedUser {
+    fn is_missing(&self) -> bool {
+        self.there.as_ref().is_some_and(|there| there.exists == Some(false))
+    }
+
+    /// In whose name which envelopes are delivered, and what the platform says of that user.
+    fn line(&self) -> String {
+        let of = self.of.as_deref().unwrap_or_default();
+        let which = match self.by {
+            MappedTo::All => String::new(),
+            MappedTo::Stream => format!(" by stream {of}"),
+            MappedTo::Key => format!(" signed by {of}"),
+            MappedTo::Default => " by default".to_owned(),
+        };
+        let there = match &self.there {
+            None => String::new(),
+            Some(UserThere { exists: Some(true), name, .. }) => {
+                format!(": {}", harmless(name.as_deref().unwrap_or_default()))
+            }
+            Some(UserThere { exists: Some(false), .. }) => {
+                ": NO SUCH USER there; all that is delivered in that name is lost".to_owned()
+            }
+            Some(UserThere { exists: None, why, .. }) => {
+                format!(": not checked: {}", harmless(why.as_deref().unwrap_or_default()))
+            }
+        };
+        format!("##   delivered{which} as {}{there}", self.id)
+    }
+}
+
+/// Connectors of an applicant that are named in its line; JSON has all.
+const NAMED_CONNECTORS: usize = 5;
+
+impl CameApplicant {
+    /// All that is known of it, as comments: whoever pastes the lines below pastes these too. They stay comments where each
+    /// line loses one `#`.
+    fn lines(&self) -> Vec<String> {
+        let id = self.id.as_deref().map_or_else(|| "no applicant".to_owned(), harmless);
+        let name = self.name.as_deref().map_or_else(String::new, |name| format!(" ({})", harmless(name)));
+        let came = match self.envelopes {
+            0 => "nothing came yet".to_owned(),
+            envelopes => count(envelopes, "envelope"),
+        };
+        let mut lines = vec![format!("## {id}{name}: {came}")];
+        let (named, others) = self.connectors.split_at(self.connectors.len().min(NAMED_CONNECTORS));
+        let mut parts: Vec<String> =
+            named.iter().map(|wrote| format!("{} of {}", wrote.envelopes, harmless(&wrote.name))).collect();
+        if !others.is_empty() {
+            let (number, envelopes) = (others.len() as u64, others.iter().map(|wrote| wrote.envelopes).sum::<u64>());
+            parts.push(format!("{envelopes} of {}", count(number, "more connector")));
+        }
+        if self.unknown > 0 {
+            parts.push(format!("{} of connectors that were not counted", self.unknown));
+        }
+        if !parts.is_empty() {
+            lines.push(format!("##   {}", parts.join(", ")));
+        }
+        if self.users.is_empty() {
+            lines.push("##   not mapped".to_owned());
+        }
+        lines.extend(self.users.iter().map(MappedUser::line));
+        lines
+    }
+}
+
 impl ApplicantsReport {
     fn write_list(&self, page: &mut Page<'_>) {
+        self.applicants.iter().flat_map(CameApplicant::lines).for_each(|line| page.result(line));
         if self.unmapped.is_empty() {
             page.note("no envelope waits for an applicant");
         }

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use crate::support::{Broker, Platform, Unjudged, World, connector, envelope_with, fresh_id, push_queue};
+use crate::support::{APPLICANT, Broker, Platform, Unjudged, World, connector, envelope_with, fresh_id, push_queue};
 
 /// A world in which one batch of one connector is in custody, and no destination was reached yet.
 fn came() -> (World, String) {
@@ -103,4 +103,36 @@ fn check_reports_an_alarm_of_the_broker_while_it_waits() {
     alone.block();
     let run = check(&world, &broker.url(None), &["--patience", "2s"]).exits(1);
     run.mentions("it has raised an alarm: low on memory; waiting up to 2 s").mentions("gave up after 2 s");
+}
+
+#[test]
+fn applicants_check_says_which_users_exist_and_asks_nothing_without_it() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let (world, _) = came();
+    let [here, gone] = ["0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10", "3d5c7a10-2f64-4b0b-9c6e-1a7f0e2b8c43"];
+    let capabilities = "CONNECTORAPI,MODULES,KNOWLEDGE_KNASKIMPORT,SETTINGS_SETACCESSES";
+    let user = format!("{here}=CERT\u{1b}[2J");
+    let platform = Platform::start(&["--capabilities", capabilities, "--user", &user]);
+    let settings = |users: &str| {
+        let (to, token) = (platform.destination(), platform.token_file());
+        let text = format!("to = {to:?}\ntoken_file = {token:?}\nplaintext = true\n[applicants]\n{users}");
+        std::fs::write(world.path("importer/airpouch.toml"), text).unwrap();
+    };
+    let applicants = |more: &[&str]| world.run(["applicants", "--site", "importer"].iter().chain(more));
+    settings(&format!("{APPLICANT:?} = {here:?}\nanother = {here:?}\n"));
+    applicants(&[]).exits(0).prints(here);
+    assert!(platform.operations().is_empty(), "nothing is contacted");
+    applicants(&["--check"]).exits(0).prints(&format!("as {here}: CERT\\u{{1b}}[2J"));
+    let asked = platform.done();
+    assert_eq!(asked.iter().filter(|operation| *operation == "user").count(), 1, "once for each user: {asked:?}");
+    settings(&format!("{APPLICANT:?} = {{ to = {gone:?}, name = 'MISP' }}\n"));
+    applicants(&["--check"]).exits(3).prints("(MISP)").prints(&format!("as {gone}: NO SUCH USER there"));
+    let there = &applicants(&["--check", "--json"]).exits(3).json()["report"]["applicants"][0]["users"][0]["there"];
+    assert_eq!(*there, json!({"exists": false, "name": null, "why": null}));
+    let platform = Platform::start(&[]);
+    let (to, token) = (platform.destination(), platform.token_file());
+    let through = ["--check", "--to", &to, "--token-file", token.to_str().unwrap()];
+    applicants(&through).exits(0).prints("not checked: the token may not ask").prints("SETTINGS_SETACCESSES");
+    applicants(&["--check", "--to", "spool:x"]).exits(2).says("only a platform knows its users");
 }

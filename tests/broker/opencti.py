@@ -138,9 +138,11 @@ type DraftWorkspace { id: ID! name: String! }
 type About { version: String! }
 type Capability { name: String! }
 type Me { id: ID! name: String! user_email: String! capabilities: [Capability!]! }
+type User { id: ID! name: String! user_email: String! }
 type Query {
   about: About
   me: Me
+  user(id: String!): User
   connector(id: String!): Connector
   connectors: [Connector!]
   work(id: ID!): Work
@@ -355,6 +357,12 @@ class Platform:
     def me(self, _info):
         self.did("me", {})
         return ME | {"capabilities": [{"name": name} for name in self.capabilities]}
+
+    def user(self, _info, id):
+        self.needs("SETTINGS_SETACCESSES")
+        self.did("user", {"id": id})
+        name = dict(known.split("=", 1) for known in self.args.user).get(id)
+        return None if name is None else {"id": id, "name": name, "user_email": "user@example.org"}
 
     def connector(self, _info, id):
         self.needs("MODULES")
@@ -619,6 +627,7 @@ def settings():
     parser.add_argument("--base-path", default="")
     parser.add_argument("--tls", nargs=2, metavar=("CERT", "KEY"))
     parser.add_argument("--existing", help="connectors that are there beforehand, as JSON")
+    parser.add_argument("--user", action="append", default=[], metavar="ID=NAME", help="a user beside that of the token")
     parser.add_argument("--refuse", action="append", default=[], metavar="ID", help="a connector that is not registered")
     parser.add_argument("--trips-over", action="append", default=[], metavar="ID",
                         help="a connector over which it fails when it is registered")

@@ -74,7 +74,7 @@ fn a_line_to_paste_is_whole_and_means_the_applicant() {
     let world = with_hidden_names();
     let applicant = format!("{}{HIDDEN}{APPLICANT}", "long ".repeat(60));
     let run = world.run(["applicants", "--site", "importer"]).exits(0);
-    let line = run.stdout.lines().find(|line| line.contains(APPLICANT)).unwrap();
+    let line = run.stdout.lines().find(|line| line.starts_with("# \"") && line.contains(APPLICANT)).unwrap();
     let pasted: toml::Table = line.trim_start_matches("# ").parse().unwrap();
     assert_eq!(pasted.keys().collect::<Vec<_>>(), [&applicant]);
     let to = "0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10";

@@ -7,7 +7,7 @@ use toml_edit::{DocumentMut, InlineTable, Item, Key, Table, TomlError, Value};
 
 const SECTION: &str = "applicants";
 
-/// The text with these mappings, and with these comments at their section.
+/// The text with these mappings, each from the id there to a value as TOML, and with these comments at their section.
 ///
 /// # Errors
 /// The text is no TOML, or `applicants` is no table in it.
@@ -99,7 +99,7 @@ fn key(text: &str) -> Result<Key, String> {
 }
 
 fn value(text: &str) -> Result<Value, String> {
-    quoted_toml(text).parse().map_err(|e: TomlError| e.message().to_owned())
+    text.parse().map_err(|e: TomlError| e.message().to_owned())
 }
 
 #[cfg(test)]
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     fn edited(text: &str) -> String {
-        let mapped = BTreeMap::from([("there", "here")]);
+        let mapped = BTreeMap::from([("there", "\"here\"")]);
         with_mappings(text, &mapped, &["# \"open\" = \"?\"".to_owned()]).unwrap()
     }
 
@@ -151,7 +151,7 @@ mod tests {
             "applicants = { stream = { x = 'y' } }\n",
         ] {
             let comment = "# \"open\" = \"?\"".to_owned();
-            for mapped in [BTreeMap::new(), BTreeMap::from([("there", "here")])] {
+            for mapped in [BTreeMap::new(), BTreeMap::from([("there", "\"here\"")])] {
                 let written = with_mappings(before, &mapped, std::slice::from_ref(&comment)).unwrap();
                 assert!(written.lines().any(|line| line == comment), "{written}");
                 let first_line =
@@ -174,7 +174,8 @@ mod tests {
 
     #[test]
     fn characters_that_nobody_sees_are_escaped() {
-        let written = with_mappings("", &BTreeMap::from([("a\u{202e}\"\u{e0041}", "b\n")]), &[]).unwrap();
+        let written =
+            with_mappings("", &BTreeMap::from([("a\u{202e}\"\u{e0041}", quoted_toml("b\n").as_str())]), &[]).unwrap();
         assert!(written.is_ascii(), "{written}");
         let read: toml::Table = written.parse().unwrap();
         assert_eq!(read["applicants"]["a\u{202e}\"\u{e0041}"].as_str(), Some("b\n"));

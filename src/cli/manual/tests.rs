@@ -40,7 +40,7 @@ const FILES: [(&str, &[(&str, &str)]); 22] = [
     ("witness", &[JOURNAL, HEAD, LEDGER]),
     ("record", &[JOURNAL, HEAD, LEDGER]),
     ("review", &[JOURNAL, HEAD, LEDGER]),
-    ("applicants", &[SETTINGS, LEDGER]),
+    ("applicants", &[SETTINGS, POLICY, LEDGER, JOURNAL]),
     ("quarantine", &[POLICY, HELD, QUARANTINE, LEDGER, JOURNAL]),
     ("stream", &[OUTBOX, INBOX, LEDGER, JOURNAL]),
     ("demo", &[("demo/", "all that the demonstration makes, in a temporary directory that it names")]),
