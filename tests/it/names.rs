@@ -59,6 +59,9 @@ fn name(word: &str, before: &str, after: &str) -> Option<String> {
     if parts.len() == 2 && parts.iter().all(|part| is_hex(part, 4) && *part == part.to_uppercase()) {
         return Some("HEAD-CODE".to_owned());
     }
+    if airpouch::spoken::SpokenCode::parse(word).is_ok() {
+        return Some("CODE".to_owned());
+    }
     if is_hex(word, 64) || (is_hex(word, 8) && before == "release") {
         return Some("DIGEST".to_owned());
     }
