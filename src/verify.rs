@@ -8,7 +8,7 @@ use crate::batch::signed::SignedBatch;
 use crate::envelope::Envelope;
 use crate::error::Result;
 use crate::findings;
-use crate::findings::medium::{heads, no_batch, scan, signed_batches};
+use crate::findings::medium::{head_beside, no_batch, scan, signed_batches};
 use crate::lack;
 use crate::lock::{POISONED, lock};
 use crate::policy::{Objection, Policy, Verdict};
@@ -45,7 +45,9 @@ pub fn verify(
     let mut report = VerifyReport::default();
     report.findings.extend(scan(&medium));
     let (signed, any) = signed_batches(&medium, store, &mut report.findings)?;
-    heads(&medium, &signed, &mut report.findings)?;
+    for (_, batch) in &signed {
+        head_beside(&medium, batch, &mut report.findings)?;
+    }
     let mut lineages = Lineages::default();
     signed.iter().filter_map(|(_, s)| s.succession()).for_each(|(stream, before)| lineages.add(stream, before));
     let verifier = Verifier { medium: &medium, store, options, observer };

@@ -1,13 +1,12 @@
 //! From a medium to the batches on it that a trusted key signed. What is wrong with the others is a finding.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::HashSet;
 
 use crate::batch::signed::SignedBatch;
 use crate::code::{Code, Severity};
 use crate::error::Result;
 use crate::report::{Finding, fold};
 use crate::shelf::medium::{Medium, Sighting};
-use crate::stream::{Sequence, StreamId};
 use crate::trust::{Authentic, NotAuthentic, TrustStore};
 
 /// A manifest that a trusted key signed, and where it was seen.
@@ -52,24 +51,17 @@ pub fn signed_batches(
     Ok((signed, any))
 }
 
-/// The heads of the exporter's journal beside batches, by stream and number: each is read once.
-pub type Heads = BTreeMap<(StreamId, Sequence), String>;
-
-/// The heads beside these batches. One that cannot be read is a finding; the batch is whole without it.
+/// The head of the exporter's journal beside a batch, as text. One that cannot be read is a finding; the batch is whole
+/// without it.
 ///
 /// # Errors
 /// The machine lacks what reading takes.
-pub fn heads(medium: &Medium, signed: &[Sighted], findings: &mut Vec<Finding>) -> Result<Heads> {
-    let mut heads = Heads::new();
-    for (_, batch) in signed {
-        let head = medium.head_of(batch.stream, batch.sequence, |name, why| {
-            let what = format!("this head of the exporter's journal cannot be read: {why}");
-            let advice = "the batch is whole without it; look at the medium, for the next one may lose more";
-            findings.push(Finding::new(Code::Unreadable, what).at(name).advise(advice));
-        })?;
-        heads.extend(head.map(|text| ((batch.stream, batch.sequence), text)));
-    }
-    Ok(heads)
+pub fn head_beside(medium: &Medium, batch: &SignedBatch, findings: &mut Vec<Finding>) -> Result<Option<String>> {
+    medium.head_of(batch.stream, batch.sequence, |name, why| {
+        let what = format!("this head of the exporter's journal cannot be read: {why}");
+        let advice = "the batch is whole without it; look at the medium, for the next one may lose more";
+        findings.push(Finding::new(Code::Unreadable, what).at(name).advise(advice));
+    })
 }
 
 /// A medium without any batch.

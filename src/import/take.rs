@@ -18,7 +18,7 @@ use crate::digest::Digest;
 use crate::disk::Mount;
 use crate::error::Result;
 use crate::findings;
-use crate::findings::medium::{Heads, Sighted, heads, no_batch, scan, signed_batches};
+use crate::findings::medium::{Sighted, head_beside, no_batch, scan, signed_batches};
 use crate::journal::PeerHead;
 use crate::lack::{self, Lack};
 use crate::ledger::importer::{BatchStanding, HeardHead, ImporterLedger, ImporterView, State};
@@ -67,9 +67,7 @@ impl Import<'_> {
         self.report.findings.extend(findings::wrong_zones(&signed, Some(&self.options.zone)));
         let lineages = lineages(self.ledger, self.trust, &signed)?;
         let mut seen = BTreeSet::new();
-        let heads = heads(&medium, &signed, &mut self.report.findings)?;
-        self.hear_of_journals(&heads, &signed)?;
-        let medium = MediumAtHand { medium: &medium, from, heads };
+        let mut at_hand = MediumAtHand { medium: &medium, from, heads: BTreeMap::new() };
         for sighted in &signed {
             let (sighting, signed) = sighted;
             if signed.zone != self.options.zone {
@@ -83,8 +81,9 @@ impl Import<'_> {
                 continue;
             }
             seen.insert(signed.sha256());
-            self.take_one(&medium, sighted, continuity)?;
+            self.take_one(&mut at_hand, sighted, continuity)?;
         }
+        self.hear_of_journals(&mut at_hand, signed.iter().filter(|(_, batch)| seen.contains(&batch.sha256())))?;
         let waiting = waiting(self.ledger, &seen)?;
         if waiting > 0 && !self.report.findings.iter().any(keeps_the_medium) {
             self.observer.event(&Event::InCustody(waiting));
@@ -92,14 +91,17 @@ impl Import<'_> {
         Ok(seen)
     }
 
-    /// Notes where the exporter's journal ended, by the head beside the newest batch of each stream that has one. Nothing
-    /// that is delivered depends on it.
-    fn hear_of_journals(&mut self, heads: &Heads, signed: &[Sighted]) -> Result<()> {
+    /// Notes where the exporter's journal ended, by the head beside the newest of these batches of each stream that has one.
+    /// They are in the order of their numbers, of keys that may sign them. Nothing that is delivered depends on it.
+    fn hear_of_journals<'s>(
+        &mut self,
+        at_hand: &mut MediumAtHand<'_>,
+        batches: impl DoubleEndedIterator<Item = &'s Sighted>,
+    ) -> Result<()> {
         let mut newest: BTreeMap<StreamId, PeerHead> = BTreeMap::new();
-        // They are in the order of their numbers.
-        for (_, batch) in signed.iter().rev().filter(|(_, batch)| batch.zone == self.options.zone) {
+        for (_, batch) in batches.rev() {
             if let Entry::Vacant(none) = newest.entry(batch.stream)
-                && let Some(text) = heads.get(&(batch.stream, batch.sequence))
+                && let Some(text) = at_hand.head_of(batch, &mut self.report.findings)?
                 && let Ok(peer) = PeerHead::parse(text)
             {
                 none.insert(peer);
@@ -119,7 +121,12 @@ impl Import<'_> {
         Ok(())
     }
 
-    fn take_one(&mut self, at_hand: &MediumAtHand<'_>, sighted: &Sighted, continuity: &mut Continuity) -> Result<()> {
+    fn take_one(
+        &mut self,
+        at_hand: &mut MediumAtHand<'_>,
+        sighted: &Sighted,
+        continuity: &mut Continuity,
+    ) -> Result<()> {
         let (sighting, signed) = sighted;
         let row = self.ledger.standing_of(signed.sha256())?;
         let known = row.as_ref().map(|r| r.state);
@@ -150,7 +157,7 @@ impl Import<'_> {
             return Ok(());
         }
         place_signatures(&shelf, sighting, signed)?;
-        let head = at_hand.heads.get(&(signed.stream, signed.sequence));
+        let head = at_hand.head_of(signed, &mut self.report.findings)?;
         if let Some(head) = head.filter(|text| PeerHead::parse(text).is_ok()) {
             shelf.place_over(&name::head(signed.stream, signed.sequence), head.as_bytes())?;
         }
@@ -221,8 +228,19 @@ struct MediumAtHand<'a> {
     medium: &'a Medium,
     /// What is written down of it.
     from: TakenFrom,
-    /// The heads of the exporter's journal on it.
-    heads: Heads,
+    /// The heads of the exporter's journal that were looked for beside its batches: each is read once.
+    heads: BTreeMap<Digest, Option<String>>,
+}
+
+impl MediumAtHand<'_> {
+    /// The head beside a batch.
+    fn head_of(&mut self, batch: &SignedBatch, findings: &mut Vec<Finding>) -> Result<Option<&str>> {
+        let head = match self.heads.entry(batch.sha256()) {
+            Entry::Occupied(read) => read.into_mut(),
+            Entry::Vacant(new) => new.insert(head_beside(self.medium, batch, findings)?),
+        };
+        Ok(head.as_deref())
+    }
 }
 
 /// What is written down of a medium. What the system does not tell must not stop an import.

@@ -98,3 +98,17 @@ fn head_that_somebody_put_onto_the_medium_stops_nothing_and_is_told_of() {
     world.import(&[]).exits(3).says("another key");
     assert_eq!(world.delivered().len(), 2);
 }
+
+#[test]
+fn head_beside_a_batch_of_a_key_that_may_not_sign_it_is_not_heard() {
+    let world = World::new();
+    let rules = "[[key]]\nfile = \"site-a.pub.pem\"\nwho = \"A\"\nzones = [\"elsewhere\"]\n";
+    fs::write(world.path("trust/trust.toml"), rules).unwrap();
+    world.send_new(&["a.json"]);
+    world.import(&[]).exits(4).says("may not sign");
+    assert!(events(&world, "importer", "peer-head").is_empty());
+    assert_eq!(codes(&world, "importer")["others"], json!([]));
+    fs::remove_file(world.path("trust/trust.toml")).unwrap();
+    world.import(&[]).exits(0);
+    assert_eq!(events(&world, "importer", "peer-head").len(), 1);
+}
