@@ -6,6 +6,7 @@ use airpouch::deed::Actor;
 use airpouch::error::{Error, Result};
 use airpouch::ledger::exporter::ExporterLedger;
 use airpouch::ledger::importer::ImporterLedger;
+use airpouch::ledger::noted::Notes;
 use airpouch::policy::{RecordField, RecordRules};
 use airpouch::record;
 use airpouch::site::{Role, Site};
@@ -105,6 +106,20 @@ fn user() -> String {
         (number.parse() == Ok(id)).then(|| name.to_owned())
     });
     named.unwrap_or_else(|| id.to_string())
+}
+
+/// Notes something in the journal of a site, of whichever side.
+pub fn noting<T>(
+    site: &Site,
+    role: Role,
+    args: &Args,
+    output: &Output,
+    work: impl FnOnce(&Notes<'_>) -> Result<T>,
+) -> Result<Result<T>> {
+    match role {
+        Role::Exporter => exporter(site, args, output, |ledger| work(&ledger.notes())),
+        Role::Importer => importer(site, args, output, |ledger| work(&ledger.notes())),
+    }
 }
 
 /// Works with the exporter's ledger; what was done is in the journal at the end, however the work ended. The outer result is

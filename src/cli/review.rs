@@ -49,16 +49,10 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
     let role = look(&site)?.role();
     output.is_at(role);
     let mut report = ReviewReport::default();
-    let ended = match role {
-        Role::Exporter => record::exporter(&site, &args.record, output, |ledger| {
-            report = of_month(args, &site, role, &month)?;
-            note(&report, &ledger.notes())
-        })?,
-        Role::Importer => record::importer(&site, &args.record, output, |ledger| {
-            report = of_month(args, &site, role, &month)?;
-            note(&report, &ledger.notes())
-        })?,
-    };
+    let ended = record::noting(&site, role, &args.record, output, |notes| {
+        report = of_month(args, &site, role, &month)?;
+        note(&report, notes)
+    })?;
     if report.month.is_empty() {
         return ended.map(|()| ExitStatus::Done);
     }

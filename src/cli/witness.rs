@@ -3,7 +3,6 @@ use std::path::PathBuf;
 use airpouch::error::{Error, Result};
 use airpouch::ledger::look;
 use airpouch::report::ExitStatus;
-use airpouch::site::Role;
 use airpouch::spoken::SpokenCode;
 use airpouch::witness;
 
@@ -41,14 +40,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
     let Some(code) = args.code.as_deref().map(code).transpose()? else {
         return Ok(output.show(&witness::codes(&site, &ledger)?));
     };
-    let noted = match ledger.role() {
-        Role::Exporter => {
-            record::exporter(&site, &args.record, output, |ledger| witness::note(&ledger.notes(), code))??
-        }
-        Role::Importer => {
-            record::importer(&site, &args.record, output, |ledger| witness::note(&ledger.notes(), code))??
-        }
-    };
+    let noted = record::noting(&site, ledger.role(), &args.record, output, |notes| witness::note(notes, code))??;
     Ok(output.show(&noted))
 }
 
