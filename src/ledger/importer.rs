@@ -29,7 +29,7 @@ use crate::site::{Lock, Role, Site};
 pub use ages::{Acceptance, AsideReasons, CameBatch};
 pub use aside::{Aside, AsideCount, AsideKind, AsideRow};
 pub use batches::{BatchId, BatchStanding, IncomingRow, State};
-pub use decided::{AsideKey, DecisionKind, DecisionRow, PastKind, PastRow, StandingCount};
+pub use decided::{AsideKey, DecisionKind, PastKind, PastRow, StandingCount};
 pub use deliveries::{Group, KnownBefore};
 pub use destinations::DestinationRow;
 pub use owners::{AdmissionNote, Claim};

@@ -6,7 +6,7 @@ use super::Found;
 use crate::clock;
 use crate::code::Code;
 use crate::error::Result;
-use crate::ledger::importer::{AsideKey, AsideRow, DecisionRow, ImporterView, PastKind, PastRow};
+use crate::ledger::importer::{AsideKey, AsideRow, ImporterView, PastKind, PastRow};
 use crate::report::{AsideGroup, DecisionMade, NamedConnector, NamedEnvelope, SetAside, ShowAsideReport};
 use crate::set_aside;
 use crate::site::Site;
@@ -239,7 +239,7 @@ fn settled(ledger: &ImporterView, past: PastRow, now: i64) -> Result<SetAside> {
     Ok(SetAside { advice, copied, settled_at: Some(settled_at), ..listed })
 }
 
-fn set_aside_as(kind: &'static str, row: AsideRow, decisions: Vec<DecisionRow>, now: i64) -> SetAside {
+fn set_aside_as(kind: &'static str, row: AsideRow, decisions: Vec<DecisionMade>, now: i64) -> SetAside {
     SetAside {
         advice: String::new(),
         sha256: row.sha256,
@@ -256,13 +256,8 @@ fn set_aside_as(kind: &'static str, row: AsideRow, decisions: Vec<DecisionRow>, 
         since: row.at.map(clock::utc),
         age: row.at.map(|at| age(at, now)),
         settled_at: None,
-        decisions: decisions.into_iter().map(made).collect(),
+        decisions,
     }
-}
-
-fn made(row: DecisionRow) -> DecisionMade {
-    let DecisionRow { decision, reason, at, user, operator, second, witness, ticket, note } = row;
-    DecisionMade { decision: decision.word(), reason, at, user, operator, second, witness, ticket, note }
 }
 
 fn age(at: i64, now: i64) -> u64 {

@@ -12,7 +12,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::ledger::asking::{all, any, first};
 use crate::ledger::noted::Change;
-use crate::report::{NamedConnector, NamedEnvelope};
+use crate::report::{DecisionMade, NamedConnector, NamedEnvelope};
 
 /// What a person decided.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,29 +56,6 @@ macro_rules! kinds {
 
 kinds! { DecisionKind: Released "released", Unreleased "unreleased", Rejected "rejected", Unrejected "unrejected", }
 kinds! { PastKind: Delivered "delivered", Empty "empty", Rejected "rejected", }
-
-/// A decision, and who made it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DecisionRow {
-    /// What was decided.
-    pub decision: DecisionKind,
-    /// Why, in that person's words.
-    pub reason: String,
-    /// When; an older airpouch left that to the journal, and who did it.
-    pub at: Option<String>,
-    /// The user of the operating system.
-    pub user: Option<String>,
-    /// The person, as that was told.
-    pub operator: Option<String>,
-    /// The second person who agreed, as that was told.
-    pub second: Option<String>,
-    /// A person who looked on.
-    pub witness: Option<String>,
-    /// The ticket by which it was done.
-    pub ticket: Option<String>,
-    /// What else was written down.
-    pub note: Option<String>,
-}
 
 /// An envelope that was set aside, and is so no more.
 #[derive(Debug, Clone)]
@@ -170,11 +147,11 @@ impl ImporterView {
     }
 
     /// What was decided about an envelope, the first first.
-    pub fn decisions_about(&self, sha256: Digest) -> Result<Vec<DecisionRow>> {
+    pub fn decisions_about(&self, sha256: Digest) -> Result<Vec<DecisionMade>> {
         let sql = "SELECT decision, reason, at, user, operator, second, witness, ticket, note FROM decision WHERE sha256 = ?1 ORDER BY id";
         all(&self.connection, sql, [sha256.as_bytes()], |r| {
-            Ok(DecisionRow {
-                decision: r.get(0)?,
+            Ok(DecisionMade {
+                decision: r.get::<_, DecisionKind>(0)?.word(),
                 reason: r.get(1)?,
                 at: r.get(2)?,
                 user: r.get(3)?,
