@@ -179,7 +179,9 @@ impl Chain {
     }
 
     fn report(&mut self, what: String) {
-        self.report.findings.push(Finding::new(Code::JournalInvalid, what).at(self.place.clone()));
+        let finding = Finding::new(Code::JournalInvalid, what).at(self.place.clone());
+        let advice = "keep the site as it is, and hold it against a backup: journal-invalid in docs/operations.md";
+        self.report.findings.push(finding.advise(advice));
     }
 }
 

@@ -115,7 +115,7 @@ impl Import<'_> {
             };
             let finding = Finding::new(Code::PeerJournal, format!("the exporter's journal {what}")).of_stream(stream);
             self.report.findings.push(finding.advise(
-                "ask the exporter whether its site was made anew or restored; airpouch witness shows the code to compare",
+                "ask the exporter whether its site was made anew or restored, and compare the code of its journal: airpouch witness",
             ));
         }
         Ok(())
