@@ -25,8 +25,8 @@ pub fn named(text: &str) -> String {
     out
 }
 
-/// A text in which each moment's age is AGE, whatever its unit.
-fn without_ages(text: &str) -> String {
+/// A text in which each moment's age is AGE, whatever its unit: it may grow from one run to the next.
+pub fn without_ages(text: &str) -> String {
     let mut pieces = text.split(" UTC (");
     let mut out = pieces.next().unwrap_or_default().to_owned();
     for piece in pieces {
