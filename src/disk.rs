@@ -4,6 +4,7 @@
 //! directory. A file with its final name is always complete.
 
 mod device;
+mod holder;
 mod mount;
 mod open_dir;
 mod owner;
@@ -17,6 +18,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
+pub use holder::is_held_by_the_living;
 pub use mount::{Mount, refuse_unfit_for_ledger};
 pub use open_dir::{DirEntry, FileId, OpenDir, unguessable};
 pub use owner::keep_owner_of;

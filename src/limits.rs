@@ -158,6 +158,13 @@ pub const CONNECTORS_OPEN_MAX: usize = 256;
 /// The kernel's list of mounts: some 150 bytes each, and a machine of many containers has some 10,000.
 pub const MOUNTS_MAX: u64 = 16 << 20;
 
+/// The kernel's list of locks: some 60 bytes each, and a machine of many databases has some thousands.
+pub const LOCKS_LISTED_MAX: u64 = 4 << 20;
+
+/// How long a run waits for the lock of a site that only the process of a dead run still has. That lets go of it as soon
+/// as the system has loaded a program: in milliseconds, on a machine without memory to spare in seconds.
+pub const LEFT_LOCK_LIMIT: Duration = Duration::from_secs(30);
+
 /// Connectors of a destination of which people were told that they exist there: a platform has some hundreds.
 pub const SHOWN_MAX: usize = 10_000;
 

@@ -13,6 +13,7 @@ mod apart;
 use std::fs::{self, File, OpenOptions, TryLockError};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
@@ -21,6 +22,7 @@ use crate::batch::name::partial;
 use crate::disk;
 use crate::error::{Error, Result, belongs_to_another};
 use crate::lack::Lack;
+use crate::limits::LEFT_LOCK_LIMIT;
 use crate::text;
 
 pub use apart::{refuse_below, refuse_same};
@@ -63,6 +65,9 @@ pub struct Turn {
 
 /// The file in which a site notes its [`Turn`].
 const TURN: &str = "ledger.turn";
+
+/// The pause between two looks at a lock that a dead run has left.
+const LEFT_LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// Holds the site for one run; the kernel lets go of it however the run ends.
 #[derive(Debug)]
@@ -236,7 +241,8 @@ impl Site {
         Ok(entries.next().is_some())
     }
 
-    /// Takes the lock, or says at once that another run has it.
+    /// Takes the lock, or says at once that another run has it. If that run is dead and a process that it had just started
+    /// still holds the lock, it waits for that.
     ///
     /// # Errors
     /// Another run holds it; the system refused.
@@ -251,12 +257,20 @@ impl Site {
             .open(&path)
             .map_err(|e| Error::io("open the lock", &path, &e))?;
         disk::keep_owner_of(&path).map_err(|e| Error::io("open the lock", &path, &e))?;
-        match file.try_lock() {
-            Ok(()) => Ok(Lock(file)),
-            Err(TryLockError::WouldBlock) => {
-                Err(Error::locked("another run of airpouch holds the lock of this site").at(&self.root))
+        let began = Instant::now();
+        loop {
+            match file.try_lock() {
+                Ok(()) => return Ok(Lock(file)),
+                Err(TryLockError::WouldBlock)
+                    if began.elapsed() < LEFT_LOCK_LIMIT && !disk::is_held_by_the_living(&file) =>
+                {
+                    std::thread::sleep(LEFT_LOCK_PAUSE);
+                }
+                Err(TryLockError::WouldBlock) => {
+                    return Err(Error::locked("another run of airpouch holds the lock of this site").at(&self.root));
+                }
+                Err(TryLockError::Error(e)) => return Err(Error::io("lock the site", &path, &e)),
             }
-            Err(TryLockError::Error(e)) => Err(Error::io("lock the site", &path, &e)),
         }
     }
 

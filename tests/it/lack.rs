@@ -4,7 +4,10 @@ use std::fs;
 use std::path::PathBuf;
 use std::process::{Command, Stdio};
 
-use crate::support::{APPLICANT, Unjudged, World, envelope, files, finish, noise};
+use airpouch::digest::Digest;
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::{APPLICANT, Unjudged, World, ended, envelope, files, finish, noise};
 
 /// The program with an error put in by strace: this call, on files of this path.
 fn failing(world: &World, path: &PathBuf, inject: &str, arguments: &[&str]) -> Unjudged {
@@ -333,4 +336,65 @@ fn run_killed_during_an_examination_loses_no_envelope_and_no_order() {
     let delivered = world.delivered_bytes();
     assert_eq!(delivered, names.map(envelope));
     assert_eq!(fs::read(&notes).unwrap()[..8], [0; 8], "nothing is in work any more");
+}
+
+/// A process has the files of the one that started it until it has become another program. If the run is told to stop just
+/// then, that process holds the lock of a site in which nobody works.
+#[test]
+fn lock_that_a_stopped_run_left_to_its_child_is_waited_for() {
+    let world = World::new();
+    world.made("a.json");
+    world.send(&[]).exits(0);
+    let default = ["--unmapped", "default=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10"];
+    world.import(&["--to", "dir:nowhere/out"]).exits(1);
+    let digest = Digest::of(&envelope("a.json"));
+    let note = [&1_u64.to_le_bytes()[..], digest.as_bytes(), &[0; 32 * 31]].concat();
+    fs::write(world.path("importer/examining"), note).unwrap();
+    // The program has another name here, so that strace keeps back its child alone, until it is killed.
+    std::os::unix::fs::symlink(env!("CARGO_BIN_EXE_airpouch"), world.path("program")).unwrap();
+    let mut strace = Command::new("strace");
+    strace.args(["-f", "-qq", "-o", "strace.out", "-P", env!("CARGO_BIN_EXE_airpouch")]);
+    strace.args(["-e", "trace=execve", "-e", "inject=execve:delay_enter=600000000", "./program", "import"]);
+    strace.args(["--to", "dir:out", "--trust", "trust", "--site", "importer"]).args(default);
+    let mut strace = strace.current_dir(world.dir.path()).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let run = first(|| {
+        assert!(is_running(strace.id()), "the run has ended and started no process");
+        children(strace.id()).into_iter().find(|run| !children(*run).is_empty())
+    });
+    kill_process(Pid::from_raw(run as i32).unwrap(), Signal::TERM).unwrap();
+    first(|| (!is_running(run)).then_some(()));
+    let mut next = world.command();
+    next.args(["import", "--to", "dir:out", "--trust", "trust", "--site", "importer"]).args(default);
+    let next = next.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let lock = world.path("importer/lock");
+    let opened = || {
+        let files = fs::read_dir(format!("/proc/{}/fd", next.id())).into_iter().flatten().flatten();
+        files.into_iter().any(|file| fs::read_link(file.path()).is_ok_and(|path| path == lock))
+    };
+    first(|| (opened() || !is_running(next.id())).then_some(()));
+    strace.kill().unwrap();
+    strace.wait().unwrap();
+    Unjudged::of(&ended(next)).exits(0).prints("delivered 1 envelope");
+}
+
+/// What is found first, however long it takes.
+fn first<T>(find: impl Fn() -> Option<T>) -> T {
+    loop {
+        if let Some(found) = find() {
+            return found;
+        }
+        std::thread::yield_now();
+    }
+}
+
+/// Whether a process is there and has not ended.
+fn is_running(process: u32) -> bool {
+    fs::read_link(format!("/proc/{process}/exe")).is_ok()
+}
+
+/// The processes that one has started.
+fn children(process: u32) -> Vec<u32> {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
+    let lists = threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
+    lists.flat_map(|list| list.split_whitespace().map(|id| id.parse().unwrap()).collect::<Vec<_>>()).collect()
 }
