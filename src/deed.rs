@@ -139,23 +139,9 @@ pub enum Deed {
         code: Code,
     },
     /// Every envelope of a batch was delivered or set aside.
-    Delivered {
-        /// The batch.
-        #[serde(flatten)]
-        batch: BatchLine,
-        /// Where to.
-        destination: String,
-        /// Whether later numbers were delivered before it.
-        late: bool,
-        /// What became of its envelopes in this run.
-        outcome: Outcome,
-        /// Messages that went to the destination in this run.
-        messages: u64,
-        /// Its connectors, with their envelopes, objects by type and objects by marking.
-        connectors: Vec<ConnectorCount>,
-        /// The applicants of the other side, with their envelopes.
-        applicants: Vec<ApplicantCount>,
-    },
+    Delivered(DeliveryDeed),
+    /// A batch was delivered once more, because a person asked for it with `import --redeliver`.
+    Redelivered(DeliveryDeed),
     /// Envelopes of a batch are held until the reason is gone.
     Held(SetAsideDeed),
     /// Envelopes of a batch are not delivered unless a person releases them.
@@ -347,6 +333,26 @@ pub struct CarriedBatch {
     pub is_new: bool,
     /// How sure it is that the medium holds it.
     pub proof: Proof,
+}
+
+/// A batch of which every envelope was delivered or set aside.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct DeliveryDeed {
+    /// The batch.
+    #[serde(flatten)]
+    pub batch: BatchLine,
+    /// Where to.
+    pub destination: String,
+    /// Whether later numbers were delivered before it.
+    pub late: bool,
+    /// What became of its envelopes in this run.
+    pub outcome: Outcome,
+    /// Messages that went to the destination in this run.
+    pub messages: u64,
+    /// Its connectors, with their envelopes, objects by type and objects by marking.
+    pub connectors: Vec<ConnectorCount>,
+    /// The applicants of the other side, with their envelopes.
+    pub applicants: Vec<ApplicantCount>,
 }
 
 /// A person's decision about an envelope that was set aside.

@@ -106,7 +106,7 @@ impl Import<'_> {
         for batch in self.ledger.batches_in(State::Delivered)? {
             let wanted = only.is_none_or(|only| only.contains(&batch.sha256));
             if wanted && self.ledger.standing_of(batch.sha256)?.is_some_and(|standing| !standing.pruned) {
-                self.ledger.set_state(batch.id, State::Admitted, None)?;
+                self.ledger.reopen(batch.id)?;
             }
         }
         Ok(())

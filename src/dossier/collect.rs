@@ -145,7 +145,17 @@ impl Collected {
         match event.of("event") {
             "held" | "quarantined" => note_set_aside(batch, &event),
             "released" => batch.released.push(release(&event)),
-            "delivered" => note_delivered(batch, &event, self.policy.as_ref()),
+            "delivered" => {
+                batch.outcome = Some(batch.outcome.unwrap_or_default().and(outcome(&event)));
+                note_delivered(batch, &event, self.policy.as_ref());
+            }
+            "redelivered" => {
+                batch.redelivered = Some(batch.redelivered.unwrap_or_default().and(outcome(&event)));
+                // The journal may have begun after it was delivered.
+                if batch.outcome.is_none() {
+                    note_delivered(batch, &event, self.policy.as_ref());
+                }
+            }
             _ => {}
         }
         note_time(batch, &event);
@@ -201,18 +211,19 @@ fn note_time(batch: &mut BatchDossier, event: &Logged) {
     time.get_or_insert_with(|| event.of("at").to_owned());
 }
 
-fn note_delivered(batch: &mut BatchDossier, event: &Logged, policy: Option<&String>) {
+fn outcome(event: &Logged) -> Outcome {
     let of = |key: &str| event.0.pointer(&format!("/outcome/{key}")).and_then(Value::as_u64).unwrap_or(0);
-    let outcome = Outcome {
+    Outcome {
         delivered: of("delivered"),
         already_delivered: of("already_delivered"),
         empty: of("empty"),
         held: of("held"),
         quarantined: of("quarantined"),
         deferred: of("deferred"),
-    };
-    let before = batch.outcome.unwrap_or_default();
-    batch.outcome = Some(before.and(outcome));
+    }
+}
+
+fn note_delivered(batch: &mut BatchDossier, event: &Logged, policy: Option<&String>) {
     batch.policy = policy.cloned();
     let envelopes = |of: &Value| of.get("envelopes").and_then(Value::as_u64).unwrap_or(0);
     batch.connectors = event

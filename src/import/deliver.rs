@@ -21,7 +21,7 @@ use crate::applicants::CameBy;
 use crate::batch::index::{Index, Names};
 use crate::clock;
 use crate::code::Code;
-use crate::deed::{ApplicantCount, ConnectorCount, Deed, applicants_in_a_line, connectors_in_a_line};
+use crate::deed::{ApplicantCount, ConnectorCount, Deed, DeliveryDeed, applicants_in_a_line, connectors_in_a_line};
 use crate::digest::Digest;
 use crate::envelope::Envelope;
 use crate::error::Result;
@@ -275,7 +275,7 @@ impl<'a> Delivering<'a> {
         // A batch of which something waits for the destination stays open: the next run goes through it again.
         if !self.has_deferred {
             let outcome = self.report.outcome.since(before);
-            let delivered = self.delivered(row, &index, outcome, messages);
+            let delivered = self.delivered(row, &index, outcome, messages)?;
             self.ledger.set_done(row.id, clock::now().0, &delivered, self.before.aside.keys().copied())?;
             if self.options.redeliver {
                 self.ledger.settle_gone(self.destination, row.id)?;
@@ -288,7 +288,7 @@ impl<'a> Delivering<'a> {
     }
 
     /// What is written down of a batch that is done; `outcome` and what was sent beyond `messages` are of this run.
-    fn delivered(&self, row: &IncomingRow, index: &Index, outcome: Outcome, messages: u64) -> Deed {
+    fn delivered(&self, row: &IncomingRow, index: &Index, outcome: Outcome, messages: u64) -> Result<Deed> {
         let counts = row.manifest.connectors.iter().zip(&index.kinds.objects).map(|(entry, kinds)| ConnectorCount {
             connector: NamedConnector { id: entry.id.clone(), name: entry.name.clone() },
             envelopes: entry.envelopes,
@@ -300,7 +300,7 @@ impl<'a> Delivering<'a> {
             .applicants
             .iter()
             .map(|entry| ApplicantCount { id: entry.id.clone(), envelopes: entry.envelopes });
-        Deed::Delivered {
+        let delivery = DeliveryDeed {
             batch: BatchLine::of(&row.manifest, row.sha256),
             destination: self.options.to.to_string(),
             late: row.late,
@@ -308,7 +308,9 @@ impl<'a> Delivering<'a> {
             messages: self.report.messages - messages,
             connectors: connectors_in_a_line(counts.collect()),
             applicants: applicants_in_a_line(applicants.collect()),
-        }
+        };
+        let again = self.ledger.is_reopened(row.id)?;
+        Ok(if again { Deed::Redelivered(delivery) } else { Deed::Delivered(delivery) })
     }
 
     /// What a person rejected is not delivered; that it came again is worth a line.

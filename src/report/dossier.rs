@@ -67,6 +67,8 @@ pub struct BatchDossier {
     pub policy: Option<String>,
     /// What became of its envelopes, where it was delivered.
     pub outcome: Option<Outcome>,
+    /// What became of them each time that it was delivered once more, together; none where it never was.
+    pub redelivered: Option<Outcome>,
     /// Its connectors, where it was delivered.
     pub connectors: Vec<ConnectorFacts>,
     /// Its applicants, where it was delivered.

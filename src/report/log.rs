@@ -105,7 +105,7 @@ impl Logged {
             "taken" => format!("{batch}: {}, signed by {}{}", self.volume(), self.keys(), self.medium(", from ")),
             "admitted" => format!("{batch}, signed by {}", self.keys()),
             "carried" => self.carried(),
-            "delivered" => format!("{batch} to {}: {}", self.text("destination"), self.outcome()),
+            "delivered" | "redelivered" => format!("{batch} to {}: {}", self.text("destination"), self.outcome()),
             "held" | "quarantined" => format!(
                 "{} of {}, {batch}: {}",
                 count(

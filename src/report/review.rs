@@ -46,6 +46,8 @@ pub struct MonthTotals {
     pub taken: u64,
     /// Batches that were delivered.
     pub delivered: u64,
+    /// Batches that were delivered once more, because a person asked for it.
+    pub redelivered: u64,
     /// Envelopes in batches that were packed or delivered.
     pub envelopes: u64,
     /// Envelopes that were held.
@@ -121,7 +123,7 @@ impl ReviewReport {
         self.connectors.sort_by_key(|totals| std::cmp::Reverse(totals.envelopes));
     }
 
-    /// What was packed, carried, taken and delivered in the month, oldest first.
+    /// What was packed, carried, taken, delivered and delivered again in the month, oldest first.
     pub fn transfers(&self) -> Vec<&Logged> {
         self.events(is_transfer)
     }
@@ -142,7 +144,7 @@ impl ReviewReport {
 }
 
 fn is_transfer(event: &Logged) -> bool {
-    ["packed", "carried", "taken", "delivered"].contains(&event.of("event"))
+    ["packed", "carried", "taken", "delivered", "redelivered"].contains(&event.of("event"))
 }
 
 impl MonthTotals {
@@ -152,6 +154,7 @@ impl MonthTotals {
             "carried" => self.carried += 1,
             "taken" => self.taken += 1,
             "delivered" => self.delivered += 1,
+            "redelivered" => self.redelivered += 1,
             _ => return,
         }
         if ["packed", "delivered"].contains(&event.of("event")) {
@@ -169,6 +172,7 @@ impl MonthTotals {
             (self.taken, "batch", "taken"),
             (self.delivered, "batch", "delivered"),
             (self.envelopes, "envelope", "in them"),
+            (self.redelivered, "batch", "delivered again"),
             (self.held, "envelope", "held"),
             (self.quarantined, "envelope", "quarantined"),
             (self.released, "envelope", "released"),

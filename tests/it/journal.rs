@@ -166,6 +166,49 @@ fn gap_that_was_given_up_is_in_the_journal_with_its_numbers_and_reason() {
         .says_nothing_of("stolen");
 }
 
+/// A month later two numbers have to fit: how many batches came, and how often one was sent to the platform again.
+#[test]
+fn batch_that_is_delivered_again_has_an_event_of_its_own_with_who_and_why() {
+    let world = World::new();
+    world.send_new(&["a.json", "b.json"]);
+    world.import(&[]).exits(0);
+    let who = ["--redeliver", "--operator", "C. Officer", "--ticket", "CR-8", "--note", "the platform lost a day"];
+    world.import_inbox(&who).exits(0).prints("delivered 2 envelopes");
+    let names = events(&world, "importer");
+    let of = |event: &str| names.iter().filter(|name| *name == event).count();
+    assert_eq!((of("delivered"), of("redelivered")), (1, 1), "{names:?}");
+    let [first, again] = ["delivered", "redelivered"].map(|event| line_of(&world, "importer", event));
+    assert_eq!((&again["outcome"]["delivered"], &again["sha256"]), (&json!(2), &first["sha256"]));
+    assert_eq!((&again["operator"], &again["note"]), (&json!("C. Officer"), &json!("the platform lost a day")));
+    let log = world.run(["log", "--event", "redelivered", "--site", "importer"]).exits(0);
+    log.prints("2 of 2 envelopes delivered").prints("C. Officer").prints("note: the platform lost a day");
+    let record = world.run(["record", "1", "--json", "--site", "importer"]).exits(0).json()["report"].clone();
+    let batch = &record["batches"][0];
+    assert_eq!((&batch["outcome"]["delivered"], &batch["redelivered"]["delivered"]), (&json!(2), &json!(2)));
+    assert_eq!(batch["times"]["delivered"], first["at"]);
+    let review = ["review", "--month", &first["at"].as_str().unwrap()[..7], "--site", "importer"];
+    world.run(review).exits(0).prints("1 batch delivered, 2 envelopes in them, 1 batch delivered again");
+    world.run(["audit", "--site", "importer"]).exits(0);
+}
+
+#[test]
+fn batch_whose_second_delivery_was_cut_off_is_not_delivered_for_the_first_time_after_it() {
+    let world = World::new();
+    world.send_new(&["a.json"]);
+    world.import(&[]).exits(0);
+    // The destination is away: the run reopens the batch and comes no further.
+    world.sh("mv out away && touch out").exits(0);
+    world.import_inbox(&["--redeliver"]).exits(1);
+    world.sh("rm out && mv away out").exits(0);
+    world.import_inbox(&[]).exits(0);
+    let names = events(&world, "importer");
+    assert_eq!(names.iter().filter(|name| *name == "delivered").count(), 1, "{names:?}");
+    assert_eq!(names.last().unwrap(), "redelivered");
+    // From here on it is a batch as all others.
+    world.import_inbox(&[]).exits(0);
+    assert_eq!(events(&world, "importer"), names);
+}
+
 #[test]
 fn run_with_nothing_to_do_adds_no_line_and_the_audit_holds() {
     let world = World::new();

@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, Row, params};
 
+use super::meta::put_meta;
 use super::{ImporterLedger, ImporterView};
 use crate::batch::manifest::Manifest;
 use crate::batch::signed::SignedBatch;
@@ -205,6 +206,11 @@ impl ImporterView {
                    WHERE a.id = ?1 AND b.state IN ('admitted', 'delivered')";
         first(&self.connection, sql, [id], |r| r.get(0))
     }
+
+    /// Whether a batch that was delivered is to be delivered once more.
+    pub fn is_reopened(&self, id: i64) -> Result<bool> {
+        Ok(self.meta(&reopened(id))?.is_some())
+    }
 }
 
 impl ImporterLedger {
@@ -235,6 +241,14 @@ impl ImporterLedger {
         change.commit()
     }
 
+    /// A delivered batch is to be delivered once more. That is remembered until it is done, by whichever run.
+    pub fn reopen(&self, id: i64) -> Result<()> {
+        let change = self.change()?;
+        change.execute("UPDATE batch SET state = 'admitted', standing = NULL WHERE id = ?1", [id])?;
+        put_meta(&change, &reopened(id), "")?;
+        change.commit()
+    }
+
     /// A batch is done: every envelope of it was delivered or set aside. `aside` are those that had been set aside before it
     /// was delivered; of these it is noted which had come by another batch.
     pub fn set_done(&self, id: i64, at: i64, delivered: &Deed, aside: impl Iterator<Item = Digest>) -> Result<()> {
@@ -246,6 +260,7 @@ impl ImporterLedger {
         }
         let sql = "UPDATE batch SET state = 'delivered', done_at = ?2 WHERE id = ?1";
         change.execute(sql, params![id, at])?;
+        change.execute("DELETE FROM meta WHERE key = ?1", [reopened(id)])?;
         change.note(delivered)?;
         change.commit()
     }
@@ -260,6 +275,11 @@ impl ImporterLedger {
         }
         change.commit()
     }
+}
+
+/// Under what it is remembered that a batch is delivered once more.
+fn reopened(id: i64) -> String {
+    format!("reopened_{id}")
 }
 
 /// What a batch is named for, by the ledger's number for it.

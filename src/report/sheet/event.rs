@@ -91,7 +91,7 @@ fn facts(event: &Logged) -> Vec<(&'static str, String)> {
     let list = |key: &str, noun: &str| count(event.list(key).count() as u64, noun);
     let mut facts = match event.of("event") {
         "packed" | "taken" => volume(event),
-        "delivered" => delivered(event),
+        "delivered" | "redelivered" => delivered(event),
         "held" | "quarantined" => {
             vec![("", list("envelopes", "envelope")), ("of ", connector(event)), ("", of("code"))]
         }

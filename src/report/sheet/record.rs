@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::event::{events, short};
 use super::{claims, fact, heads, sheet, table, time};
 use crate::html::Html;
-use crate::report::{AsideFacts, BatchDossier, DossierReport, ReleaseFacts};
+use crate::report::{AsideFacts, BatchDossier, DossierReport, Outcome, ReleaseFacts};
 use crate::text::{count, grouped, size};
 
 impl DossierReport {
@@ -143,19 +143,15 @@ fn facts(html: &mut Html, batch: &BatchDossier) {
     if !batch.checks.is_empty() {
         fact(html, "Checks passed", |html| html.text(&batch.checks.join(", ")));
     }
-    let Some(outcome) = &batch.outcome else { return };
-    fact(html, "Outcome", |html| {
-        let all = [
-            (outcome.delivered, "delivered"),
-            (outcome.already_delivered, "delivered before"),
-            (outcome.empty, "with nothing to deliver"),
-            (outcome.held, "held"),
-            (outcome.quarantined, "quarantined"),
-            (outcome.deferred, "not delivered yet"),
-        ];
-        let some = all.iter().filter(|(number, _)| *number > 0);
-        html.text(&some.map(|(number, word)| format!("{} {word}", grouped(*number))).collect::<Vec<_>>().join(", "));
-    });
+    let outcomes = [("Outcome", &batch.outcome), ("Delivered again", &batch.redelivered)];
+    if outcomes.iter().all(|(_, outcome)| outcome.is_none()) {
+        return;
+    }
+    for (title, outcome) in outcomes {
+        if let Some(outcome) = outcome {
+            fact(html, title, |html| html.text(&words_of(outcome)));
+        }
+    }
     fact(html, "Policy", |html| match &batch.policy {
         Some(sha256) => html.element("code", &format!("SHA-256 {}", short(sha256, 16))),
         None => html.text("the defaults"),
@@ -169,6 +165,19 @@ fn facts(html: &mut Html, batch: &BatchDossier) {
             }
         });
     }
+}
+
+fn words_of(outcome: &Outcome) -> String {
+    let all = [
+        (outcome.delivered, "delivered"),
+        (outcome.already_delivered, "delivered before"),
+        (outcome.empty, "with nothing to deliver"),
+        (outcome.held, "held"),
+        (outcome.quarantined, "quarantined"),
+        (outcome.deferred, "not delivered yet"),
+    ];
+    let some = all.iter().filter(|(number, _)| *number > 0);
+    some.map(|(number, word)| format!("{} {word}", grouped(*number))).collect::<Vec<_>>().join(", ")
 }
 
 fn numbers(counts: &BTreeMap<String, u64>, html: &mut Html) {
