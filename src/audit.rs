@@ -2,12 +2,14 @@
 
 use std::path::Path;
 
+use crate::clock;
 use crate::code::Code;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::journal::{self, BEFORE_THE_FIRST, JournalHead, JournalLine, LineGlance};
 use crate::ledger::{self, View};
-use crate::report::{AuditReport, Finding, FoundCode};
+use crate::limits::{CLOCK_SET_BACK_MIN, CLOCK_SET_BACKS_SHOWN};
+use crate::report::{AuditReport, Finding, FoundCode, SetBack};
 use crate::site::Site;
 use crate::spoken::SpokenCode;
 use crate::text::count;
@@ -51,6 +53,9 @@ pub fn audit(site: &Site, copies: &[&Path], codes: &[SpokenCode]) -> Result<Audi
     }
     Ok(chain.report)
 }
+
+/// The first line is written at the end of a run, before what was noted in that run: it may have a later time than these.
+const AFTER_THE_OPENING: u64 = 2;
 
 /// A head, before its signature is checked.
 struct SignedNote {
@@ -132,8 +137,23 @@ impl Chain {
             );
             self.report.findings.push(Finding::new(Code::JournalChanged, what).at(self.place.clone()));
         }
+        self.note_clock(number, at);
         self.report.first.get_or_insert_with(|| at.to_owned());
         self.report.last.get_or_insert_default().replace_range(.., at);
+    }
+
+    /// A clock that was set back proves nothing, but whoever reads the times of the lines has to know it.
+    fn note_clock(&mut self, number: u64, at: &str) {
+        let before = self.report.last.as_deref().filter(|before| *before > at && number > AFTER_THE_OPENING);
+        let Some(before) = before.and_then(clock::seconds) else { return };
+        let back = clock::seconds(at).and_then(|at| u64::try_from(before - at).ok()).unwrap_or(0);
+        if back < CLOCK_SET_BACK_MIN {
+            return;
+        }
+        self.report.clock_set_backs += 1;
+        if self.report.clock_set_back.len() < CLOCK_SET_BACKS_SHOWN {
+            self.report.clock_set_back.push(SetBack { line: number, at: at.to_owned(), seconds: back });
+        }
     }
 
     fn digest_of(&self, number: u64) -> Option<&String> {

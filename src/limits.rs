@@ -165,6 +165,13 @@ pub const LOCKS_LISTED_MAX: u64 = 4 << 20;
 /// as the system has loaded a program: in milliseconds, on a machine without memory to spare in seconds.
 pub const LEFT_LOCK_LIMIT: Duration = Duration::from_secs(30);
 
+/// Seconds by which a line of a journal is earlier than the one before it for that to be told: a clock that is kept right
+/// is moved by less.
+pub const CLOCK_SET_BACK_MIN: u64 = 60;
+
+/// Places of a journal at which the clock was set back that are named; a clock that always lies has as many as lines.
+pub const CLOCK_SET_BACKS_SHOWN: usize = 20;
+
 /// Connectors of a destination of which people were told that they exist there: a platform has some hundreds.
 pub const SHOWN_MAX: usize = 10_000;
 

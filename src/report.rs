@@ -33,7 +33,7 @@ use serde::{Serialize, Serializer};
 pub use applicants::{
     ApplicantsReport, CameApplicant, MappedTo, MappedUser, Unmapped, UserThere, WroteFor, lines_to_paste, to_map,
 };
-pub use audit::{AuditReport, FoundCode};
+pub use audit::{AuditReport, FoundCode, SetBack};
 pub use carry::{CarryReport, Proof};
 pub use check::{CheckReport, Fact};
 pub use document::{Document, Problem};

@@ -79,7 +79,7 @@ pub fn status(site: &Site, ledger: &View, query: &StatusQuery<'_>) -> Result<Sta
 fn changed_journal(site: &Site, known: Option<JournalEnd>, changed: Option<String>, now: i64, settle: &mut ToSettle) {
     let is_there =
         known.as_ref().and_then(|end| journal::still_has(site, end.lines, &end.last).ok().flatten()).unwrap_or(true);
-    let found = changed.and_then(|at| clock::seconds(&at)).filter(|at| now - at < JOURNAL_ALARM);
+    let found = changed.and_then(|at| clock::seconds(&at)).filter(|at| now.saturating_sub(*at) < JOURNAL_ALARM);
     let finding = |what| Finding::new(Code::JournalChanged, what).weighing(Severity::Note).advise("airpouch audit");
     match (is_there, found) {
         (false, _) => {

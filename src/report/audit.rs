@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{ExitStatus, Finding, Page, Report, status_of};
-use crate::text::count;
+use crate::text::{count, duration};
 
 /// What was read of a journal, and what does not hold.
 #[derive(Debug, Default, Serialize)]
@@ -20,8 +20,23 @@ pub struct AuditReport {
     pub last: Option<String>,
     /// Codes of earlier heads, each with its line.
     pub codes: Vec<FoundCode>,
+    /// Where the clock of that machine was set back, the first of them.
+    pub clock_set_back: Vec<SetBack>,
+    /// How often it was, in all.
+    pub clock_set_backs: u64,
     /// What does not hold.
     pub findings: Vec<Finding>,
+}
+
+/// A line that has an earlier time than the one before it.
+#[derive(Debug, Serialize)]
+pub struct SetBack {
+    /// The line.
+    pub line: u64,
+    /// When it was written, by the clock as it was set then.
+    pub at: String,
+    /// By how many seconds the line before it seems to be later.
+    pub seconds: u64,
 }
 
 /// The code of an earlier head, which the journal still has.
@@ -45,6 +60,13 @@ impl Report for AuditReport {
         page.result(format!("the journal has {}, from {first} to {last}", count(self.lines, "line")));
         for FoundCode { code, line, at } in &self.codes {
             page.result(format!("{code} is line {line}, of {}", at.as_deref().unwrap_or("-")));
+        }
+        for SetBack { line, at, seconds } in &self.clock_set_back {
+            page.result(format!("the clock was set back by {} before line {line}, to {at}", duration(*seconds)));
+        }
+        let more = self.clock_set_backs - self.clock_set_back.len() as u64;
+        if more > 0 {
+            page.result(format!("the clock was set back {} more", count(more, "time")));
         }
         page.findings(&self.findings);
         if self.findings.is_empty() {

@@ -209,6 +209,47 @@ fn batch_whose_second_delivery_was_cut_off_is_not_delivered_for_the_first_time_a
     assert_eq!(events(&world, "importer"), names);
 }
 
+/// A run whose clock was ahead is cut off before it has written its events; the next one writes them, by a clock set right.
+#[test]
+fn clock_that_was_set_back_is_told_by_the_audit_and_loses_no_line_of_the_log() {
+    let world = World::new();
+    world.send_new(&["a.json"]);
+    let ledger = rusqlite::Connection::open(world.path("exporter/ledger.db")).unwrap();
+    let mut event = lines(&world, "exporter").pop().unwrap();
+    let now = airpouch::clock::now().0;
+    let (ahead, far) = (airpouch::clock::utc(now + 3 * 3_600 + 20), airpouch::clock::utc(now + 40_000_000));
+    ["n", "prev"].iter().for_each(|key| drop(event.as_object_mut().unwrap().remove(*key)));
+    for (deed, at) in [&ahead, &ahead, &far].iter().enumerate() {
+        (event["at"], event["run"], event["deed"]) = (json!(at), json!("0000000000000001"), json!(deed));
+        ledger.execute("INSERT INTO noted (line) VALUES (?1)", [event.to_string()]).unwrap();
+    }
+    drop(ledger);
+    world.send_new(&["b.json"]);
+    let journal = lines(&world, "exporter");
+    assert_eq!(
+        events(&world, "exporter")[1..],
+        ["packed", "carried", "carried", "carried", "carried", "packed", "carried"]
+    );
+    // The clock going on, even by a year, is nothing that a journal shows.
+    let audit = world.run(["audit", "--site", "exporter"]).exits(0).prints("each line follows the one before");
+    let audit = audit.prints("the clock was set back by 462 d before line 7, to ");
+    assert_eq!(audit.stdout.matches("set back").count(), 1, "{audit:#?}");
+    let report = world.run(["audit", "--json", "--site", "exporter"]).exits(0).json()["report"].clone();
+    assert_eq!((&report["clock_set_backs"], &report["clock_set_back"][0]["line"]), (&json!(1), &json!(7)));
+    assert_eq!(report["clock_set_back"][0]["at"], journal[6]["at"]);
+    // Each line is in the time that it has, wherever it stands.
+    let log = |words: &[&str]| {
+        let all = [&["log", "--json", "--site", "exporter"], words].concat();
+        let events = world.run(all).exits(0).json()["report"]["events"].clone();
+        events.as_array().unwrap().iter().map(|event| event["n"].as_u64().unwrap()).collect::<Vec<_>>()
+    };
+    assert_eq!(log(&["--since", &ahead]), [4, 5, 6]);
+    assert_eq!(log(&["--until", &airpouch::clock::utc(now + 3_600)]), [1, 2, 3, 7, 8]);
+    assert_eq!(log(&["--since", &ahead, "--until", &ahead]), [4, 5]);
+    assert_eq!(log(&[]), (1..=8).collect::<Vec<u64>>());
+    world.run(["record", "--site", "exporter"]).exits(0);
+}
+
 #[test]
 fn run_with_nothing_to_do_adds_no_line_and_the_audit_holds() {
     let world = World::new();

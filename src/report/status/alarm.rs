@@ -3,7 +3,7 @@
 use super::parts::{batches_waiting, connectors, short_id};
 use super::{StatusReport, StatusView, StreamStatus, When};
 use crate::code::Code;
-use crate::text::{count, duration, grouped, harmless};
+use crate::text::{count, grouped, harmless};
 
 /// How a site is, for a monitoring system; the numbers are those of monitoring plugins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -153,17 +153,15 @@ fn age(report: &StatusReport, thresholds: Thresholds) -> Age {
     // What is not known is worst: it may be any age.
     let worst = ages.max_by_key(|(stream, last)| {
         let age = older(last.age(report.now), packed_age(stream, report.now));
-        (last.at.is_none(), age)
+        (last.age(report.now).is_none(), age)
     });
     let Some((stream, when)) = worst else { return never("nothing yet".to_owned()) };
-    let ago =
-        |age: Option<u64>| age.map_or_else(|| "at an unknown time".to_owned(), |a| format!("{} ago", duration(a)));
     let age = when.age(report.now);
     let packed = match &stream.last_packed {
-        Some(packed) => format!(", last packed batch {} {}", packed.sequence, ago(packed.age(report.now))),
+        Some(packed) => format!(", last packed batch {} {}", packed.sequence, packed.ago(report.now)),
         None => String::new(),
     };
-    let words = format!("last batch {} {done} {}{packed}{}", when.sequence, ago(age), of(stream));
+    let words = format!("last batch {} {done} {}{packed}{}", when.sequence, when.ago(report.now), of(stream));
     match age {
         Some(age) => {
             let seconds = packed_age(stream, report.now).map_or(age, |packed| packed.max(age));
@@ -181,7 +179,7 @@ fn connector_age(report: &StatusReport, thresholds: Thresholds) -> Age {
     let names: Vec<&str> = rows.iter().map(|row| row.newest.name.as_str()).collect();
     let last = rows.iter().filter_map(|row| row.last).reduce(When::later);
     let seconds = last.and_then(|last| last.age(report.now));
-    let ago = seconds.map_or_else(|| "at an unknown time".to_owned(), |age| format!("{} ago", duration(age)));
+    let ago = last.map_or_else(|| "at an unknown time".to_owned(), |last| last.ago(report.now));
     let alarm = match seconds {
         Some(age) => thresholds.judge(age),
         None if thresholds.are_given() => Alarm::Unknown,

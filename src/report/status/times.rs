@@ -4,6 +4,7 @@ use serde::{Serialize, Serializer};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+use crate::limits::CLOCK_SET_BACK_MIN;
 use crate::text::duration;
 
 /// A batch, and when something was done with it.
@@ -17,9 +18,20 @@ pub struct When {
 }
 
 impl When {
-    /// How long ago it was, in seconds; what is in the future was now.
+    /// How long ago it was, in seconds. Nobody knows of what is in the future: the clock was set back since. What is there
+    /// by less than a clock is moved that is kept right was now.
     pub fn age(&self, now: i64) -> Option<u64> {
-        self.at.map(|at| u64::try_from(now.saturating_sub(at)).unwrap_or(0))
+        let age = now.saturating_sub(self.at?);
+        (age > -(CLOCK_SET_BACK_MIN as i64)).then(|| u64::try_from(age).unwrap_or(0))
+    }
+
+    /// The same in words.
+    pub(super) fn ago(&self, now: i64) -> String {
+        match (self.age(now), self.at) {
+            (Some(age), _) => format!("{} ago", duration(age)),
+            (None, Some(_)) => "in the future by this clock".to_owned(),
+            (None, None) => "at an unknown time".to_owned(),
+        }
     }
 
     /// The later of two; one of which the time is not known is the earlier one, unless its number is larger and neither is.

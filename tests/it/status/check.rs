@@ -81,6 +81,32 @@ fn time_that_was_not_noted_is_unknown_only_where_it_is_judged() {
     check(&world, "importer", &[], 0);
 }
 
+/// The clock was an hour ahead when the last batch came, or in another year, and somebody has set it right.
+#[test]
+fn time_in_the_future_has_no_age_and_a_few_seconds_are_none() {
+    let world = imported();
+    let ahead = |seconds: i64| {
+        execute(&world, "importer", &format!("UPDATE batch SET done_at = {}", now() + seconds));
+        execute(&world, "exporter", &format!("UPDATE packed_batch SET packed_at = {}", now() + seconds));
+        execute(
+            &world,
+            "exporter",
+            &format!("UPDATE carry SET at = strftime('%Y-%m-%dT%H:%M:%SZ', {}, 'unixepoch')", now() + seconds),
+        );
+    };
+    for seconds in [3_600, 40_000_000] {
+        ahead(seconds);
+        for site in ["importer", "exporter"] {
+            check(&world, site, &LIMITS, 3).prints("in the future by this clock").prints("age=U;");
+            check(&world, site, &[], 0).prints("age=U ");
+            world.run(["status", "--site", site]).exits(0).prints("UTC (in the future)");
+        }
+    }
+    ahead(10);
+    check(&world, "importer", &LIMITS, 0).prints("delivered 0 s ago").prints("age=0s;");
+    check(&world, "exporter", &LIMITS, 0).prints("carried 0 s ago").prints("age=0s;");
+}
+
 #[test]
 fn what_cannot_be_said_is_unknown() {
     let world = imported();
