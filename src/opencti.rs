@@ -11,7 +11,7 @@ pub mod split;
 mod tlp;
 mod types;
 
-pub use tlp::Tlp;
+pub use tlp::{Tlp, marking_words};
 pub use types::{
     FURTHER_INTERNAL_TYPES, INTERNAL_TYPES, OPENCTI_EXTENSION, SUPPORTED_TYPES, is_internal, is_supported,
     is_supported_id, type_of_id,

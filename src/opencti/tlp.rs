@@ -63,6 +63,16 @@ impl Tlp {
     }
 }
 
+/// A marking as people know it: its level of the traffic light protocol where its id stands for one, else its id. An
+/// object may name anything for a marking: what is no id is in quotes, so that nobody takes it for a level.
+pub fn marking_words(id: &str) -> String {
+    match Tlp::of_marking(id) {
+        Some(level) => format!("TLP:{}", level.word().to_uppercase()),
+        None if is_marking(id) || id == "*" => id.to_owned(),
+        None => format!("\"{id}\""),
+    }
+}
+
 const MARKING: &str = "marking-definition--";
 
 fn is_marking(id: &str) -> bool {
@@ -80,6 +90,15 @@ mod tests {
         assert_eq!(Tlp::of_marking(&format!(" {} ", red.to_uppercase())), Some(Tlp::Red));
         assert_eq!(Tlp::of_marking("5e57c739-391a-4eb3-b6be-7d15ca92d5ed"), None);
         assert_eq!(Tlp::of_marking("marking-definition--fa42a846-8d90-4e51-bc29-71d5b4802168"), None);
+    }
+
+    #[test]
+    fn words_of_a_marking_are_those_of_its_id_alone() {
+        assert_eq!(marking_words("marking-definition--826578e1-40ad-459f-bc73-ede076f81f37"), "TLP:AMBER+STRICT");
+        assert_eq!(marking_words("marking-definition--613f2e26-407d-48c7-9eca-b8e91df99dc9"), "TLP:CLEAR");
+        let other = "marking-definition--fa42a846-8d90-4e51-bc29-71d5b4802168";
+        assert_eq!((marking_words(other), marking_words("*")), (other.to_owned(), "*".to_owned()));
+        assert_eq!(marking_words("TLP:CLEAR"), "\"TLP:CLEAR\"");
     }
 
     #[test]

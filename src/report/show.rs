@@ -8,7 +8,7 @@ use super::{BatchLine, ExitStatus, Finding, NamedConnector, NamedEnvelope, Page,
 use crate::batch::manifest::ApplicantEntry;
 use crate::code::Code;
 use crate::digest::Digest;
-use crate::opencti::Tlp;
+use crate::opencti::marking_words;
 use crate::stream::StreamId;
 use crate::text::{count, grouped, harmless, size};
 
@@ -343,9 +343,8 @@ fn write_files(files: &EmbeddedFiles, before: &str, page: &mut Page<'_>) {
     }
 }
 
-/// A marking as people know it: its level of the traffic light protocol, or its id.
 fn marking(id: &str) -> String {
-    Tlp::of_marking(id).map_or_else(|| harmless(id), |tlp| format!("TLP:{}", tlp.word().to_uppercase()))
+    harmless(&marking_words(id))
 }
 
 /// Counts in words, the largest first; none if there are none.

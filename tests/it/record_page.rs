@@ -203,6 +203,28 @@ fn page_of_a_journal_whose_last_run_was_cut_off_says_so() {
     has(&text_of(&page), &["IS NOT PROVED WHOLE", "not signed yet"]);
 }
 
+#[test]
+fn markings_are_levels_on_the_page_and_ids_in_the_document() {
+    let world = World::new();
+    let id = |uuid: &str| format!("marking-definition--{uuid}");
+    let strict = ["826578e1-40ad-459f-bc73-ede076f81f37", "939a9414-2ddd-4d32-a0cd-375ea402b003"].map(id);
+    let (clear, other) = (id("613f2e26-407d-48c7-9eca-b8e91df99dc9"), id("fa42a846-8d90-4e51-bc29-71d5b4802168"));
+    // The last one is what a stranger wrote to look like a level.
+    let marks = [&clear, &strict[0], &strict[1], &other, "TLP:GREEN"];
+    let object = |(at, mark): (usize, &&str)| json!({"type": "indicator", "id": format!("indicator--{at}"), "object_marking_refs": [mark]});
+    let objects: Vec<Value> = marks.iter().enumerate().map(object).collect();
+    let bundle = json!({"type": "bundle", "id": "bundle--1", "objects": objects});
+    world.put("a.json", &envelope_with("a", json!({"bundle": bundle})));
+    world.send(&[]).exits(0);
+    world.import(&[]).exits_one_of(&[0, 3]);
+    let text = record(&world, "importer", &["1"]);
+    has(&text, &["TLP:CLEAR 1", "TLP:AMBER+STRICT 2", &format!("{other} 1"), "\"TLP:GREEN\" 1"]);
+    assert!(!text.contains(&clear) && !text.contains(&strict[0]), "{text}");
+    let report = world.run(["record", "1", "--json", "--site", "importer"]).exits(0).json()["report"].clone();
+    let markings = &report["batches"][0]["connectors"][0]["markings"];
+    assert_eq!(marks.map(|mark| markings[mark].clone()), [json!(1), json!(1), json!(1), json!(1), json!(1)]);
+}
+
 /// Names that would act on a page, on a terminal or on the direction of writing.
 const STRANGE: [&str; 5] = [
     "<script>alert(1)</script>",

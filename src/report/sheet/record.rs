@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::event::{events, short};
 use super::{claims, fact, heads, sheet, table, time};
 use crate::html::Html;
+use crate::opencti::marking_words;
 use crate::report::{AsideFacts, BatchDossier, DossierReport, Outcome, ReleaseFacts};
 use crate::text::{count, grouped, size};
 
@@ -188,6 +189,13 @@ fn numbers(counts: &BTreeMap<String, u64>, html: &mut Html) {
     }
 }
 
+/// Markings by their words: a level has several ids.
+fn by_level(markings: &BTreeMap<String, u64>) -> BTreeMap<String, u64> {
+    let mut levels = BTreeMap::new();
+    markings.iter().for_each(|(id, number)| *levels.entry(marking_words(id)).or_default() += number);
+    levels
+}
+
 fn connectors(html: &mut Html, batch: &BatchDossier) {
     table(html, batch.connectors.len(), "Connectors in the batch, with their objects", |html| {
         heads(html, &["Connector", "Envelopes", "Objects by type", "Objects by marking"]);
@@ -201,7 +209,7 @@ fn connectors(html: &mut Html, batch: &BatchDossier) {
                     });
                     html.element("td class=\"n\"", &grouped(facts.envelopes));
                     html.within("td", |html| numbers(&facts.types, html));
-                    html.within("td", |html| numbers(&facts.markings, html));
+                    html.within("td", |html| numbers(&by_level(&facts.markings), html));
                 });
             }
         });
