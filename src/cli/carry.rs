@@ -1,8 +1,10 @@
 use std::path::{Path, PathBuf};
 
 use airpouch::carry::{Carry, CarryOptions};
+use airpouch::deed::Actor;
 use airpouch::disk;
 use airpouch::error::{Error, Result, Stop};
+use airpouch::ledger::exporter::ExporterView;
 use airpouch::report::{CarryReport, ExitStatus, Slip, fold};
 use airpouch::shelf::medium::mounted;
 use airpouch::site::{Site, refuse_below};
@@ -43,10 +45,6 @@ pub struct Args {
     threads: Option<usize>,
     #[command(flatten)]
     carry: CarryArgs,
-    /// Write a slip for the bag (A5) into this new file [without FILE: slip.html in the site, over the last one]
-    // With a blank instead of the sign the medium would be taken for the file.
-    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
-    slip: Option<Option<PathBuf>>,
     /// Print one JSON document
     #[arg(long)]
     pub json: bool,
@@ -73,6 +71,10 @@ pub struct CarryArgs {
     // A number that is typed goes over a `no_overlap` of the file.
     #[arg(long, env = "AIRPOUCH_NO_OVERLAP", value_parser = BoolishValueParser::new(), default_value_if("overlap", ArgPredicate::IsPresent, "false"))]
     no_overlap: bool,
+    /// Write a slip for the bag (A5) into this new file [without FILE: slip.html in the site, over the last one]
+    // With a blank instead of the sign the medium would be taken for the file.
+    #[arg(long, value_name = "FILE", num_args = 0..=1, require_equals = true)]
+    pub slip: Option<Option<PathBuf>>,
 }
 
 impl CarryArgs {
@@ -90,6 +92,41 @@ impl CarryArgs {
     }
 }
 
+/// What was carried, for its slip.
+pub struct Carried<'a> {
+    pub site: &'a Site,
+    pub ledger: &'a ExporterView,
+    pub medium: &'a Path,
+    pub options: CarryOptions,
+    pub report: &'a CarryReport,
+    pub actor: &'a Actor,
+}
+
+impl CarryArgs {
+    /// Refuses a file for the slip that lies on the medium or is there already, before anything is done.
+    pub fn check_slip(&self, medium: &Path) -> Result<()> {
+        let Some(Some(path)) = &self.slip else { return Ok(()) };
+        match refuse_below("the slip", record_page::directory(path), "the medium", medium) {
+            Err(e) if e.stop == Stop::Usage => {
+                return Err(Error::usage("the slip is for the bag, and not for the medium")
+                    .at(path)
+                    .advise("name a file elsewhere, or none: --slip"));
+            }
+            other => other?,
+        }
+        record_page::is_free(path)
+    }
+
+    /// Writes the slip, where one is asked for and something was carried.
+    pub fn write_slip(&self, carried: Carried<'_>, output: &Output) -> Result<()> {
+        let Carried { site, ledger, medium, options, report, actor } = carried;
+        let Some(path) = &self.slip else { return Ok(()) };
+        let device = mounted(medium, false)?.facts();
+        let bag = Bag { from: record_page::place(site), zone: options.zone, actor, device, at: options.at };
+        slip(ledger, report, bag)?.map_or(Ok(()), |slip| write_slip(&slip, path.as_deref(), site, output))
+    }
+}
+
 pub fn run(typed: &Args, line: &CommandLine, output: &Output) -> Result<ExitStatus> {
     let Meant { args, site, .. } = line.meant::<Args>(typed.site.as_deref(), output)?;
     let medium = args.medium.as_deref().ok_or_else(|| {
@@ -102,33 +139,16 @@ pub fn run(typed: &Args, line: &CommandLine, output: &Output) -> Result<ExitStat
             .advise("name it with --site DIR, or pack first"));
     }
     let threads = settings::threads(args.threads)?;
-    if let Some(Some(path)) = &args.slip {
-        match refuse_below("the slip", record_page::directory(path), "the medium", medium) {
-            Err(e) if e.stop == Stop::Usage => {
-                return Err(Error::usage("the slip is for the bag, and not for the medium")
-                    .at(path)
-                    .advise("name a file elsewhere, or none: --slip"));
-            }
-            other => other?,
-        }
-        record_page::is_free(path)?;
-    }
+    args.carry.check_slip(medium)?;
     let mut report = CarryReport::default();
     let ended = record::exporter(&site, &args.record, output, |ledger| {
         let zone = settings::exporter_zone(args.zone.as_deref(), ledger, false)?;
         let options = args.carry.options(zone, threads)?;
         let place = &site;
         carry_to(Carry { site: place, ledger, medium, options: &options, observer: output, report: &mut report })?;
-        match &args.slip {
-            Some(path) => {
-                let actor = args.record.actor(output.verb())?;
-                let device = mounted(medium, false)?.facts();
-                let bag =
-                    Bag { from: record_page::place(&site), zone: options.zone, actor: &actor, device, at: options.at };
-                slip(ledger, &report, bag)?.map_or(Ok(()), |slip| write_slip(&slip, path.as_deref(), &site, output))
-            }
-            None => Ok(()),
-        }
+        let actor = args.record.actor(output.verb())?;
+        let carried = Carried { site: &site, ledger, medium, options, report: &report, actor: &actor };
+        args.carry.write_slip(carried, output)
     })?;
     Ok(output.show_ended(&report, ended))
 }

@@ -12,7 +12,7 @@ use airpouch::text::size;
 use airpouch::trust::PrivateKey;
 use clap::builder::BoolishValueParser;
 
-use super::carry::{CarryArgs, carry_to};
+use super::carry::{Carried, CarryArgs, carry_to};
 use super::command_line::{CommandLine, Meant};
 use super::output::Output;
 use super::{keys, record, settings};
@@ -88,6 +88,10 @@ pub struct Args {
 
 pub fn run(typed: &Args, line: &CommandLine, output: &Output) -> Result<ExitStatus> {
     let Meant { args, site, .. } = line.meant::<Args>(typed.site.as_deref(), output)?;
+    if args.carry.slip.is_some() && args.medium.is_none() {
+        return Err(Error::usage("--slip is for what is carried, and no medium is named")
+            .advise("airpouch pack SOURCE MEDIUM --slip; or later: airpouch carry MEDIUM --slip"));
+    }
     if args.source.is_none() && !args.again.is_empty() {
         return give_up(&args, &site, output);
     }
@@ -100,6 +104,7 @@ pub fn run(typed: &Args, line: &CommandLine, output: &Output) -> Result<ExitStat
     // Whether something is mounted is asked before anything is packed: cron must not fill an outbox unseen.
     if let Some(medium) = medium {
         airpouch::shelf::medium::mounted(medium, args.carry.require_mount)?;
+        args.carry.check_slip(medium)?;
     }
     let keys = private_keys(&args, output)?;
     let mut done = PackAndCarryReport::default();
@@ -124,7 +129,9 @@ pub fn run(typed: &Args, line: &CommandLine, output: &Output) -> Result<ExitStat
         let options = args.carry.options(zone, threads)?;
         let ended = carry_to(Carry { site, ledger, medium, options: &options, observer: output, report });
         output.print_report(report, ended.is_ok());
-        ended
+        ended?;
+        let actor = args.record.actor(output.verb())?;
+        args.carry.write_slip(Carried { site, ledger, medium, options, report, actor: &actor }, output)
     })?;
     Ok(output.close(&done, ended))
 }

@@ -437,3 +437,25 @@ fn slip_is_for_what_was_carried_never_on_the_medium_and_over_no_file() {
     assert!(!world.path("none.html").exists(), "nothing was carried");
     world.run(["audit", "--site", "exporter"]).exits(0);
 }
+
+#[test]
+fn pack_onto_a_medium_writes_the_slip_that_carry_writes() {
+    let world = World::new();
+    world.made("a.json");
+    world.pack(&["--slip"]).exits(2).says("no medium is named").says("MEDIUM --slip");
+    world.send(&["--slip=medium/slip.html"]).exits(2).says("not for the medium");
+    fs::write(world.path("there.html"), "mine").unwrap();
+    world.send(&["--slip=there.html"]).exits(2).says("was not overwritten");
+    assert!(!world.path("exporter").exists(), "nothing was packed");
+    let persons = ["--operator", "A. Carrier", "--ticket", "CR-7"];
+    let run = world.send(&[&persons[..], &["--slip=bag.html"]].concat()).exits(0).says("slip for the bag: bag.html");
+    let code = run.stdout.split_once("head code ").unwrap().1[..9].to_owned();
+    let slip = |path: &str| text_of(&fs::read_to_string(world.path(path)).unwrap());
+    has(&slip("bag.html"), &["A. Carrier", "CR-7", &code, "batch 1 of stream ", &world.stream()]);
+    world.made("b.json");
+    world.send(&["--slip", "--no-overlap"]).exits(0);
+    has(&slip("exporter/slip.html"), &["batch 2 of stream "]);
+    world.send(&["--slip=none.html", "--no-overlap"]).exits(0);
+    assert!(!world.path("none.html").exists(), "nothing was carried");
+    world.run(["pack", "--again", "1", "--slip", "--site", "exporter"]).exits(2).says("no medium is named");
+}

@@ -20,7 +20,7 @@ const FILES: [(&str, &[(&str, &str)]); 22] = [
             ("PREFIX.pub.pem", "the public key, for the other side's trust store"),
         ],
     ),
-    ("pack", &[SETTINGS, OUTBOX, LEDGER, JOURNAL]),
+    ("pack", &[SETTINGS, OUTBOX, LEDGER, JOURNAL, SLIP]),
     ("carry", &[SETTINGS, OUTBOX, LEDGER, JOURNAL, SLIP]),
     ("verify", &[TRUST, RULES]),
     ("show", &[INBOX, OUTBOX, LEDGER, POLICY, TRUST]),
