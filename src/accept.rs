@@ -24,7 +24,7 @@ pub struct AskedToAccept<'a> {
     pub at: &'a str,
 }
 
-/// Accepts a fork where a digest is named; else works that were cleared, if the numbers are those of nothing else; else
+/// Accepts a fork where a digest is named; else works that were cleared or failed, if the numbers are those of nothing else; else
 /// that the numbers are missing.
 ///
 /// # Errors
@@ -78,13 +78,16 @@ fn check_missing(asked: &Numbers, missing: &Numbers) -> std::result::Result<(), 
     if wrong.is_empty() { Ok(()) } else { Err(wrong) }
 }
 
-/// Settles works that were cleared with what was delivered under them, if these numbers are nothing else.
+/// Settles works that were cleared with what was delivered under them, and what failed under others, if these numbers are
+/// nothing else.
 fn accept_works(ledger: &ImporterLedger, asked: &AskedToAccept<'_>) -> Result<bool> {
     let Some(destination) = ledger.destination()? else { return Ok(false) };
+    let mut lost = ledger.batches_with_failures(destination.id)?;
+    lost.extend(ledger.gone_works(destination.id)?.into_iter().map(|work| work.batch));
     let mut batches = BTreeMap::new();
-    for work in ledger.gone_works(destination.id)? {
-        if let Some(row) = ledger.incoming_by_id(work.batch)?.filter(|row| row.manifest.stream == asked.stream) {
-            batches.insert(row.manifest.sequence.get(), work.batch);
+    for batch in lost {
+        if let Some(row) = ledger.incoming_by_id(batch)?.filter(|row| row.manifest.stream == asked.stream) {
+            batches.insert(row.manifest.sequence.get(), batch);
         }
     }
     let gone: Numbers = batches.keys().copied().collect();

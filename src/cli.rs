@@ -10,6 +10,7 @@ mod completions;
 mod demo;
 mod drain;
 mod examine;
+mod follow;
 mod import;
 mod keygen;
 mod keys;
@@ -81,6 +82,7 @@ enum Verb {
     Import(Box<import::Args>),
     Check(check::Args),
     Drain(drain::Args),
+    Follow(follow::Args),
     Split(split::Args),
     Status(status::Args),
     Log(log::Args),
@@ -133,6 +135,7 @@ impl Verb {
             Self::Import(a) => a.json,
             Self::Check(a) => a.json,
             Self::Drain(a) => a.json,
+            Self::Follow(a) => a.json,
             Self::Split(a) => a.json,
             Self::Status(a) => a.json,
             Self::Log(a) => a.json,
@@ -161,6 +164,7 @@ impl Verb {
             Self::Pack(a) => a.all,
             Self::Verify(a) => a.all,
             Self::Import(a) => a.all,
+            Self::Follow(a) => a.all,
             Self::Status(a) => a.all,
             _ => false,
         }
@@ -176,6 +180,7 @@ impl Verb {
             Self::Import(args) => import::run(&args, line, output),
             Self::Check(args) => check::run(&args, line, output),
             Self::Drain(args) => drain::run(&args, line, output),
+            Self::Follow(args) => follow::run(&args, line, output),
             Self::Split(args) => split::run(&args, output),
             Self::Status(args) => status::run(&args, line, output),
             Self::Log(args) => log::run(&args, output),

@@ -206,6 +206,17 @@ pub enum Deed {
         /// Why.
         reason: String,
     },
+    /// What became on the platform of works under which a batch was sent.
+    Followed {
+        /// The stream.
+        stream: StreamId,
+        /// The number of the batch.
+        sequence: u64,
+        /// Where it was sent.
+        destination: String,
+        /// What became of the messages of each connector whose works have ended.
+        connectors: Vec<IngestedOf>,
+    },
     /// The head of the exporter's journal came beside the batches of a stream.
     PeerHead {
         /// The stream.
@@ -268,6 +279,58 @@ pub enum Deed {
         /// The digest of its manifest.
         sha256: Digest,
     },
+}
+
+/// What became of the works of a connector on the platform.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct IngestedOf {
+    /// The connector.
+    #[serde(flatten)]
+    pub connector: NamedConnector,
+    /// How many works have ended.
+    pub works: u64,
+    /// Messages that workers have reported of them.
+    pub messages: u64,
+    /// Objects that were not ingested.
+    pub failed: u64,
+    /// Objects that the platform's own rules refuse.
+    pub refused: u64,
+    /// Works of these that were gone: nobody knows what became of their messages.
+    pub unknown: u64,
+    /// The first errors.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub errors: Vec<IngestFault>,
+}
+
+/// An object that was not ingested.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct IngestFault {
+    /// The work.
+    pub work: String,
+    /// The platform's code for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub code: Option<String>,
+    /// The platform's or the worker's words.
+    pub what: String,
+    /// The object's STIX id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub object: Option<String>,
+}
+
+impl IngestedOf {
+    /// Nothing yet.
+    pub fn none(connector: NamedConnector) -> Self {
+        Self { connector, works: 0, messages: 0, failed: 0, refused: 0, unknown: 0, errors: Vec::new() }
+    }
+
+    /// About as many bytes as it takes in a line of the journal, a sixth of what its texts may take at most.
+    pub fn bytes(&self) -> usize {
+        let texts = |fault: &IngestFault| {
+            let length = |text: &Option<String>| text.as_ref().map_or(0, String::len);
+            40 + fault.work.len() + fault.what.len() + length(&fault.code) + length(&fault.object)
+        };
+        40 + self.connector.id.len() + self.connector.name.len() + self.errors.iter().map(texts).sum::<usize>()
+    }
 }
 
 /// A mapping that was added.

@@ -123,7 +123,7 @@ impl Draining<'_> {
         }
         let (going, left): (Vec<_>, Vec<_>) = messages.into_iter().partition(|(_, id)| admitted.contains(id));
         self.report.left += left.len() as u64;
-        self.gate.observer.begin_messages("draining", going.len() as u64);
+        self.gate.observer.begin_counted("draining", going.len() as u64, "messages");
         let drained = self.rounds(going, &connectors);
         self.gate.observer.end();
         for (id, connector) in &connectors {

@@ -1,5 +1,6 @@
 //! What is said of a batch on a shelf: in the same words, whoever looks at it.
 
+pub mod ingested;
 pub mod medium;
 pub mod missing;
 

@@ -75,6 +75,7 @@ pub mod import;
 pub mod drain;
 pub mod check;
 pub mod came;
+pub mod follow;
 pub mod renew;
 pub mod show;
 pub mod accept;

@@ -178,6 +178,10 @@ pub const SHOWN_MAX: usize = 10_000;
 /// Works of a destination that are gone and not settled: whoever clears more of them settles them by batch all the same.
 pub const GONE_WORKS_MAX: usize = 10_000;
 
+/// Works of a destination that were closed and whose end nobody has asked for. A site that never does keeps the newest: some
+/// 200 bytes each, and the platform forgets them after days.
+pub const SENT_WORKS_MAX: usize = 100_000;
+
 /// Connectors of which a drain remembers that a work was cleared. What it remembers is one file of [`SETTINGS_FILE_MAX`],
 /// in which each takes some 300 bytes; a spool has some hundreds of connectors.
 pub const DRAIN_GONE_MAX: usize = 1_000;

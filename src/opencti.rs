@@ -6,10 +6,12 @@ pub mod message;
 pub mod python;
 pub mod reference;
 pub mod registration;
+pub mod repr;
 pub mod secrets;
 pub mod split;
 mod tlp;
 mod types;
+pub mod work;
 
 pub use tlp::{Tlp, marking_words};
 pub use types::{

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::lack;
 use crate::opencti::api::{self, KnownConnector, Me, NoAnswer, OLDEST, Question, Registered, Version};
 use crate::opencti::registration::Registration;
+use crate::opencti::work::{IngestError, WorkThere, ingest_errors, work_there};
 use crate::report::Observer;
 use crate::text::{duration, harmless};
 
@@ -39,6 +40,7 @@ enum PlatformFault {
     Refused(String),
     Failed(String),
     WorkGone,
+    TooLong,
 }
 
 /// Why a connector is not registered: the platform's words.
@@ -275,6 +277,36 @@ impl<'a> Platform<'a> {
         }
     }
 
+    /// How far a work has come; none if it is gone.
+    ///
+    /// # Errors
+    /// The platform is in trouble, or does not let us see works.
+    pub fn work(&self, work: &str) -> Asked<Option<WorkThere>> {
+        match self.ask(&Question::work(work)) {
+            Ok(answer) => {
+                Ok(work_there(&answer.data).ok_or_else(|| "its answer is none that a platform gives".to_owned()))
+            }
+            Err(PlatformFault::WorkGone) => Ok(Ok(None)),
+            Err(fault) => self.refusal_of("work", fault),
+        }
+    }
+
+    /// The first errors of a work, `most` of them. Where what they are about is too long to be read, they come without it.
+    ///
+    /// # Errors
+    /// The platform is in trouble, or does not let us see works.
+    pub fn work_errors(&self, work: &str, most: usize) -> Asked<Vec<IngestError>> {
+        for sources in [true, false] {
+            match self.ask(&Question::work_errors(work, sources)) {
+                Ok(answer) => return Ok(Ok(ingest_errors(&answer.data, most))),
+                Err(PlatformFault::TooLong) => {}
+                Err(PlatformFault::WorkGone) => return Ok(Ok(Vec::new())),
+                Err(fault) => return self.refusal_of("work", fault),
+            }
+        }
+        Ok(Err("the errors of a work are too long to be read".to_owned()))
+    }
+
     fn update_work(&self, question: &Question) -> Asked<Updated> {
         match self.ask(question) {
             Ok(answer) if answer.doubtful => Ok(Ok(Updated::PerhapsTwice)),
@@ -328,6 +360,7 @@ impl<'a> Platform<'a> {
                     (what, after)
                 }
                 NoAnswer::WorkGone => return Err(PlatformFault::WorkGone),
+                NoAnswer::TooLong => return Err(PlatformFault::TooLong),
                 NoAnswer::Refused(words) => return Err(PlatformFault::Refused(words)),
                 NoAnswer::Failed(words) => {
                     failed = Some(PlatformFault::Failed(words.clone()));
@@ -400,6 +433,9 @@ impl<'a> Platform<'a> {
                 format!("the platform refuses {asked}: {words}"),
                 "its answer says why; an older or newer platform may expect something else",
             ),
+            PlatformFault::TooLong => {
+                self.failed("its answer is longer than any platform's".to_owned(), "is that OpenCTI's address?")
+            }
             PlatformFault::WorkGone => {
                 self.failed(format!("the work is gone ({asked})"), "run this again: another one is opened")
             }

@@ -9,6 +9,7 @@ mod document;
 mod dossier;
 mod drain;
 mod finding;
+mod follow;
 mod import;
 mod keygen;
 mod log;
@@ -38,10 +39,11 @@ pub use carry::{CarryReport, Proof};
 pub use check::{CheckReport, Fact};
 pub use document::{Document, Problem};
 pub use dossier::{
-    ApplicantFacts, AsideFacts, BatchDossier, BatchTimes, ConnectorFacts, DossierReport, EnvelopeFacts, JournalState,
-    ManifestFacts, NAMED_ENVELOPES, ReleaseFacts, SignerName,
+    ApplicantFacts, AsideFacts, BatchDossier, BatchTimes, ConnectorFacts, DossierReport, EnvelopeFacts, IngestFacts,
+    JournalState, ManifestFacts, NAMED_ENVELOPES, ReleaseFacts, SignerName,
 };
 pub use drain::{DrainReport, Drained};
+pub use follow::{FollowReport, FollowedLine, UnansweredWork};
 pub use import::{DeliveredBatch, ImportReport, Outcome, PassedOver};
 pub use keygen::KeygenReport;
 pub use log::{COLUMNS, LogReport, Logged};
@@ -223,8 +225,8 @@ pub trait Observer: Sync {
     fn say(&self, line: &str);
     /// Something is done that a person waits for, and durable.
     fn event(&self, event: &Event<'_>);
-    /// A stage begins that will move so many messages, whatever their size.
-    fn begin_messages(&self, stage: &str, messages: u64);
+    /// A stage begins that will go through so many things, such as messages, whatever their size.
+    fn begin_counted(&self, stage: &str, number: u64, things: &str);
 }
 
 /// What is told as soon as it is so, and not at the end of the run.
@@ -249,5 +251,5 @@ impl Observer for Silent {
     fn end(&self) {}
     fn say(&self, _: &str) {}
     fn event(&self, _: &Event<'_>) {}
-    fn begin_messages(&self, _: &str, _: u64) {}
+    fn begin_counted(&self, _: &str, _: u64, _: &str) {}
 }

@@ -31,7 +31,7 @@ use crate::mtime::Mtime;
 use crate::opencti::registration::{Registration, scope_of_text};
 use crate::report::Finding;
 use crate::stream::StreamId;
-use crate::works::{ForBatch, GoneWork};
+use crate::works::{ForBatch, GoneWork, SentWork};
 
 pub use crate::works::Ended;
 pub use open::{KnownDestination, OpenedSink, open};
@@ -165,6 +165,8 @@ pub struct Effects {
     pub shown: Vec<String>,
     /// Works that were closed, or are gone.
     pub closed: Vec<String>,
+    /// Works that were closed with what was delivered under them.
+    pub sent: Vec<SentWork>,
     /// Works that are gone with what was delivered under them.
     pub gone: Vec<GoneWork>,
     /// Findings about the destination.
@@ -177,7 +179,8 @@ impl Effects {
     }
 
     fn of(delivery: Delivery) -> Self {
-        Self { delivery, shown: Vec::new(), closed: Vec::new(), gone: Vec::new(), findings: Vec::new() }
+        let (shown, closed, sent, gone) = (Vec::new(), Vec::new(), Vec::new(), Vec::new());
+        Self { delivery, shown, closed, sent, gone, findings: Vec::new() }
     }
 }
 

@@ -5,6 +5,7 @@
 //! gone, so whoever clears works on the platform also discards the messages that wait under them. It is closed at the
 //! end, in error if it expects more messages than were sent: otherwise the platform would show it as running for ever.
 
+mod followed;
 mod of_batch;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
@@ -17,7 +18,8 @@ use crate::platform::Updated;
 use crate::report::Finding;
 use crate::text::harmless;
 
-pub use of_batch::{ForBatch, GoneWork, OpenWork, gone_finding};
+pub use followed::{AboutWork, FIRST_ERRORS, FollowState, FollowedWork, in_words};
+pub use of_batch::{ForBatch, GoneWork, OpenWork, SentWork, gone_finding};
 
 /// How often a new work is opened for one envelope or group, if somebody clears one after the other.
 pub const CLEARED_MAX: u32 = 3;
@@ -50,17 +52,17 @@ pub trait Remembers<S> {
     /// It cannot be written.
     fn opened(&mut self, subject: &S, id: &str) -> Result<()>;
 
-    /// A work was closed: the next run need not know it.
+    /// A work was closed: the next run need not close it.
     ///
     /// # Errors
     /// It cannot be written.
-    fn closed(&mut self, subject: &S, id: &str) -> Result<()>;
+    fn closed(&mut self, ended: &EndedWork<S>) -> Result<()>;
 
     /// A work is gone, and workers skip the messages that were sent under it.
     ///
     /// # Errors
     /// It cannot be written.
-    fn gone(&mut self, gone: &Gone<S>) -> Result<()>;
+    fn gone(&mut self, gone: &EndedWork<S>) -> Result<()>;
 }
 
 /// A work that is to be opened, unless it is open.
@@ -96,9 +98,9 @@ impl Work {
     }
 }
 
-/// A work that is gone.
+/// A work that was closed, or that is gone.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Gone<S> {
+pub struct EndedWork<S> {
     /// What it was for.
     pub subject: S,
     /// Its id.
@@ -133,7 +135,7 @@ pub struct Looked<S> {
 pub struct Works<S> {
     open: BTreeMap<S, Work>,
     /// Those that were closed in this run and under which something was delivered.
-    ended: VecDeque<Gone<S>>,
+    ended: VecDeque<EndedWork<S>>,
 }
 
 impl<S: WorkSubject> Works<S> {
@@ -320,7 +322,7 @@ impl<S: WorkSubject> Works<S> {
     /// It cannot be remembered.
     pub fn forget(&mut self, subject: &S, memory: &mut dyn Remembers<S>) -> Result<()> {
         let Some(ended) = self.take(subject) else { return Ok(()) };
-        memory.closed(subject, &ended.id)?;
+        memory.closed(&ended)?;
         if ended.delivered > 0 {
             if self.ended.len() == ENDED_MAX {
                 self.ended.pop_front();
@@ -330,10 +332,10 @@ impl<S: WorkSubject> Works<S> {
         Ok(())
     }
 
-    fn take(&mut self, subject: &S) -> Option<Gone<S>> {
+    fn take(&mut self, subject: &S) -> Option<EndedWork<S>> {
         let work = self.open.remove(subject)?;
         let at_most = work.is_from_earlier_run || work.flaw.is_some();
-        Some(Gone { subject: subject.clone(), id: work.id, delivered: work.delivered, at_most })
+        Some(EndedWork { subject: subject.clone(), id: work.id, delivered: work.delivered, at_most })
     }
 
     /// Closes the works of a batch or run that has ended. At the end of a run, also of one that fails, it asks once
@@ -410,12 +412,12 @@ mod tests {
             Ok(())
         }
 
-        fn closed(&mut self, _: &ForBatch, id: &str) -> Result<()> {
-            self.0.push(format!("closed {id}"));
+        fn closed(&mut self, ended: &EndedWork<ForBatch>) -> Result<()> {
+            self.0.push(format!("closed {} with {}", ended.id, ended.delivered));
             Ok(())
         }
 
-        fn gone(&mut self, gone: &Gone<ForBatch>) -> Result<()> {
+        fn gone(&mut self, gone: &EndedWork<ForBatch>) -> Result<()> {
             self.0.push(format!("gone {} with {}", gone.id, gone.delivered));
             Ok(())
         }
@@ -452,7 +454,7 @@ mod tests {
         works.drop_gone(&subject("c"), &mut memory).unwrap();
         works.forget(&subject("b"), &mut memory).unwrap();
         works.forget(&subject("a"), &mut memory).unwrap();
-        assert_eq!(memory.0, ["gone c with 1", "closed b", "closed a"]);
+        assert_eq!(memory.0, ["gone c with 1", "closed b with 0", "closed a with 2"]);
         let again: Vec<_> = works.ended.iter().map(|gone| (gone.id.as_str(), gone.delivered, gone.at_most)).collect();
         assert_eq!(again, [("a", 2, false)]);
     }

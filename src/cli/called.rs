@@ -51,13 +51,14 @@ const ORDERS: [&str; 37] = [
 ];
 
 /// The commands that work on a site, and on which side.
-const OF_SIDES: [(&str, Option<Role>); 17] = [
+const OF_SIDES: [(&str, Option<Role>); 18] = [
     ("pack", Some(Role::Exporter)),
     ("carry", Some(Role::Exporter)),
     ("stream renew", Some(Role::Exporter)),
     ("import", Some(Role::Importer)),
     ("check", Some(Role::Importer)),
     ("drain", Some(Role::Importer)),
+    ("follow", Some(Role::Importer)),
     ("applicants", Some(Role::Importer)),
     ("quarantine list", Some(Role::Importer)),
     ("quarantine reject", Some(Role::Importer)),

@@ -385,9 +385,9 @@ impl Observer for Output {
         self.show_bar(stage, bytes, "{total_bytes}");
     }
 
-    fn begin_messages(&self, stage: &str, messages: u64) {
+    fn begin_counted(&self, stage: &str, number: u64, things: &str) {
         if self.terminal {
-            self.show_bar(stage, messages, "{human_len} messages");
+            self.show_bar(stage, number, &format!("{{human_len}} {things}"));
         }
     }
 

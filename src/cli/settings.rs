@@ -98,6 +98,7 @@ settings! {
     patience: String,
     plaintext: bool,
     works: String,
+    works_day_range: u32,
     proxy: String,
 }
 

@@ -156,6 +156,7 @@ impl Collected {
                     note_delivered(batch, &event, self.policy.as_ref());
                 }
             }
+            "followed" => note_ingested(batch, &event),
             _ => {}
         }
         note_time(batch, &event);
@@ -209,6 +210,18 @@ fn note_time(batch: &mut BatchDossier, event: &Logged) {
         _ => return,
     };
     time.get_or_insert_with(|| event.of("at").to_owned());
+}
+
+fn note_ingested(batch: &mut BatchDossier, event: &Logged) {
+    let facts = batch.ingested.get_or_insert_default();
+    for of in event.list("connectors") {
+        let number = |key: &str| of.get(key).and_then(Value::as_u64).unwrap_or(0);
+        facts.works += number("works");
+        facts.messages += number("messages");
+        facts.failed += number("failed");
+        facts.refused += number("refused");
+        facts.unknown += number("unknown");
+    }
 }
 
 fn outcome(event: &Logged) -> Outcome {

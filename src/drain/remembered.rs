@@ -11,7 +11,7 @@ use crate::limits::DRAIN_GONE_MAX;
 use crate::report::Finding;
 use crate::sink::spooled::{GoneMessages, Memory, Spooled};
 use crate::text::{count, harmless};
-use crate::works::{self, Remembers};
+use crate::works::{EndedWork, Remembers};
 
 /// A spool with its state.
 pub struct Remembered {
@@ -123,13 +123,13 @@ impl Remembers<ForConnector> for Remembered {
         self.spool.remember(&self.memory)
     }
 
-    fn closed(&mut self, subject: &ForConnector, _id: &str) -> Result<()> {
-        self.memory.works.remove(&subject.0);
+    fn closed(&mut self, ended: &EndedWork<ForConnector>) -> Result<()> {
+        self.memory.works.remove(&ended.subject.0);
         self.spool.remember(&self.memory)
     }
 
     /// One for each connector and destination is enough: a single import settles everything that was lost.
-    fn gone(&mut self, work: &works::Gone<ForConnector>) -> Result<()> {
+    fn gone(&mut self, work: &EndedWork<ForConnector>) -> Result<()> {
         // Another work may be open by now.
         if self.memory.works.get(&work.subject.0) == Some(&work.id) {
             self.memory.works.remove(&work.subject.0);

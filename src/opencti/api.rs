@@ -13,6 +13,11 @@ use super::registration::Registration;
 use super::secrets::Secrets;
 use crate::text::harmless;
 
+/// Bytes of the largest answer that is read.
+const ANSWER_MAX: u64 = 1 << 20;
+/// The same of an answer with the errors of a work: 100 with 50,000 characters each.
+const WORK_ERRORS_MAX: u64 = 16 << 20;
+
 /// The version of a platform, such as 6.8.9 or 7.261026.0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Version(pub u32, pub u32, pub u32);
@@ -84,11 +89,13 @@ pub struct Question {
     pub query: &'static str,
     /// Its variables.
     pub variables: Value,
+    /// Bytes of the largest answer that is read.
+    pub answer_max: u64,
 }
 
 impl Question {
     fn new(name: &'static str, query: &'static str, variables: Value) -> Self {
-        Self { name, query, variables }
+        Self { name, query, variables, answer_max: ANSWER_MAX }
     }
 
     /// The body to post.
@@ -176,6 +183,22 @@ impl Question {
         Self::new("isWorkAlive", query, json!({ "id": work }))
     }
 
+    /// How far a work has come, and how many errors it has.
+    pub fn work(work: &str) -> Self {
+        const QUERY: &str = "query Work($id: ID!) { work(id: $id) { id status \
+            tracking { import_expected_number import_processed_number } errors { timestamp } } }";
+        Self { answer_max: WORK_ERRORS_MAX, ..Self::new("work", QUERY, json!({ "id": work })) }
+    }
+
+    /// The errors of a work; with `sources`, what each one is about, which may be 50,000 characters of each.
+    pub fn work_errors(work: &str, sources: bool) -> Self {
+        let query = match sources {
+            true => "query WorkErrors($id: ID!) { work(id: $id) { id errors { message source } } }",
+            false => "query WorkErrors($id: ID!) { work(id: $id) { id errors { message } } }",
+        };
+        Self { answer_max: WORK_ERRORS_MAX, ..Self::new("work", query, json!({ "id": work })) }
+    }
+
     /// Makes a draft, in which a person looks at what is imported.
     pub fn add_draft(name: &str) -> Self {
         let query =
@@ -216,6 +239,8 @@ pub enum NoAnswer {
         /// What to do.
         advice: String,
     },
+    /// It is longer than what is read of an answer.
+    TooLong,
     /// It will not work before somebody has changed something.
     Never {
         /// What is the matter.

@@ -16,8 +16,6 @@ use crate::opencti::api::{self, NoAnswer, Question, Reply};
 use crate::opencti::secrets::Secrets;
 use crate::text::harmless;
 
-/// The largest answer that is read.
-const ANSWER_MAX: u64 = 1 << 20;
 /// How long a connection may take.
 const CONNECT_MAX: Duration = Duration::from_secs(10);
 /// How long an answer may take: a busy platform is slow.
@@ -100,8 +98,8 @@ impl Http {
             retry_after: header("retry-after").and_then(|t| t.parse().ok()),
             body: Vec::new(),
         };
-        reply.body =
-            response.body_mut().with_config().limit(ANSWER_MAX).read_to_vec().map_err(|e| self.no_answer(&e))?;
+        let body = response.body_mut().with_config().limit(question.answer_max).read_to_vec();
+        reply.body = body.map_err(|e| self.no_answer(&e))?;
         api::data(question, &reply, &self.secrets()).map_err(|why| Unanswered { why, is_absent: false })
     }
 
@@ -128,10 +126,7 @@ impl Http {
             _ => false,
         };
         match error {
-            ureq::Error::BodyExceedsLimit(_) => {
-                let why = NoAnswer::never("its answer is longer than any platform's", "is that OpenCTI's address?");
-                Unanswered { why, is_absent: false }
-            }
+            ureq::Error::BodyExceedsLimit(_) => Unanswered { why: NoAnswer::TooLong, is_absent: false },
             _ => Unanswered {
                 why: NoAnswer::later(format!("cannot reach it{through}: {}", harmless(&words)), !unheard),
                 // After a timeout the platform may exist; a server with another protocol, or none, is not the platform.

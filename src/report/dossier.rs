@@ -73,12 +73,29 @@ pub struct BatchDossier {
     pub connectors: Vec<ConnectorFacts>,
     /// Its applicants, where it was delivered.
     pub applicants: Vec<ApplicantFacts>,
+    /// What became of it on the platform, as far as `follow` read it back.
+    pub ingested: Option<IngestFacts>,
     /// Envelopes that were held or quarantined, by reason and connector.
     pub set_aside: Vec<AsideFacts>,
     /// Envelopes that a person let through.
     pub released: Vec<ReleaseFacts>,
     /// Its events, oldest first.
     pub events: Vec<Logged>,
+}
+
+/// What became of a batch on the platform.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
+pub struct IngestFacts {
+    /// Works whose end is known.
+    pub works: u64,
+    /// Messages that were ingested.
+    pub messages: u64,
+    /// Objects that were not.
+    pub failed: u64,
+    /// Objects that the platform's own rules refuse.
+    pub refused: u64,
+    /// Works that were gone.
+    pub unknown: u64,
 }
 
 /// What the journal has of one manifest.

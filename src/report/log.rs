@@ -138,6 +138,7 @@ impl Logged {
                 self.text("zone"),
                 self.text("succeeds")
             ),
+            "followed" => format!("{batch} at {}: {}", self.text("destination"), self.ingested()),
             "refused" => format!("{batch}: {}", self.text("code")),
             "pruned" => batch,
             "ledger-accepted" => self.text("what"),
@@ -174,6 +175,18 @@ impl Logged {
             "reviewed" => format!("the month {}, up to line {}", self.text("month"), self.text("lines")),
             _ => String::new(),
         }
+    }
+
+    /// What became of messages, of all connectors together.
+    fn ingested(&self) -> String {
+        let sum = |key: &str| self.list("connectors").filter_map(|of| of.get(key)?.as_u64()).sum::<u64>();
+        let parts = [
+            Some(format!("{} ingested", count(sum("messages"), "message"))),
+            Some(sum("failed")).filter(|n| *n > 0).map(|n| format!("{} not ingested", count(n, "object"))),
+            Some(sum("refused")).filter(|n| *n > 0).map(|n| format!("{} refused by its rules", count(n, "object"))),
+            Some(sum("unknown")).filter(|n| *n > 0).map(|n| format!("{} gone", count(n, "work"))),
+        ];
+        parts.into_iter().flatten().collect::<Vec<_>>().join(", ")
     }
 
     fn volume(&self) -> String {

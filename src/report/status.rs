@@ -109,6 +109,21 @@ pub struct QueueBacklog {
     pub open_works: u64,
     /// Envelopes that were being sent when a run was cut off.
     pub on_their_way: u64,
+    /// Works that were closed and whose end is not known: `follow` asks for them.
+    pub waiting_works: u64,
+    /// Works whose end is known.
+    pub ended_works: u64,
+    /// Messages that were ingested under these.
+    pub ingested: u64,
+    /// Objects that were not.
+    pub failed: u64,
+    /// Objects that the platform's own rules refuse.
+    pub refused: u64,
+    /// Works of which nobody knows how they ended: they were gone.
+    pub unknown_works: u64,
+    /// When an end was last noted, in seconds since 1970.
+    #[serde(serialize_with = "times::optional")]
+    pub followed_at: Option<i64>,
 }
 
 /// A key that signs.

@@ -18,7 +18,7 @@ use crate::fit::{Examined, Examiner, Unfit};
 use crate::gate::Gate;
 use crate::gate::blocked::Until;
 use crate::opencti::message::{Addressee, spare_bundle_id};
-use crate::works::{ForBatch, Gone, OpenWork, Remembers, Works};
+use crate::works::{EndedWork, ForBatch, OpenWork, Remembers, Works};
 
 use in_flight::{InFlight, message_id, messages_in};
 
@@ -60,12 +60,15 @@ impl Remembers<ForBatch> for SinkCall<'_> {
         self.ahead.opened(subject, id)
     }
 
-    fn closed(&mut self, _subject: &ForBatch, id: &str) -> Result<()> {
-        self.effects.closed.push(id.to_owned());
+    fn closed(&mut self, ended: &EndedWork<ForBatch>) -> Result<()> {
+        self.effects.closed.push(ended.id.clone());
+        if ended.delivered > 0 {
+            self.effects.sent.push(ended.into());
+        }
         Ok(())
     }
 
-    fn gone(&mut self, gone: &Gone<ForBatch>) -> Result<()> {
+    fn gone(&mut self, gone: &EndedWork<ForBatch>) -> Result<()> {
         self.effects.closed.push(gone.id.clone());
         if gone.delivered > 0 {
             self.effects.gone.push(gone.into());

@@ -8,7 +8,7 @@ use super::{States, StatusQuery};
 use crate::code::Code;
 use crate::destination::Destination;
 use crate::error::Result;
-use crate::findings::missing;
+use crate::findings::{ingested, missing};
 use crate::ledger::importer::{
     Acceptance, AsideKind, AsideReasons, BatchStanding, CameBatch, CameConnector, DestinationRow, ImporterView, State,
 };
@@ -80,6 +80,9 @@ pub(super) fn gather(
     for finding in missing::gone_works(ledger)? {
         settle.push(1, finding);
     }
+    if let Some(destination) = ledger.destination()? {
+        ingested::failed(ledger, &destination)?.into_iter().for_each(|finding| settle.push(1, finding));
+    }
     Ok(())
 }
 
@@ -100,7 +103,18 @@ fn at_destination(ledger: &ImporterView, row: &DestinationRow, status: &mut Stat
         "dir" => {}
         _ => {
             let (open_works, on_their_way) = (ledger.open_work_count(row.id)?, ledger.unsettled(row.id)?);
-            status.queues = Some(QueueBacklog { open_works, on_their_way });
+            let known = ledger.ingestion(row.id)?;
+            status.queues = Some(QueueBacklog {
+                open_works,
+                on_their_way,
+                waiting_works: known.waiting,
+                ended_works: known.works,
+                ingested: known.messages,
+                failed: known.failed,
+                refused: known.refused,
+                unknown_works: known.unknown,
+                followed_at: known.at,
+            });
         }
     }
     Ok(())

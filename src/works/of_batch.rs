@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Gone, Work, WorkSubject};
+use super::{EndedWork, Work, WorkSubject};
 use crate::code::Code;
 use crate::digest::Digest;
 use crate::report::Finding;
@@ -62,10 +62,33 @@ pub struct GoneWork {
     pub at_most: bool,
 }
 
-impl From<&Gone<ForBatch>> for GoneWork {
-    fn from(gone: &Gone<ForBatch>) -> Self {
-        let Gone { subject, id, delivered, at_most } = gone;
+impl From<&EndedWork<ForBatch>> for GoneWork {
+    fn from(gone: &EndedWork<ForBatch>) -> Self {
+        let EndedWork { subject, id, delivered, at_most } = gone;
         Self { id: id.clone(), batch: subject.batch, envelopes: *delivered, at_most: *at_most }
+    }
+}
+
+/// A work that was closed with what was sent under it: the ledger keeps it until the platform has said what became of that.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SentWork {
+    /// Its id.
+    pub id: String,
+    /// The ledger's number of the batch that it was for.
+    pub batch: i64,
+    /// The connector's id.
+    pub connector: String,
+    /// Envelopes that were delivered under it.
+    pub envelopes: usize,
+    /// Whether it may be fewer.
+    pub at_most: bool,
+}
+
+impl From<&EndedWork<ForBatch>> for SentWork {
+    fn from(ended: &EndedWork<ForBatch>) -> Self {
+        let EndedWork { subject, id, delivered, at_most } = ended;
+        let (batch, connector) = (subject.batch, subject.connector.clone());
+        Self { id: id.clone(), batch, connector, envelopes: *delivered, at_most: *at_most }
     }
 }
 

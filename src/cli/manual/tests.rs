@@ -11,7 +11,7 @@ use clap_mangen::Man;
 use super::{AFTER_HELP, Cli};
 
 /// What a verb reads and writes in the site and beside it.
-const FILES: [(&str, &[(&str, &str)]); 22] = [
+const FILES: [(&str, &[(&str, &str)]); 23] = [
     ("airpouch", &[SETTINGS, OUTBOX, INBOX]),
     (
         "keygen",
@@ -33,6 +33,7 @@ const FILES: [(&str, &[(&str, &str)]); 22] = [
             SETTINGS,
         ],
     ),
+    ("follow", &[SETTINGS, LEDGER, JOURNAL]),
     ("split", &[INBOX, OUTBOX, LEDGER]),
     ("status", &[LEDGER, JOURNAL, TRUST, RULES, SETTINGS]),
     ("log", &[JOURNAL, LEDGER]),

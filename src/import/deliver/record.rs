@@ -1,6 +1,7 @@
 //! What the sink has done, in the ledger: the order in which a group is prepared, noted, seen and recorded.
 
 use super::{Delivering, InHand};
+use crate::clock;
 use crate::envelope::Envelope;
 use crate::error::Result;
 use crate::ledger::importer::{Group, ImporterLedger};
@@ -78,13 +79,14 @@ impl Delivering<'_> {
     /// Records what a call of the sink has done, whether or not it came to its end.
     ///
     /// What was delivered comes first: all that follows rests on it. Works that are gone are noted with how much was
-    /// delivered under them, and are forgotten last: until then the next run finds them open, looks for them, and reports
+    /// delivered under them, those that were closed for whoever follows them; they are forgotten last: until then the next run finds them open, looks for them, and reports
     /// them again.
     pub(super) fn record(&mut self, effects: Effects) -> Result<()> {
-        let Effects { delivery, shown, closed, gone, mut findings } = effects;
+        let Effects { delivery, shown, closed, sent, gone, mut findings } = effects;
         self.report.findings.append(&mut findings);
         self.ledger.note_shown(self.destination, shown)?;
         self.record_delivery(delivery)?;
+        self.ledger.note_sent(self.destination, &sent, clock::now().0)?;
         self.ledger.note_gone(self.destination, gone)?;
         self.ledger.forget_works(&closed)
     }

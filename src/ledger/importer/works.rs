@@ -53,12 +53,25 @@ impl ImporterLedger {
         if works.is_empty() {
             return Ok(());
         }
+        let change = self.change()?;
+        for work in &works {
+            change.execute("DELETE FROM sent_work WHERE id = ?1", [&work.id])?;
+        }
+        self.add_gone(destination, works)?;
+        change.commit()
+    }
+
+    /// Adds works that are gone, within a change of the caller.
+    pub(super) fn add_gone(&self, destination: i64, works: Vec<GoneWork>) -> Result<()> {
+        if works.is_empty() {
+            return Ok(());
+        }
         let mut gone = self.gone_works(destination)?;
         gone.extend(works.into_iter().take(GONE_WORKS_MAX.saturating_sub(gone.len())));
         self.set_list_in_meta(&format!("gone_works_{destination}"), &gone)
     }
 
-    /// A person accepts what was lost with the works of a batch.
+    /// A person accepts what was lost with the works of a batch, or failed under them.
     pub fn accept_gone(&self, destination: i64, batch: i64, reason: &str) -> Result<()> {
         let BatchId { stream, sequence, .. } = named(&self.connection, batch)?;
         let change = self.change()?;
@@ -67,13 +80,16 @@ impl ImporterLedger {
         change.commit()
     }
 
-    /// What was lost with the works of a batch was delivered again; how many works it were.
-    pub fn settle_gone(&self, destination: i64, batch: i64) -> Result<usize> {
+    /// What was lost with the works of a batch, or failed under them, was delivered again.
+    pub fn settle_gone(&self, destination: i64, batch: i64) -> Result<()> {
         let gone = self.gone_works(destination)?;
         let left: Vec<GoneWork> = gone.iter().filter(|work| work.batch != batch).cloned().collect();
         if left.len() < gone.len() {
             self.set_list_in_meta(&format!("gone_works_{destination}"), &left)?;
         }
-        Ok(gone.len() - left.len())
+        // What still waits under other works of the batch is followed further.
+        let sql = "DELETE FROM sent_work WHERE destination = ?1 AND batch = ?2 AND failed = 1";
+        self.connection.execute(sql, [destination, batch])?;
+        Ok(())
     }
 }

@@ -6,7 +6,7 @@ use super::event::{events, short};
 use super::{claims, fact, heads, sheet, table, time};
 use crate::html::Html;
 use crate::opencti::marking_words;
-use crate::report::{AsideFacts, BatchDossier, DossierReport, Outcome, ReleaseFacts};
+use crate::report::{AsideFacts, BatchDossier, DossierReport, IngestFacts, Outcome, ReleaseFacts};
 use crate::text::{count, grouped, size};
 
 impl DossierReport {
@@ -153,6 +153,9 @@ fn facts(html: &mut Html, batch: &BatchDossier) {
             fact(html, title, |html| html.text(&words_of(outcome)));
         }
     }
+    if let Some(facts) = batch.ingested {
+        fact(html, "On the platform", |html| html.text(&ingested(facts)));
+    }
     fact(html, "Policy", |html| match &batch.policy {
         Some(sha256) => html.element("code", &format!("SHA-256 {}", short(sha256, 16))),
         None => html.text("the defaults"),
@@ -179,6 +182,18 @@ fn words_of(outcome: &Outcome) -> String {
     ];
     let some = all.iter().filter(|(number, _)| *number > 0);
     some.map(|(number, word)| format!("{} {word}", grouped(*number))).collect::<Vec<_>>().join(", ")
+}
+
+/// What became of a batch on the platform.
+fn ingested(facts: IngestFacts) -> String {
+    let all = [
+        (facts.messages, "messages ingested"),
+        (facts.failed, "objects not ingested"),
+        (facts.refused, "objects refused by its rules"),
+        (facts.unknown, "works of unknown end"),
+    ];
+    let some = all.iter().enumerate().filter(|(at, (number, _))| *at == 0 || *number > 0);
+    some.map(|(_, (number, word))| format!("{} {word}", grouped(*number))).collect::<Vec<_>>().join(", ")
 }
 
 fn numbers(counts: &BTreeMap<String, u64>, html: &mut Html) {

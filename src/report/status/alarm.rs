@@ -78,7 +78,7 @@ fn is_alarming(role: &str, code: Code) -> Alarm {
 pub fn urgency(role: &str, code: Code) -> u8 {
     match (is_alarming(role, code), code) {
         (Alarm::Critical, _) => 0,
-        (_, Code::Gap | Code::UnknownStart | Code::IncompleteBatch | Code::WorkGone) => 1,
+        (_, Code::Gap | Code::UnknownStart | Code::IncompleteBatch | Code::WorkGone | Code::IngestFailed) => 1,
         (_, Code::Applicant | Code::Held | Code::Quarantined) => 3,
         (Alarm::Warning | Alarm::Unknown, _) => 2,
         (_, Code::NotCarried | Code::Refused) => 4,

@@ -4,7 +4,9 @@ use std::cmp::Reverse;
 use std::collections::BTreeMap;
 
 use super::times::last;
-use super::{AcceptedPart, AsideStatus, Backlog, ConnectorStatus, Signer, StatusReport, StreamStatus, When, when};
+use super::{
+    AcceptedPart, AsideStatus, Backlog, ConnectorStatus, QueueBacklog, Signer, StatusReport, StreamStatus, When, when,
+};
 use crate::code::Code;
 use crate::stream::{Numbers, StreamId};
 use crate::text::{count, grouped, harmless, size};
@@ -32,7 +34,27 @@ pub(super) fn header(report: &StatusReport) -> Vec<String> {
         };
         lines.push(format!("  open there: {works}{cut_off}"));
     }
+    lines.extend(report.queues.as_ref().and_then(|queues| ingestion(queues, report.now)));
     lines
+}
+
+/// What `follow` has read back; none if there was nothing to read.
+fn ingestion(queues: &QueueBacklog, now: i64) -> Option<String> {
+    let waiting = (queues.waiting_works > 0)
+        .then(|| format!("{} to follow: airpouch follow", count(queues.waiting_works, "work")));
+    if queues.ended_works == 0 {
+        return waiting.map(|waiting| format!("  {waiting}"));
+    }
+    let also = [
+        (queues.failed > 0).then(|| format!("{} not ingested", count(queues.failed, "object"))),
+        (queues.refused > 0).then(|| format!("{} refused by its rules", count(queues.refused, "object"))),
+        (queues.unknown_works > 0).then(|| format!("{} of unknown end", count(queues.unknown_works, "work"))),
+        waiting,
+    ];
+    let also: Vec<String> = also.into_iter().flatten().collect();
+    let also = if also.is_empty() { String::new() } else { format!("; {}", also.join(", ")) };
+    let ingested = count(queues.ingested, "message");
+    Some(format!("  ingested there: {ingested}, last seen {}{also}", when(queues.followed_at, now)))
 }
 
 fn backlog(Backlog { seen, error }: &Backlog, now: i64) -> String {

@@ -1,0 +1,148 @@
+//! follow: reads works back from the platform, and says which messages were ingested, which wait, and what failed.
+
+use crate::destination::Destination;
+use crate::error::Result;
+use crate::findings::ingested::{BatchNames, failed};
+use crate::findings::missing::gone_works;
+use crate::ledger::importer::{DestinationRow, ImporterLedger, ImporterView, SentRow};
+use crate::opencti::work::{ERRORS_KEPT, ErrorKind};
+use crate::platform::Platform;
+use crate::report::{FollowReport, FollowedLine, Observer, UnansweredWork};
+use crate::text::harmless;
+use crate::works::{FollowState, FollowedWork};
+
+/// Works that are asked for in one run.
+const WORKS_MAX: usize = 10_000;
+/// Seconds of a day.
+const DAY: i64 = 24 * 60 * 60;
+
+/// What is to be followed.
+#[derive(Debug, Clone, Copy)]
+pub struct Following<'a> {
+    /// Where works were closed.
+    pub destination: &'a DestinationRow,
+    /// The platform's `connector_manager:works_day_range`: days after which it removes works that have ended.
+    pub days: u64,
+    /// The time now, in seconds since 1970.
+    pub now: i64,
+}
+
+/// What the platform said.
+#[derive(Debug, Default)]
+pub struct WorkAnswers {
+    /// Of each work that it said something of.
+    pub followed: Vec<FollowedWork>,
+    /// The works of which it did not, each with why.
+    pub unanswered: Vec<UnansweredWork>,
+    /// Whether there are more works than one run asks for.
+    pub is_more: bool,
+}
+
+/// Asks the platform for each work whose end is not known, the oldest first. If the platform gets into trouble, what it
+/// said until then counts all the same.
+pub fn ask(
+    ledger: &ImporterView,
+    platform: &Platform<'_>,
+    following: &Following<'_>,
+    observer: &dyn Observer,
+) -> (WorkAnswers, Result<()>) {
+    let mut answers = WorkAnswers::default();
+    let asked = ask_for_all(ledger, platform, following, observer, &mut answers);
+    observer.end();
+    (answers, asked)
+}
+
+fn ask_for_all(
+    ledger: &ImporterView,
+    platform: &Platform<'_>,
+    following: &Following<'_>,
+    observer: &dyn Observer,
+    answers: &mut WorkAnswers,
+) -> Result<()> {
+    let mut works = ledger.sent_works(following.destination.id, WORKS_MAX + 1)?;
+    answers.is_more = works.len() > WORKS_MAX;
+    works.truncate(WORKS_MAX);
+    observer.begin_counted("asking the platform", works.len() as u64, "works");
+    for row in works {
+        let id = row.work.id.clone();
+        match ask_for(row, platform, following)? {
+            Ok(followed) => answers.followed.push(followed),
+            Err(why) => answers.unanswered.push(UnansweredWork { work: harmless(&id), why: harmless(&why) }),
+        }
+        observer.advance(1);
+    }
+    Ok(())
+}
+
+fn ask_for(
+    row: SentRow,
+    platform: &Platform<'_>,
+    following: &Following<'_>,
+) -> Result<std::result::Result<FollowedWork, String>> {
+    let SentRow { work, closed_at } = row;
+    let there = match platform.work(&work.id)? {
+        Ok(Some(there)) => there,
+        Ok(None) => {
+            let days = following.now.saturating_sub(closed_at) / DAY;
+            return Ok(Ok(FollowedWork::gone(work, days >= following.days as i64)));
+        }
+        Err(why) => return Ok(Err(why)),
+    };
+    if there.errors == 0 {
+        return Ok(Ok(FollowedWork::there(work, &there, &[])));
+    }
+    Ok(platform.work_errors(&work.id, ERRORS_KEPT)?.map(|errors| FollowedWork::there(work, &there, &errors)))
+}
+
+/// Notes what the platform said.
+///
+/// # Errors
+/// SQLite refused.
+pub fn note(ledger: &ImporterLedger, following: &Following<'_>, answers: &WorkAnswers) -> Result<()> {
+    let Following { destination, now, .. } = *following;
+    let shown = Destination::shown(&destination.kind, &destination.address);
+    ledger.note_followed(destination.id, &shown, &answers.followed, now)
+}
+
+/// What the platform said, once it is noted, with what failed or was cleared before and is not settled.
+///
+/// # Errors
+/// SQLite refused.
+pub fn report(ledger: &ImporterView, following: &Following<'_>, answers: WorkAnswers) -> Result<FollowReport> {
+    let Following { destination, days, .. } = *following;
+    let mut report = FollowReport {
+        destination: Destination::shown(&destination.kind, &destination.address),
+        open: ledger.open_work_count(destination.id)?,
+        unanswered: answers.unanswered,
+        is_more: answers.is_more,
+        ..FollowReport::default()
+    };
+    let mut names = BatchNames::of(ledger);
+    for followed in &answers.followed {
+        let work = &followed.work;
+        let Some(batch) = names.get(work.batch)? else { continue };
+        let about = batch.about(&work.id, &work.connector);
+        if followed.state == FollowState::Ended && followed.refused > 0 {
+            let first = followed.first.iter().find(|error| error.kind == ErrorKind::Refused);
+            report.findings.push(about.refused(followed.refused, first));
+        }
+        if followed.state == FollowState::Removed {
+            report.findings.push(about.removed(days));
+        }
+        report.works.push(FollowedLine {
+            work: harmless(&work.id),
+            stream: batch.stream,
+            sequence: batch.sequence,
+            connector: batch.connector(&work.connector),
+            state: followed.state.word(),
+            envelopes: work.envelopes as u64,
+            processed: followed.processed,
+            expected: followed.expected,
+            failed: followed.failed,
+            refused: followed.refused,
+        });
+    }
+    report.findings.extend(failed(ledger, destination)?);
+    report.findings.extend(gone_works(ledger)?);
+    Ok(report)
+}
