@@ -70,10 +70,9 @@ pub fn run(typed: &Args, line: &CommandLine, output: &Output) -> Result<ExitStat
         Ok(platform) => follow::ask(&ledger, &platform, &following, output),
         Err(error) => (WorkAnswers::default(), Err(error)),
     };
-    // The lock is taken only now: an import need not wait for the platform's answers.
-    if !answers.followed.is_empty() {
-        record::importer(&site, &args.record, output, |ledger| follow::note(ledger, &following, &answers))??;
-    }
+    // The lock is taken only now: an import need not wait for the platform's answers. Also where nothing is new: a run that
+    // was cut off may have left notes for the journal.
+    record::importer(&site, &args.record, output, |ledger| follow::note(ledger, &following, &answers))??;
     let mut report = follow::report(&ledger, &following, answers)?;
     fold(&mut report.findings);
     Ok(output.show_ended(&report, asked))

@@ -1,11 +1,15 @@
 //! What became of what was sent: the platform's stand-in is told by its workers, and `follow` reads it back.
 
 use std::fs;
+use std::process::Command;
 
 use serde_json::{Value, json};
 
+use crate::kills::points_of;
+use crate::kills::scene::{copy_all, empty};
+use crate::kills::strace::{Blow, Ended, Fault, calls_of, with_fault};
 use crate::scene::{Scene, name_in};
-use crate::support::{Broker, Platform, Unjudged};
+use crate::support::{Broker, Platform, Unjudged, finish};
 
 const NEWEST: &str = "7.261026.0";
 const REPORT: &str =
@@ -31,9 +35,14 @@ fn work_off(scene: &Scene, broker: &Broker, platform: &Platform, errors: &[(usiz
 }
 
 fn follow(scene: &Scene, platform: &Platform, more: &[&str]) -> Unjudged {
-    let (to, token) = (platform.destination(), platform.token_file());
-    let usual = ["follow", "--site", "importer", "--to", &to, "--token-file", token.to_str().unwrap()];
-    scene.world.run([&usual, more].concat())
+    finish(&mut command(scene, platform, more))
+}
+
+fn command(scene: &Scene, platform: &Platform, more: &[&str]) -> Command {
+    let mut command = scene.world.command();
+    command.args(["follow", "--site", "importer", "--to", &platform.destination(), "--token-file"]);
+    command.arg(platform.token_file()).args(more);
+    command
 }
 
 fn status(scene: &Scene) -> String {
@@ -231,4 +240,42 @@ fn platform_of_any_version_is_asked_for_works_only_with_fields_that_it_has() {
         let refused: Vec<_> = platform.operations().into_iter().filter(|o| o.refused.is_some()).collect();
         assert!(refused.is_empty(), "{version}: {refused:?}");
     }
+}
+
+/// Whatever was noted before the kill is noted once, and the rest is asked for again.
+#[test]
+fn what_was_read_back_is_written_down_once_when_follow_is_killed() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let scene = Scene::new(2, 4, 2);
+    let platform = Platform::start(&["--version", NEWEST]);
+    scene.import(&platform, &[]).exits(0);
+    work_off(&scene, &broker, &platform, &[(1, answered("LOCK_ERROR", None, "busy"))]);
+    let saved = tempfile::tempdir().unwrap();
+    copy_all(scene.world.dir.path(), saved.path());
+
+    let (run, calls) = calls_of(&command(&scene, &platform, &[]));
+    run.exits(3);
+    let mut killed = 0;
+    for (call, (first, last)) in points_of(&calls) {
+        for nth in first..=last {
+            empty(scene.world.dir.path());
+            copy_all(saved.path(), scene.world.dir.path());
+            let fault = Fault { call, nth, blow: Blow::Kill };
+            let ended = with_fault(&command(&scene, &platform, &[]), fault);
+            follow(&scene, &platform, &[]).exits(3).mentions("1 object was not ingested");
+            let followed = events(&scene, "followed");
+            assert_eq!(followed.len(), 1, "{fault}: {followed:#?}");
+            let sum = |key: &str| {
+                let of = followed[0]["connectors"].as_array().unwrap();
+                of.iter().map(|connector| connector[key].as_u64().unwrap()).sum::<u64>()
+            };
+            assert_eq!((sum("works"), sum("messages"), sum("failed")), (2, 7, 1), "{fault}");
+            assert!(status(&scene).contains("ingested there: 7 messages"), "{fault}: {}", status(&scene));
+            scene.world.run(["audit", "--site", "importer"]).exits(0);
+            killed += usize::from(matches!(ended, Ended::Killed));
+        }
+    }
+    println!("\nCOUNT kill points in follow: {killed}; lost 0, twice 0");
+    assert!(killed >= 20, "only {killed} points");
 }

@@ -2,7 +2,7 @@
 
 #[allow(dead_code, reason = "other tests use the rest of it")]
 #[path = "../it/crash/scene.rs"]
-mod scene;
+pub mod scene;
 #[allow(dead_code, reason = "other tests use the rest of it")]
 #[path = "../it/crash/strace.rs"]
 pub mod strace;
@@ -134,7 +134,7 @@ impl<'a> Journey<'a> {
 }
 
 /// How often each call comes, the first that is the program's own and the last, by the busiest thread.
-fn points_of(calls: &[Call]) -> BTreeMap<&'static str, (usize, usize)> {
+pub fn points_of(calls: &[Call]) -> BTreeMap<&'static str, (usize, usize)> {
     let mut points: BTreeMap<&'static str, (usize, usize)> = BTreeMap::new();
     for call in calls {
         let Some(name) = CALLS.into_iter().find(|n| *n == call.name) else { continue };
