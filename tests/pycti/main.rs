@@ -8,6 +8,7 @@
 mod generate;
 mod random;
 mod reference;
+mod reports;
 mod traps;
 
 use airpouch::opencti::split::{Split, Unsplittable};
