@@ -2,6 +2,8 @@
 
 use std::path::Path;
 
+use serde_json::Value;
+
 use crate::clock;
 use crate::code::Code;
 use crate::digest::Digest;
@@ -13,7 +15,7 @@ use crate::report::{AuditReport, Finding, FoundCode, SetBack};
 use crate::site::Site;
 use crate::spoken::SpokenCode;
 use crate::text::count;
-use crate::trust::PublicKey;
+use crate::trust::{PublicKey, Signature};
 
 /// Reads the journal from its first line to its last, and compares it with its signed head, with what the ledger remembers
 /// of it, with copies of earlier heads, and with codes of such heads that the other side has kept.
@@ -66,6 +68,19 @@ struct SignedNote {
     is_own: bool,
 }
 
+/// Whether the signature over a release holds, and is about the envelope of its line.
+fn is_signed(line: &[u8]) -> bool {
+    let Ok(event) = serde_json::from_slice::<Value>(line) else { return false };
+    let text = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default();
+    let (statement, signature) = (text("statement"), text("signature"));
+    let bytes: Option<Vec<u8>> =
+        (0..signature.len()).step_by(2).map(|at| u8::from_str_radix(signature.get(at..at + 2)?, 16).ok()).collect();
+    let signature = bytes.and_then(|bytes| Signature::from_bytes(&bytes));
+    let key = PublicKey::from_pem(text("key").as_bytes()).ok();
+    let is_about = statement.lines().nth(1) == Some(&format!("envelope {}", text("sha256")));
+    is_about && key.zip(signature).is_some_and(|(key, signature)| key.verifies(statement.as_bytes(), &signature))
+}
+
 /// The number of lines that a head states.
 fn number_in(note: &str) -> Option<u64> {
     note.lines().nth(2)?.parse().ok()
@@ -99,7 +114,7 @@ impl Chain {
         let follows = line.starts_with(begin.as_bytes());
         // What follows is bound by its digest; only what is laid out otherwise has to be parsed.
         match LineGlance::of(line).filter(|_| follows) {
-            Some(LineGlance { at, event }) => self.note_times(number, at, event),
+            Some(LineGlance { at, event }) => self.note_event(number, at, event, line),
             None => self.look_at_odd(number, line, follows),
         }
         if number == 1 {
@@ -126,11 +141,14 @@ impl Chain {
                 let what = "it does not follow the line before it: a line was changed, added, moved or removed";
                 self.invalid(number, what);
             }
-            Ok(read) => self.note_times(number, &read.at, &read.event),
+            Ok(read) => self.note_event(number, &read.at, &read.event, line),
         }
     }
 
-    fn note_times(&mut self, number: u64, at: &str, event: &str) {
+    fn note_event(&mut self, number: u64, at: &str, event: &str, line: &[u8]) {
+        if event == "release-signed" && !is_signed(line) {
+            self.invalid(number, "the signature of an officer over a release does not hold");
+        }
         if event == "journal-changed" {
             let what = format!(
                 "line {number} of the journal: a run found another journal than its ledger knew; the ledger was restored from a backup, or somebody wrote to one of them"

@@ -187,6 +187,7 @@ codes! {
         ChangedInInbox "changed-in-inbox" Invalid "INVALID" "files in the inbox are not those that were taken",
         LedgerAccepted "ledger-accepted" Warning "warning" "went on with a ledger that is not the one this site worked with last (`--accept-ledger`)",
         LostFromSite "lost-from-site" Incomplete "missing" "a held or released envelope cannot be read from the site",
+        ReleaseUnsigned "release-unsigned" Incomplete "held" "the policy demands signatures of more officers over a release than hold today",
         KeptInInbox "kept-in-inbox" Warning "warning" "held/ or quarantine/ took no copy; the envelopes are kept in the inbox alone",
         Clock "clock" Warning "warning" "the clock is beyond reason and not used for the files' times in `dir:`, or was so in an earlier run",
     }

@@ -163,6 +163,27 @@ pub enum Deed {
         /// The second person who agreed, as that was told.
         #[serde(skip_serializing_if = "Option::is_none")]
         second: Option<String>,
+        /// The officers who signed it, where that is demanded.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        signers: Vec<String>,
+    },
+    /// An officer signed that an envelope may go in spite of the reason against it.
+    ReleaseSigned {
+        /// The envelope, and why.
+        #[serde(flatten)]
+        decision: DecisionDeed,
+        /// Whose key it is, by the officers' store.
+        who: String,
+        /// The public key, in PEM.
+        key: String,
+        /// The text that was signed.
+        statement: String,
+        /// The signature over it, in hex.
+        signature: String,
+        /// How many officers have signed it so far.
+        have: usize,
+        /// How many must.
+        need: usize,
     },
     /// A person took back a release before the envelope was delivered.
     Unreleased(DecisionDeed),

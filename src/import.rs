@@ -37,7 +37,7 @@ use crate::trust::TrustStore;
 use continuity::Continuity;
 use target::{has_work, target};
 
-pub use options::{ImportOptions, OnGap, OtherDestination};
+pub use options::{ImportOptions, Officers, OnGap, OtherDestination};
 
 /// One import: where, with what, by which rules, and what is said of it.
 pub struct Import<'a> {

@@ -160,7 +160,7 @@ impl Policy {
     /// # Errors
     /// A sentence with the line: not TOML, an unknown key, or a value that is none.
     pub fn from_toml(toml: &str) -> Result<Self, String> {
-        toml::from_str(toml).map_err(|error| {
+        let policy: Self = toml::from_str(toml).map_err(|error| {
             let message = text::harmless(error.message());
             match error.span() {
                 Some(span) => {
@@ -169,7 +169,8 @@ impl Policy {
                 }
                 None => message,
             }
-        })
+        })?;
+        policy.record.fault().map_or(Ok(policy), |fault| Err(fault.to_owned()))
     }
 
     /// Judges an envelope. [`Code::Unsplittable`] does not count here: whether it matters depends on the sink.

@@ -3,6 +3,7 @@
 
 mod listed;
 mod second;
+mod signed;
 
 use crate::digest::Digest;
 use crate::error::{Error, Result};
@@ -14,6 +15,7 @@ use crate::text::{count, harmless};
 
 pub use listed::{AskedAside, each, groups, show};
 pub use second::SecondName;
+pub use signed::Signing;
 
 /// Digits of a digest that name an envelope, at the least.
 const DIGITS_MIN: usize = 8;
@@ -30,19 +32,41 @@ pub struct AskedToDecide<'a> {
 /// Releases what was quarantined, named in lower case or upper case.
 ///
 /// # Errors
-/// One of them names none or several, or one that is no longer quarantined, or needs a second name; SQLite refused.
-pub fn release(ledger: &ImporterLedger, asked: AskedToDecide<'_>, second: &SecondName<'_>) -> Result<ReleaseReport> {
+/// One of them names none or several, or one that is no longer quarantined, or needs a second name or signature; SQLite
+/// refused.
+pub fn release(
+    ledger: &ImporterLedger,
+    asked: AskedToDecide<'_>,
+    second: &SecondName<'_>,
+    signing: &Signing<'_>,
+) -> Result<ReleaseReport> {
     second.check()?;
-    let rows = asked.all(ledger, "nothing was released", |found| {
-        let row = to_release(found)?;
-        second.check_for(&row)?;
-        Ok(row)
+    let rows = asked.all(ledger, "nothing was released", |found| match found.aside {
+        // Released before the policy demanded signatures, or before an officer's key ended.
+        Some(row) if row.kind == AsideKind::Released && !signing.stands(ledger, &row)? => Ok(row),
+        aside => {
+            let row = to_release(Found { aside, ..found })?;
+            // Who signs needs no claim of a name.
+            if signing.need(&row) == 0 { second.check_for(&row).map(|()| row) } else { Ok(row) }
+        }
     })?;
-    ledger.release(&rows, asked.reason, second.given)?;
-    let envelopes: Vec<Decided> = rows.iter().map(decided).collect();
-    let Some(first) = envelopes.first().cloned() else { return Err(none_named()) };
-    let (reason, second) = (asked.reason.to_owned(), second.given.map(str::to_owned));
-    Ok(ReleaseReport { released: first.sha256, reason, code: first.code, what: first.what, second, envelopes })
+    let (to_sign, plain): (Vec<AsideRow>, Vec<AsideRow>) = rows.into_iter().partition(|row| signing.need(row) > 0);
+    let reason = Some(asked.reason).filter(|reason| !reason.is_empty());
+    if reason.is_none() && !plain.is_empty() {
+        return Err(Error::usage("this needs a reason; the ledger keeps it").advise("--reason TEXT"));
+    }
+    let signed = signing.sign(ledger, &to_sign, reason)?;
+    ledger.release(&plain, asked.reason, second.given)?;
+    let is_released = |row: &&AsideRow| signed.iter().any(|signed| signed.is_released && signed.sha256 == row.sha256);
+    let envelopes: Vec<Decided> = to_sign.iter().filter(is_released).chain(&plain).map(decided).collect();
+    let first = signed.first().map(|signed| (signed.sha256, signed.code, signed.what.clone(), signed.reason.clone()));
+    let first = first.or_else(|| {
+        let row = plain.first()?;
+        Some((row.sha256, row.code, row.what.clone(), asked.reason.to_owned()))
+    });
+    let Some((released, code, what, reason)) = first else { return Err(none_named()) };
+    let second = second.given.map(str::to_owned);
+    Ok(ReleaseReport { released, reason, code, what, second, envelopes, signed })
 }
 
 /// Takes back releases of what was not delivered yet.

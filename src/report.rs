@@ -52,7 +52,7 @@ pub use pack::{LostBatch, PackAndCarryReport, PackReport, never_comes};
 pub use page::{Line, Page};
 pub use quarantine::{
     AsideGroup, Decided, DecisionMade, QuarantineReport, RejectReport, ReleaseReport, SetAside, ShowAsideReport,
-    UnrejectReport, UnreleaseReport,
+    SignedRelease, UnrejectReport, UnreleaseReport,
 };
 pub use review::{ConnectorTotals, JournalPoint, MonthTotals, ReviewReport};
 pub use show::{

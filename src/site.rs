@@ -119,6 +119,11 @@ impl Site {
         self.root.join("trust")
     }
 
+    /// The public keys of the officers who sign releases, where policy.toml names no other place.
+    pub fn officers(&self) -> PathBuf {
+        self.root.join("officers")
+    }
+
     /// Its ledger.
     pub fn ledger(&self) -> PathBuf {
         self.root.join("ledger.db")

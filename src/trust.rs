@@ -5,9 +5,11 @@
 //! has signed, and that is held by types and not by care.
 
 pub mod key;
+pub mod release;
 pub mod signature;
 pub mod store;
 
 pub use key::{KeyError, PrivateKey, PublicKey, Signature};
+pub use release::{ReleaseSignature, ReleaseStatement};
 pub use signature::{Authentic, NotAuthentic, SignatureFile, Signed, Unverified};
 pub use store::{NotAllowed, TrustError, TrustStore, TrustedKey};

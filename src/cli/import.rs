@@ -6,7 +6,8 @@ use airpouch::destination::Destination;
 use airpouch::digest::Digest;
 use airpouch::error::{Error, Result};
 use airpouch::examining::Program;
-use airpouch::import::{Import, ImportOptions, OnGap, OtherDestination};
+use airpouch::import::{Import, ImportOptions, Officers, OnGap, OtherDestination};
+use airpouch::journal;
 use airpouch::limits::{EXAMINED_APART_LIMIT, SET_ASIDE_QUOTA};
 use airpouch::policy::Policy;
 use airpouch::report::{ExitStatus, ImportReport, fold};
@@ -17,7 +18,7 @@ use clap::builder::BoolishValueParser;
 use super::command_line::{CommandLine, Meant};
 use super::output::Output;
 use super::settings::{self, Settings};
-use super::{keys, reach, record};
+use super::{keys, quarantine, reach, record};
 
 /// How long delivered batches stay in the inbox.
 const KEEP: &str = "30d";
@@ -173,6 +174,13 @@ fn quota(args: &Args) -> Result<u64> {
     settings::bytes(args.set_aside_quota.as_deref(), SET_ASIDE_QUOTA)
 }
 
+/// The officers who sign releases; none where the policy demands no signatures.
+fn officers(policy: &Policy, site: &Site, output: &Output) -> Result<Option<Officers>> {
+    let Some(store) = quarantine::officers(&policy.record, site, output)? else { return Ok(None) };
+    let site = journal::public_key(site)?.fingerprint();
+    Ok(Some(Officers { store, site }))
+}
+
 fn options(args: &Args, set: &Settings, site: &Site, to: Destination, output: &Output) -> Result<ImportOptions> {
     let other_destination = match (args.new_destination, args.same_destination) {
         (true, _) => OtherDestination::New,
@@ -186,6 +194,7 @@ fn options(args: &Args, set: &Settings, site: &Site, to: Destination, output: &O
         reach: args.reach.reach(output)?,
         connectors: settings::connectors(set)?,
         other_destination,
+        officers: officers(&policy, site, output)?,
         policy,
         policy_text,
         applicants: settings::applicants(&args.applicant, args.unmapped.as_deref(), set, site)?,

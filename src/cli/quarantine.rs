@@ -3,14 +3,18 @@ use std::path::PathBuf;
 use airpouch::clock;
 use airpouch::code::Code;
 use airpouch::error::{Error, Result};
+use airpouch::journal;
 use airpouch::ledger::importer::ImporterView;
-use airpouch::quarantine::{self, AskedAside, AskedToDecide, SecondName};
+use airpouch::policy::RecordRules;
+use airpouch::quarantine::{self, AskedAside, AskedToDecide, SecondName, Signing};
+use airpouch::random;
 use airpouch::report::{ExitStatus, QuarantineReport};
 use airpouch::site::Site;
 use airpouch::text::harmless;
+use airpouch::trust::TrustStore;
 
 use super::output::Output;
-use super::{record, settings};
+use super::{keys, record, settings};
 
 /// List what is held or quarantined, and decide about it
 #[derive(clap::Args, Debug)]
@@ -113,11 +117,25 @@ struct Decide {
 
 #[derive(clap::Args, Debug)]
 #[command(
-    after_help = "Example:\n  airpouch quarantine release 812302a6 --reason \"checked with the feed's owner\"\n  airpouch quarantine release 812302a6 3603596b --reason \"both seen\" --operator Ada --second Bob"
+    after_help = "Example:\n  airpouch quarantine release 812302a6 --reason \"checked with the feed's owner\"\n  airpouch quarantine release 812302a6 3603596b --reason \"both seen\" --operator Ada --second Bob\n  airpouch quarantine release 812302a6 --reason \"both seen\" --key ada.key.pem          where officers sign"
 )]
 struct Release {
+    /// The envelopes' digests, or enough of each one's beginning to be the only one
+    #[arg(required = true)]
+    sha256: Vec<String>,
+    /// Why, for the ledger; with --key the reason that was signed first, if it is left out
+    #[arg(long, value_name = "TEXT", required_unless_present = "key")]
+    reason: Option<String>,
+    /// The private key of an officer who signs it; signatures in policy.toml says how many must
+    #[arg(long, value_name = "FILE")]
+    key: Option<PathBuf>,
+    /// A file with the passphrase of that key
+    #[arg(long, value_name = "FILE", requires = "key")]
+    passphrase_file: Option<PathBuf>,
     #[command(flatten)]
-    decide: Decide,
+    common: Common,
+    #[command(flatten)]
+    record: record::Args,
     /// A second person who agrees; second in policy.toml says which releases need one
     #[arg(long, value_name = "NAME", help_heading = "For the journal")]
     second: Option<String>,
@@ -157,7 +175,7 @@ impl Args {
         match &self.verb {
             Verb::List(args) => args.common.json,
             Verb::Show(args) => args.common.json,
-            Verb::Release(args) => args.decide.common.json,
+            Verb::Release(args) => args.common.json,
             Verb::Unrelease(args) => args.decide.common.json,
             Verb::Reject(args) => args.decide.common.json,
             Verb::Unreject(args) => args.decide.common.json,
@@ -228,13 +246,26 @@ fn show(args: &Show, output: &Output) -> Result<ExitStatus> {
 }
 
 fn release(args: &Release, output: &Output) -> Result<ExitStatus> {
-    let (site, reason) = args.decide.checked(output)?;
+    let site = args.common.existing(output)?;
+    let reason = match args.reason.as_deref() {
+        Some(text) => given_reason(text)?,
+        None => String::new(),
+    };
     let second = record::bounded("--second", args.second.as_deref())?;
-    let asked = AskedToDecide { named: &args.decide.sha256, reason: &reason };
-    let released = record::importer_by(&site, &args.decide.record, None, output, |ledger, actor, rules| {
+    let key = args.key.as_ref().map(|path| keys::private_key(path, args.passphrase_file.as_deref(), false, output));
+    let key = key.transpose()?;
+    let asked = AskedToDecide { named: &args.sha256, reason: &reason };
+    let released = record::importer_by(&site, &args.record, None, output, |ledger, actor, rules| {
         let (operator, rule) = (actor.operator.as_deref(), rules.second);
         let second = SecondName { given: second.as_deref(), operator, user: &actor.user, rule };
-        quarantine::release(ledger, asked, &second)
+        let officers = officers(rules, &site, output)?;
+        if key.is_some() && officers.is_none() {
+            return Err(Error::usage("the policy demands no signatures; nothing was released")
+                .advise("leave --key out, or set signatures below [record] in policy.toml"));
+        }
+        let (site, number) = (journal::public_key(&site)?.fingerprint(), u64::from_be_bytes(random::bytes()?));
+        let signing = Signing { rules, officers: officers.as_ref(), key: key.as_ref(), site, number };
+        quarantine::release(ledger, asked, &second, &signing)
     })??;
     Ok(output.show(&released))
 }
@@ -260,18 +291,37 @@ fn unreject(args: &Decide, output: &Output) -> Result<ExitStatus> {
     Ok(output.show(&record::importer(&site, &args.record, output, unreject)??))
 }
 
+/// The officers who sign releases; none where the policy demands no signatures.
+pub fn officers(rules: &RecordRules, site: &Site, output: &Output) -> Result<Option<TrustStore>> {
+    if rules.signatures == 0 {
+        return Ok(None);
+    }
+    let dir = rules.officers.clone().unwrap_or_else(|| site.officers());
+    keys::trust_store(&dir, false, output).map(Some)
+}
+
+fn given_reason(text: &str) -> Result<String> {
+    record::bounded("--reason", Some(text))?
+        .ok_or_else(|| Error::usage("this needs a reason; the ledger keeps it").advise("--reason TEXT"))
+}
+
 impl Decide {
     /// The site, which has to be there, and the reason.
     fn checked(&self, output: &Output) -> Result<(Site, String)> {
-        let site = settings::site(self.common.site.as_deref())?;
+        // The reason is wrong whichever site it is for.
+        let reason = given_reason(&self.reason)?;
+        Ok((self.common.existing(output)?, reason))
+    }
+}
+
+impl Common {
+    /// The site, which has to be there.
+    fn existing(&self, output: &Output) -> Result<Site> {
+        let site = settings::site(self.site.as_deref())?;
         output.is_in(&site);
-        let reason = record::bounded("--reason", Some(&self.reason))?;
-        let Some(reason) = reason else {
-            return Err(Error::usage("this needs a reason; the ledger keeps it").advise("--reason TEXT"));
-        };
         if !site.exists() {
             return Err(Error::failed("no airpouch site here").at(site.root()).advise("name it with --site DIR"));
         }
-        Ok((site, reason))
+        Ok(site)
     }
 }

@@ -294,6 +294,7 @@ fn release(event: &Logged) -> ReleaseFacts {
         user: event.of("user").to_owned(),
         operator: given("operator"),
         second: Some(event.of("second").to_owned()).filter(|second| !second.is_empty()),
+        signers: event.list("signers").filter_map(Value::as_str).map(str::to_owned).collect(),
         witness: given("witness"),
         ticket: given("ticket"),
     }

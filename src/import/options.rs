@@ -4,10 +4,12 @@ use std::collections::BTreeMap;
 
 use crate::applicants::Applicants;
 use crate::destination::{Destination, Reach};
+use crate::digest::Digest;
 use crate::envelope::{Connector, ConnectorId};
 use crate::examining::Program;
 use crate::policy::Policy;
 use crate::report::call::Call;
+use crate::trust::TrustStore;
 
 /// What to do about numbers that have not come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -43,6 +45,8 @@ pub struct ImportOptions {
     pub other_destination: OtherDestination,
     /// What may cross.
     pub policy: Policy,
+    /// The officers whose signatures releases need; none where the policy demands none.
+    pub officers: Option<Officers>,
     /// The text of that policy, for the journal; empty where the defaults hold.
     pub policy_text: String,
     /// In whose name.
@@ -65,6 +69,15 @@ pub struct ImportOptions {
     pub call: Call,
     /// The program that examines one envelope in a process of its own, where a run has died of it.
     pub program: Program,
+}
+
+/// Who signs releases, and where.
+#[derive(Debug)]
+pub struct Officers {
+    /// Their keys.
+    pub store: TrustStore,
+    /// The fingerprint of the key that signs the site's journal.
+    pub site: Digest,
 }
 
 impl ImportOptions {

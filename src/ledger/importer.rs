@@ -12,6 +12,7 @@ mod meta;
 mod owners;
 mod pairs;
 mod peer;
+mod signed;
 mod streams;
 mod works;
 
@@ -37,6 +38,7 @@ pub use followed::{FailedRow, Ingestion, SentRow};
 pub use owners::{AdmissionNote, Claim};
 pub use pairs::CamePair;
 pub use peer::{HeardHead, KnownHead};
+pub use signed::OfficersSignature;
 pub use streams::CameConnector;
 
 /// The importer's ledger to read in: a run may be writing it at the same time.

@@ -12,7 +12,7 @@ use crate::site::Role;
 pub(super) const APPLICATION_ID: i32 = 0x4150_6368;
 
 /// Migrations, by the role's word; a list that only grows. `user_version` counts how many were made.
-pub(super) const MIGRATIONS: [&str; 14] = [
+pub(super) const MIGRATIONS: [&str; 15] = [
     concat!(include_str!("packed.sql"), include_str!("delivered.sql")),
     include_str!("queues.sql"),
     include_str!("growth.sql"),
@@ -27,6 +27,7 @@ pub(super) const MIGRATIONS: [&str; 14] = [
     include_str!("peer.sql"),
     include_str!("pairs.sql"),
     include_str!("followed.sql"),
+    include_str!("signed.sql"),
 ];
 
 /// Brings the tables up to date; a new ledger is the one of this role from then on.

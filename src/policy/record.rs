@@ -1,6 +1,8 @@
 //! What the record of a run must have, as `[record]` in policy.toml demands it. Names are claims that are written down, not
 //! proofs.
 
+use std::path::PathBuf;
+
 use serde::Deserialize;
 
 use super::is_for_a_person;
@@ -12,8 +14,12 @@ use crate::code::Code;
 pub struct RecordRules {
     /// What must be told.
     pub require: Vec<RecordField>,
-    /// Which releases need a second name.
+    /// Which releases need a second name, or signatures.
     pub second: SecondFor,
+    /// The signatures of how many different officers these need; 0: names are enough.
+    pub signatures: usize,
+    /// The directory with the officers' public keys; none: `officers/` in the site.
+    pub officers: Option<PathBuf>,
 }
 
 /// What can be told for the record.
@@ -68,6 +74,17 @@ impl SecondFor {
 }
 
 impl RecordRules {
+    /// How many officers must sign the release of an envelope that was quarantined under this code.
+    pub fn signatures_for(&self, code: Code) -> usize {
+        if self.second.is_needed_for(code) { self.signatures } else { 0 }
+    }
+
+    /// What is wrong with these rules, in words.
+    pub(super) fn fault(&self) -> Option<&'static str> {
+        (self.signatures > 0 && self.second == SecondFor::None)
+            .then_some("[record]: signatures are for the releases that second names: second = \"commands\" or \"all\"")
+    }
+
     /// What is missing of what must be told, each once; `is_told` says what was.
     pub fn missing(&self, is_told: impl Fn(RecordField) -> bool) -> Vec<RecordField> {
         let mut missing: Vec<_> = self.require.iter().copied().filter(|field| !is_told(*field)).collect();

@@ -211,6 +211,8 @@ pub struct ReleaseFacts {
     pub operator: Option<String>,
     /// The second person who agreed, where the event names one.
     pub second: Option<String>,
+    /// The officers who signed it.
+    pub signers: Vec<String>,
     /// The person who looked on.
     pub witness: Option<String>,
     /// The ticket.

@@ -120,8 +120,18 @@ impl Logged {
                 format!("{} of {batch}, set aside before", count(envelopes as u64, "envelope"))
             }
             "released" => {
-                format!("{}, in spite of: {}{}; reason: {}", envelope(), self.text("what"), self.second(), reason())
+                let by = [self.second(), self.signers()].concat();
+                format!("{}, in spite of: {}{by}; reason: {}", envelope(), self.text("what"), reason())
             }
+            "release-signed" => format!(
+                "{} by {} ({} of {}), in spite of: {}; reason: {}",
+                envelope(),
+                self.text("who"),
+                self.text("have"),
+                self.text("need"),
+                self.text("what"),
+                reason()
+            ),
             "unreleased" | "unrejected" => format!("{}; reason: {}", envelope(), reason()),
             "rejected" => {
                 let copy = self.text("copy");
@@ -208,6 +218,11 @@ impl Logged {
     fn second(&self) -> String {
         let second = self.text("second");
         if second.is_empty() { second } else { format!("; second name: {second}") }
+    }
+
+    fn signers(&self) -> String {
+        let signers: Vec<String> = self.list("signers").filter_map(Value::as_str).map(harmless).collect();
+        if signers.is_empty() { String::new() } else { format!("; signed by {}", signers.join(", ")) }
     }
 
     fn carried(&self) -> String {

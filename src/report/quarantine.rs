@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{NamedConnector, NamedEnvelope, Page, Report};
+use super::{ExitStatus, NamedConnector, NamedEnvelope, Page, Report};
 use crate::code::Code;
 use crate::digest::Digest;
 use crate::stream::StreamId;
@@ -299,10 +299,57 @@ pub struct ReleaseReport {
     pub second: Option<String>,
     /// All envelopes that were released.
     pub envelopes: Vec<Decided>,
+    /// Those that an officer signed.
+    pub signed: Vec<SignedRelease>,
+}
+
+/// The release of an envelope that officers sign.
+#[derive(Debug, Clone, Serialize)]
+pub struct SignedRelease {
+    /// Its digest.
+    pub sha256: Digest,
+    /// Why it was quarantined, in one word.
+    pub code: Code,
+    /// The same in words.
+    pub what: String,
+    /// Why it may go, as the first officer says.
+    pub reason: String,
+    /// The officers who have signed.
+    pub signers: Vec<String>,
+    /// How many must.
+    pub need: usize,
+    /// Whether it is released.
+    #[serde(rename = "released")]
+    pub is_released: bool,
 }
 
 impl Report for ReleaseReport {
+    fn exit(&self) -> ExitStatus {
+        match self.signed.iter().all(|signed| signed.is_released) {
+            true => ExitStatus::Done,
+            false => ExitStatus::Incomplete,
+        }
+    }
+
     fn write<'a>(&'a self, page: &mut Page<'a>) {
+        for signed in &self.signed {
+            let signers: Vec<String> = signed.signers.iter().map(|who| harmless(who)).collect();
+            let (signers, need) = (signers.join(", "), signed.need);
+            page.result(format!("signed: {} {}, because: {}", signed.code, signed.sha256, harmless(&signed.reason)));
+            page.result(format!("  by {signers}; {need} must sign"));
+            if !signed.is_released {
+                let one = Decided {
+                    sha256: signed.sha256,
+                    code: signed.code,
+                    what: signed.what.clone(),
+                    copy: None,
+                    kind: None,
+                };
+                one.write(page, &format!("not released yet: {}; for another officer, with all of this", signed.sha256));
+                let short = signed.sha256.short();
+                page.note(format!("another officer signs it with: airpouch quarantine release {short} --key FILE"));
+            }
+        }
         for one in &self.envelopes {
             one.write(page, &format!("released {}: it goes with the next import, with all of this", one.sha256));
         }

@@ -157,6 +157,11 @@ impl TrustStore {
         self.keys.iter().map(|(key, entry)| (key, entry.who.as_str()))
     }
 
+    /// The keys that have no end, and whose they are.
+    pub(super) fn unended(&self) -> impl Iterator<Item = (&PublicKey, &str)> {
+        self.keys.iter().filter(|(_, entry)| entry.until.is_none()).map(|(key, entry)| (key, entry.who.as_str()))
+    }
+
     /// The keys with whose they are and what they may sign, for the journal; in the order of their bytes.
     pub fn described(&self) -> Vec<TrustedKey> {
         let described = |(key, entry): (&PublicKey, &Entry)| TrustedKey {
@@ -538,7 +543,7 @@ impl ListedKey {
         let zones = self.zones.map(|zones| read_all(zones, &file, read_zone));
         let streams = self.streams.map(|streams| read_all(streams, &file, read_stream));
         let streams: Option<BTreeSet<Uuid>> = streams.transpose()?;
-        if self.until.is_some() && streams.as_ref().is_none_or(|streams| streams.len() != 1) {
+        if self.until.is_some_and(|until| until > 0) && streams.as_ref().is_none_or(|streams| streams.len() != 1) {
             return Err(TrustError::Until { file });
         }
         Ok(Entry { zones: zones.transpose()?, streams, until: self.until, who: self.who.unwrap_or(file) })
@@ -993,6 +998,9 @@ mod tests {
         let allows = |store: &TrustStore, numbers: &[u8]| store.allows(&signers(numbers), &streams(&[A]), "x", 1);
         assert_eq!(allows(&one, &[2]), Err(revoked));
         assert_eq!(allows(&one, &[1, 2]), Ok(()));
+        // Whatever it may have signed: a revocation needs no stream.
+        let of_none = toml.replace(&format!("streams = [\"{A}\"]\n"), "");
+        assert_eq!(allows(&store(&keys, &of_none).unwrap(), &[2]), Err(NotAllowed::Revoked { who: "B".to_owned() }));
         let error = store(&keys, &format!("need = 2\n{toml}")).unwrap_err();
         assert_eq!(error, TrustError::Need { need: 2, usable: 1 });
         let only = toml.split_once("[[key]]\nfile = \"b").unwrap().1;

@@ -26,6 +26,7 @@ mod quarantine;
 mod apart;
 mod manual;
 mod names;
+mod officers;
 mod older;
 mod readme;
 mod record_page;

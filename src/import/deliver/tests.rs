@@ -149,6 +149,7 @@ fn heartbeat() -> Manifest {
 
 fn options() -> ImportOptions {
     ImportOptions {
+        officers: None,
         zone: "restricted".into(),
         to: Destination::parse("dir:out").unwrap(),
         reach: Reach::default(),

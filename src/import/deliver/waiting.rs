@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 
 use super::super::decide::{Case, Decision, Known};
-use super::super::shelf_of;
+use super::super::{Officers, shelf_of};
 use super::{Delivering, InHand};
 use crate::applicants::CameBy;
 use crate::code::Code;
@@ -16,7 +16,7 @@ use crate::report::Finding;
 use crate::set_aside::{self, Kind};
 use crate::shelf::check::envelopes_at;
 use crate::sink::{Ended, Origin};
-use crate::text::harmless;
+use crate::text::{count, harmless};
 
 /// Where an envelope that waits was set aside, and what is known of it by that.
 fn kind_of(row: &AsideRow) -> (Kind, Known) {
@@ -62,7 +62,7 @@ impl Delivering<'_> {
 
     fn retry_one(&mut self, batch: i64, ordinal: usize, bytes: Vec<u8>) -> Result<()> {
         let row = self.ledger.aside_at(batch, ordinal)?;
-        row.map_or(Ok(()), |row| self.one_set_aside(&row, bytes))
+        row.map_or(Ok(()), |row| self.unless_unsigned(&row, bytes))
     }
 
     /// What was copied and waits at these places of a batch.
@@ -73,13 +73,18 @@ impl Delivering<'_> {
             places = last.ordinal + 1..=*places.end();
             for row in rows {
                 match set_aside::get(self.site, kind_of(&row).0, row.sha256) {
-                    Ok(bytes) => self.one_set_aside(&row, bytes)?,
+                    Ok(bytes) => self.unless_unsigned(&row, bytes)?,
                     // What the machine lacks to read it says nothing of the file.
                     Err(cause) if cause.lack.is_some() => return Err(cause),
                     Err(cause) => self.lost_from_site(&row, cause)?,
                 }
             }
         }
+    }
+
+    fn unless_unsigned(&mut self, row: &AsideRow, bytes: Vec<u8>) -> Result<()> {
+        let lacks = row.kind == AsideKind::Released && self.lacks_signatures(row)?;
+        if lacks { Ok(()) } else { self.one_set_aside(row, bytes) }
     }
 
     fn one_set_aside(&mut self, row: &AsideRow, bytes: Vec<u8>) -> Result<()> {
@@ -148,6 +153,27 @@ impl Delivering<'_> {
             }
             Decision::Hold(_) | Decision::AsBefore | Decision::AlreadyDelivered => Ok(()),
         }
+    }
+
+    /// Whether fewer officers have signed a release than the policy demands now; that is reported.
+    fn lacks_signatures(&mut self, row: &AsideRow) -> Result<bool> {
+        let need = self.options.policy.record.signatures_for(row.code);
+        let have = match &self.options.officers {
+            Some(Officers { store, site }) => self.ledger.release_signers(row.sha256, *site, Some(store))?.len(),
+            None => 0,
+        };
+        if have >= need {
+            return Ok(false);
+        }
+        let what = format!("released, and still not delivered: {have} of {} signed", count(need as u64, "officer"));
+        let short = row.sha256.short();
+        let finding = Finding::new(Code::ReleaseUnsigned, what)
+            .of_batch(row.stream, row.sequence)
+            .of_envelope(row.ordinal, harmless(&row.name))
+            .of_connector(harmless(&row.connector), harmless(&row.connector_name));
+        let advice = format!("an officer signs it: airpouch quarantine release {short} --reason TEXT --key FILE");
+        self.report.findings.push(finding.advise(advice));
+        Ok(true)
     }
 
     /// Its file is gone or was changed. What was only held is unpacked once more, while its batch lies in the inbox;

@@ -207,13 +207,7 @@ impl ImporterLedger {
     /// A person releases what was quarantined: all of it or nothing.
     pub fn release(&self, rows: &[AsideRow], reason: &str, second: Option<&str>) -> Result<()> {
         let change = self.change()?;
-        for row in rows {
-            let sql = "UPDATE set_aside SET kind = 'released', reason = ?2 WHERE sha256 = ?1";
-            change.execute(sql, params![row.sha256.as_bytes(), reason])?;
-            note_decision(&change, row, DecisionKind::Released, reason, second)?;
-            let decision = decision_deed(row, reason);
-            change.note(&Deed::Released { decision, second: second.map(str::to_owned) })?;
-        }
+        rows.iter().try_for_each(|row| release(&change, row, reason, second, &[]))?;
         change.commit()
     }
 
@@ -221,6 +215,7 @@ impl ImporterLedger {
     pub fn unrelease(&self, rows: &[AsideRow], reason: &str) -> Result<()> {
         let change = self.change()?;
         for row in rows {
+            forget_signatures(&change, row.sha256)?;
             let sql = "UPDATE set_aside SET kind = 'quarantined', reason = NULL WHERE sha256 = ?1";
             change.execute(sql, [row.sha256.as_bytes()])?;
             note_decision(&change, row, DecisionKind::Unreleased, reason, None)?;
@@ -240,6 +235,7 @@ impl ImporterLedger {
             );
             change.execute(&sql, params![sha256, clock::utc_now()])?;
             change.execute("DELETE FROM set_aside WHERE sha256 = ?1", [sha256])?;
+            forget_signatures(&change, row.sha256)?;
             if gone {
                 change.execute("UPDATE decided SET copied = 0 WHERE sha256 = ?1 AND outcome = 'rejected'", [sha256])?;
             }
@@ -272,6 +268,28 @@ impl ImporterLedger {
         }
         change.commit()
     }
+}
+
+/// A person releases one envelope, or enough officers have signed that.
+pub(super) fn release(
+    change: &Change<'_>,
+    row: &AsideRow,
+    reason: &str,
+    second: Option<&str>,
+    signers: &[String],
+) -> Result<()> {
+    let sql = "UPDATE set_aside SET kind = 'released', reason = ?2 WHERE sha256 = ?1";
+    change.execute(sql, params![row.sha256.as_bytes(), reason])?;
+    note_decision(change, row, DecisionKind::Released, reason, second)?;
+    let (second, signers) = (second.map(str::to_owned), signers.to_vec());
+    change.note(&Deed::Released { decision: decision_deed(row, reason), second, signers })
+}
+
+/// What was signed of an envelope counts no more.
+fn forget_signatures(change: &Change<'_>, sha256: Digest) -> Result<()> {
+    change.execute("DELETE FROM release_statement WHERE sha256 = ?1", [sha256.as_bytes()])?;
+    change.execute("DELETE FROM release_signature WHERE sha256 = ?1", [sha256.as_bytes()])?;
+    Ok(())
 }
 
 /// Whether anything is released and not delivered.
@@ -316,7 +334,7 @@ fn note_decision(
     Ok(())
 }
 
-fn decision_deed(row: &AsideRow, reason: &str) -> DecisionDeed {
+pub(super) fn decision_deed(row: &AsideRow, reason: &str) -> DecisionDeed {
     DecisionDeed {
         sha256: row.sha256,
         stream: row.stream,

@@ -295,9 +295,11 @@ fn release_row(html: &mut Html, release: &ReleaseFacts) {
         });
         html.within("td", |html| html.name(&release.reason));
         html.within("td class=\"who\"", |html| {
+            let signers = release.signers.join(", ");
             let persons = [
                 ("operator ", Some(release.operator.as_deref().unwrap_or("not named"))),
                 ("second person ", release.second.as_deref()),
+                ("signed by ", Some(&*signers).filter(|signers| !signers.is_empty())),
                 ("witness ", release.witness.as_deref()),
                 ("account ", Some(&*release.user)),
                 ("ticket ", release.ticket.as_deref()),
