@@ -31,7 +31,7 @@ use crate::shelf::medium::Medium;
 use crate::site::Site;
 use crate::trust::{PublicKey, TrustStore};
 
-use before::{Earlier, OnMedium};
+use before::{Earlier, EarlierInLedger, OnMedium};
 pub use place::{KeptBatch, Place, find};
 use tally::ContentTally;
 use unusual::unusual;
@@ -59,13 +59,13 @@ pub fn medium(dir: &Path, store: &TrustStore, ledger: Option<&View>, options: &S
     }
     let is_asked =
         |batch: &SignedBatch| options.only.as_ref().is_none_or(|only| only.names(batch.stream, batch.sequence.get()));
-    let mut on_medium = OnMedium::default();
+    let (mut on_medium, mut in_ledger) = (OnMedium::default(), ledger.map(EarlierInLedger::new));
     for (sighting, batch) in &signed {
         if !is_asked(batch) {
             on_medium.add(batch, None);
             continue;
         }
-        let known = ledger.map(|ledger| before::in_ledger(ledger, batch)).transpose()?;
+        let known = in_ledger.as_mut().map(|ledger| ledger.before(batch)).transpose()?;
         let earlier = on_medium.with(batch, known);
         let signers: Vec<&PublicKey> = batch.signers().iter().collect();
         let seen =
@@ -101,7 +101,7 @@ pub fn batch(
     let seen =
         LookedAt { manifest: &kept.manifest, sha256: kept.sha256, state: Some(kept.state), store, signers: &signers };
     let mut report = ShowReport::default();
-    let earlier = before::in_ledger(ledger, &kept.manifest)?;
+    let earlier = EarlierInLedger::new(ledger).before(&kept.manifest)?;
     let shelf = kept.is_here.then_some(&kept.shelf);
     let mut card = seen.card(shelf, &earlier, options, &mut report.findings)?;
     if card.signers.is_empty() {

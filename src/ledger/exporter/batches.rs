@@ -1,6 +1,7 @@
 //! Batches by number: sealed with their bytes and their envelopes, then packed with their signers.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::path::Path;
 
 use rusqlite::{Connection, params};
@@ -70,14 +71,14 @@ impl ExporterView {
         Ok(self.batches_between(stream, sequence, sequence)?.pop())
     }
 
-    /// The manifests of the batches of a stream before this number, at most so many; the newest first.
+    /// The manifests of the last batches of a stream with these numbers, at most so many; the newest first.
     ///
     /// # Errors
     /// SQLite refused, or a row is no manifest.
-    pub fn manifests_before(&self, stream: StreamId, sequence: u64, count: u64) -> Result<Vec<Manifest>> {
+    pub fn last_manifests(&self, stream: StreamId, numbers: &Range<u64>, count: u64) -> Result<Vec<Manifest>> {
         let Some(row) = self.streams()?.into_iter().find(|row| row.stream == stream) else { return Ok(Vec::new()) };
-        let first = sequence.saturating_sub(count).max(1);
-        let rows = self.batches_between(&row, first, sequence.saturating_sub(1))?;
+        let first = numbers.end.saturating_sub(count).max(numbers.start);
+        let rows = self.batches_between(&row, first, numbers.end.saturating_sub(1))?;
         Ok(rows.into_iter().rev().map(|row| row.sealed.manifest().clone()).collect())
     }
 

@@ -1,6 +1,7 @@
 //! What came before a batch in its stream, to compare it with.
 
 use std::collections::BTreeSet;
+use std::ops::Range;
 
 use rusqlite::params;
 
@@ -13,16 +14,16 @@ use crate::ledger::asking::{all, any};
 use crate::stream::StreamId;
 
 impl ImporterView {
-    /// The manifests of the last batches of a stream before this number that were delivered or are being delivered; the
+    /// The manifests of the last batches of a stream with these numbers that were delivered or are being delivered; the
     /// newest first.
     ///
     /// # Errors
     /// SQLite refused, or a row is no manifest.
-    pub fn manifests_before(&self, stream: StreamId, sequence: u64, count: u64) -> Result<Vec<Manifest>> {
-        let sql =
-            "SELECT manifest FROM batch WHERE stream = ?1 AND sequence < ?2 AND state IN ('admitted', 'delivered')
-                   ORDER BY sequence DESC, id DESC LIMIT ?3";
-        let values = params![stream.to_string(), sequence as i64, count as i64];
+    pub fn last_manifests(&self, stream: StreamId, numbers: &Range<u64>, count: u64) -> Result<Vec<Manifest>> {
+        let sql = "SELECT manifest FROM batch
+                   WHERE stream = ?1 AND sequence >= ?2 AND sequence < ?3 AND state IN ('admitted', 'delivered')
+                   ORDER BY sequence DESC, id DESC LIMIT ?4";
+        let values = params![stream.to_string(), numbers.start as i64, numbers.end as i64, count as i64];
         let rows: Vec<Vec<u8>> = all(&self.connection, sql, values, |r| r.get(0))?;
         let read = |bytes: &Vec<u8>| {
             Manifest::parse(bytes).map_err(|e| Error::failed(format!("the ledger holds a manifest that is none: {e}")))
@@ -30,22 +31,23 @@ impl ImporterView {
         rows.iter().map(read).collect()
     }
 
-    /// The fingerprints of the keys that signed the batches of a stream before this number.
-    pub fn signers_before(&self, stream: StreamId, sequence: u64) -> Result<BTreeSet<Digest>> {
+    /// The fingerprints of the keys that signed the batches of a stream with these numbers.
+    pub fn signers_between(&self, stream: StreamId, numbers: &Range<u64>) -> Result<BTreeSet<Digest>> {
         let sql = "SELECT DISTINCT s.signer FROM batch b JOIN batch_signer s ON s.batch = b.id
-                   WHERE b.stream = ?1 AND b.sequence < ?2";
-        let signers: Vec<String> =
-            all(&self.connection, sql, params![stream.to_string(), sequence as i64], |r| r.get(0))?;
+                   WHERE b.stream = ?1 AND b.sequence >= ?2 AND b.sequence < ?3";
+        let values = params![stream.to_string(), numbers.start as i64, numbers.end as i64];
+        let signers: Vec<String> = all(&self.connection, sql, values, |r| r.get(0))?;
         Ok(signers.iter().filter_map(|text| text.parse().ok()).collect())
     }
 
-    /// Whether anything of a stream before this number was set aside for a command or an internal type.
-    pub fn acts_before(&self, stream: StreamId, sequence: u64) -> Result<bool> {
+    /// Whether anything of the batches of a stream with these numbers was set aside for a command or an internal type.
+    pub fn has_acts(&self, stream: StreamId, numbers: &Range<u64>) -> Result<bool> {
         let sql = "SELECT 1 FROM set_aside a JOIN batch b ON b.id = a.batch
-                   WHERE b.stream = ?1 AND b.sequence < ?2 AND a.code IN (?3, ?4)
+                   WHERE b.stream = ?1 AND b.sequence >= ?2 AND b.sequence < ?3 AND a.code IN (?4, ?5)
                    UNION ALL SELECT 1 FROM decided d JOIN batch b ON b.id = d.batch
-                   WHERE b.stream = ?1 AND b.sequence < ?2 AND d.code IN (?3, ?4)";
-        let values = params![stream.to_string(), sequence as i64, Code::Command, Code::InternalType];
+                   WHERE b.stream = ?1 AND b.sequence >= ?2 AND b.sequence < ?3 AND d.code IN (?4, ?5)";
+        let (first, end) = (numbers.start as i64, numbers.end as i64);
+        let values = params![stream.to_string(), first, end, Code::Command, Code::InternalType];
         any(&self.connection, sql, values)
     }
 }
