@@ -110,8 +110,7 @@ impl Chain {
             return self.invalid(number, what);
         }
         self.report.lines = number;
-        let begin = format!("{{\"n\":{number},\"prev\":\"{}\",", self.last.as_deref().unwrap_or(BEFORE_THE_FIRST));
-        let follows = line.starts_with(begin.as_bytes());
+        let follows = follows(line, number, self.last.as_deref().unwrap_or(BEFORE_THE_FIRST));
         // What follows is bound by its digest; only what is laid out otherwise has to be parsed.
         match LineGlance::of(line).filter(|_| follows) {
             Some(LineGlance { at, event }) => self.note_event(number, at, event, line),
@@ -157,7 +156,9 @@ impl Chain {
         }
         self.note_clock(number, at);
         self.report.first.get_or_insert_with(|| at.to_owned());
-        self.report.last.get_or_insert_default().replace_range(.., at);
+        let last = self.report.last.get_or_insert_default();
+        last.clear();
+        last.push_str(at);
     }
 
     /// A clock that was set back proves nothing, but whoever reads the times of the lines has to know it.
@@ -221,6 +222,14 @@ impl Chain {
         let advice = "keep the site as it is, and hold it against a backup: journal-invalid in docs/operations.md";
         self.report.findings.push(finding.advise(advice));
     }
+}
+
+/// Whether a line begins with this number and this digest of the line before.
+fn follows(line: &[u8], number: u64, last: &str) -> bool {
+    let rest = line.strip_prefix(b"{\"n\":").and_then(|rest| rest.strip_prefix(number.to_string().as_bytes()));
+    let rest =
+        rest.and_then(|rest| rest.strip_prefix(b",\"prev\":\"")).and_then(|rest| rest.strip_prefix(last.as_bytes()));
+    rest.is_some_and(|rest| rest.starts_with(b"\","))
 }
 
 /// The public key that the first line of a journal names.

@@ -1,14 +1,16 @@
 //! Reads a journal line by line, without the lock: it only grows.
 
 use std::fs::File;
-use std::io::{BufRead, BufReader, Read};
+use std::io::{self, BufRead, BufReader, Read};
 use std::path::PathBuf;
+use std::sync::mpsc::{Receiver, sync_channel};
 
 use serde::Deserialize;
 
 use super::LINES;
 use crate::disk;
 use crate::error::{Error, Result};
+use crate::lack;
 use crate::limits::JOURNAL_LINE_MAX;
 use crate::site::Site;
 
@@ -62,7 +64,9 @@ impl<'a> LineGlance<'a> {
 
 /// The text behind a key that stands in the first so many bytes, up to its quote, and what comes after it.
 fn text_behind<'a>(bytes: &'a [u8], key: &[u8], within: usize) -> Option<(&'a str, &'a [u8])> {
-    let begin = bytes[..bytes.len().min(within)].windows(key.len()).position(|here| here == key)? + key.len();
+    // All but few places differ in the first byte: to compare them whole takes as long as the digest of the line.
+    let is_key = |here: &[u8]| here[0] == key[0] && here == key;
+    let begin = bytes[..bytes.len().min(within)].windows(key.len()).position(is_key)? + key.len();
     let rest = &bytes[begin..];
     let end = rest.iter().position(|byte| *byte == b'"')?;
     Some((std::str::from_utf8(&rest[..end]).ok()?, &rest[end..]))
@@ -72,7 +76,7 @@ fn text_behind<'a>(bytes: &'a [u8], key: &[u8], within: usize) -> Option<(&'a st
 #[derive(Debug)]
 pub struct Lines {
     path: PathBuf,
-    from: BufReader<File>,
+    from: ReadAhead,
     line: Vec<u8>,
 }
 
@@ -88,7 +92,84 @@ pub fn read(site: &Site) -> Result<Lines> {
             .advise("pack, carry and import begin it; name another site with --site DIR"));
     }
     let file = disk::open_regular(&path).map_err(|e| Error::io("read the journal", &path, &e))?;
-    Ok(Lines { path, from: BufReader::with_capacity(1 << 20, file), line: Vec::new() })
+    let from = ReadAhead::of(file).map_err(|e| Error::io("read the journal", &path, &e))?;
+    Ok(Lines { path, from, line: Vec::new() })
+}
+
+/// Bytes of a piece of a journal that is read at once.
+const PIECE: usize = 256 << 10;
+
+/// Pieces that are read and not yet looked at.
+const PIECES_AHEAD: usize = 4;
+
+/// A file that a thread reads ahead: the kernel copies one piece while the digests of the one before are made, which takes
+/// about as long. Where the system starts no thread, it is read in turn.
+#[derive(Debug)]
+enum ReadAhead {
+    InTurn(BufReader<File>),
+    Ahead {
+        pieces: Receiver<io::Result<Vec<u8>>>,
+        piece: Vec<u8>,
+        /// How much of the piece was taken.
+        taken: usize,
+        /// Whether the end of the file was read.
+        has_ended: bool,
+    },
+}
+
+impl ReadAhead {
+    fn of(file: File) -> io::Result<Self> {
+        let (out, pieces) = sync_channel(PIECES_AHEAD);
+        let ahead = file.try_clone()?;
+        let read = move || {
+            loop {
+                let mut piece = Vec::new();
+                let room = piece.try_reserve_exact(PIECE).map_err(io::Error::from);
+                let read = room.and_then(|()| (&ahead).take(PIECE as u64).read_to_end(&mut piece));
+                let goes_on = matches!(read, Ok(1..));
+                // Whoever asked may have seen enough.
+                if out.send(read.map(|_| piece)).is_err() || !goes_on {
+                    return;
+                }
+            }
+        };
+        match lack::spawn("journal", read) {
+            Ok(_) => Ok(Self::Ahead { pieces, piece: Vec::new(), taken: 0, has_ended: false }),
+            Err(_) => Ok(Self::InTurn(BufReader::with_capacity(PIECE, file))),
+        }
+    }
+}
+
+impl Read for ReadAhead {
+    fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
+        let read = self.fill_buf()?.read(into)?;
+        self.consume(read);
+        Ok(read)
+    }
+}
+
+impl BufRead for ReadAhead {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        match self {
+            Self::InTurn(file) => file.fill_buf(),
+            Self::Ahead { pieces, piece, taken, has_ended } => {
+                if *taken == piece.len() && !*has_ended {
+                    // A thread that came to no end must not look like the end of the file.
+                    let next = pieces.recv().map_err(|_| io::Error::other("the thread that reads has stopped"))?;
+                    (*piece, *taken) = (next?, 0);
+                    *has_ended = piece.is_empty();
+                }
+                Ok(&piece[*taken..])
+            }
+        }
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        match self {
+            Self::InTurn(file) => file.consume(bytes),
+            Self::Ahead { taken, .. } => *taken += bytes,
+        }
+    }
 }
 
 impl Lines {
@@ -113,6 +194,29 @@ impl Lines {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn file_that_is_read_ahead_is_the_file() {
+        for length in [0, 1, PIECE - 1, PIECE, PIECE + 1, 6 * PIECE, 9 * PIECE + 12_345] {
+            let bytes: Vec<u8> = (0..length).map(|at| if at % 1000 == 7 { b'\n' } else { (at * at) as u8 }).collect();
+            let dir = tempfile::tempdir().unwrap();
+            disk::write_new(dir.path(), "file", &bytes).unwrap();
+            let open = || disk::open_regular(&dir.path().join("file")).unwrap();
+            let in_turn = ReadAhead::InTurn(BufReader::new(open()));
+            for mut from in [ReadAhead::of(open()).unwrap(), in_turn] {
+                let mut read = Vec::new();
+                while from.read_until(b'\n', &mut read).unwrap() > 0 {}
+                assert!(read == bytes, "{length}");
+                assert_eq!(from.read_until(b'\n', &mut read).unwrap(), 0, "the end stays the end");
+            }
+        }
+        // Whoever stops early leaves no thread that waits for ever, and a thread that died is no end.
+        let (out, pieces) = sync_channel(1);
+        out.send(Ok(b"half".to_vec())).unwrap();
+        drop(out);
+        let mut from = ReadAhead::Ahead { pieces, piece: Vec::new(), taken: 0, has_ended: false };
+        assert!(from.read_to_end(&mut Vec::new()).is_err());
+    }
 
     #[test]
     fn glance_at_a_line_is_what_parsing_it_gives() {
