@@ -180,6 +180,8 @@ codes! {
     Stream {
         Gap "gap" Incomplete "missing" "batches are missing; at every run until they come or are accepted as lost",
         UnknownStart "unknown-start" Incomplete "missing" "the first batch received is not number 1, and those before it never arrived",
+        Overdue "overdue" Incomplete "overdue" "no batch has come within the time that the exporter promises",
+        OnlyHeartbeats "only-heartbeats" Warning "warning" "batches come, and have had no envelopes for longer than the exporter takes between two",
         Waiting "waiting" Incomplete "held" "held until the batches before it come (`on_gap = \"hold\"`)",
         Fork "fork" Invalid "INVALID" "two histories under one number; held",
         Unlinked "unlinked" Incomplete "held" "no admitted batch names it; kept",

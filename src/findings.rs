@@ -3,6 +3,7 @@
 pub mod ingested;
 pub mod medium;
 pub mod missing;
+pub mod silence;
 
 use std::collections::BTreeMap;
 

@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Import, shelf_of};
+use crate::clock;
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::findings::{self, missing};
+use crate::findings::{self, missing, silence};
 use crate::ledger::importer::{AsideKind, State};
 use crate::report::{DeliveredBatch, Head, Unmapped, head_code};
 use crate::shelf::PartFault;
@@ -16,6 +17,7 @@ impl Import<'_> {
     pub(super) fn report_what_is_left(&mut self) -> Result<()> {
         self.report.findings.extend(missing::gone_works(self.ledger)?);
         self.report.findings.extend(missing::findings(&missing::all(self.ledger)?));
+        self.report.findings.extend(silence::findings(self.ledger, clock::now().0)?);
         self.report.heads = self.heads()?;
         self.count_aside()
     }

@@ -5,6 +5,7 @@ CREATE TABLE sent_work (
     connector TEXT NOT NULL, envelopes INTEGER NOT NULL, at_most INTEGER NOT NULL, closed_at INTEGER NOT NULL,
     failed INTEGER NOT NULL DEFAULT 0, errors INTEGER NOT NULL DEFAULT 0, what TEXT) STRICT;
 CREATE INDEX sent_work_of_batch ON sent_work (destination, batch);
+CREATE INDEX sent_work_waiting ON sent_work (destination, failed);
 CREATE INDEX sent_work_with_errors ON sent_work (destination, errors) WHERE errors > 0;
 -- What became of the works of a connector whose end is known. `messages` were ingested; `refused` objects are none that the
 -- platform takes; of `unknown` works nothing is known, because they were gone.

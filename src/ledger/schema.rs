@@ -12,7 +12,7 @@ use crate::site::Role;
 pub(super) const APPLICATION_ID: i32 = 0x4150_6368;
 
 /// Migrations, by the role's word; a list that only grows. `user_version` counts how many were made.
-pub(super) const MIGRATIONS: [&str; 15] = [
+pub(super) const MIGRATIONS: [&str; 16] = [
     concat!(include_str!("packed.sql"), include_str!("delivered.sql")),
     include_str!("queues.sql"),
     include_str!("growth.sql"),
@@ -28,6 +28,7 @@ pub(super) const MIGRATIONS: [&str; 15] = [
     include_str!("pairs.sql"),
     include_str!("followed.sql"),
     include_str!("signed.sql"),
+    include_str!("promise.sql"),
 ];
 
 /// Brings the tables up to date; a new ledger is the one of this role from then on.

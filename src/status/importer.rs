@@ -8,7 +8,7 @@ use super::{States, StatusQuery};
 use crate::code::Code;
 use crate::destination::Destination;
 use crate::error::Result;
-use crate::findings::{ingested, missing};
+use crate::findings::{ingested, missing, silence};
 use crate::ledger::importer::{
     Acceptance, AsideKind, AsideReasons, BatchStanding, CameBatch, CameConnector, DestinationRow, ImporterView, State,
 };
@@ -80,6 +80,7 @@ pub(super) fn gather(
     for finding in missing::gone_works(ledger)? {
         settle.push(1, finding);
     }
+    silence::findings(ledger, status.now)?.into_iter().for_each(|finding| settle.push(1, finding));
     if let Some(destination) = ledger.destination()? {
         ingested::failed(ledger, &destination)?.into_iter().for_each(|finding| settle.push(1, finding));
     }

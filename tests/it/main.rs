@@ -31,6 +31,7 @@ mod older;
 mod readme;
 mod record_page;
 mod settings;
+mod silence;
 mod show;
 mod snapshots;
 mod carry;

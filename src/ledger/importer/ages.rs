@@ -7,7 +7,7 @@ use super::{AsideKind, ImporterView, State};
 use crate::code::Code;
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::ledger::asking::all;
+use crate::ledger::asking::{all, first};
 use crate::ledger::noted::changed_of;
 use crate::stream::{Numbers, Size, StreamId};
 
@@ -47,6 +47,21 @@ pub struct AsideReasons {
     pub code: Code,
     /// How many.
     pub number: u64,
+}
+
+/// What was heard last of a stream.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LastHeard {
+    /// The stream.
+    pub stream: StreamId,
+    /// The number of its last batch.
+    pub sequence: u64,
+    /// When that was taken, in seconds since 1970.
+    pub at: i64,
+    /// Within how many seconds the exporter promises the next one.
+    pub promise: Option<u64>,
+    /// The last batch that has envelopes: its number, and when it was taken.
+    pub content: Option<(u64, i64)>,
 }
 
 /// What a person has accepted of a stream.
@@ -90,6 +105,29 @@ impl ImporterView {
             })?;
         }
         Ok(())
+    }
+
+    /// What was heard last of each stream, whether it was delivered or not.
+    pub fn last_heard(&self) -> Result<Vec<LastHeard>> {
+        const HERE: &str = "stream = ?1 AND state IN ('whole', 'admitted', 'delivered') AND taken_at IS NOT NULL";
+        let streams: Vec<StreamId> = all(&self.connection, "SELECT DISTINCT stream FROM batch", [], |r| r.get(0))?;
+        let mut heard = Vec::new();
+        for stream in streams {
+            let named = stream.to_string();
+            let number = |r: &rusqlite::Row<'_>| r.get::<_, i64>(0).map(|number| number as u64);
+            let sql =
+                format!("SELECT sequence, taken_at, promise FROM batch WHERE {HERE} ORDER BY sequence DESC LIMIT 1");
+            let last = first(&self.connection, &sql, [&named], |r| {
+                Ok((number(r)?, r.get(1)?, r.get::<_, Option<i64>>(2)?.and_then(|seconds| u64::try_from(seconds).ok())))
+            })?;
+            let Some((sequence, at, promise)) = last else { continue };
+            let sql = format!(
+                "SELECT sequence, taken_at FROM batch WHERE {HERE} AND envelopes > 0 ORDER BY sequence DESC LIMIT 1"
+            );
+            let content = first(&self.connection, &sql, [&named], |r| Ok((number(r)?, r.get(1)?)))?;
+            heard.push(LastHeard { stream, sequence, at, promise, content });
+        }
+        Ok(heard)
     }
 
     /// Gives what is set aside of each batch, counted by connector and reason.

@@ -310,10 +310,11 @@ fn put_incoming(change: &Connection, manifest: &Manifest, sha256: Digest, bytes:
         manifest.succeeds.map(|s| s.stream.to_string()),
         manifest.succeeds.map(|s| s.sequence.get() as i64),
         now,
+        manifest.promise.map(|seconds| seconds as i64),
     ];
     change.prepare_cached(
             "INSERT INTO batch (stream, sequence, sha256, manifest, state, zone, envelopes, bytes, before_envelopes, before_bytes,
-             succeeds_stream, succeeds_sequence, taken_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+             succeeds_stream, succeeds_sequence, taken_at, promise) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14)",
         )?
         .execute(values)?;
     for entry in &manifest.connectors {
