@@ -13,6 +13,7 @@ mod tests;
 use crate::json::keys::{KeySeen, Keys};
 use crate::json::{JsonError, JsonEvent, Scanner, Text};
 use crate::limits;
+use crate::objects::ObjectKeys;
 
 pub use acts::{Act, Acts};
 pub use connector_id::ConnectorId;
@@ -68,9 +69,17 @@ impl Envelope {
     /// `objects`; `applicant_id` absent, null or text; `entities_types` absent, null, text or a list; and no key
     /// twice at the top or in `connector`. What is wrong inside the bundle is a finding, not an error.
     pub fn parse(bytes: &[u8]) -> Result<Self, NotAnEnvelope> {
+        Self::parse_listing(bytes, None)
+    }
+
+    /// The same, and lists the objects on the way: those of bytes that are no envelope up to where that is seen.
+    ///
+    /// # Errors
+    /// As [`Envelope::parse`].
+    pub fn parse_listing(bytes: &[u8], objects: Option<&mut ObjectKeys>) -> Result<Self, NotAnEnvelope> {
         let text = checked_text(bytes)?;
         let mut scanner = Scanner::new(text);
-        read_envelope(&mut scanner).map_err(|refusal| refusal.named(text))
+        read_envelope(&mut scanner, objects).map_err(|refusal| refusal.named(text))
     }
 }
 
@@ -163,7 +172,10 @@ fn checked_text(bytes: &[u8]) -> Result<&str, NotAnEnvelope> {
     Ok(text)
 }
 
-fn read_envelope<'a>(scanner: &mut Scanner<'a>) -> Result<Envelope, ReadRefusal> {
+fn read_envelope<'a>(
+    scanner: &mut Scanner<'a>,
+    mut objects: Option<&'a mut ObjectKeys>,
+) -> Result<Envelope, ReadRefusal> {
     let first = scanner.next()?;
     if first != JsonEvent::ObjectStart {
         scanner.skip(first)?;
@@ -187,7 +199,7 @@ fn read_envelope<'a>(scanner: &mut Scanner<'a>) -> Result<Envelope, ReadRefusal>
                 JsonEvent::Null | JsonEvent::String(_) | JsonEvent::ArrayStart => scanner.skip(value)?,
                 _ => return Err(wrong("entities_types", value, "a text, a list or null")),
             },
-            "bundle" if value == JsonEvent::ObjectStart => contents = Some(bundle::read(scanner)?),
+            "bundle" if value == JsonEvent::ObjectStart => contents = Some(bundle::read(scanner, objects.take())?),
             "bundle" => return Err(wrong("bundle", value, "a JSON object")),
             _ => scanner.skip(value)?,
         }

@@ -30,6 +30,7 @@ use crate::ledger::importer::{ImporterLedger, IncomingRow, State};
 use crate::report::{ImportReport, Observer};
 use crate::shelf::PartFault;
 use crate::shelf::inbox::Inbox;
+use crate::shelf::indexes::Indexes;
 use crate::shelf::kept::KeptShelf;
 use crate::site::{Site, refuse_below};
 use crate::trust::TrustStore;
@@ -112,13 +113,19 @@ impl Import<'_> {
         Ok(())
     }
 
-    /// Removes delivered batches from the inbox once they were kept long enough. Nothing else ever goes by age.
+    /// Removes delivered batches from the inbox once they were kept long enough, but for their indexes, which names are looked
+    /// up in. Nothing else ever goes by age.
     fn prune(&mut self) -> Result<()> {
         let before = clock::now().0.saturating_sub(i64::try_from(self.options.keep).unwrap_or(i64::MAX));
-        let inbox = Inbox::new(self.site.inbox());
+        let (inbox, indexes) = (Inbox::new(self.site.inbox()), Indexes::new(self.site.indexes()));
         for batch in self.ledger.done_before(before)? {
+            let kept = indexes.of(batch.stream, batch.sequence, batch.sha256);
+            let has_index = match self.ledger.incoming_by_id(batch.id)? {
+                Some(row) => kept.keep(&inbox, &row.manifest, batch.sha256)?,
+                None => false,
+            };
             inbox.remove(batch.stream, batch.sequence, batch.sha256)?;
-            self.ledger.set_pruned(batch.id, true)?;
+            self.ledger.set_pruned(batch.id, has_index)?;
         }
         Ok(())
     }

@@ -31,6 +31,7 @@ pub mod code;
 pub mod json;
 pub mod mtime;
 pub mod opencti;
+pub mod objects;
 pub mod envelope;
 pub mod fit;
 pub mod policy;

@@ -118,6 +118,13 @@ pub const SIGNATURES_MAX: usize = 32;
 /// Bytes of a PEM key file, `trust.toml` or `policy.toml`.
 pub const SETTINGS_FILE_MAX: u64 = 1 << 20;
 
+/// Records in the list of objects of one batch: one for each object of each envelope. Each takes 16 bytes in memory until the
+/// batch is done, and 12 on disk. Batches as connectors write them have fewer than a million.
+pub const LIST_RECORDS_MAX: usize = 5_000_000;
+
+/// Envelopes that `log` names of one answer: an identity or a marking is in almost all.
+pub const FOUND_ENVELOPES_MAX: usize = 1_000;
+
 /// Bytes of one line of the journal, so that a reader of it needs no more memory, and a person can look at it.
 pub const JOURNAL_LINE_MAX: usize = 64 << 10;
 /// Bytes of a head of a journal that travels with the key that signed it.

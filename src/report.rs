@@ -10,6 +10,7 @@ mod dossier;
 mod drain;
 mod finding;
 mod follow;
+mod found;
 mod import;
 mod keygen;
 mod log;
@@ -44,6 +45,7 @@ pub use dossier::{
 };
 pub use drain::{DrainReport, Drained};
 pub use follow::{FollowReport, FollowedLine, UnansweredWork};
+pub use found::{FoundEnvelope, OtherBatch, Searched};
 pub use import::{DeliveredBatch, ImportReport, Outcome, PassedOver};
 pub use keygen::KeygenReport;
 pub use log::{COLUMNS, LogReport, Logged};

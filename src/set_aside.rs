@@ -110,6 +110,11 @@ pub fn path_of(site: &Site, kind: Kind, sha256: Digest) -> PathBuf {
     kind.dir(site).join(format!("{sha256}.json"))
 }
 
+/// Whether a copy of an envelope lies here.
+pub fn has(site: &Site, kind: Kind, sha256: Digest) -> bool {
+    fs::symlink_metadata(path_of(site, kind, sha256)).is_ok_and(|there| there.is_file())
+}
+
 /// Digests of the envelopes that lie here, whatever the ledger says of them.
 ///
 /// # Errors

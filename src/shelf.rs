@@ -7,6 +7,7 @@
 pub mod check;
 pub mod fill;
 pub mod inbox;
+pub mod indexes;
 pub mod kept;
 pub mod medium;
 pub mod read_back;

@@ -104,6 +104,15 @@ pub fn batch(
     let earlier = EarlierInLedger::new(ledger).before(&kept.manifest)?;
     let shelf = kept.is_here.then_some(&kept.shelf);
     let mut card = seen.card(shelf, &earlier, options, &mut report.findings)?;
+    if let Some(index) = &kept.index {
+        match lack::apart(read_index(index, &kept.manifest, Names::Drop))? {
+            Ok(read) => {
+                card.is_of_index = true;
+                card.connectors = tally::of_index(&kept.manifest, &read);
+            }
+            Err(fault) => report.findings.push(findings::part(&kept.manifest, &kept.manifest.index.name, &fault)),
+        }
+    }
     if card.signers.is_empty() {
         // The ledger has kept the fingerprints alone.
         card.signers = kept.fingerprints.iter().map(|key| key.to_string().chars().take(16).collect()).collect();
@@ -231,6 +240,7 @@ impl LookedAt<'_> {
             producer: manifest.producer.clone(),
             signers: signers.iter().map(|key| store.map_or_else(|| key.id(), |store| store.who(key))).collect(),
             is_read: false,
+            is_of_index: false,
             connectors: tally::of_manifest(manifest),
             applicants: manifest.applicants.clone(),
             files: EmbeddedFiles::default(),

@@ -5,6 +5,7 @@
 //! journal.jsonl  journal.head  journal.key   see [`crate::journal`]
 //! outbox/                      the exporter's
 //! inbox/  held/  quarantine/   the importer's
+//! indexes/                     the importer's: see [`crate::shelf::indexes`]
 //! examining  suspects          the importer's: see [`crate::examining`]
 //! ```
 
@@ -94,6 +95,11 @@ impl Site {
         self.root.join("inbox")
     }
 
+    /// Where the importer keeps what delivered batches are looked up in.
+    pub fn indexes(&self) -> PathBuf {
+        self.root.join("indexes")
+    }
+
     /// Where envelopes wait for a reason to go.
     pub fn held(&self) -> PathBuf {
         self.root.join("held")
@@ -177,7 +183,7 @@ impl Site {
         disk::refuse_unfit_for_ledger(&self.root)?;
         let dirs = match role {
             Role::Exporter => vec![self.outbox()],
-            Role::Importer => vec![self.inbox(), self.held(), self.quarantine()],
+            Role::Importer => vec![self.inbox(), self.indexes(), self.held(), self.quarantine()],
         };
         for dir in dirs {
             disk::make_private_dir(&dir)?;
@@ -199,7 +205,7 @@ impl Site {
         }
         let files = ["lock", "ledger.db", "ledger.db-wal", "ledger.db-shm", "journal.jsonl", "journal.key"];
         let files = files.map(|name| self.root.join(name));
-        let places = [self.root.clone(), self.outbox(), self.inbox(), self.held(), self.quarantine()];
+        let places = [self.root.clone(), self.outbox(), self.inbox(), self.indexes(), self.held(), self.quarantine()];
         for path in places.into_iter().chain(files) {
             let denied = rustix::fs::accessat(CWD, &path, Access::WRITE_OK, AtFlags::EACCESS) == Err(Errno::ACCESS);
             if let Some(whose) = Some(&path).filter(|_| denied).and_then(|path| belongs_to_another(path)) {

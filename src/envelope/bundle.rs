@@ -12,11 +12,15 @@ use crate::code::Code;
 use crate::json::keys::{KeySeen, Keys};
 use crate::json::{JsonEvent, Scanner, Text};
 use crate::limits;
+use crate::objects::ObjectKeys;
 use crate::opencti::{Tlp, python};
 
 /// Reads a bundle whose opening brace was the scanner's last event, to its closing brace.
-pub(super) fn read<'a>(scanner: &mut Scanner<'a>) -> Result<Contents, ReadRefusal> {
-    let mut pass = Pass::default();
+pub(super) fn read<'a>(
+    scanner: &mut Scanner<'a>,
+    objects: Option<&'a mut ObjectKeys>,
+) -> Result<Contents, ReadRefusal> {
+    let mut pass = Pass { listed: objects, ..Pass::default() };
     pass.open(BundleRole::Bundle, true);
     while !pass.frames.is_empty() {
         match scanner.next()? {
@@ -95,6 +99,8 @@ struct Pass<'a> {
     /// Where the current object's findings begin; they get its id when it ends.
     item_findings: usize,
     has_objects: bool,
+    /// Where the ids of objects are listed, if that is wanted.
+    listed: Option<&'a mut ObjectKeys>,
 }
 
 impl<'a> Pass<'a> {
@@ -271,7 +277,13 @@ impl<'a> Pass<'a> {
     /// A member of a STIX object that is neither list nor object.
     fn item_scalar(&mut self, meaning: Meaning, value: JsonEvent<'a>) {
         match (meaning, value) {
-            (Meaning::Id, JsonEvent::String(id)) => self.item.id = Some(id),
+            (Meaning::Id, JsonEvent::String(id)) => {
+                self.item.id = Some(id);
+                // Under a key that stands twice a reader may take either.
+                if let Some(listed) = &mut self.listed {
+                    listed.add(&id.decoded());
+                }
+            }
             (Meaning::Type, JsonEvent::String(type_)) => self.item.type_ = Some(type_),
             (_, JsonEvent::String(end)) if meaning.is_ref() => self.end(meaning, End::At(end)),
             (_, JsonEvent::Null) if meaning.is_ref() => self.end(meaning, End::Dropped),

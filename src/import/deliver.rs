@@ -5,6 +5,7 @@
 //! it sends the group again and says so.
 
 mod aside;
+mod listed;
 mod record;
 mod waiting;
 
@@ -15,11 +16,10 @@ use super::admit::{Admitted, succession_order};
 use super::decide::{self, Case, Decision, Known, Rules, decide};
 use super::owners::Owners;
 use super::target::Target;
-use super::unpack::{Ahead, Read, UnpackedEnvelope, unpack};
+use super::unpack::{self, Ahead, Read, UnpackedEnvelope, unpack};
 use super::{Import, ImportOptions, put_away_damaged, shelf_of};
 use crate::applicants::CameBy;
 use crate::batch::index::{Index, Names};
-use crate::clock;
 use crate::code::Code;
 use crate::deed::{ApplicantCount, ConnectorCount, Deed, DeliveryDeed, applicants_in_a_line, connectors_in_a_line};
 use crate::digest::Digest;
@@ -31,6 +31,7 @@ use crate::fit::Examined;
 use crate::lack;
 use crate::ledger::importer::{AsideKind, Group, ImporterLedger, ImporterView, IncomingRow, KnownBefore, State};
 use crate::limits::{ASIDE_GROUP, DEATHS_MAX};
+use crate::objects::ListDraft;
 use crate::report::{
     BatchLine, DeliveredBatch, Event, Finding, ImportReport, NamedConnector, Observer, Outcome, PassedOver,
 };
@@ -153,6 +154,8 @@ pub struct Delivering<'a> {
     came_by: CameBy,
     /// Where examinations are noted.
     examining: Arc<Examining>,
+    /// The objects of the batch in work, where a list of them is made.
+    objects: Option<ListDraft>,
 }
 
 impl<'a> Delivering<'a> {
@@ -184,6 +187,7 @@ impl<'a> Delivering<'a> {
             lineages: None,
             came_by: CameBy::default(),
             examining: Arc::new(Examining::open(site)?),
+            objects: None,
         })
     }
 
@@ -258,10 +262,15 @@ impl<'a> Delivering<'a> {
             let is_decided = known.aside.contains_key(&sha256) || known.rejected.contains(&sha256);
             is_decided || known.delivered.contains(&sha256) && !options.redeliver
         };
+        // Also of what is settled, for a run that was cut off has read it for this list; but not of what runs died.
+        let lists = options.policy.record.objects;
+        self.objects = lists.then(ListDraft::default);
+        let is_listed = |sha256| lists && !known.deadly.contains(&sha256);
         let examining = Arc::clone(&self.examining);
         let (policy, examiner) = (&options.policy, self.sink.examiner());
         let threads = options.threads;
-        let ahead = Ahead { threads, policy, examiner, is_settled: &is_settled, examining: &examining };
+        let ahead =
+            Ahead { threads, policy, examiner, is_settled: &is_settled, is_listed: &is_listed, examining: &examining };
         let fault = unpack(&shelf, &row.manifest, &index, ahead, |envelope| {
             observer.advance(envelope.bytes.len() as u64);
             self.envelope(row, &index, envelope)
@@ -276,7 +285,8 @@ impl<'a> Delivering<'a> {
         if !self.has_deferred {
             let outcome = self.report.outcome.since(before);
             let delivered = self.delivered(row, &index, outcome, messages)?;
-            self.ledger.set_done(row.id, clock::now().0, &delivered, self.before.aside.keys().copied())?;
+            let list = self.keep_list(row)?;
+            self.ledger.set_done(row.id, &delivered, self.before.aside.keys().copied(), list)?;
             if self.options.redeliver {
                 self.ledger.settle_gone(self.destination, row.id)?;
             }
@@ -361,23 +371,35 @@ impl<'a> Delivering<'a> {
     }
 
     fn envelope(&mut self, row: &IncomingRow, index: &Index, envelope: UnpackedEnvelope) -> Result<()> {
-        let UnpackedEnvelope { ordinal, bytes, read, note } = envelope;
+        let UnpackedEnvelope { ordinal, bytes, read, objects, note } = envelope;
         let line = &index.lines[ordinal - 1];
         let known = self.known(line.sha256);
         // What waits was tried at the beginning of this run; that it still waits is no news.
         if matches!(known, Known::Held | Known::Quarantined) {
+            self.list(ordinal, objects);
             return Ok(());
         }
         if known == Known::InThisRun || known == Known::Delivered && !self.options.redeliver {
+            self.list(ordinal, objects);
             self.report.outcome.already_delivered += 1;
             return Ok(());
         }
         let suspected = if read.is_none() { self.suspect(line.sha256, &bytes, false) } else { None };
         let _note = if read.is_none() { self.examining.note(&[line.sha256]) } else { note };
         let (decision, parsed) = match suspected {
-            Some(decision) => (decision, None),
+            Some(decision) => {
+                self.list(ordinal, objects);
+                (decision, None)
+            }
             None => {
-                let read = read.unwrap_or_else(|| Read { parsed: Envelope::parse(&bytes), examined: None });
+                let (read, objects) = match read {
+                    Some(read) => (read, objects),
+                    None => {
+                        let (parsed, objects) = unpack::parse(&bytes, self.objects.is_some());
+                        (Read { parsed, examined: None }, objects)
+                    }
+                };
+                self.list(ordinal, objects);
                 let (parsed, redeliver) = (&read.parsed, self.options.redeliver);
                 let case = Case { bytes: &bytes, parsed, examined: read.examined, known, redeliver };
                 (self.decide(row.manifest.stream, case)?, read.parsed.ok())

@@ -163,7 +163,7 @@ impl Import<'_> {
         }
         shelf.place_over(&name::manifest(signed.stream, signed.sequence), signed.bytes())?;
         match again {
-            Some(row) if copied == Copied::Whole => self.ledger.set_pruned(row.batch.id, false),
+            Some(row) if copied == Copied::Whole => self.ledger.set_back(row.batch.id),
             None if known != Some(State::Whole) => self.note_taken(sighted, &at_hand.from, copied == Copied::Whole),
             _ => Ok(()),
         }

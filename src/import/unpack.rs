@@ -13,6 +13,7 @@ use crate::fit::{Examined, Examiner, Unfit};
 use crate::lack::{self, Lack, Unread};
 use crate::limits::{EXAMINED_AHEAD_MAX, EXAMINED_GROUP_BYTES, EXAMINED_GROUP_MAX};
 use crate::lock::{POISONED, lock};
+use crate::objects::ObjectKeys;
 use crate::policy::{Policy, Verdict};
 use crate::shelf::kept::KeptShelf;
 use crate::shelf::{PartFault, Shelf};
@@ -33,6 +34,8 @@ pub struct UnpackedEnvelope {
     pub bytes: Vec<u8>,
     /// What they say; nothing where the ledger has settled that they stay or are there, or where a run has died of them.
     pub read: Option<Read>,
+    /// Its objects, where a list of them is made.
+    pub objects: ObjectKeys,
     /// That a large one is in work.
     pub note: Option<Note>,
 }
@@ -56,23 +59,39 @@ pub struct Ahead<'a> {
     pub examiner: Examiner,
     /// Whether the ledger knows so much of a digest that its bytes need not be read.
     pub is_settled: &'a (dyn Fn(Digest) -> bool + Sync),
+    /// Whether the objects of an envelope are listed, also where it is settled.
+    pub is_listed: &'a (dyn Fn(Digest) -> bool + Sync),
     /// Where the examination is noted.
     pub examining: &'a Examining,
 }
 
 impl Ahead<'_> {
-    fn read(self, bytes: &[u8], sha256: Digest) -> Option<Read> {
-        if (self.is_settled)(sha256) || self.examining.deaths(sha256) > 0 {
-            return None;
+    fn read(self, bytes: &[u8], sha256: Digest) -> (Option<Read>, ObjectKeys) {
+        let (is_settled, is_listed) = ((self.is_settled)(sha256), (self.is_listed)(sha256));
+        if (is_settled && !is_listed) || self.examining.deaths(sha256) > 0 {
+            return (None, ObjectKeys::unread());
         }
-        let parsed = Envelope::parse(bytes);
+        let (parsed, objects) = parse(bytes, is_listed);
+        if is_settled {
+            return (None, objects);
+        }
         let may_cross = |envelope: &&Envelope| self.policy.judge(envelope) == Verdict::Pass;
         let examined = match parsed.as_ref().ok().filter(may_cross) {
             Some(envelope) if bytes.len() <= EXAMINED_AHEAD_MAX => Some(self.examiner.examine(bytes, envelope)),
             _ => None,
         };
-        Some(Read { parsed, examined })
+        (Some(Read { parsed, examined }), objects)
     }
+}
+
+/// What the bytes of an envelope say, with its objects if they are listed.
+pub fn parse(bytes: &[u8], is_listed: bool) -> (Result<Envelope, NotAnEnvelope>, ObjectKeys) {
+    let mut objects = ObjectKeys::default();
+    let parsed = Envelope::parse_listing(bytes, is_listed.then_some(&mut objects));
+    if parsed.is_err() {
+        objects.cut();
+    }
+    (parsed, objects)
 }
 
 impl UnpackedEnvelope {
@@ -233,8 +252,8 @@ impl<'a, H> Collecting<'a, H> {
             has_room
         };
         let lines: Vec<_> = self.lines[ordinal - 1..].iter().take(EXAMINED_GROUP_MAX).take_while(fits).collect();
-        let is_open = |sha256: &Digest| !(self.ahead.is_settled)(*sha256);
-        let digests: Vec<Digest> = lines.iter().map(|line| line.sha256).filter(is_open).collect();
+        let is_read = |sha256: &Digest| !(self.ahead.is_settled)(*sha256) || (self.ahead.is_listed)(*sha256);
+        let digests: Vec<Digest> = lines.iter().map(|line| line.sha256).filter(is_read).collect();
         let note = if digests.is_empty() { None } else { self.ahead.examining.note(&digests) };
         self.group = Some((note, ordinal + lines.len()));
     }
@@ -257,8 +276,8 @@ impl<H: Hand> EnvelopeTaker for Collecting<'_, H> {
             self.note_group(ordinal);
             None
         };
-        let read = self.ahead.read(&bytes, line.sha256);
-        self.hand.put(UnpackedEnvelope { ordinal, bytes, read, note })
+        let (read, objects) = self.ahead.read(&bytes, line.sha256);
+        self.hand.put(UnpackedEnvelope { ordinal, bytes, read, objects, note })
     }
 }
 
@@ -363,7 +382,7 @@ mod tests {
 
     fn zeros() -> (Vec<UnpackedEnvelope>, usize) {
         let bytes = vec![0; 1 << 20];
-        (vec![UnpackedEnvelope { ordinal: 1, bytes, read: None, note: None }], 1 << 20)
+        (vec![UnpackedEnvelope { ordinal: 1, bytes, read: None, objects: ObjectKeys::default(), note: None }], 1 << 20)
     }
 
     #[test]

@@ -20,6 +20,8 @@ pub struct RecordRules {
     pub signatures: usize,
     /// The directory with the officers' public keys; none: `officers/` in the site.
     pub officers: Option<PathBuf>,
+    /// Whether a list of its objects is kept of each batch that is delivered.
+    pub objects: bool,
 }
 
 /// What can be told for the record.

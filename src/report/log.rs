@@ -7,7 +7,7 @@ use serde::ser::SerializeMap;
 use serde::{Serialize, Serializer};
 use serde_json::Value;
 
-use super::{Page, Report};
+use super::{ExitStatus, Finding, FoundEnvelope, Page, Report, Searched, status_of};
 use crate::stream::Numbers;
 use crate::text::{count, harmless, size};
 
@@ -31,11 +31,22 @@ impl Serialize for Logged {
     }
 }
 
-/// The events that were asked for.
+/// The events that were asked for, and the envelopes.
 #[derive(Debug, Default, Serialize)]
 pub struct LogReport {
     /// The events, oldest first.
     pub events: Vec<Logged>,
+    /// The envelopes that were looked up, by stream, number of their batch, and position.
+    pub envelopes: Vec<FoundEnvelope>,
+    /// Further envelopes that are only counted.
+    pub more_envelopes: u64,
+    /// How much was looked through; none where no envelope was asked for, or at an exporter.
+    pub searched: Option<Searched>,
+    /// What is kept to look up in and cannot be used.
+    pub findings: Vec<Finding>,
+    /// Whether events were printed already.
+    #[serde(skip)]
+    pub has_printed: bool,
 }
 
 /// The columns of the table.
@@ -45,10 +56,30 @@ pub const COLUMNS: [&str; 14] = [
 ];
 
 impl Report for LogReport {
+    fn exit(&self) -> ExitStatus {
+        status_of(&self.findings)
+    }
+
     fn write<'a>(&'a self, page: &mut Page<'a>) {
-        if self.events.is_empty() {
-            page.idle("the journal has no such event");
+        for envelope in &self.envelopes {
+            envelope.write(page);
         }
+        if self.more_envelopes > 0 {
+            let more = count(self.more_envelopes, "envelope");
+            page.result(format!("and {more} more; narrow it with --stream, --batch, --connector, --since or --until"));
+        }
+        if !self.has_printed && self.envelopes.is_empty() {
+            match self.searched {
+                Some(searched) => {
+                    page.idle(format!("none in {} that were looked through", count(searched.batches, "batch")));
+                }
+                None => page.idle("the journal has no such event"),
+            }
+        }
+        if let Some(searched) = &self.searched {
+            searched.write(page);
+        }
+        page.findings(&self.findings);
     }
 }
 

@@ -39,6 +39,9 @@ pub struct BatchCard {
     pub signers: Vec<String>,
     /// Whether each envelope was read. Else its manifest alone is known, and so no types, markings, files and commands.
     pub is_read: bool,
+    /// Whether its index was read, which was kept when its files were pruned: so types and markings are known as the exporter
+    /// counted them.
+    pub is_of_index: bool,
     /// The connectors, the largest first.
     pub connectors: Vec<ConnectorCard>,
     /// The applicants of the other side, with their envelopes.
@@ -254,7 +257,8 @@ impl BatchCard {
         ));
         page.result(format!("  {} on the shelf, manifest {sha256}", size(*packed)));
         if !self.is_read {
-            page.result("  its envelopes are not here: what follows is from its manifest");
+            let from = if self.is_of_index { "manifest and its index" } else { "manifest" };
+            page.result(format!("  its envelopes are not here: what follows is from its {from}"));
         }
         match (self.compared, self.unusual.is_empty()) {
             (0, _) => page.result("  nothing before it in its stream is known here to compare it with"),
@@ -302,7 +306,7 @@ impl BatchCard {
         for card in self.connectors.iter().take(LISTED) {
             let (id, name) = (harmless(&card.connector.id), harmless(&card.connector.name));
             let mut line = format!("    {:>9}  {name} ({id})", grouped(card.envelopes));
-            if self.is_read {
+            if self.is_read || self.is_of_index {
                 line.push_str(&format!(": {}, largest {}", size(card.bytes), size(card.largest)));
             }
             if card.kind != "EXTERNAL_IMPORT" {

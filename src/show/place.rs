@@ -9,6 +9,7 @@ use crate::ledger::View;
 use crate::ledger::exporter::{ExporterView, PackedState};
 use crate::ledger::importer::{ImporterView, State};
 use crate::shelf::inbox::Inbox;
+use crate::shelf::indexes::{Indexes, KeptIndex};
 use crate::shelf::kept::KeptShelf;
 use crate::site::Site;
 use crate::stream::StreamId;
@@ -69,6 +70,8 @@ pub struct KeptBatch {
     pub shelf: KeptShelf,
     /// Whether they lie there still, as far as the ledger knows.
     pub is_here: bool,
+    /// Where its index was kept when they were pruned, as far as the ledger knows.
+    pub index: Option<KeptIndex>,
     /// The fingerprints of the keys that signed it, as far as the ledger knows them.
     pub fingerprints: Vec<Digest>,
 }
@@ -103,6 +106,7 @@ fn packed(site: &Site, ledger: &ExporterView, place: &Place) -> Result<KeptBatch
         state,
         shelf: KeptShelf::new(site.outbox()),
         is_here: !is_lost,
+        index: None,
         fingerprints: Vec::new(),
     })
 }
@@ -123,10 +127,13 @@ fn came(site: &Site, ledger: &ImporterView, place: &Place) -> Result<KeptBatch> 
         (State::Whole, _) => "taken, not delivered",
     };
     let shelf = Inbox::new(site.inbox()).shelf(row.manifest.stream, row.manifest.sequence, row.sha256);
+    let kept = Indexes::new(site.indexes()).of(row.manifest.stream, row.manifest.sequence, row.sha256);
+    let has_index = row.pruned && ledger.has_kept_index(id)? == Some(true);
     Ok(KeptBatch {
         sha256: row.sha256,
         state,
         shelf,
+        index: has_index.then_some(kept),
         is_here: !row.pruned && row.state != State::Incomplete,
         fingerprints: ledger.signers_of(id)?,
         manifest: row.manifest,

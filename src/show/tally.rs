@@ -61,15 +61,7 @@ impl ContentTally {
         index: &Index,
     ) -> (Vec<ConnectorCard>, EmbeddedFiles, Vec<ShownAct>, u64) {
         let Counted { mut connectors, files, mut acts, more_acts } = self.0.into_inner().expect(POISONED);
-        let mut cards = of_manifest(manifest);
-        let at: HashMap<&str, usize> =
-            cards.iter().enumerate().map(|(place, card)| (&*card.connector.id, place)).collect();
-        let place: Vec<usize> = manifest.connectors.iter().filter_map(|entry| at.get(&*entry.id).copied()).collect();
-        for line in &index.lines {
-            let card = &mut cards[place[line.connector]];
-            card.bytes += line.bytes;
-            card.largest = card.largest.max(line.bytes);
-        }
+        let (mut cards, _) = with_sizes(manifest, index);
         for card in &mut cards {
             let contents = connectors.remove(&card.connector.id).unwrap_or_default();
             (card.types, card.markings) = (contents.types, contents.markings);
@@ -82,6 +74,32 @@ impl ContentTally {
         }
         (cards, files, acts, more_acts)
     }
+}
+
+/// The connectors of a batch of which the index is left, the largest first, with types and markings as the exporter counted
+/// them.
+pub fn of_index(manifest: &Manifest, index: &Index) -> Vec<ConnectorCard> {
+    let (mut cards, place) = with_sizes(manifest, index);
+    for (kinds, at) in index.kinds.objects.iter().zip(place) {
+        let card = &mut cards[at];
+        kinds.types.iter().for_each(|(name, number)| *card.types.entry(name.clone()).or_default() += number);
+        kinds.markings.iter().for_each(|(name, number)| *card.markings.entry(name.clone()).or_default() += number);
+    }
+    cards.sort_by_key(|card| std::cmp::Reverse((card.bytes, card.envelopes)));
+    cards
+}
+
+/// The connectors of a manifest, with the sizes of their envelopes; and which of them each entry of the manifest is.
+fn with_sizes(manifest: &Manifest, index: &Index) -> (Vec<ConnectorCard>, Vec<usize>) {
+    let mut cards = of_manifest(manifest);
+    let at: HashMap<&str, usize> = cards.iter().enumerate().map(|(place, card)| (&*card.connector.id, place)).collect();
+    let place: Vec<usize> = manifest.connectors.iter().filter_map(|entry| at.get(&*entry.id).copied()).collect();
+    for line in &index.lines {
+        let card = &mut cards[place[line.connector]];
+        card.bytes += line.bytes;
+        card.largest = card.largest.max(line.bytes);
+    }
+    (cards, place)
 }
 
 /// The connectors of a manifest, each once, with what it alone says.

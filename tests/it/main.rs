@@ -19,6 +19,7 @@ mod hidden;
 mod journal;
 mod journey;
 mod lack;
+mod look_up;
 mod openssl_keys;
 mod advice;
 mod pack;

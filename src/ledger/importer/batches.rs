@@ -2,6 +2,7 @@
 
 use rusqlite::{Connection, Row, params};
 
+use super::kept::{ObjectList, note_index, note_list};
 use super::meta::put_meta;
 use super::{ImporterLedger, ImporterView};
 use crate::batch::manifest::Manifest;
@@ -250,8 +251,14 @@ impl ImporterLedger {
     }
 
     /// A batch is done: every envelope of it was delivered or set aside. `aside` are those that had been set aside before it
-    /// was delivered; of these it is noted which had come by another batch.
-    pub fn set_done(&self, id: i64, at: i64, delivered: &Deed, aside: impl Iterator<Item = Digest>) -> Result<()> {
+    /// was delivered; of these it is noted which had come by another batch. `list` is that of its objects.
+    pub fn set_done(
+        &self,
+        id: i64,
+        delivered: &Deed,
+        aside: impl Iterator<Item = Digest>,
+        list: ObjectList,
+    ) -> Result<()> {
         let change = self.change()?;
         for sha256 in aside {
             let sql =
@@ -259,21 +266,27 @@ impl ImporterLedger {
             change.prepare_cached(sql)?.execute(params![id, sha256.as_bytes()])?;
         }
         let sql = "UPDATE batch SET state = 'delivered', done_at = ?2 WHERE id = ?1";
-        change.execute(sql, params![id, at])?;
+        change.execute(sql, params![id, clock::now().0])?;
         change.execute("DELETE FROM meta WHERE key = ?1", [reopened(id)])?;
+        note_list(&change, id, list)?;
         change.note(delivered)?;
         change.commit()
     }
 
-    /// The files of a batch were removed from the inbox, or came again.
-    pub fn set_pruned(&self, id: i64, pruned: bool) -> Result<()> {
+    /// The files of a batch were removed from the inbox, and its index was kept, or was not there to be kept.
+    pub fn set_pruned(&self, id: i64, has_index: bool) -> Result<()> {
         let change = self.change()?;
-        change.execute("UPDATE batch SET pruned = ?2 WHERE id = ?1", params![id, pruned])?;
-        if pruned {
-            let BatchId { stream, sequence, sha256, .. } = named(&change, id)?;
-            change.note(&Deed::Pruned { stream, sequence: sequence.get(), sha256 })?;
-        }
+        change.execute("UPDATE batch SET pruned = 1 WHERE id = ?1", [id])?;
+        note_index(&change, id, has_index)?;
+        let BatchId { stream, sequence, sha256, .. } = named(&change, id)?;
+        change.note(&Deed::Pruned { stream, sequence: sequence.get(), sha256 })?;
         change.commit()
+    }
+
+    /// The files of a batch came again that had been removed from the inbox.
+    pub fn set_back(&self, id: i64) -> Result<()> {
+        self.connection.execute("UPDATE batch SET pruned = 0 WHERE id = ?1", [id])?;
+        Ok(())
     }
 }
 
@@ -337,7 +350,7 @@ fn put_incoming(change: &Connection, manifest: &Manifest, sha256: Digest, bytes:
     Ok(())
 }
 
-fn batch_id(row: &Row<'_>, at: usize) -> rusqlite::Result<BatchId> {
+pub(super) fn batch_id(row: &Row<'_>, at: usize) -> rusqlite::Result<BatchId> {
     let number: i64 = row.get(at + 2)?;
     let sequence = Sequence::new(number as u64).ok_or(rusqlite::Error::IntegralValueOutOfRange(at + 2, number))?;
     Ok(BatchId { id: row.get(at)?, stream: row.get(at + 1)?, sequence, sha256: row.get(at + 3)? })

@@ -9,6 +9,7 @@ use super::decided::{PastKind, has_released, keep_released};
 use super::meta::put_meta;
 use super::{Aside, AsideKind, ImporterLedger, ImporterView};
 use crate::clock;
+use crate::code::Code;
 use crate::deed::{Deed, EnvelopeAside, EnvelopeDelivered, SetAsideDeed, in_lines, what_in_a_line};
 use crate::digest::Digest;
 use crate::error::Result;
@@ -47,6 +48,8 @@ pub struct KnownBefore {
     pub aside: HashMap<Digest, AsideKind>,
     /// A person rejected these.
     pub rejected: HashSet<Digest>,
+    /// Of these runs died: they are read in a process of their own or not at all.
+    pub deadly: HashSet<Digest>,
 }
 
 impl ImporterView {
@@ -58,15 +61,29 @@ impl ImporterView {
         for sha256 in envelopes {
             if let Some(kind) = self.aside_kind(sha256)? {
                 known.aside.insert(sha256, kind);
+                if self.stopped_runs(sha256)? {
+                    known.deadly.insert(sha256);
+                }
             }
             if has_rejected && self.rejected_copy(sha256)?.is_some() {
                 known.rejected.insert(sha256);
+                if self.stopped_runs(sha256)? {
+                    known.deadly.insert(sha256);
+                }
             }
             if self.is_delivered(destination, sha256)? {
                 known.delivered.insert(sha256);
             }
         }
         Ok(known)
+    }
+
+    /// Whether runs died of an envelope that is set aside or was rejected.
+    fn stopped_runs(&self, sha256: Digest) -> Result<bool> {
+        let sql = "SELECT 1 FROM (SELECT code FROM set_aside WHERE sha256 = ?1 UNION ALL SELECT code FROM decided WHERE sha256 = ?1)
+                   WHERE code IN (?2, ?3)";
+        let values = params![sha256.as_bytes(), Code::StoppedARun.word(), Code::StopsRuns.word()];
+        any(&self.connection, sql, values)
     }
 
     /// Whether an envelope was delivered to a destination.

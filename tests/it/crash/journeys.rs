@@ -10,7 +10,7 @@ use airpouch::trust::{PrivateKey, PublicKey};
 
 use super::scene::*;
 use crate::support::{Run, Unjudged, envelope_with, files};
-use serde_json::json;
+use serde_json::{Value, json};
 
 /// How much there is to do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -381,6 +381,7 @@ impl Import {
     fn carried(scene: Scene, fates: BTreeMap<String, Fate>) -> Self {
         scene.run(&["carry", "medium", "--site", "exporter"]).exits(0);
         fs::remove_dir_all(scene.path("exporter")).unwrap();
+        fs::write(scene.path("record.toml"), "[record]\nobjects = true\n").unwrap();
         scene.save();
         Self { scene, to: "dir:out", threads: "1", fates }
     }
@@ -394,7 +395,7 @@ impl Import {
         let mut words = vec!["import"];
         words.extend(medium);
         words.extend(["--to", self.to, "--trust", "trust", "--site", "importer", "--threads", self.threads]);
-        words.extend(["--applicant", &mapped]);
+        words.extend(["--applicant", &mapped, "--policy", "record.toml"]);
         self.scene.command(&words)
     }
 
@@ -454,6 +455,12 @@ impl Journey for Import {
             let sql = "SELECT sequence FROM batch ORDER BY sequence";
             self.scene.each_deed_is_in_the_journal("importer", event, sql);
         }
+        let first: Value = serde_json::from_slice(&fs::read(self.scene.path("src/0000.json")).unwrap()).unwrap();
+        let id = first["bundle"]["objects"][0]["id"].as_str().unwrap();
+        let log = self.scene.run(&["log", "--object", id, "--json", "--site", "importer"]).exits(0).json();
+        let report = &log["report"];
+        assert_eq!(report["envelopes"][0]["name"], "0000.json", "{report}");
+        assert_eq!((&report["searched"]["without_list"], &report["findings"]), (&json!(0), &json!([])));
     }
 
     fn owns_up(&self, run: &Run) -> bool {
@@ -646,6 +653,75 @@ impl Journey for Release {
         memory.holds_each_once(waited.into_iter());
         aside_is(&self.import.scene.path("importer/held"), &[]);
         aside_is(&self.import.scene.path("importer/quarantine"), &[]);
+    }
+}
+
+/// The import that clears the inbox of what was delivered long ago.
+pub struct Prune {
+    import: Import,
+}
+
+impl Prune {
+    pub fn new(extent: Extent) -> Self {
+        let import = Import::new(extent);
+        crate::support::finish(&mut import.first()).exits(3);
+        fs::remove_dir_all(import.scene.path("medium")).unwrap();
+        import.scene.save();
+        Self { import }
+    }
+
+    fn indexes(&self, dir: &str) -> usize {
+        let below = walkdir::WalkDir::new(self.import.scene.path(dir)).into_iter().map(|e| e.unwrap().into_path());
+        below.filter(|path| path.to_string_lossy().ends_with(".index.zst")).count()
+    }
+}
+
+impl Journey for Prune {
+    type Memory = Eaten;
+
+    fn scene(&self) -> &Scene {
+        &self.import.scene
+    }
+
+    fn first(&self) -> Command {
+        let mut command = self.import.import(None);
+        command.args(["--keep", "0s"]);
+        command
+    }
+
+    /// Each index is in one of the two places.
+    fn stopped(&self, _: &mut Eaten) {
+        let batches = ledger_rows::<i64>(&self.import.scene.path("importer"), "SELECT id FROM batch").len();
+        assert_eq!(self.indexes("importer/inbox") + self.indexes("importer/indexes"), batches);
+    }
+
+    fn again(&self, _: &mut Eaten) -> Command {
+        self.first()
+    }
+
+    fn healed(&self, mut memory: Eaten, run: Unjudged) {
+        run.exits(0);
+        self.stopped(&mut memory);
+        no_partials(&self.import.scene.path("importer"));
+        let third = crate::support::finish(&mut self.first()).exits(0);
+        assert_eq!(third.said(), "", "a run with nothing to do");
+        self.done(&memory);
+        self.import.scene.each_deed_is_in_the_journal(
+            "importer",
+            "pruned",
+            "SELECT sequence FROM batch ORDER BY sequence",
+        );
+    }
+
+    fn owns_up(&self, _: &Run) -> bool {
+        false
+    }
+
+    /// The inbox is empty, and each envelope is found by its name.
+    fn done(&self, _: &Eaten) {
+        assert_eq!(fs::read_dir(self.import.scene.path("importer/inbox")).unwrap().count(), 0);
+        let log = self.import.scene.run(&["log", "--envelope", "0000.json", "--site", "importer"]).exits(0);
+        log.prints("0000.json").prints("its bytes are pruned").says_nothing_of("cannot be looked through");
     }
 }
 

@@ -5,13 +5,14 @@ use super::strace::{Blow, Ended, Fault, calls_of, points_of, with_fault};
 use crate::support::finish;
 
 /// Points to stop at, at the least; so an empty sweep fails.
-const LEAST: [(&str, usize); 9] = [
+const LEAST: [(&str, usize); 10] = [
     ("keygen", 12),
     ("first pack", 150),
     ("pack", 50),
     ("carry", 60),
     ("import", 240),
     ("spool", 240),
+    ("prune", 30),
     ("quarantine release", 40),
     ("quarantine reject", 50),
     ("release", 40),
@@ -215,6 +216,11 @@ fn delivery_left_unfinished_by_a_kill_is_repeated_at_another_address() {
 fn held_envelope_is_delivered_once_when_the_import_that_frees_it_is_killed() {
     let must = ["openat", "write", "pwrite64", "fsync", "unlink", "utimensat"];
     stop_everywhere("release", &Release::new(Extent::asked_for()), &must);
+}
+
+#[test]
+fn index_is_kept_and_found_when_the_import_that_prunes_its_batch_is_killed() {
+    stop_everywhere("prune", &Prune::new(Extent::asked_for()), &["openat", "write", "pwrite64", "fsync", "unlink"]);
 }
 
 #[test]
