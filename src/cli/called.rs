@@ -149,7 +149,9 @@ fn is_same(one: &Arg, other: &Arg) -> bool {
 /// An option as it was typed, once for each of its values; nothing if it came from elsewhere.
 fn words(name: &str, arg: &Arg, typed: &ArgMatches) -> Vec<String> {
     let id = arg.get_id().as_str();
-    let is_order = ORDERS.contains(&id) || (name, id) == ("applicants", "applicant");
+    // An officer signs with a key of his own.
+    let is_of_this_person = name == "quarantine release" && ["key", "passphrase_file"].contains(&id);
+    let is_order = ORDERS.contains(&id) || (name, id) == ("applicants", "applicant") || is_of_this_person;
     let is_typed =
         typed.try_contains_id(id).unwrap_or(false) && typed.value_source(id) == Some(ValueSource::CommandLine);
     let Some(long) = arg.get_long().filter(|_| is_typed && !is_order) else { return Vec::new() };

@@ -115,11 +115,15 @@ impl AboutWork<'_> {
             .at(harmless(self.work))
     }
 
+    fn objects(&self, number: u64) -> String {
+        format!("{} of {} in batch {}", count(number, "object"), harmless(self.name), self.sequence)
+    }
+
     /// The finding about objects that were not ingested, the first of them in words.
     pub fn failed(&self, errors: u64, what: &str) -> Finding {
         let first = if what.is_empty() { String::new() } else { format!("; the first: {what}") };
         let were = if errors == 1 { "was" } else { "were" };
-        let what = format!("{} {were} not ingested by the platform{first}", count(errors, "object"));
+        let what = format!("{} {were} not ingested by the platform{first}", self.objects(errors));
         self.finding(Code::IngestFailed, what).advise(format!(
             "mend what the platform names; then deliver again what is in the inbox: airpouch import --redeliver; or accept the loss: airpouch stream accept {} {} --reason TEXT",
             self.stream, self.sequence
@@ -129,7 +133,7 @@ impl AboutWork<'_> {
     /// The finding about objects that the platform's rules refuse.
     pub fn refused(&self, errors: u64, first: Option<&IngestError>) -> Finding {
         let first = first.map_or_else(String::new, |error| format!("; the first: {}", in_words(error)));
-        let what = format!("the platform's own rules refuse {}{first}", count(errors, "object"));
+        let what = format!("the platform's own rules refuse {}{first}", self.objects(errors));
         self.finding(Code::IngestRefused, what)
             .advise("they are refused again whenever they come; change the rule there, or the feed")
     }
@@ -137,7 +141,9 @@ impl AboutWork<'_> {
     /// The finding about a work that was removed before anybody asked.
     pub fn removed(&self, days: u64) -> Finding {
         let what = format!(
-            "a work was gone, as the platform removes works {} after they ended; nobody knows how it ended",
+            "the work of {} for batch {} was gone, as the platform removes works {} after they ended; nobody knows how it ended",
+            harmless(self.name),
+            self.sequence,
             count(days, "day")
         );
         self.finding(Code::WorkUnknown, what).advise("run airpouch follow more often, such as each hour")

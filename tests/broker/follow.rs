@@ -111,7 +111,7 @@ fn object_that_could_not_be_ingested_is_shown_until_it_is_accepted_as_lost() {
         .prints("ingested: 4 messages of 1 work")
         .mentions("not ingested: ")
         .mentions(
-            "2 objects were not ingested by the platform; the first: MISSING_REFERENCE_ERROR: Element(s) not found",
+            "2 objects of Example Feed in batch 1 were not ingested by the platform; the first: MISSING_REFERENCE_ERROR: Element(s) not found",
         )
         .mentions("(tool--")
         .mentions("--redeliver")
@@ -122,8 +122,8 @@ fn object_that_could_not_be_ingested_is_shown_until_it_is_accepted_as_lost() {
     assert!(connectors["errors"][0]["object"].as_str().unwrap().starts_with("tool--"));
 
     // It is asked for no more, and stays until a person has settled it.
-    follow(&scene, &platform, &[]).exits(3).mentions("2 objects were not ingested");
-    assert!(status(&scene).contains("2 objects were not ingested"), "{}", status(&scene));
+    follow(&scene, &platform, &[]).exits(3).mentions("2 objects of Example Feed in batch 1 were not ingested");
+    assert!(status(&scene).contains("2 objects of Example Feed in batch 1 were not ingested"), "{}", status(&scene));
     assert_eq!(events(&scene, "followed").len(), 1);
     scene.world.run(["status", "--check", "--site", "importer"]).exits(1);
     let (stream, number) = only_batch(&scene);
@@ -142,7 +142,7 @@ fn what_was_delivered_again_settles_what_failed_before() {
     let platform = Platform::start(&["--version", NEWEST]);
     scene.import(&platform, &[]).exits(0);
     work_off(&scene, &broker, &platform, &[(0, "Too large element in bundle".to_owned())]);
-    follow(&scene, &platform, &[]).exits(3).mentions("1 object was not ingested");
+    follow(&scene, &platform, &[]).exits(3).mentions("1 object of Example Feed in batch 1 was not ingested");
     scene.again(&platform, &["--redeliver"]).exits(0);
     follow(&scene, &platform, &[]).exits(0).prints("waiting: 1 work, of which workers have reported 0 of 3 messages");
     work_off(&scene, &broker, &platform, &[]);
@@ -160,7 +160,7 @@ fn refusal_by_the_platforms_rules_is_told_once_and_is_no_failure() {
     work_off(&scene, &broker, &platform, &[(2, excluded)]);
     follow(&scene, &platform, &[])
         .exits(3)
-        .mentions("the platform's own rules refuse 1 object; the first: INDICATOR_PATTERN_EXCLUDED")
+        .mentions("the platform's own rules refuse 1 object of Example Feed in batch 1; the first: INDICATOR_PATTERN_EXCLUDED")
         .prints("ingested: 2 messages of 1 work")
         .says_nothing_of("--redeliver");
     follow(&scene, &platform, &[]).exits(0);
@@ -236,7 +236,7 @@ fn platform_of_any_version_is_asked_for_works_only_with_fields_that_it_has() {
         let platform = Platform::start(&["--version", version]);
         scene.import(&platform, &[]).exits(0);
         work_off(&scene, &broker, &platform, &[(0, answered("LOCK_ERROR", None, "busy"))]);
-        follow(&scene, &platform, &[]).exits(3).mentions("1 object was not ingested");
+        follow(&scene, &platform, &[]).exits(3).mentions("1 object of Example Feed in batch 1 was not ingested");
         let refused: Vec<_> = platform.operations().into_iter().filter(|o| o.refused.is_some()).collect();
         assert!(refused.is_empty(), "{version}: {refused:?}");
     }
@@ -263,7 +263,7 @@ fn what_was_read_back_is_written_down_once_when_follow_is_killed() {
             copy_all(saved.path(), scene.world.dir.path());
             let fault = Fault { call, nth, blow: Blow::Kill };
             let ended = with_fault(&command(&scene, &platform, &[]), fault);
-            follow(&scene, &platform, &[]).exits(3).mentions("1 object was not ingested");
+            follow(&scene, &platform, &[]).exits(3).mentions("1 object of Example Feed in batch 1 was not ingested");
             let followed = events(&scene, "followed");
             assert_eq!(followed.len(), 1, "{fault}: {followed:#?}");
             let sum = |key: &str| {

@@ -86,6 +86,7 @@ fn command_goes_once_two_officers_have_signed_its_release() {
     desk.release(&names).exits(2).says("demands the signatures of 2 officers").says("0 have signed");
     desk.signs("ada", None).exits(2).says("who signs first gives it");
     let first = desk.signs("ada", Some("CERT asked for it")).exits(3);
+    assert!(!first.said().contains("ada.key.pem"), "the other one has another key: {first:?}");
     first.prints("by ada.pub.pem; 2 must sign").mentions("not released yet").mentions("opencti_operation");
     desk.world.import_inbox(&[]).exits(0).says_nothing_of("delivered 1");
     desk.signs("ada", None).exits(2).says("has signed the release").says("another officer");
