@@ -23,7 +23,7 @@ const DAYS: u32 = 7;
 ///
 /// Ends with 3 while objects failed or works were cleared that nobody has settled: by `airpouch import --redeliver`, which
 /// delivers again what is in the inbox, or by `airpouch stream accept`. Messages that wait are no reason for that. Objects that
-/// the platform's own rules refuse, such as an indicator on an exclusion list, are told once.
+/// the platform's own rules refuse, such as an indicator on an exclusion list, are reported once.
 #[derive(clap::Args, Debug)]
 #[command(
     args_override_self = true,
