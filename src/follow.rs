@@ -2,17 +2,16 @@
 
 use crate::destination::Destination;
 use crate::error::Result;
-use crate::findings::ingested::{BatchNames, failed};
+use crate::findings::ingested::failed;
 use crate::findings::missing::gone_works;
 use crate::ledger::importer::{DestinationRow, ImporterLedger, ImporterView, SentRow};
+use crate::limits::FOLLOWED_WORKS_MAX;
 use crate::opencti::work::{ERRORS_KEPT, ErrorKind};
 use crate::platform::Platform;
 use crate::report::{FollowReport, FollowedLine, Observer, UnansweredWork};
 use crate::text::harmless;
 use crate::works::{FollowState, FollowedWork};
 
-/// Works that are asked for in one run.
-const WORKS_MAX: usize = 10_000;
 /// Seconds of a day.
 const DAY: i64 = 24 * 60 * 60;
 
@@ -59,9 +58,9 @@ fn ask_for_all(
     observer: &dyn Observer,
     answers: &mut WorkAnswers,
 ) -> Result<()> {
-    let mut works = ledger.sent_works(following.destination.id, WORKS_MAX + 1)?;
-    answers.is_more = works.len() > WORKS_MAX;
-    works.truncate(WORKS_MAX);
+    let mut works = ledger.sent_works(following.destination.id, FOLLOWED_WORKS_MAX + 1)?;
+    answers.is_more = works.len() > FOLLOWED_WORKS_MAX;
+    works.truncate(FOLLOWED_WORKS_MAX);
     observer.begin_counted("asking the platform", works.len() as u64, "works");
     for row in works {
         let id = row.work.id.clone();
@@ -79,19 +78,19 @@ fn ask_for(
     platform: &Platform<'_>,
     following: &Following<'_>,
 ) -> Result<std::result::Result<FollowedWork, String>> {
-    let SentRow { work, closed_at } = row;
+    let SentRow { work, about, closed_at } = row;
     let there = match platform.work(&work.id)? {
         Ok(Some(there)) => there,
         Ok(None) => {
             let days = following.now.saturating_sub(closed_at) / DAY;
-            return Ok(Ok(FollowedWork::gone(work, days >= following.days as i64)));
+            return Ok(Ok(FollowedWork::gone(work, about, days >= following.days as i64)));
         }
         Err(why) => return Ok(Err(why)),
     };
     if there.errors == 0 {
-        return Ok(Ok(FollowedWork::there(work, &there, &[])));
+        return Ok(Ok(FollowedWork::there(work, about, &there, &[])));
     }
-    Ok(platform.work_errors(&work.id, ERRORS_KEPT)?.map(|errors| FollowedWork::there(work, &there, &errors)))
+    Ok(platform.work_errors(&work.id, ERRORS_KEPT)?.map(|errors| FollowedWork::there(work, about, &there, &errors)))
 }
 
 /// Notes what the platform said.
@@ -117,11 +116,8 @@ pub fn report(ledger: &ImporterView, following: &Following<'_>, answers: WorkAns
         is_more: answers.is_more,
         ..FollowReport::default()
     };
-    let mut names = BatchNames::of(ledger);
     for followed in &answers.followed {
-        let work = &followed.work;
-        let Some(batch) = names.get(work.batch)? else { continue };
-        let about = batch.about(&work.id, &work.connector);
+        let FollowedWork { work, about, .. } = followed;
         if followed.state == FollowState::Ended && followed.refused > 0 {
             let first = followed.first.iter().find(|error| error.kind == ErrorKind::Refused);
             report.findings.push(about.refused(followed.refused, first));
@@ -131,9 +127,9 @@ pub fn report(ledger: &ImporterView, following: &Following<'_>, answers: WorkAns
         }
         report.works.push(FollowedLine {
             work: harmless(&work.id),
-            stream: batch.stream,
-            sequence: batch.sequence,
-            connector: batch.connector(&work.connector),
+            stream: about.stream,
+            sequence: about.sequence,
+            connector: about.named_connector(),
             state: followed.state.word(),
             envelopes: work.envelopes as u64,
             processed: followed.processed,

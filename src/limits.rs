@@ -189,6 +189,15 @@ pub const GONE_WORKS_MAX: usize = 10_000;
 /// 200 bytes each, and the platform forgets them after days.
 pub const SENT_WORKS_MAX: usize = 100_000;
 
+/// Works that one run of `follow` asks for, the oldest first: two questions each, some minutes for all.
+pub const FOLLOWED_WORKS_MAX: usize = 10_000;
+
+/// Bytes of an answer of the platform. The largest that airpouch asks for, its connectors, takes some hundred kilobytes.
+pub const PLATFORM_ANSWER_MAX: u64 = 1 << 20;
+
+/// Bytes of an answer with the errors of a work: the platform keeps 100, with 50,000 characters of each object.
+pub const WORK_ERRORS_ANSWER_MAX: u64 = 16 << 20;
+
 /// Connectors of which a drain remembers that a work was cleared. What it remembers is one file of [`SETTINGS_FILE_MAX`],
 /// in which each takes some 300 bytes; a spool has some hundreds of connectors.
 pub const DRAIN_GONE_MAX: usize = 1_000;

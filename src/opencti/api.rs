@@ -11,12 +11,8 @@ use serde_json::{Value, json};
 use super::broker::{BrokerAddress, Route};
 use super::registration::Registration;
 use super::secrets::Secrets;
+use crate::limits::{PLATFORM_ANSWER_MAX, WORK_ERRORS_ANSWER_MAX};
 use crate::text::harmless;
-
-/// Bytes of the largest answer that is read.
-const ANSWER_MAX: u64 = 1 << 20;
-/// The same of an answer with the errors of a work: 100 with 50,000 characters each.
-const WORK_ERRORS_MAX: u64 = 16 << 20;
 
 /// The version of a platform, such as 6.8.9 or 7.261026.0.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -95,7 +91,7 @@ pub struct Question {
 
 impl Question {
     fn new(name: &'static str, query: &'static str, variables: Value) -> Self {
-        Self { name, query, variables, answer_max: ANSWER_MAX }
+        Self { name, query, variables, answer_max: PLATFORM_ANSWER_MAX }
     }
 
     /// The body to post.
@@ -187,7 +183,7 @@ impl Question {
     pub fn work(work: &str) -> Self {
         const QUERY: &str = "query Work($id: ID!) { work(id: $id) { id status \
             tracking { import_expected_number import_processed_number } errors { timestamp } } }";
-        Self { answer_max: WORK_ERRORS_MAX, ..Self::new("work", QUERY, json!({ "id": work })) }
+        Self { answer_max: WORK_ERRORS_ANSWER_MAX, ..Self::new("work", QUERY, json!({ "id": work })) }
     }
 
     /// The errors of a work; with `sources`, what each one is about, which may be 50,000 characters of each.
@@ -196,7 +192,7 @@ impl Question {
             true => "query WorkErrors($id: ID!) { work(id: $id) { id errors { message source } } }",
             false => "query WorkErrors($id: ID!) { work(id: $id) { id errors { message } } }",
         };
-        Self { answer_max: WORK_ERRORS_MAX, ..Self::new("work", query, json!({ "id": work })) }
+        Self { answer_max: WORK_ERRORS_ANSWER_MAX, ..Self::new("work", query, json!({ "id": work })) }
     }
 
     /// Makes a draft, in which a person looks at what is imported.

@@ -3,7 +3,7 @@
 use super::SentWork;
 use crate::code::Code;
 use crate::opencti::work::{ErrorKind, IngestError, WorkThere};
-use crate::report::Finding;
+use crate::report::{Finding, NamedConnector};
 use crate::stream::StreamId;
 use crate::text::{count, harmless};
 
@@ -12,6 +12,8 @@ use crate::text::{count, harmless};
 pub struct FollowedWork {
     /// The work.
     pub work: SentWork,
+    /// What it was for.
+    pub about: AboutWork,
     /// How far it has come.
     pub state: FollowState,
     /// Messages that workers have reported; at the end all that it had.
@@ -56,7 +58,7 @@ pub const FIRST_ERRORS: usize = 3;
 
 impl FollowedWork {
     /// A work that the platform has, with its errors.
-    pub fn there(work: SentWork, there: &WorkThere, errors: &[IngestError]) -> Self {
+    pub fn there(work: SentWork, about: AboutWork, there: &WorkThere, errors: &[IngestError]) -> Self {
         let of_kind = |kind| errors.iter().filter(move |error| error.kind == kind);
         let known = |kind| of_kind(kind).count() as u64;
         // Beyond those that were read nobody knows the kind.
@@ -64,6 +66,7 @@ impl FollowedWork {
         let first = of_kind(ErrorKind::Failed).chain(of_kind(ErrorKind::Refused)).take(FIRST_ERRORS).cloned().collect();
         Self {
             work,
+            about,
             state: if there.is_complete { FollowState::Ended } else { FollowState::Waiting },
             processed: there.processed.unwrap_or_default(),
             expected: there.expected,
@@ -74,9 +77,9 @@ impl FollowedWork {
     }
 
     /// A work that is gone.
-    pub fn gone(work: SentWork, is_removed: bool) -> Self {
+    pub fn gone(work: SentWork, about: AboutWork, is_removed: bool) -> Self {
         let state = if is_removed { FollowState::Removed } else { FollowState::Cleared };
-        Self { work, state, processed: 0, expected: None, failed: 0, refused: 0, first: Vec::new() }
+        Self { work, about, state, processed: 0, expected: None, failed: 0, refused: 0, first: Vec::new() }
     }
 
     /// What failed first, in words; none if nothing did.
@@ -93,30 +96,36 @@ pub fn in_words(error: &IngestError) -> String {
     format!("{code}{}{object}", harmless(&error.words))
 }
 
-/// What the finding about a work is about.
-pub struct AboutWork<'a> {
+/// What a work was for, as findings name it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct AboutWork {
     /// Its id.
-    pub work: &'a str,
+    pub work: String,
     /// The stream of its batch.
     pub stream: StreamId,
     /// The number of its batch.
     pub sequence: u64,
     /// The connector's id.
-    pub connector: &'a str,
+    pub connector: String,
     /// The connector's name.
-    pub name: &'a str,
+    pub name: String,
 }
 
-impl AboutWork<'_> {
+impl AboutWork {
+    /// Its connector, safe to print.
+    pub fn named_connector(&self) -> NamedConnector {
+        NamedConnector { id: harmless(&self.connector), name: harmless(&self.name) }
+    }
+
     fn finding(&self, code: Code, what: String) -> Finding {
         Finding::new(code, what)
             .of_batch(self.stream, self.sequence)
-            .of_connector(harmless(self.connector), harmless(self.name))
-            .at(harmless(self.work))
+            .of_connector(harmless(&self.connector), harmless(&self.name))
+            .at(harmless(&self.work))
     }
 
     fn objects(&self, number: u64) -> String {
-        format!("{} of {} in batch {}", count(number, "object"), harmless(self.name), self.sequence)
+        format!("{} of {} in batch {}", count(number, "object"), harmless(&self.name), self.sequence)
     }
 
     /// The finding about objects that were not ingested, the first of them in words.
@@ -142,7 +151,7 @@ impl AboutWork<'_> {
     pub fn removed(&self, days: u64) -> Finding {
         let what = format!(
             "the work of {} for batch {} was gone, as the platform removes works {} after they ended; nobody knows how it ended",
-            harmless(self.name),
+            harmless(&self.name),
             self.sequence,
             count(days, "day")
         );

@@ -124,6 +124,12 @@ fn object_that_could_not_be_ingested_is_shown_until_it_is_accepted_as_lost() {
     // It is asked for no more, and stays until a person has settled it.
     follow(&scene, &platform, &[]).exits(3).mentions("2 objects of Example Feed in batch 1 were not ingested");
     assert!(status(&scene).contains("2 objects of Example Feed in batch 1 were not ingested"), "{}", status(&scene));
+    // No manifest is read for it.
+    let ledger = rusqlite::Connection::open(scene.world.path("importer/ledger.db")).unwrap();
+    let manifest: Vec<u8> = ledger.query_row("SELECT manifest FROM batch", [], |r| r.get(0)).unwrap();
+    ledger.execute("UPDATE batch SET manifest = x'00'", []).unwrap();
+    assert!(status(&scene).contains("2 objects of Example Feed in batch 1 were not ingested"), "{}", status(&scene));
+    ledger.execute("UPDATE batch SET manifest = ?1", [manifest]).unwrap();
     assert_eq!(events(&scene, "followed").len(), 1);
     scene.world.run(["status", "--check", "--site", "importer"]).exits(1);
     let (stream, number) = only_batch(&scene);

@@ -13,13 +13,15 @@ use crate::ledger::noted::Change;
 use crate::limits::SENT_WORKS_MAX;
 use crate::report::NamedConnector;
 use crate::text::harmless;
-use crate::works::{FIRST_ERRORS, FollowState, FollowedWork, GoneWork, SentWork};
+use crate::works::{AboutWork, FIRST_ERRORS, FollowState, FollowedWork, GoneWork, SentWork};
 
 /// A work whose end is not known yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SentRow {
     /// The work.
     pub work: SentWork,
+    /// What it was for.
+    pub about: AboutWork,
     /// When it was closed, in seconds since 1970.
     pub closed_at: i64,
 }
@@ -27,12 +29,8 @@ pub struct SentRow {
 /// A work with objects that were not ingested.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FailedRow {
-    /// Its id.
-    pub id: String,
-    /// The ledger's number of its batch.
-    pub batch: i64,
-    /// The connector's id.
-    pub connector: String,
+    /// What it was for.
+    pub about: AboutWork,
     /// How many objects.
     pub errors: u64,
     /// The first of them, in words.
@@ -58,25 +56,39 @@ pub struct Ingestion {
     pub at: Option<i64>,
 }
 
+/// The columns of [`AboutWork`], and where they come from. No manifest is read for them.
+const ABOUT: &str = "w.id, b.stream, b.sequence, w.connector, coalesce(c.name, '')";
+const NAMED_WORKS: &str = "sent_work w JOIN batch b ON b.id = w.batch
+    LEFT JOIN came_connector c ON c.stream = b.stream AND c.connector = w.connector";
+
+fn about(r: &rusqlite::Row<'_>) -> rusqlite::Result<AboutWork> {
+    let (work, stream, connector, name) = (r.get(0)?, r.get(1)?, r.get(3)?, r.get(4)?);
+    Ok(AboutWork { work, stream, sequence: r.get::<_, i64>(2)? as u64, connector, name })
+}
+
 impl ImporterView {
     /// Works of a destination whose end is not known, the oldest first.
     pub fn sent_works(&self, destination: i64, most: usize) -> Result<Vec<SentRow>> {
-        let sql = "SELECT id, batch, connector, envelopes, at_most, closed_at FROM sent_work
-                   WHERE destination = ?1 AND failed = 0 ORDER BY number LIMIT ?2";
-        all(&self.connection, sql, params![destination, most as i64], |r| {
-            let (id, batch, connector) = (r.get(0)?, r.get(1)?, r.get(2)?);
-            let work = SentWork { id, batch, connector, envelopes: r.get::<_, i64>(3)? as usize, at_most: r.get(4)? };
-            Ok(SentRow { work, closed_at: r.get(5)? })
+        let sql = format!(
+            "SELECT {ABOUT}, w.batch, w.envelopes, w.at_most, w.closed_at FROM {NAMED_WORKS}
+             WHERE w.destination = ?1 AND w.failed = 0 ORDER BY w.number LIMIT ?2"
+        );
+        all(&self.connection, &sql, params![destination, most as i64], |r| {
+            let about = about(r)?;
+            let (id, connector) = (about.work.clone(), about.connector.clone());
+            let (batch, envelopes, at_most) = (r.get(5)?, r.get::<_, i64>(6)? as usize, r.get(7)?);
+            Ok(SentRow { work: SentWork { id, batch, connector, envelopes, at_most }, about, closed_at: r.get(8)? })
         })
     }
 
     /// Works of a destination with objects that were not ingested, until that is settled.
     pub fn failed_works(&self, destination: i64) -> Result<Vec<FailedRow>> {
-        let sql = "SELECT id, batch, connector, errors, coalesce(what, '') FROM sent_work
-                   WHERE destination = ?1 AND errors > 0 ORDER BY number";
-        all(&self.connection, sql, [destination], |r| {
-            let (id, batch, connector, what) = (r.get(0)?, r.get(1)?, r.get(2)?, r.get(4)?);
-            Ok(FailedRow { id, batch, connector, errors: r.get::<_, i64>(3)? as u64, what })
+        let sql = format!(
+            "SELECT {ABOUT}, w.errors, coalesce(w.what, '') FROM {NAMED_WORKS}
+             WHERE w.destination = ?1 AND w.errors > 0 ORDER BY w.number"
+        );
+        all(&self.connection, &sql, [destination], |r| {
+            Ok(FailedRow { about: about(r)?, errors: r.get::<_, i64>(5)? as u64, what: r.get(6)? })
         })
     }
 
@@ -126,25 +138,17 @@ impl ImporterLedger {
         let mut of_batches: BTreeMap<i64, Vec<&FollowedWork>> = BTreeMap::new();
         works.iter().for_each(|work| of_batches.entry(work.work.batch).or_default().push(work));
         for (batch, works) in of_batches {
-            let row = self.incoming_by_id(batch)?;
-            let names: BTreeMap<String, String> = row
-                .into_iter()
-                .flat_map(|row| row.manifest.connectors)
-                .map(|entry| (entry.id.to_string(), entry.name.to_string()))
-                .collect();
             let mut cleared = Vec::new();
             let change = self.change()?;
             let BatchId { stream, sequence, .. } = named(&change, batch)?;
             let mut ended: BTreeMap<&str, IngestedOf> = BTreeMap::new();
-            for work in works.into_iter().map(|work| note(&change, work).map(|is_new| (work, is_new))) {
-                let (work, is_new) = work?;
-                if !is_new {
+            for work in works {
+                if !note(&change, work)? {
                     continue;
                 }
-                let id = work.work.connector.as_str();
-                let named = || NamedConnector { id: id.to_owned(), name: names.get(id).cloned().unwrap_or_default() };
-                let of = ended.entry(id).or_insert_with(|| IngestedOf::none(named()));
-                add(of, work);
+                let AboutWork { connector, name, .. } = &work.about;
+                let named = || NamedConnector { id: connector.clone(), name: name.clone() };
+                add(ended.entry(connector).or_insert_with(|| IngestedOf::none(named())), work);
                 if work.state == FollowState::Cleared {
                     let SentWork { id, envelopes, at_most, .. } = work.work.clone();
                     cleared.push(GoneWork { id, batch, envelopes, at_most });
