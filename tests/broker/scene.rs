@@ -23,6 +23,16 @@ impl Scene {
         Self::with(connectors, envelopes, objects, json!({}))
     }
 
+    /// Envelopes of one connector, each of so many MiB in messages of 1 MiB.
+    pub fn of_large_envelopes(envelopes: usize, mib: usize) -> Self {
+        let mut scene = Self { world: World::new(), ids: vec![fresh_id()], names: BTreeMap::new() };
+        for number in 0..envelopes {
+            scene.put_described(0, &format!("e{number}"), mib, &json!({}), &"a".repeat(1 << 20));
+        }
+        scene.world.send(&[]).exits(0);
+        scene
+    }
+
     /// The same, with fields of each envelope's `connector` replaced.
     pub fn with(connectors: usize, envelopes: usize, objects: usize, fields: Value) -> Self {
         let ids: Vec<String> = (0..connectors).map(|_| fresh_id()).collect();
@@ -35,10 +45,18 @@ impl Scene {
     }
 
     pub fn put(&mut self, of: usize, name: &str, objects: usize, fields: &Value) {
+        self.put_described(of, name, objects, fields, "");
+    }
+
+    /// The same, each object with this description.
+    fn put_described(&mut self, of: usize, name: &str, objects: usize, fields: &Value, description: &str) {
         let id = self.ids[of].clone();
         let mut who = connector(&id);
         fields.as_object().unwrap().iter().for_each(|(key, value)| who[key] = value.clone());
-        let objects: Vec<Value> = (0..objects).map(|at| tool(&format!("{id}-{name}-{at}"))).collect();
+        let mut objects: Vec<Value> = (0..objects).map(|at| tool(&format!("{id}-{name}-{at}"))).collect();
+        if !description.is_empty() {
+            objects.iter_mut().for_each(|object| object["description"] = description.into());
+        }
         let names = objects.iter().map(|o| o["name"].as_str().unwrap().to_owned());
         self.names.entry(id).or_default().extend(names);
         let bundle = json!({"type": "bundle", "id": "bundle--1", "objects": objects});
