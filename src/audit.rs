@@ -1,32 +1,47 @@
-//! audit: whether a site's journal is as it was written. It reads alone, and needs neither lock nor network.
+//! audit: whether a site's journal is as it was written, and whether what was done was done by the rules of its time. It reads
+//! alone, and needs neither lock nor network.
+
+mod rules;
 
 use std::path::Path;
 
-use serde_json::Value;
-
-use crate::clock;
+use crate::clock::{self, TimeSpan};
 use crate::code::Code;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::journal::{self, BEFORE_THE_FIRST, JournalHead, JournalLine, LineGlance};
 use crate::ledger::{self, View};
-use crate::limits::{CLOCK_SET_BACK_MIN, CLOCK_SET_BACKS_SHOWN};
-use crate::report::{AuditReport, Finding, FoundCode, SetBack};
+use crate::limits::{AGAINST_RULES_SHOWN, CLOCK_SET_BACK_MIN, CLOCK_SET_BACKS_SHOWN};
+use crate::report::{AuditReport, Finding, FoundCode, SetBack, UnknownRules};
 use crate::site::Site;
 use crate::spoken::SpokenCode;
 use crate::text::count;
-use crate::trust::{PublicKey, Signature};
+use crate::trust::PublicKey;
+
+use rules::{ByTheRules, RulesThen};
+
+/// What is to be audited.
+#[derive(Debug, Default)]
+pub struct AskedAudit<'a> {
+    /// In which time it is to be looked at what was admitted and released. The journal is read as a whole.
+    pub time: TimeSpan,
+    /// Copies of earlier heads.
+    pub copies: Vec<&'a Path>,
+    /// Codes of earlier heads that the other side has kept.
+    pub codes: Vec<SpokenCode>,
+}
 
 /// Reads the journal from its first line to its last, and compares it with its signed head, with what the ledger remembers
-/// of it, with copies of earlier heads, and with codes of such heads that the other side has kept.
+/// of it, with copies of earlier heads, and with codes of such heads that the other side has kept; and what was admitted,
+/// signed and released with the trust store, the officers and the policy of then.
 ///
 /// # Errors
 /// There is no journal; a copy cannot be read; the system or SQLite refused.
-pub fn audit(site: &Site, copies: &[&Path], codes: &[SpokenCode]) -> Result<AuditReport> {
+pub fn audit(site: &Site, asked: &AskedAudit<'_>) -> Result<AuditReport> {
     let mut lines = journal::read(site)?;
     let place = lines.path().display().to_string();
     let mut heads = vec![SignedNote { by: "its head".to_owned(), text: journal::head_text(site)?, is_own: true }];
-    for copy in copies {
+    for copy in &asked.copies {
         let text = Site::text_of(copy)?.ok_or_else(|| {
             Error::failed("there is no such copy of a head").at(copy).advise("name the file of a copy")
         })?;
@@ -36,7 +51,8 @@ pub fn audit(site: &Site, copies: &[&Path], codes: &[SpokenCode]) -> Result<Audi
         View::Exporter(ledger) => ledger.journal_end()?,
         View::Importer(ledger) => ledger.journal_end()?,
     };
-    let mut chain = Chain { place, codes: codes.to_vec(), ..Chain::default() };
+    let mut chain = Chain { place, codes: asked.codes.clone(), time: asked.time.clone(), ..Chain::default() };
+    (chain.report.rules.since, chain.report.rules.until) = (asked.time.since.clone(), asked.time.until.clone());
     chain.look_for = heads.iter().filter_map(|note| number_in(note.text.as_deref()?)).collect();
     chain.look_for.extend(known.as_ref().map(|end| end.lines));
     while let Some(line) = lines.next_line()? {
@@ -68,19 +84,6 @@ struct SignedNote {
     is_own: bool,
 }
 
-/// Whether the signature over a release holds, and is about the envelope of its line.
-fn is_signed(line: &[u8]) -> bool {
-    let Ok(event) = serde_json::from_slice::<Value>(line) else { return false };
-    let text = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default();
-    let (statement, signature) = (text("statement"), text("signature"));
-    let bytes: Option<Vec<u8>> =
-        (0..signature.len()).step_by(2).map(|at| u8::from_str_radix(signature.get(at..at + 2)?, 16).ok()).collect();
-    let signature = bytes.and_then(|bytes| Signature::from_bytes(&bytes));
-    let key = PublicKey::from_pem(text("key").as_bytes()).ok();
-    let is_about = statement.lines().nth(1) == Some(&format!("envelope {}", text("sha256")));
-    is_about && key.zip(signature).is_some_and(|(key, signature)| key.verifies(statement.as_bytes(), &signature))
-}
-
 /// The number of lines that a head states.
 fn number_in(note: &str) -> Option<u64> {
     note.lines().nth(2)?.parse().ok()
@@ -100,6 +103,10 @@ struct Chain {
     found: Vec<(u64, String)>,
     /// Codes of heads that were not found yet.
     codes: Vec<SpokenCode>,
+    /// What is asked for.
+    time: TimeSpan,
+    /// The rules of then.
+    rules: RulesThen,
 }
 
 impl Chain {
@@ -145,9 +152,8 @@ impl Chain {
     }
 
     fn note_event(&mut self, number: u64, at: &str, event: &str, line: &[u8]) {
-        if event == "release-signed" && !is_signed(line) {
-            self.invalid(number, "the signature of an officer over a release does not hold");
-        }
+        let judged = self.rules.take(event, line);
+        self.note_judged(number, at, judged);
         if event == "journal-changed" {
             let what = format!(
                 "line {number} of the journal: a run found another journal than its ledger knew; the ledger was restored from a backup, or somebody wrote to one of them"
@@ -159,6 +165,38 @@ impl Chain {
         let last = self.report.last.get_or_insert_default();
         last.clear();
         last.push_str(at);
+    }
+
+    fn note_judged(&mut self, number: u64, at: &str, judged: ByTheRules) {
+        if judged == ByTheRules::NotSigned {
+            return self.invalid(number, "the signature of an officer over a release does not hold");
+        }
+        if !self.time.has(at) {
+            return;
+        }
+        let report = &mut self.report.rules;
+        match judged {
+            ByTheRules::NoMatter | ByTheRules::NotSigned => {}
+            ByTheRules::Released => report.released += 1,
+            ByTheRules::Admitted(signers) => {
+                report.admitted += 1;
+                signers.into_iter().for_each(|(key, who)| report.note_signer(key, who));
+            }
+            ByTheRules::Unknown(why) => {
+                report.unknown += 1;
+                report.first_unknown.get_or_insert(UnknownRules { line: number, why });
+            }
+            ByTheRules::Against(what) => {
+                report.against += 1;
+                if report.against <= AGAINST_RULES_SHOWN {
+                    let what = format!("line {number} of the journal, of {at}: {what}");
+                    let finding = Finding::new(Code::AgainstRules, what).at(self.place.clone());
+                    self.report
+                        .findings
+                        .push(finding.advise("find out who did that: against-rules in docs/operations.md"));
+                }
+            }
+        }
     }
 
     /// A clock that was set back proves nothing, but whoever reads the times of the lines has to know it.

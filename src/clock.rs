@@ -6,6 +6,25 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
 
+/// A time from a beginning to an end, both included; each is the beginning of a time as RFC 3339 writes it, such as
+/// `2026-11`. What is none excludes nothing.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct TimeSpan {
+    /// From this time on.
+    pub since: Option<String>,
+    /// Up to and including this time.
+    pub until: Option<String>,
+}
+
+impl TimeSpan {
+    /// Whether a time lies in it.
+    pub fn has(&self, at: &str) -> bool {
+        let begin = |of: &str| at.get(..of.len()).unwrap_or(at);
+        self.since.as_ref().is_none_or(|since| begin(since) >= since.as_str())
+            && self.until.as_ref().is_none_or(|until| begin(until) <= until.as_str())
+    }
+}
+
 /// The time now, in whole seconds and nanoseconds since 1970.
 pub fn now() -> (i64, u32) {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -263,6 +263,7 @@ codes! {
     }
     Journal {
         JournalInvalid "journal-invalid" Invalid "INVALID" "the journal is not as it was written",
+        AgainstRules "against-rules" Invalid "INVALID" "by the trust store and the policy of then, something that was done was not allowed",
         JournalChanged "journal-changed" Incomplete "changed" "a run found another journal than its ledger knew",
         PeerJournal "peer-journal" Incomplete "changed" "the exporter's journal is another one than it was",
         JournalUnsigned "journal-unsigned" Incomplete "not signed" "lines of the journal are not covered by its signed head",

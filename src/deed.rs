@@ -122,6 +122,11 @@ pub enum Deed {
         sequence: u64,
         /// The digest of its manifest.
         sha256: Digest,
+        /// Its zone.
+        zone: String,
+        /// The earlier streams that trust.toml lists and whose trust it takes over.
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        inherits: Vec<StreamId>,
         /// The fingerprints of the keys that signed it and may do so.
         signers: Vec<Digest>,
         /// What was checked, and held.
@@ -269,6 +274,11 @@ pub enum Deed {
         sha256: Digest,
         /// Its text, as far as a line has room for it; empty where there is none and the defaults hold.
         text: String,
+    },
+    /// Other officers than before may sign releases.
+    OfficersChanged {
+        /// Their keys.
+        keys: Vec<TrustedKey>,
     },
     /// A person mapped applicants of the other side to users here, in airpouch.toml.
     ApplicantsMapped {

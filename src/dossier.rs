@@ -7,13 +7,14 @@ use std::ops::RangeInclusive;
 
 use serde_json::Value;
 
+use crate::clock::TimeSpan;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::journal;
 use crate::report::{AuditReport, DossierReport, JournalPoint, JournalState, Logged, ReviewReport};
 use crate::site::{Role, Site};
 
-use collect::{Collected, TimeSpan};
+use collect::Collected;
 
 /// Which batches are asked for; what is empty excludes none.
 #[derive(Debug, Clone, Default)]
@@ -22,10 +23,8 @@ pub struct AskedBatches {
     pub stream: Option<String>,
     /// With one of these numbers.
     pub numbers: Option<RangeInclusive<u64>>,
-    /// With which something was done from this time on: the beginning of a time as RFC 3339 writes it.
-    pub since: Option<String>,
-    /// Up to and including this time, likewise.
-    pub until: Option<String>,
+    /// With which something was done in this time.
+    pub time: TimeSpan,
 }
 
 /// The site, whose journal was audited just now, and when that was.
@@ -48,8 +47,7 @@ pub struct Audited<'a> {
 /// # Errors
 /// There is no journal, or no such batch in it; the system refused.
 pub fn record(audited: Audited<'_>, asked: &AskedBatches) -> Result<DossierReport> {
-    let span = TimeSpan { since: asked.since.clone(), until: asked.until.clone() };
-    let mut collected = Collected::new(asked.clone(), span, false);
+    let mut collected = Collected::new(asked.clone(), asked.time.clone(), false);
     let end = read(audited.site, audited.audit.lines, |event, _| collected.take(event))?;
     let (batches, others) = collected.ended();
     if batches.is_empty() && others.is_empty() && (asked.numbers.is_some() || asked.stream.is_some()) {
@@ -68,11 +66,11 @@ pub fn review(audited: Audited<'_>, month: &str) -> Result<ReviewReport> {
     let mut collected = Collected::new(AskedBatches::default(), span.clone(), true);
     let (mut begin, mut end, mut has_begun) = (JournalPoint::default(), JournalPoint::default(), false);
     let last = read(audited.site, audited.audit.lines, |event, point| {
-        has_begun |= span.has(&event);
+        has_begun |= span.has(event.of("at"));
         if !has_begun && event.of("at") < month {
             begin = point.clone();
         }
-        if event.of("at") < month || span.has(&event) {
+        if event.of("at") < month || span.has(event.of("at")) {
             end = point;
         }
         collected.take(event);
@@ -133,7 +131,7 @@ impl AskedBatches {
             Some(numbers) => format!("batches {} to {}", numbers.start(), numbers.end()),
         };
         let part = |word: &str, text: &Option<String>| text.as_ref().map(|text| format!(" {word} {text}"));
-        let parts = [part("of stream", &self.stream), part("since", &self.since), part("until", &self.until)];
+        let parts = [part("of stream", &self.stream), part("since", &self.time.since), part("until", &self.time.until)];
         parts.into_iter().flatten().fold(numbers, |words, part| words + &part)
     }
 }

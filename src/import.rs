@@ -26,7 +26,7 @@ use crate::clock;
 use crate::destination::Destination;
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::ledger::importer::{ImporterLedger, IncomingRow, State};
+use crate::ledger::importer::{ImporterLedger, IncomingRow, RulesOfRun, State};
 use crate::report::{ImportReport, Observer};
 use crate::shelf::PartFault;
 use crate::shelf::inbox::Inbox;
@@ -73,7 +73,9 @@ impl Import<'_> {
     }
 
     fn go(&mut self, medium: Option<&Path>, continuity: &mut Continuity) -> Result<()> {
-        self.ledger.note_rules(self.trust, &self.options.policy_text)?;
+        let officers = self.options.officers.as_ref().map(|officers| &officers.store);
+        let policy = &self.options.policy_text;
+        self.ledger.note_rules(&RulesOfRun { trust: Some(self.trust), officers, policy })?;
         self.look_through_inbox()?;
         let on_medium = match medium {
             Some(medium) => self.take(medium, continuity)?,

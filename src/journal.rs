@@ -88,6 +88,11 @@ impl Journal {
         Ok((Self { site: site.clone(), path, file, lines, last }, torn))
     }
 
+    /// Whether a site has one.
+    pub fn is_there(site: &Site) -> bool {
+        site.root().join(LINES).exists()
+    }
+
     /// How many lines it has.
     pub fn lines(&self) -> u64 {
         self.lines

@@ -179,6 +179,12 @@ pub const CLOCK_SET_BACK_MIN: u64 = 60;
 /// Places of a journal at which the clock was set back that are named; a clock that always lies has as many as lines.
 pub const CLOCK_SET_BACKS_SHOWN: usize = 20;
 
+/// Lines of a journal that are named as against the rules of then; more are counted.
+pub const AGAINST_RULES_SHOWN: u64 = 20;
+
+/// Quarantined envelopes that an audit watches at once: some 64 MiB.
+pub const AUDIT_QUARANTINED_MAX: usize = 1_000_000;
+
 /// Connectors of a destination of which people were told that they exist there: a platform has some hundreds.
 pub const SHOWN_MAX: usize = 10_000;
 

@@ -6,6 +6,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
+use crate::clock::TimeSpan;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::journal::{self, LineGlance};
@@ -21,10 +22,8 @@ use look_up::LookedUpBy;
 /// Which events are asked for; what is empty excludes none.
 #[derive(Debug, Clone, Default)]
 pub struct AskedEvents {
-    /// From this time on: the beginning of a time as RFC 3339 writes it, such as `2026-11`.
-    pub since: Option<String>,
-    /// Up to and including this time, likewise.
-    pub until: Option<String>,
+    /// Of this time.
+    pub time: TimeSpan,
     /// Of a stream whose UUID begins so.
     pub stream: Option<String>,
     /// Of a batch of this number.
@@ -95,7 +94,7 @@ pub fn each(
             break;
         }
         // Most lines are of another time: what they say is not even parsed.
-        if LineGlance::of(line).is_some_and(|line| !asked.is_in_time(line.at)) {
+        if LineGlance::of(line).is_some_and(|line| !asked.time.has(line.at)) {
             continue;
         }
         let event: Value = serde_json::from_slice(line).map_err(|e| {
@@ -131,15 +130,9 @@ fn batches_of(site: &Site, envelope: &str) -> Result<Vec<(String, u64)>> {
 }
 
 impl AskedEvents {
-    fn is_in_time(&self, at: &str) -> bool {
-        let begin = |time: &str| at.get(..time.len()).unwrap_or(at);
-        self.since.as_ref().is_none_or(|since| begin(since) >= since.as_str())
-            && self.until.as_ref().is_none_or(|until| begin(until) <= until.as_str())
-    }
-
     fn wants(&self, event: &Value, about: &About) -> bool {
         let text = |key: &str| event.get(key).and_then(Value::as_str).unwrap_or_default();
-        self.is_in_time(text("at"))
+        self.time.has(text("at"))
             && self.event.as_ref().is_none_or(|kind| text("event") == kind)
             && self.stream.as_ref().is_none_or(|stream| of_batches(event, |of, _| of.starts_with(stream)))
             && self.batch.is_none_or(|number| of_batches(event, |_, of| of.contains(&number)))

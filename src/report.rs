@@ -35,7 +35,7 @@ use serde::{Serialize, Serializer};
 pub use applicants::{
     ApplicantsReport, CameApplicant, MappedTo, MappedUser, Unmapped, UserThere, WroteFor, lines_to_paste, to_map,
 };
-pub use audit::{AuditReport, FoundCode, SetBack};
+pub use audit::{AuditReport, ByRules, FoundCode, SetBack, SignedBatches, UnknownRules};
 pub use carry::{CarryReport, Proof};
 pub use check::{CheckReport, Fact};
 pub use document::{Document, Problem};

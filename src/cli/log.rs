@@ -1,5 +1,6 @@
 use std::path::PathBuf;
 
+use airpouch::clock::TimeSpan;
 use airpouch::error::{Error, Result};
 use airpouch::log::{AskedEvents, each, look_up};
 use airpouch::objects::StixId;
@@ -58,8 +59,7 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
     let site = settings::site(args.site.as_deref())?;
     output.is_in(&site);
     let asked = AskedEvents {
-        since: time(args.since.as_ref())?,
-        until: time(args.until.as_ref())?,
+        time: TimeSpan { since: time(args.since.as_ref())?, until: time(args.until.as_ref())? },
         stream: args.stream.as_ref().map(|stream| stream.to_ascii_lowercase()),
         batch: args.batch,
         connector: args.connector.clone(),

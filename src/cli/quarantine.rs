@@ -4,7 +4,7 @@ use airpouch::clock;
 use airpouch::code::Code;
 use airpouch::error::{Error, Result};
 use airpouch::journal;
-use airpouch::ledger::importer::ImporterView;
+use airpouch::ledger::importer::{ImporterView, RulesOfRun};
 use airpouch::policy::RecordRules;
 use airpouch::quarantine::{self, AskedAside, AskedToDecide, SecondName, Signing};
 use airpouch::random;
@@ -14,6 +14,7 @@ use airpouch::text::harmless;
 use airpouch::trust::TrustStore;
 
 use super::output::Output;
+use super::record::Demanded;
 use super::{keys, record, settings};
 
 /// List what is held or quarantined, and decide about it
@@ -255,7 +256,8 @@ fn release(args: &Release, output: &Output) -> Result<ExitStatus> {
     let key = args.key.as_ref().map(|path| keys::private_key(path, args.passphrase_file.as_deref(), false, output));
     let key = key.transpose()?;
     let asked = AskedToDecide { named: &args.sha256, reason: &reason };
-    let released = record::importer_by(&site, &args.record, None, output, |ledger, actor, rules| {
+    let released = record::importer_by(&site, &args.record, None, output, |ledger, demanded| {
+        let Demanded { actor, rules, policy } = demanded;
         let (operator, rule) = (actor.operator.as_deref(), rules.second);
         let second = SecondName { given: second.as_deref(), operator, user: &actor.user, rule };
         let officers = officers(rules, &site, output)?;
@@ -263,6 +265,7 @@ fn release(args: &Release, output: &Output) -> Result<ExitStatus> {
             return Err(Error::usage("the policy demands no signatures; nothing was released")
                 .advise("leave --key out, or set signatures below [record] in policy.toml"));
         }
+        ledger.note_rules(&RulesOfRun { trust: None, officers: officers.as_ref(), policy })?;
         let (site, number) = (journal::public_key(&site)?.fingerprint(), u64::from_be_bytes(random::bytes()?));
         let signing = Signing { rules, officers: officers.as_ref(), key: key.as_ref(), site, number };
         quarantine::release(ledger, asked, &second, &signing)

@@ -7,13 +7,12 @@ use airpouch::error::{Error, Result};
 use airpouch::ledger::exporter::ExporterLedger;
 use airpouch::ledger::importer::ImporterLedger;
 use airpouch::ledger::noted::Notes;
-use airpouch::policy::{RecordField, RecordRules};
+use airpouch::policy::{Policy, RecordField, RecordRules};
 use airpouch::record;
 use airpouch::site::{Role, Site};
 
 use super::output::Output;
 use super::settings;
-use super::verify::policy_file;
 
 /// Characters of one of these texts at most, so that a line of the journal has room for them.
 const TEXT_MAX: usize = 1000;
@@ -36,6 +35,17 @@ pub struct Args {
     note: Option<String>,
 }
 
+/// Who does it, and what the policy demands of the record.
+#[derive(Debug, Default)]
+pub struct Demanded {
+    /// Who runs this verb.
+    pub actor: Actor,
+    /// What the policy demands.
+    pub rules: RecordRules,
+    /// The text of that policy; empty where there is none and the defaults hold.
+    pub policy: String,
+}
+
 impl Args {
     /// Who runs this verb.
     pub fn actor(&self, verb: &str) -> Result<Actor> {
@@ -51,9 +61,12 @@ impl Args {
     }
 
     /// Who does it, unless that is not all that the policy demands of the record.
-    fn demanded(&self, verb: &str, site: &Site, policy: Option<&Path>) -> Result<(Actor, RecordRules)> {
+    fn demanded(&self, verb: &str, site: &Site, policy: Option<&Path>) -> Result<Demanded> {
         let actor = self.actor(verb)?;
-        let Some((rules, path)) = rules(site, policy)? else { return Ok((actor, RecordRules::default())) };
+        let Some((path, text)) = policy_text(site, policy)? else {
+            return Ok(Demanded { actor, ..Demanded::default() });
+        };
+        let rules = Policy::from_toml(&text).map_err(|e| Error::usage(e).at(&path))?.record;
         let told = |field| match field {
             RecordField::Operator => &actor.operator,
             RecordField::Witness => &actor.witness,
@@ -63,25 +76,26 @@ impl Args {
         let missing: Vec<&str> =
             rules.missing(|field| told(field).is_some()).into_iter().map(RecordField::option).collect();
         if missing.is_empty() {
-            return Ok((actor, rules));
+            return Ok(Demanded { actor, rules, policy: text });
         }
         let what = format!("[record] demands what was not told: {}", missing.join(", "));
         Err(Error::usage(what).at(&path).advise(format!("nothing was done; give it: {}", missing.join(" "))))
     }
 }
 
-/// What the policy of this run demands, and where it does: the one that is named, else the one that the environment or the
-/// settings name, else the site's.
-fn rules(site: &Site, named: Option<&Path>) -> Result<Option<(RecordRules, PathBuf)>> {
+/// The policy of this run and where it is: the one that is named, else the one that the environment or the settings name,
+/// else the site's, if it has one.
+fn policy_text(site: &Site, named: Option<&Path>) -> Result<Option<(PathBuf, String)>> {
     let path = match named {
         Some(path) => Some(path.to_owned()),
         None => settings::policy(site)?,
     };
     let path = path.unwrap_or_else(|| site.policy());
-    if path == site.policy() && Site::text_of(&path)?.is_none() {
-        return Ok(None);
+    match Site::text_of(&path)? {
+        None if path == site.policy() => Ok(None),
+        None => Err(Error::usage("there is no such policy").at(&path)),
+        Some(text) => Ok(Some((path, text))),
     }
-    Ok(Some((policy_file(&path)?.record, path)))
 }
 
 /// A text for the journal, without blanks at its ends; none if it is empty.
@@ -130,12 +144,14 @@ pub fn exporter<T>(
     output: &Output,
     work: impl FnOnce(&mut ExporterLedger) -> Result<T>,
 ) -> Result<Result<T>> {
-    let (actor, _) = args.demanded(output.verb(), site, None)?;
+    let Demanded { actor, .. } = args.demanded(output.verb(), site, None)?;
     let (mut ledger, made) = ExporterLedger::open(site)?;
     ledger.act_as(actor)?;
     if made {
         output.note(&format!("created the exporter site {}", site.root().display()));
     }
+    // An error of the journal is reported at the end, by whoever writes it: it must not stop the work.
+    drop(record::begin(site, &ledger.notes()));
     let done = work(&mut ledger);
     let written = record::write(site, Role::Exporter, &ledger.notes());
     // What stopped the work comes first: it is what a person has to look at.
@@ -150,7 +166,7 @@ pub fn importer<T>(
     output: &Output,
     work: impl FnOnce(&mut ImporterLedger) -> Result<T>,
 ) -> Result<Result<T>> {
-    importer_by(site, args, None, output, |ledger, _, _| work(ledger))
+    importer_by(site, args, None, output, |ledger, _| work(ledger))
 }
 
 /// The same, with the policy that this run names; the work is also told who does it, and what the policy demands.
@@ -159,15 +175,17 @@ pub fn importer_by<T>(
     args: &Args,
     policy: Option<&Path>,
     output: &Output,
-    work: impl FnOnce(&mut ImporterLedger, &Actor, &RecordRules) -> Result<T>,
+    work: impl FnOnce(&mut ImporterLedger, &Demanded) -> Result<T>,
 ) -> Result<Result<T>> {
-    let (actor, rules) = args.demanded(output.verb(), site, policy)?;
+    let demanded = args.demanded(output.verb(), site, policy)?;
     let (mut ledger, made) = ImporterLedger::open(site)?;
-    ledger.act_as(actor.clone())?;
+    ledger.act_as(demanded.actor.clone())?;
     if made {
         output.note(&format!("created the importer site {}", site.root().display()));
     }
-    let done = work(&mut ledger, &actor, &rules);
+    // An error of the journal is reported at the end, by whoever writes it: it must not stop the work.
+    drop(record::begin(site, &ledger.notes()));
+    let done = work(&mut ledger, &demanded);
     let written = record::write(site, Role::Importer, &ledger.notes());
     // What stopped the work comes first: it is what a person has to look at.
     Ok(done.and_then(|done| written.map(|()| done)))

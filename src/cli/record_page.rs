@@ -1,8 +1,8 @@
 use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 
-use airpouch::audit::audit;
-use airpouch::clock;
+use airpouch::audit::{AskedAudit, audit};
+use airpouch::clock::{self, TimeSpan};
 use airpouch::disk;
 use airpouch::dossier::{AskedBatches, Audited, record};
 use airpouch::error::{Error, Result};
@@ -55,14 +55,18 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
     let asked = AskedBatches {
         stream: args.stream.as_ref().map(|stream| stream.to_ascii_lowercase()),
         numbers: args.batches.as_deref().map(numbers).transpose()?,
-        since: time(args.since.as_ref())?,
-        until: time(args.until.as_ref())?,
+        time: TimeSpan { since: time(args.since.as_ref())?, until: time(args.until.as_ref())? },
     };
     args.out.as_deref().map(is_free).transpose()?;
     let role = look(&site)?.role();
     output.is_at(role);
-    let audited =
-        Audited { site: &site, place: place(&site), role, audit: audit(&site, &[], &[])?, at: clock::utc_now() };
+    let audited = Audited {
+        site: &site,
+        place: place(&site),
+        role,
+        audit: audit(&site, &AskedAudit::default())?,
+        at: clock::utc_now(),
+    };
     let report = record(audited, &asked)?;
     match (&args.out, args.json) {
         (Some(path), _) => {

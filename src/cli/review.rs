@@ -1,6 +1,6 @@
 use std::path::PathBuf;
 
-use airpouch::audit::audit;
+use airpouch::audit::{AskedAudit, audit};
 use airpouch::clock;
 use airpouch::deed::Deed;
 use airpouch::dossier::{Audited, review};
@@ -64,8 +64,13 @@ pub fn run(args: &Args, output: &Output) -> Result<ExitStatus> {
 
 /// The review; its page is written before it is noted that there was one.
 fn of_month(args: &Args, site: &Site, role: Role, month: &str) -> Result<ReviewReport> {
-    let audited =
-        Audited { site, place: record_page::place(site), role, audit: audit(site, &[], &[])?, at: clock::utc_now() };
+    let audited = Audited {
+        site,
+        place: record_page::place(site),
+        role,
+        audit: audit(site, &AskedAudit::default())?,
+        at: clock::utc_now(),
+    };
     let report = review(audited, month)?;
     if let Some(path) = &args.html {
         record_page::write(path, &report.html())?;

@@ -6,26 +6,11 @@ use std::ops::RangeInclusive;
 use serde_json::{Value, json};
 
 use super::AskedBatches;
+use crate::clock::TimeSpan;
 use crate::report::{
     ApplicantFacts, AsideFacts, BatchDossier, ConnectorFacts, EnvelopeFacts, Logged, ManifestFacts, NAMED_ENVELOPES,
     NamedConnector, Outcome, ReleaseFacts, SignerName,
 };
-
-/// A time from a beginning to an end, both included, as `log` takes them.
-#[derive(Debug, Clone, Default)]
-pub(super) struct TimeSpan {
-    pub(super) since: Option<String>,
-    pub(super) until: Option<String>,
-}
-
-impl TimeSpan {
-    pub(super) fn has(&self, event: &Logged) -> bool {
-        let at = event.of("at");
-        let begin = |of: &String| at.get(..of.len()).unwrap_or(at).to_owned();
-        self.since.as_ref().is_none_or(|since| begin(since) >= *since)
-            && self.until.as_ref().is_none_or(|until| begin(until) <= *until)
-    }
-}
 
 /// The batches so far.
 pub(super) struct Collected {
@@ -70,7 +55,7 @@ impl Collected {
             }
             _ => {}
         }
-        let in_time = self.span.has(&event);
+        let in_time = self.span.has(event.of("at"));
         let stream = event.of("stream").to_owned();
         if event.0.get("batches").is_some() {
             // A carry names all its batches: each of them has its own part of the event.

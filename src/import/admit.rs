@@ -7,10 +7,8 @@ mod order;
 use std::collections::BTreeMap;
 
 use super::{Import, OnGap, put_away_damaged, shelf_of};
-use crate::batch::index::Pair;
 use crate::batch::manifest::Succeeds;
 use crate::code::Code;
-use crate::digest::Digest;
 use crate::error::Result;
 use crate::findings;
 use crate::ledger::importer::{AdmissionNote, ImporterView, IncomingRow, State};
@@ -27,9 +25,7 @@ struct Candidate {
     id: i64,
     standing: Option<Code>,
     succeeds: Option<Succeeds>,
-    signers: Vec<Digest>,
-    heir_of: Option<StreamId>,
-    pairs: Vec<Pair>,
+    opened: OpenedBatch,
 }
 
 impl Import<'_> {
@@ -71,10 +67,10 @@ impl Import<'_> {
         for id in batches {
             let Some(row) = self.ledger.incoming_by_id(*id)? else { continue };
             match open(self.site, lineages, self.trust, self.options, &row)? {
-                Ok(OpenedBatch { link, signers, heir_of, pairs }) => {
+                Ok(opened) => {
+                    links.push(opened.link.clone());
                     let (standing, succeeds) = (row.standing, row.manifest.succeeds);
-                    candidates.push(Candidate { id: row.id, standing, succeeds, signers, heir_of, pairs });
-                    links.push(link);
+                    candidates.push(Candidate { id: row.id, standing, succeeds, opened });
                 }
                 Err(refusal) => self.refuse(&row, refusal)?,
             }
@@ -87,8 +83,18 @@ impl Import<'_> {
         for (verdict, candidate) in admit(position, &links, self.options.on_gap).into_iter().zip(&candidates) {
             match if waits { StreamAdmission::Keep(Kept::Waiting) } else { verdict } {
                 StreamAdmission::Admit { late } => {
-                    let Candidate { id, heir_of, ref signers, ref pairs, .. } = *candidate;
-                    self.ledger.set_admitted(&AdmissionNote { id, stream, late, signers, heir_of, pairs })?;
+                    let OpenedBatch { zone, inherits, signers, heir_of, pairs, .. } = &candidate.opened;
+                    let (id, heir_of) = (candidate.id, *heir_of);
+                    self.ledger.set_admitted(&AdmissionNote {
+                        id,
+                        stream,
+                        late,
+                        zone,
+                        inherits,
+                        signers,
+                        heir_of,
+                        pairs,
+                    })?;
                     candidate.succeeds.iter().for_each(|s| lineages.add(stream, s.stream));
                 }
                 StreamAdmission::Keep(kept) => self.keep(candidate, &kept)?,

@@ -39,6 +39,7 @@ pub use destinations::DestinationRow;
 pub use followed::{FailedRow, Ingestion, SentRow};
 pub use kept::ObjectList;
 pub use lookup::{DeliveredBy, LookupRow};
+pub use meta::RulesOfRun;
 pub use owners::{AdmissionNote, Claim};
 pub use pairs::CamePair;
 pub use peer::{HeardHead, KnownHead};

@@ -4,7 +4,7 @@
 use std::cell::Cell;
 use std::ops::Deref;
 
-use rusqlite::{Connection, Transaction, params};
+use rusqlite::{Connection, Transaction};
 use serde::Serialize;
 
 use super::asking::{all, first};
@@ -136,13 +136,14 @@ impl<'l> Notes<'l> {
         Ok(())
     }
 
-    /// Notes that the journal is another one than the ledger knew, and when that was found: `status` says so for a while.
-    pub fn add_changed(&self, deed: &Deed) -> Result<()> {
+    /// Notes that the journal is another one than the ledger knew, and when that was found: `status` says so for a while. From
+    /// here on the ledger knows this one.
+    pub fn add_changed(&self, deed: &Deed, end: &JournalEnd) -> Result<()> {
         let change = self.connection.unchecked_transaction()?;
         self.add(deed)?;
-        let sql =
-            "INSERT INTO meta VALUES ('journal_changed', ?1) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-        change.execute(sql, [clock::utc_now()])?;
+        change.execute("INSERT OR REPLACE INTO meta VALUES ('journal_changed', ?1)", [clock::utc_now()])?;
+        put_end(&change, end)?;
+        forget_rules(&change)?;
         Ok(change.commit()?)
     }
 
@@ -157,8 +158,7 @@ impl<'l> Notes<'l> {
     pub fn are_written(&self, last: i64, end: &JournalEnd) -> Result<()> {
         let change = self.connection.unchecked_transaction()?;
         change.execute("DELETE FROM noted WHERE id <= ?1", [last])?;
-        let sql = "INSERT INTO meta VALUES ('journal', ?1) ON CONFLICT (key) DO UPDATE SET value = excluded.value";
-        change.execute(sql, params![format!("{} {}", end.lines, end.last)])?;
+        put_end(&change, end)?;
         Ok(change.commit()?)
     }
 
@@ -166,6 +166,20 @@ impl<'l> Notes<'l> {
     pub fn end(&self) -> Result<Option<JournalEnd>> {
         end_of(self.connection)
     }
+}
+
+fn put_end(change: &Connection, end: &JournalEnd) -> Result<()> {
+    let known = format!("{} {}", end.lines, end.last);
+    change.execute("INSERT OR REPLACE INTO meta VALUES ('journal', ?1)", [known])?;
+    Ok(())
+}
+
+/// The journal may not have the rules that hold: the next run notes them anew.
+pub(super) fn forget_rules(change: &Connection) -> Result<()> {
+    for key in ["trust", "officers", "policy"] {
+        change.execute("INSERT OR REPLACE INTO meta VALUES (?1, 'unknown')", [key])?;
+    }
+    Ok(())
 }
 
 pub(super) fn changed_of(connection: &Connection) -> Result<Option<String>> {

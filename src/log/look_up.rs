@@ -69,7 +69,7 @@ pub fn envelopes(
         let at = row.taken_at.map(clock::utc);
         let is_asked = asked.stream.as_ref().is_none_or(|stream| row.batch.stream.to_string().starts_with(stream))
             && asked.batch.is_none_or(|number| row.batch.sequence.get() == number)
-            && at.is_none_or(|at| asked.is_in_time(&at))
+            && at.is_none_or(|at| asked.time.has(&at))
             && of_digest.as_ref().is_none_or(|batches| batches.contains(&row.batch.id));
         if is_asked {
             search.batch(&row)?;

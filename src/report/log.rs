@@ -203,19 +203,24 @@ impl Logged {
             }
             "witnessed" => format!("the journal of the other side has the code {}", self.text("code")),
             "trust-changed" => {
-                let keys = self.0.get("keys").and_then(Value::as_array).into_iter().flatten();
-                let who: Vec<_> = keys.filter_map(|key| key.get("who")?.as_str()).map(harmless).collect();
-                format!(
-                    "{} trusted ({}), {} must sign",
-                    count(who.len() as u64, "key"),
-                    who.join(", "),
-                    self.text("need")
-                )
+                let who = self.whose();
+                let keys = count(who.len() as u64, "key");
+                format!("{keys} trusted ({}), {} must sign", who.join(", "), self.text("need"))
+            }
+            "officers-changed" => {
+                let who = self.whose();
+                format!("{} may sign releases ({})", count(who.len() as u64, "officer"), who.join(", "))
             }
             "policy-changed" => format!("sha256 {}", self.text("sha256")),
             "reviewed" => format!("the month {}, up to line {}", self.text("month"), self.text("lines")),
             _ => String::new(),
         }
+    }
+
+    /// Whose keys an event lists.
+    fn whose(&self) -> Vec<String> {
+        let keys = self.0.get("keys").and_then(Value::as_array).into_iter().flatten();
+        keys.filter_map(|key| key.get("who")?.as_str()).map(harmless).collect()
     }
 
     /// What became of messages, of all connectors together.

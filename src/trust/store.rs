@@ -11,7 +11,7 @@ use crate::trust::key::{KeyError, PrivateKey, PublicKey, is_published_test_key};
 use crate::trust::signature::{Authentic, NotAuthentic, SignatureFile, Unverified, key_id_in};
 
 /// The public keys that are trusted, and for what: the key files of a folder and its `trust.toml`.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct TrustStore {
     keys: BTreeMap<PublicKey, Entry>,
     need: usize,
@@ -158,7 +158,7 @@ impl TrustStore {
     }
 
     /// The keys that have no end, and whose they are.
-    pub(super) fn unended(&self) -> impl Iterator<Item = (&PublicKey, &str)> {
+    pub fn unended(&self) -> impl Iterator<Item = (&PublicKey, &str)> {
         self.keys.iter().filter(|(_, entry)| entry.until.is_none()).map(|(key, entry)| (key, entry.who.as_str()))
     }
 
@@ -173,6 +173,21 @@ impl TrustStore {
             until: entry.until,
         };
         self.keys.iter().map(described).collect()
+    }
+
+    /// The store that was described so, as far as each key can be read; the rest signs nothing.
+    pub fn of_described(need: usize, described: &[TrustedKey]) -> Self {
+        let read = |of: &TrustedKey| {
+            let streams = of.streams.as_ref().map(|streams| streams.iter().filter_map(|s| s.parse().ok()).collect());
+            let entry = Entry { who: of.who.clone(), zones: of.zones.clone(), streams, until: of.until };
+            Some((PublicKey::from_pem(of.key.as_bytes()).ok()?, entry))
+        };
+        Self { keys: described.iter().filter_map(read).collect(), need, warnings: Vec::new() }
+    }
+
+    /// Those of the streams that trust.toml lists for some key, in their order: what a batch may take over from others.
+    pub fn listed<'a>(&self, streams: &'a [Uuid]) -> impl Iterator<Item = &'a Uuid> {
+        streams.iter().filter(|stream| self.names(stream))
     }
 
     /// How many different keys must have signed.
@@ -207,7 +222,7 @@ impl TrustStore {
 }
 
 /// A key of a trust store, as the journal has it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TrustedKey {
     /// Whose it is.
     pub who: String,
@@ -925,6 +940,27 @@ mod tests {
     }
 
     // ── who may sign what ──
+
+    #[test]
+    fn store_that_was_described_in_the_journal_allows_what_it_allowed() {
+        let toml = format!(
+            "need = 2\n[[key]]\nfile = \"a.pem\"\nwho = \"A\"\nzones = [\"red\"]\n[[key]]\nfile = \"b.pem\"\nstreams = [\"{A}\"]\nuntil = 57\n[[key]]\nfile = \"c.pem\"\nstreams = [\"{A}\", \"{B}\"]\n[[key]]\nfile = \"d.pem\"\nuntil = 0\n"
+        );
+        let store = store(&[("a.pem", 1), ("b.pem", 2), ("c.pem", 3), ("d.pem", 4)], &toml).unwrap();
+        let text = serde_json::to_string(&store.described()).unwrap();
+        let again = TrustStore::of_described(store.need(), &serde_json::from_str::<Vec<_>>(&text).unwrap());
+        assert_eq!(again.described(), store.described());
+        for who in [&[1, 2][..], &[1, 3], &[2, 3], &[1, 4], &[1, 2, 3, 4], &[9]] {
+            for ids in [&[A][..], &[B], &[B, A], &[]] {
+                for (zone, number) in [("red", 57), ("red", 58), ("blue", 1)] {
+                    let allows = |store: &TrustStore| store.allows(&signers(who), &streams(ids), zone, number);
+                    assert_eq!(allows(&again), allows(&store), "{who:?} {ids:?} {zone} {number}");
+                }
+            }
+        }
+        assert_eq!(store.listed(&streams(&[A, B])).count(), 2);
+        assert_eq!(any(&[("a.pem", 1)]).listed(&streams(&[A, B])).count(), 0);
+    }
 
     #[test]
     fn one_key_twice_is_not_two_keys() {

@@ -27,7 +27,10 @@ impl Scene {
     pub fn of_large_envelopes(envelopes: usize, mib: usize) -> Self {
         let mut scene = Self { world: World::new(), ids: vec![fresh_id()], names: BTreeMap::new() };
         for number in 0..envelopes {
-            scene.put_described(0, &format!("e{number}"), mib, &json!({}), &"a".repeat(1 << 20));
+            let name = format!("e{number}");
+            let mut objects = scene.tools(0, &name, mib);
+            objects.iter_mut().for_each(|object| object["description"] = "a".repeat(1 << 20).into());
+            scene.put_objects(0, &name, objects, &json!({}));
         }
         scene.world.send(&[]).exits(0);
         scene
@@ -45,18 +48,18 @@ impl Scene {
     }
 
     pub fn put(&mut self, of: usize, name: &str, objects: usize, fields: &Value) {
-        self.put_described(of, name, objects, fields, "");
+        let objects = self.tools(of, name, objects);
+        self.put_objects(of, name, objects, fields);
     }
 
-    /// The same, each object with this description.
-    fn put_described(&mut self, of: usize, name: &str, objects: usize, fields: &Value, description: &str) {
+    fn tools(&self, of: usize, name: &str, objects: usize) -> Vec<Value> {
+        (0..objects).map(|at| tool(&format!("{}-{name}-{at}", self.ids[of]))).collect()
+    }
+
+    fn put_objects(&mut self, of: usize, name: &str, objects: Vec<Value>, fields: &Value) {
         let id = self.ids[of].clone();
         let mut who = connector(&id);
         fields.as_object().unwrap().iter().for_each(|(key, value)| who[key] = value.clone());
-        let mut objects: Vec<Value> = (0..objects).map(|at| tool(&format!("{id}-{name}-{at}"))).collect();
-        if !description.is_empty() {
-            objects.iter_mut().for_each(|object| object["description"] = description.into());
-        }
         let names = objects.iter().map(|o| o["name"].as_str().unwrap().to_owned());
         self.names.entry(id).or_default().extend(names);
         let bundle = json!({"type": "bundle", "id": "bundle--1", "objects": objects});

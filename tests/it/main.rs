@@ -9,6 +9,7 @@ mod support;
 
 mod applicants;
 mod attack;
+mod audit;
 mod builder;
 mod by_hand;
 mod conformance;

@@ -9,16 +9,16 @@ use serde_json::{Value, json};
 
 use crate::support::{Unjudged, World, envelope};
 
-const TWO: &str = "[record]\nsecond = \"commands\"\nsignatures = 2\n";
+pub const TWO: &str = "[record]\nsecond = \"commands\"\nsignatures = 2\n";
 
 /// A site in which a command is quarantined, and whose policy demands the signatures of two of three officers.
-struct Desk {
-    world: World,
-    digest: String,
+pub struct Desk {
+    pub world: World,
+    pub digest: String,
 }
 
 impl Desk {
-    fn new() -> Self {
+    pub fn new() -> Self {
         let world = World::new();
         let mut value: Value = serde_json::from_slice(&envelope("c")).unwrap();
         value["bundle"]["objects"][0]["opencti_operation"] = json!("delete");
@@ -32,7 +32,7 @@ impl Desk {
         desk
     }
 
-    fn policy(&self, text: &str) {
+    pub fn policy(&self, text: &str) {
         fs::write(self.world.path("importer/policy.toml"), text).unwrap();
     }
 
@@ -54,11 +54,11 @@ impl Desk {
         path
     }
 
-    fn release(&self, more: &[&str]) -> Unjudged {
+    pub fn release(&self, more: &[&str]) -> Unjudged {
         self.world.run([&["quarantine", "release", &self.digest, "--site", "importer"], more].concat())
     }
 
-    fn signs(&self, name: &str, reason: Option<&str>) -> Unjudged {
+    pub fn signs(&self, name: &str, reason: Option<&str>) -> Unjudged {
         let key = self.key(name);
         let reason: Vec<&str> = reason.map_or(Vec::new(), |reason| vec!["--reason", reason]);
         self.release(&[&["--key", key.to_str().unwrap()], &reason[..]].concat())
@@ -70,11 +70,11 @@ impl Desk {
         lines.filter(|line| line["event"] == event).collect()
     }
 
-    fn in_ledger(&self, sql: &str) {
+    pub fn in_ledger(&self, sql: &str) {
         rusqlite::Connection::open(self.world.path("importer/ledger.db")).unwrap().execute_batch(sql).unwrap();
     }
 
-    fn decide(&self, verb: &str) {
+    pub fn decide(&self, verb: &str) {
         self.world.run(["quarantine", verb, &self.digest, "--reason", "x", "--site", "importer"]).exits(0);
     }
 }

@@ -37,6 +37,10 @@ pub enum Refusal {
 pub struct OpenedBatch {
     /// Its place in its stream.
     pub link: Link,
+    /// Its zone.
+    pub zone: String,
+    /// The earlier streams that trust.toml lists and whose trust it takes over.
+    pub inherits: Vec<StreamId>,
     /// The fingerprints of the keys that signed it and may do so.
     pub signers: Vec<Digest>,
     /// The stream that it goes on from, if its signers may sign that one too: a claim alone gives it nothing of the other's.
@@ -88,6 +92,8 @@ fn opened(signed: &SignedBatch, index: &Index, lineages: &Lineages, store: &Trus
         |other: &StreamId| store.allows(signers, &lineages.of(*other, None), &signed.zone, number).is_ok();
     OpenedBatch {
         link: signed.link(signed.sha256()),
+        zone: signed.zone.clone(),
+        inherits: store.listed(&streams[1..]).filter_map(|id| StreamId::parse(&id.to_string())).collect(),
         signers: store.permitted(signers, &streams, &signed.zone, number).iter().map(|k| k.fingerprint()).collect(),
         heir_of: before.filter(may_sign_that),
         pairs: index.pairs(),

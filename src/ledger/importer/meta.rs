@@ -8,8 +8,20 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::form;
 use crate::ledger::asking::first;
+use crate::ledger::noted::{Change, forget_rules};
 use crate::site::Turn;
-use crate::trust::TrustStore;
+use crate::trust::{TrustStore, TrustedKey};
+
+/// The rules by which a run works, as the journal is to have them.
+#[derive(Debug, Clone, Copy)]
+pub struct RulesOfRun<'a> {
+    /// Whom it trusts; none in a run that admits nothing.
+    pub trust: Option<&'a TrustStore>,
+    /// Who may sign releases; none where the policy demands no signatures.
+    pub officers: Option<&'a TrustStore>,
+    /// The text of its policy; empty where the defaults hold.
+    pub policy: &'a str,
+}
 
 impl ImporterView {
     /// How far the ledger has come with its site.
@@ -40,34 +52,44 @@ impl ImporterLedger {
     pub fn accept_as(&self, count: u64, what: &str) -> Result<()> {
         let change = self.change()?;
         put_meta(&change, "turns", &count.to_string())?;
+        // The journal may have later ones than this ledger.
+        forget_rules(&change)?;
         change.note(&Deed::LedgerAccepted { what: what.to_owned() })?;
         change.commit()
     }
 
-    /// Notes by which rules this run works, where they are other ones than before: whom it trusts, and its policy.
-    pub fn note_rules(&self, trust: &TrustStore, policy: &str) -> Result<()> {
-        let (need, keys) = (trust.need(), trust.described());
-        let known = |key: &str| Ok::<_, Error>(self.meta(key)?.unwrap_or_default());
-        let trust_now = Digest::of(&form::encode(&(need, &keys))).to_string();
-        // The defaults of a site that never had a policy are no change.
-        let policy_now = if policy.is_empty() { String::new() } else { Digest::of(policy.as_bytes()).to_string() };
-        let (has_trust, has_policy) = (known("trust")? == trust_now, known("policy")? == policy_now);
-        if has_trust && has_policy {
-            return Ok(());
-        }
+    /// Notes by which rules this run works, where they are other ones than before.
+    pub fn note_rules(&self, rules: &RulesOfRun<'_>) -> Result<()> {
+        let RulesOfRun { trust, officers, policy } = *rules;
         let change = self.change()?;
-        if !has_trust {
-            put_meta(&change, "trust", &trust_now)?;
-            for keys in in_lines(keys, |key| form::encode(key).len() / 6) {
-                change.note(&Deed::TrustChanged { need, keys })?;
+        if let Some(trust) = trust {
+            let (need, keys) = (trust.need(), trust.described());
+            if self.is_other(&change, "trust", &Digest::of(&form::encode(&(need, &keys))).to_string())? {
+                noted_in_lines(&change, keys, |keys| Deed::TrustChanged { need, keys })?;
             }
         }
-        if !has_policy {
-            put_meta(&change, "policy", &policy_now)?;
-            let sha256 = Digest::of(policy.as_bytes());
+        if let Some(officers) = officers {
+            let keys = officers.described();
+            if self.is_other(&change, "officers", &Digest::of(&form::encode(&keys)).to_string())? {
+                noted_in_lines(&change, keys, |keys| Deed::OfficersChanged { keys })?;
+            }
+        }
+        let sha256 = Digest::of(policy.as_bytes());
+        // The defaults of a site that never had a policy are no change.
+        let policy_now = if policy.is_empty() { String::new() } else { sha256.to_string() };
+        if self.is_other(&change, "policy", &policy_now)? {
             change.note(&Deed::PolicyChanged { sha256, text: what_in_a_line(policy) })?;
         }
         change.commit()
+    }
+
+    /// Whether a word is another one than is remembered; then it is remembered.
+    fn is_other(&self, change: &Connection, key: &str, now: &str) -> Result<bool> {
+        if self.meta(key)?.unwrap_or_default() == now {
+            return Ok(false);
+        }
+        put_meta(change, key, now)?;
+        Ok(true)
     }
 
     /// Does what is no change of the ledger, and notes it. If it fails nothing is noted; only a crash behind it loses the note.
@@ -87,6 +109,10 @@ impl ImporterLedger {
         let text = serde_json::to_string(list).map_err(|e| Error::failed(format!("cannot be written as JSON: {e}")))?;
         self.set_meta(key, &text)
     }
+}
+
+fn noted_in_lines(change: &Change<'_>, keys: Vec<TrustedKey>, deed: impl Fn(Vec<TrustedKey>) -> Deed) -> Result<()> {
+    in_lines(keys, |key| form::encode(key).len() / 6).into_iter().try_for_each(|keys| change.note(&deed(keys)))
 }
 
 pub(super) fn put_meta(connection: &Connection, key: &str, value: &str) -> rusqlite::Result<()> {

@@ -21,6 +21,10 @@ pub struct AdmissionNote<'a> {
     pub stream: StreamId,
     /// Whether later numbers were delivered before it.
     pub late: bool,
+    /// Its zone.
+    pub zone: &'a str,
+    /// The earlier streams whose trust it takes over.
+    pub inherits: &'a [StreamId],
     /// The fingerprints of the keys that signed it.
     pub signers: &'a [Digest],
     /// The stream that it goes on from, if its signers may sign that one too.
@@ -144,6 +148,8 @@ impl ImporterLedger {
             stream,
             sequence,
             sha256,
+            zone: admitted.zone.to_owned(),
+            inherits: admitted.inherits.to_vec(),
             signers,
             checks: checks_of_admission(admitted.late),
         })?;

@@ -105,6 +105,7 @@ fn facts(event: &Logged) -> Vec<(&'static str, String)> {
         "gap-accepted" => vec![("batches ", sequences(event)), ("reason ", of("reason"))],
         "renewed" => vec![("zone ", of("zone")), ("goes on from ", of("succeeds"))],
         "trust-changed" => vec![("keys ", keys(event)), ("needed ", number("need"))],
+        "officers-changed" => vec![("keys ", keys(event))],
         "policy-changed" => vec![("SHA-256 ", of("sha256"))],
         "ledger-accepted" => vec![("", of("what"))],
         "journal-torn" => vec![("kept as ", of("kept_as"))],
