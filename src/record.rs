@@ -14,7 +14,7 @@ const AT_ONCE: u32 = 1000;
 /// what that run does, and the rules that hold are noted behind it.
 ///
 /// # Errors
-/// The journal is none; the system or SQLite refused. The run may go on: [`write`] will meet the same.
+/// The journal is none; the system or SQLite refused. The run may go on: [`write()`] will meet the same.
 pub fn begin(site: &Site, notes: &Notes<'_>) -> Result<()> {
     let was_never_written = notes.end()?.is_none() && !Journal::is_there(site);
     if was_never_written { Ok(()) } else { opened(site, notes).map(drop) }
