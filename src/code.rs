@@ -181,6 +181,8 @@ codes! {
         Gap "gap" Incomplete "missing" "batches are missing; at every run until they come or are accepted as lost",
         UnknownStart "unknown-start" Incomplete "missing" "the first batch received is not number 1, and those before it never arrived",
         Overdue "overdue" Incomplete "overdue" "no batch has come within the time that the exporter promises",
+        Quiet "quiet" Incomplete "quiet" "a connector that came every day has brought nothing for `quiet_after`",
+        NeverHeard "never-heard" Note "note" "no batch has come of a stream that trust.toml lists",
         OnlyHeartbeats "only-heartbeats" Warning "warning" "batches come, and have had no envelopes for longer than the exporter takes between two",
         Waiting "waiting" Incomplete "held" "held until the batches before it come (`on_gap = \"hold\"`)",
         Fork "fork" Invalid "INVALID" "two histories under one number; held",

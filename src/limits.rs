@@ -179,6 +179,9 @@ pub const CLOCK_SET_BACK_MIN: u64 = 60;
 /// Places of a journal at which the clock was set back that are named; a clock that always lies has as many as lines.
 pub const CLOCK_SET_BACKS_SHOWN: usize = 20;
 
+/// Seconds after which a connector that has brought nothing counts as one that has ended.
+pub const QUIET_MAX: u64 = 30 * 86_400;
+
 /// Lines of a journal that are named as against the rules of then; more are counted.
 pub const AGAINST_RULES_SHOWN: u64 = 20;
 

@@ -11,6 +11,7 @@ use crate::clock;
 use crate::code::{Code, Severity};
 use crate::digest::Digest;
 use crate::error::{Error, Result};
+use crate::findings::silence::WaitedFor;
 use crate::journal;
 use crate::ledger::View;
 use crate::ledger::noted::JournalEnd;
@@ -31,6 +32,8 @@ const JOURNAL_ALARM: i64 = 7 * 86_400;
 pub struct StatusQuery<'a> {
     /// The names of signers, by the fingerprints of their keys.
     pub names: BTreeMap<Digest, String>,
+    /// What is waited for.
+    pub expected: WaitedFor,
     /// One stream, by the beginning of its UUID, or one connector, by its id or name.
     pub about: Option<&'a str>,
     /// Whether everything is shown.

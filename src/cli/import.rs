@@ -77,6 +77,9 @@ pub struct Args {
     /// How long delivered batches stay in the inbox, such as 90d [default: 30d]
     #[arg(long, value_name = "TIME", env = "AIRPOUCH_KEEP")]
     keep: Option<String>,
+    /// Report a connector that came every day and has brought nothing for this time, such as 2d, or off [default: 3d]
+    #[arg(long, value_name = "TIME", env = "AIRPOUCH_QUIET_AFTER")]
+    quiet_after: Option<String>,
     /// How much of one stream is copied to held/ and quarantine/, such as 500MB; the rest is kept in the inbox only
     /// [default: 4GiB]
     #[arg(long, value_name = "SIZE", env = "AIRPOUCH_SET_ASIDE_QUOTA")]
@@ -133,6 +136,7 @@ pub fn read_settings(line: &CommandLine, set: &Settings, site: &Site, output: &O
     let args: Args = line.of_site("import", set, site)?;
     policy(args.policy.as_deref(), site)?;
     keep(&args)?;
+    settings::quiet_after(args.quiet_after.as_deref())?;
     quota(&args)?;
     settings::zone(args.zone.as_deref())?;
     settings::threads(args.threads)?;
@@ -202,6 +206,7 @@ fn options(args: &Args, set: &Settings, site: &Site, to: Destination, output: &O
         accept_ledger: args.accept_ledger,
         redeliver: args.redeliver,
         keep: keep(args)?,
+        quiet_after: settings::quiet_after(args.quiet_after.as_deref())?,
         set_aside_quota: quota(args)?,
         threads: settings::threads(args.threads)?,
         at: settings::timestamp()?,

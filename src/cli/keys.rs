@@ -74,12 +74,15 @@ pub fn trust_store(dir: &Path, test_keys: bool, output: &Output) -> Result<Trust
     Ok(store)
 }
 
-/// The names of the keys in a trust store, by their fingerprints; none of a store that cannot be read or used. Nothing is
-/// decided by them.
-pub fn names(dir: &Path) -> BTreeMap<Digest, String> {
+/// The trust store of a directory; an empty one where it cannot be read or used. Nothing is decided by it.
+pub fn readable_store(dir: &Path) -> TrustStore {
     let store = read_trust(dir).ok().and_then(|f| TrustStore::from_files(f.keys, f.rules.as_deref(), true).ok());
-    let keys = store.iter().flat_map(TrustStore::keys);
-    keys.map(|(key, who)| (key.fingerprint(), who.to_owned())).collect()
+    store.unwrap_or_default()
+}
+
+/// The names of the keys in a store, by their fingerprints.
+pub fn names_in(store: &TrustStore) -> BTreeMap<Digest, String> {
+    store.keys().map(|(key, who)| (key.fingerprint(), who.to_owned())).collect()
 }
 
 fn trust_error(fault: &TrustError, dir: &Path) -> Error {

@@ -24,6 +24,9 @@ use mapped::MapsTo;
 pub use mapped::name;
 use value::{Address, Amount, AsWords, OneOrMore};
 
+/// Seconds after which a connector that came every day is reported: a weekend is no silence.
+const QUIET_AFTER: u64 = 3 * 86_400;
+
 /// The zone where none is named.
 const DEFAULT_ZONE: &str = "default";
 
@@ -81,6 +84,7 @@ settings! {
     on_gap: String,
     unmapped: String,
     keep: String,
+    quiet_after: String,
     set_aside_quota: Amount,
     test_keys: bool,
     token_file: PathBuf,
@@ -307,6 +311,15 @@ pub fn bytes(given: Option<&str>, usual: u64) -> Result<u64> {
 /// Seconds, as people write them.
 pub fn duration(text: &str) -> Result<u64> {
     parse_duration(text).map_err(Error::usage)
+}
+
+/// After how many seconds a connector that came every day is reported; 0: never.
+pub fn quiet_after(given: Option<&str>) -> Result<u64> {
+    match given {
+        None => Ok(QUIET_AFTER),
+        Some("off") => Ok(0),
+        Some(text) => duration(text),
+    }
 }
 
 /// The time for records, RFC 3339 in whole seconds; `SOURCE_DATE_EPOCH` goes over the clock.

@@ -3,6 +3,7 @@ use std::path::PathBuf;
 
 use airpouch::clock;
 use airpouch::error::{Error, Result};
+use airpouch::findings::silence::WaitedFor;
 use airpouch::ledger::look;
 use airpouch::report::{Alarm, ExitStatus, StatusReport, Thresholds, line as check_line, one_line};
 use airpouch::site::Site;
@@ -37,6 +38,9 @@ pub struct Args {
     /// The trust store that has the names of signers [default: trust/ in the site]
     #[arg(long, value_name = "DIR", env = "AIRPOUCH_TRUST")]
     trust: Option<PathBuf>,
+    /// Report a connector that came every day and has brought nothing for this time, such as 2d, or off [default: 3d]
+    #[arg(long, value_name = "TIME", env = "AIRPOUCH_QUIET_AFTER")]
+    quiet_after: Option<String>,
     /// Show everything
     #[arg(long, conflicts_with = "check")]
     pub all: bool,
@@ -66,16 +70,21 @@ fn seen(args: &Args, line: &CommandLine, output: &Output) -> Result<StatusReport
     output.is_in(&site);
     let ledger = look(&site)?;
     output.is_at(ledger.role());
-    let names = keys::names(&trust_store(args, line, output, &site));
-    let query = StatusQuery { names, about: args.about.as_deref(), all: args.all, now: clock::now().0 };
+    let (trust, quiet_after) = known_by_settings(args, line, output, &site);
+    let store = keys::readable_store(&trust);
+    let (names, expected) = (keys::names_in(&store), WaitedFor::of(&store, quiet_after));
+    let query = StatusQuery { names, expected, about: args.about.as_deref(), all: args.all, now: clock::now().0 };
     status(&site, &ledger, &query)
 }
 
-/// The trust store of the site. Settings that cannot be read stop other verbs; here they cost no more than names.
-fn trust_store(args: &Args, line: &CommandLine, output: &Output, site: &Site) -> PathBuf {
-    let meant = line.meant::<Args>(Some(site.root()), output).ok();
-    let set = meant.and_then(|meant| meant.args.trust);
-    args.trust.clone().or(set).unwrap_or_else(|| site.trust())
+/// The trust store of the site, and after how long a quiet connector is reported. Settings that cannot be read stop other
+/// verbs; here they cost no more than names.
+fn known_by_settings(args: &Args, line: &CommandLine, output: &Output, site: &Site) -> (PathBuf, u64) {
+    let set = line.meant::<Args>(Some(site.root()), output).ok().map(|meant| meant.args);
+    let (trust, quiet_after) = set.map(|set| (set.trust, set.quiet_after)).unwrap_or_default();
+    let quiet_after = args.quiet_after.clone().or(quiet_after);
+    let seconds = settings::quiet_after(quiet_after.as_deref()).or_else(|_| settings::quiet_after(None));
+    (args.trust.clone().or(trust).unwrap_or_else(|| site.trust()), seconds.unwrap_or_default())
 }
 
 /// One line and one of four states, whatever happens.

@@ -1,24 +1,80 @@
 //! What was promised and has not come. Measured by the clock of this machine, from when the last batch was taken: how long a
 //! medium is on its way is the same for each, as far as anybody knows.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crate::code::Code;
 use crate::error::Result;
-use crate::ledger::importer::{ImporterView, LastHeard};
+use crate::ledger::importer::{ConnectorHeard, ImporterView, LastHeard};
+use crate::limits::QUIET_MAX;
 use crate::report::Finding;
 use crate::stream::StreamId;
-use crate::text::duration;
+use crate::text::{duration, harmless};
+use crate::trust::TrustStore;
 
-/// Streams of which the next batch is overdue, and those that bring only heartbeats. A stream that another one goes on from
-/// is not waited for.
+/// A connector came daily if it came on so many of the seven days up to its last one: weekends may be free.
+const DAYS_OF_A_WEEK: u64 = 5;
+
+/// What is waited for beside what exporters promise.
+#[derive(Debug, Clone, Default)]
+pub struct WaitedFor {
+    /// The streams that trust.toml lists, with whose they are.
+    pub streams: BTreeMap<StreamId, String>,
+    /// After how many seconds a connector that came daily is reported; 0: never.
+    pub quiet_after: u64,
+}
+
+impl WaitedFor {
+    /// The streams of the keys that have no end.
+    pub fn of(trust: &TrustStore, quiet_after: u64) -> Self {
+        let listed =
+            trust.expected().filter_map(|(stream, who)| Some((StreamId::parse(&stream.to_string())?, who.to_owned())));
+        Self { streams: listed.collect(), quiet_after }
+    }
+}
+
+/// Streams of which the next batch is overdue, those that bring only heartbeats, those of which nothing has come yet, and
+/// connectors that came daily and come no more. A stream that another one goes on from is not waited for.
 ///
 /// # Errors
 /// SQLite refused.
-pub fn findings(ledger: &ImporterView, now: i64) -> Result<Vec<Finding>> {
+pub fn findings(ledger: &ImporterView, expected: &WaitedFor, now: i64) -> Result<Vec<Finding>> {
     let ended: BTreeSet<StreamId> = ledger.ends_of_succeeded()?.into_iter().map(|(stream, _)| stream).collect();
-    let heard = ledger.last_heard()?.into_iter().filter(|heard| !ended.contains(&heard.stream));
-    Ok(heard.filter_map(|heard| finding(&heard, now)).collect())
+    let heard = ledger.last_heard()?;
+    let known: BTreeSet<StreamId> = heard.iter().map(|heard| heard.stream).chain(ended.iter().copied()).collect();
+    let mut findings: Vec<_> =
+        heard.iter().filter(|heard| !ended.contains(&heard.stream)).filter_map(|heard| finding(heard, now)).collect();
+    let overdue: BTreeSet<StreamId> =
+        findings.iter().filter(|finding| finding.code == Code::Overdue).filter_map(|finding| finding.stream).collect();
+    for connector in ledger.connectors_heard()? {
+        // Where nothing comes at all, that is what is said.
+        if !overdue.contains(&connector.stream) {
+            findings.extend(quiet(&connector, expected.quiet_after, now));
+        }
+    }
+    let never = expected.streams.iter().filter(|(stream, _)| !known.contains(stream));
+    findings.extend(never.map(|(stream, who)| never_heard(*stream, who)));
+    Ok(findings)
+}
+
+fn quiet(heard: &ConnectorHeard, after: u64, now: i64) -> Option<Finding> {
+    let ConnectorHeard { connector, name, stream, at, days } = heard;
+    let age = u64::try_from(now.saturating_sub(*at)).unwrap_or(0);
+    if after == 0 || *days < DAYS_OF_A_WEEK || age <= after || age > QUIET_MAX {
+        return None;
+    }
+    let what = format!("nothing for {}; it came on {days} of the 7 days up to then", duration(age));
+    let finding = Finding::new(Code::Quiet, what).of_stream(*stream).of_connector(harmless(connector), harmless(name));
+    Some(
+        finding
+            .advise("ask there whether it still runs, and whether the exporter packs its directory: airpouch status"),
+    )
+}
+
+fn never_heard(stream: StreamId, who: &str) -> Finding {
+    let what = format!("nothing has come of it yet; trust.toml lists it for {}", harmless(who));
+    let advice = "if it is to come, ask there whether its medium is on its way; if not, take it out of trust.toml";
+    Finding::new(Code::NeverHeard, what).of_stream(stream).advise(advice)
 }
 
 fn finding(heard: &LastHeard, now: i64) -> Option<Finding> {
@@ -61,6 +117,25 @@ mod tests {
         let heard =
             LastHeard { stream, sequence: 812, at: now - at, promise, content: content.map(|(n, at)| (n, now - at)) };
         finding(&heard, now).map(|finding| (finding.code, finding.what))
+    }
+
+    fn quiet_after(age: i64, days: u64, after: u64) -> Option<String> {
+        let stream = StreamId::parse("230fef21-9908-4f5a-9773-602f5205811a").unwrap();
+        let now = 100 * DAY as i64;
+        let (connector, name) = ("feed".to_owned(), "Example Feed".to_owned());
+        quiet(&ConnectorHeard { connector, name, stream, at: now - age, days }, after, now).map(|finding| finding.what)
+    }
+
+    #[test]
+    fn connector_that_came_daily_is_reported_once_it_is_quiet_and_no_more_once_it_has_ended() {
+        let day = DAY as i64;
+        let words = "nothing for 4 d; it came on 6 of the 7 days up to then".to_owned();
+        assert_eq!(quiet_after(4 * day, 6, 3 * DAY), Some(words));
+        assert_eq!(quiet_after(3 * day, 7, 3 * DAY), None, "up to the last second");
+        assert_eq!(quiet_after(4 * day, 4, 3 * DAY), None, "it did not come daily");
+        assert_eq!(quiet_after(4 * day, 7, 0), None, "it is not asked for");
+        assert_eq!(quiet_after(31 * day, 7, 3 * DAY), None, "whoever is away for a month has ended");
+        assert_eq!(quiet_after(-5, 7, 3 * DAY), None, "a clock that was set back is no silence");
     }
 
     #[test]

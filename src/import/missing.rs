@@ -6,7 +6,8 @@ use super::{Import, shelf_of};
 use crate::clock;
 use crate::digest::Digest;
 use crate::error::Result;
-use crate::findings::{self, missing, silence};
+use crate::findings::silence::{self, WaitedFor};
+use crate::findings::{self, missing};
 use crate::ledger::importer::{AsideKind, State};
 use crate::report::{DeliveredBatch, Head, Unmapped, head_code};
 use crate::shelf::PartFault;
@@ -15,9 +16,10 @@ use crate::stream::StreamId;
 impl Import<'_> {
     /// What is missing and what is set aside, also where the destination is broken.
     pub(super) fn report_what_is_left(&mut self) -> Result<()> {
+        let expected = WaitedFor::of(self.trust, self.options.quiet_after);
         self.report.findings.extend(missing::gone_works(self.ledger)?);
         self.report.findings.extend(missing::findings(&missing::all(self.ledger)?));
-        self.report.findings.extend(silence::findings(self.ledger, clock::now().0)?);
+        self.report.findings.extend(silence::findings(self.ledger, &expected, clock::now().0)?);
         self.report.heads = self.heads()?;
         self.count_aside()
     }

@@ -59,6 +59,8 @@ pub struct ImportOptions {
     pub redeliver: bool,
     /// Seconds that delivered batches stay in the inbox.
     pub keep: u64,
+    /// After how many seconds a connector that came daily is reported; 0: never.
+    pub quiet_after: u64,
     /// Bytes of one stream that are copied to held/ and quarantine/; what is more lies in the inbox alone.
     pub set_aside_quota: u64,
     /// Processors to use.

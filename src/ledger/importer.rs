@@ -30,7 +30,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::site::{Lock, Role, Site};
 
-pub use ages::{Acceptance, AsideReasons, CameBatch, LastHeard};
+pub use ages::{Acceptance, AsideReasons, CameBatch, ConnectorHeard, LastHeard};
 pub use aside::{Aside, AsideCount, AsideKind, AsideRow};
 pub use batches::{BatchId, BatchStanding, IncomingRow, State};
 pub use decided::{AsideKey, DecisionKind, PastKind, PastRow, StandingCount};

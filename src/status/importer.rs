@@ -80,7 +80,7 @@ pub(super) fn gather(
     for finding in missing::gone_works(ledger)? {
         settle.push(1, finding);
     }
-    silence::findings(ledger, status.now)?.into_iter().for_each(|finding| settle.push(1, finding));
+    silence::findings(ledger, &query.expected, status.now)?.into_iter().for_each(|finding| settle.push(1, finding));
     if let Some(destination) = ledger.destination()? {
         ingested::failed(ledger, &destination)?.into_iter().for_each(|finding| settle.push(1, finding));
     }

@@ -162,6 +162,12 @@ impl TrustStore {
         self.keys.iter().filter(|(_, entry)| entry.until.is_none()).map(|(key, entry)| (key, entry.who.as_str()))
     }
 
+    /// The streams that trust.toml lists for keys that have no end, and whose they are.
+    pub fn expected(&self) -> impl Iterator<Item = (&Uuid, &str)> {
+        let listed = self.keys.values().filter(|entry| entry.until.is_none());
+        listed.flat_map(|entry| entry.streams.iter().flatten().map(|stream| (stream, entry.who.as_str())))
+    }
+
     /// The keys with whose they are and what they may sign, for the journal; in the order of their bytes.
     pub fn described(&self) -> Vec<TrustedKey> {
         let described = |(key, entry): (&PublicKey, &Entry)| TrustedKey {

@@ -157,6 +157,7 @@ fn options() -> ImportOptions {
         other_destination: OtherDestination::Ask,
         policy: Policy::default(),
         policy_text: String::new(),
+        quiet_after: 0,
         applicants: Applicants::with_default(UserId::parse("0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10").ok()),
         on_gap: OnGap::Deliver,
         accept_ledger: false,

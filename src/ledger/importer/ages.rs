@@ -64,6 +64,21 @@ pub struct LastHeard {
     pub content: Option<(u64, i64)>,
 }
 
+/// When a connector came last.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ConnectorHeard {
+    /// Its id.
+    pub connector: String,
+    /// Its name.
+    pub name: String,
+    /// The stream that brought it last.
+    pub stream: StreamId,
+    /// When that was, in seconds since 1970.
+    pub at: i64,
+    /// On how many of the seven days up to then it came.
+    pub days: u64,
+}
+
 /// What a person has accepted of a stream.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Acceptance {
@@ -128,6 +143,25 @@ impl ImporterView {
             heard.push(LastHeard { stream, sequence, at, promise, content });
         }
         Ok(heard)
+    }
+
+    /// When each connector came last, and how regularly it did before.
+    pub fn connectors_heard(&self) -> Result<Vec<ConnectorHeard>> {
+        // SQLite takes the other columns from the row of the largest `at`.
+        let sql = "SELECT l.connector, l.stream, l.at,
+                          (SELECT name FROM came_connector c WHERE c.stream = l.stream AND c.connector = l.connector),
+                          (SELECT count(*) FROM came_day d WHERE d.connector = l.connector AND d.day > l.day - 7)
+                   FROM (SELECT connector, stream, day, max(at) AS at FROM came_day GROUP BY connector) l";
+        all(&self.connection, sql, [], |r| {
+            let name: Option<String> = r.get(3)?;
+            Ok(ConnectorHeard {
+                connector: r.get(0)?,
+                stream: r.get(1)?,
+                at: r.get(2)?,
+                name: name.unwrap_or_default(),
+                days: r.get::<_, i64>(4)? as u64,
+            })
+        })
     }
 
     /// Gives what is set aside of each batch, counted by connector and reason.

@@ -15,6 +15,12 @@ use crate::error::{Error, Result};
 use crate::ledger::asking::{all, any, first};
 use crate::stream::{Sequence, StreamId};
 
+/// Seconds of a day.
+const DAY: i64 = 86_400;
+
+/// Days that are kept of each connector.
+const DAYS_KEPT: i64 = 14;
+
 /// How far a batch has come on this side.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
@@ -340,6 +346,7 @@ fn put_incoming(change: &Connection, manifest: &Manifest, sha256: Digest, bytes:
                  sequence = max(sequence, excluded.sequence), envelopes = envelopes + excluded.envelopes",
             )?
             .execute(params![stream, entry.id, sequence, entry.name, entry.kind, entry.envelopes as i64])?;
+        put_day(change, &stream, &entry.id, now)?;
     }
     for entry in &manifest.applicants {
         change.prepare_cached(
@@ -347,6 +354,18 @@ fn put_incoming(change: &Connection, manifest: &Manifest, sha256: Digest, bytes:
             )?
             .execute(params![entry.id.as_deref().unwrap_or(""), entry.id.is_some(), entry.envelopes as i64])?;
     }
+    Ok(())
+}
+
+/// A connector brought envelopes today. Whatever was long before says no more how often it comes.
+fn put_day(change: &Connection, stream: &str, connector: &str, now: i64) -> Result<()> {
+    let day = now / DAY;
+    change
+        .prepare_cached("INSERT OR REPLACE INTO came_day VALUES (?1, ?2, ?3, ?4)")?
+        .execute(params![connector, day, now, stream])?;
+    change
+        .prepare_cached("DELETE FROM came_day WHERE connector = ?1 AND day <= ?2")?
+        .execute(params![connector, day - DAYS_KEPT])?;
     Ok(())
 }
 

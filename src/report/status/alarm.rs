@@ -69,7 +69,12 @@ fn is_alarming(role: &str, code: Code) -> Alarm {
         Code::Fork | Code::JournalChanged | Code::ChangedInInbox => Alarm::Critical,
         // At the exporter it is about files of the source.
         Code::Refused if role == "importer" => Alarm::Critical,
-        Code::Refused | Code::Waiting | Code::BeingDelivered | Code::NotCarried | Code::NeverComes => Alarm::Fine,
+        Code::Refused
+        | Code::Waiting
+        | Code::BeingDelivered
+        | Code::NotCarried
+        | Code::NeverComes
+        | Code::NeverHeard => Alarm::Fine,
         _ => Alarm::Warning,
     }
 }
