@@ -64,7 +64,7 @@ pub use slip::Slip;
 pub use split::{ShownIncompatible, ShownMessage, SplitReport};
 pub use status::{
     AcceptedPart, Alarm, AsideStatus, Backlog, ConnectorStatus, PartDelivered, QueueBacklog, SettleLine, Signer,
-    SpoolBacklog, StatusReport, StatusView, StreamStatus, Thresholds, When, line, one_line, urgency, when,
+    SpoolBacklog, StatusReport, StatusView, StreamStatus, Thresholds, When, line, metrics, one_line, urgency, when,
 };
 pub use stream::{AcceptReport, Accepted, RenewReport};
 pub use verify::{VerifiedBatch, VerifyReport};

@@ -1,11 +1,12 @@
 use std::ffi::OsString;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use airpouch::clock;
+use airpouch::disk;
 use airpouch::error::{Error, Result};
 use airpouch::findings::silence::WaitedFor;
 use airpouch::ledger::look;
-use airpouch::report::{Alarm, ExitStatus, StatusReport, Thresholds, line as check_line, one_line};
+use airpouch::report::{Alarm, ExitStatus, StatusReport, Thresholds, line as check_line, metrics, one_line};
 use airpouch::site::Site;
 use airpouch::status::{StatusQuery, status};
 
@@ -26,7 +27,7 @@ use super::{keys, settings};
 #[derive(clap::Args, Debug)]
 #[command(
     args_override_self = true,
-    after_help = "Example:\n  airpouch status\n  airpouch status --all\n  airpouch status 230fef21\n  airpouch status \"Example Feed\"\n  airpouch status --check --warn 26h --crit 50h\n  airpouch status --site /var/lib/airpouch --json | jq .report.streams"
+    after_help = "Example:\n  airpouch status\n  airpouch status --all\n  airpouch status 230fef21\n  airpouch status \"Example Feed\"\n  airpouch status --check --warn 26h --crit 50h\n  airpouch status --metrics /var/lib/node_exporter/airpouch.prom\n  airpouch status --site /var/lib/airpouch --json | jq .report.streams"
 )]
 pub struct Args {
     /// Only the stream whose UUID begins so, or the connector of this id or name, in depth
@@ -44,6 +45,9 @@ pub struct Args {
     /// Show everything
     #[arg(long, conflicts_with = "check")]
     pub all: bool,
+    /// Write it into this file for Prometheus, which replaces one of that name, and show nothing
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["check", "json", "about"])]
+    metrics: Option<PathBuf>,
     /// Print one line for a monitoring system, and end with its exit status
     #[arg(long, conflicts_with = "json")]
     check: bool,
@@ -62,7 +66,20 @@ pub fn run(args: &Args, line: &CommandLine, output: &Output) -> Result<ExitStatu
     if args.check {
         return Ok(check(args, line, output));
     }
-    Ok(output.show(&seen(args, line, output)?))
+    let report = seen(args, line, output)?;
+    match &args.metrics {
+        Some(path) => write_metrics(path, &report).map(|()| ExitStatus::Done),
+        None => Ok(output.show(&report)),
+    }
+}
+
+/// A collector that reads it meanwhile reads the old one or the new one, whole.
+fn write_metrics(path: &Path, report: &StatusReport) -> Result<()> {
+    let name = path.file_name().and_then(|name| name.to_str()).ok_or_else(|| {
+        Error::usage("this is no name of a file").at(path).advise("--metrics /var/lib/node_exporter/airpouch.prom")
+    })?;
+    let dir = path.parent().filter(|dir| !dir.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    disk::write_over(dir, name, metrics(report, env!("CARGO_PKG_VERSION")).as_bytes())
 }
 
 fn seen(args: &Args, line: &CommandLine, output: &Output) -> Result<StatusReport> {

@@ -2,6 +2,7 @@
 
 mod alarm;
 mod depth;
+mod metrics;
 mod parts;
 mod screen;
 mod times;
@@ -16,6 +17,7 @@ use crate::digest::Digest;
 use crate::stream::{Numbers, StreamId};
 
 pub use alarm::{Alarm, Thresholds, line, one_line, urgency};
+pub use metrics::metrics;
 pub use times::{When, when};
 
 /// What `status` shows: both sides in one shape; what does not apply is empty.
@@ -178,6 +180,9 @@ pub struct StreamStatus {
     pub last_taken: Option<When>,
     /// The batch of which something was delivered last.
     pub last_delivered: Option<When>,
+    /// By when the exporter promises the next batch, in seconds since 1970.
+    #[serde(skip)]
+    pub promised_by: Option<i64>,
     /// The oldest batch that waits: at the exporter to be carried, at the importer to be delivered, in whole or in part.
     pub oldest_waiting: Option<When>,
     /// Who signed it.
@@ -298,6 +303,7 @@ impl StreamStatus {
             last_carried: None,
             last_taken: None,
             last_delivered: None,
+            promised_by: None,
             oldest_waiting: None,
             signers: Vec::new(),
             accepted: Vec::new(),

@@ -3,6 +3,7 @@
 
 mod check;
 mod ledger;
+mod metrics;
 
 use std::fs;
 
