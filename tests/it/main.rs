@@ -40,6 +40,7 @@ mod carry;
 mod growth;
 mod lost;
 mod root;
+mod runbooks;
 mod verify;
 mod witness;
 mod import;
