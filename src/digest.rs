@@ -4,6 +4,7 @@ use std::fmt;
 use std::io::{self, Read, Write};
 use std::str::FromStr;
 
+use hmac::{Hmac, KeyInit, Mac};
 use sha2::{Digest as _, Sha256};
 
 /// A SHA-256 digest (FIPS 180-4), written as 64 lower-case hex digits.
@@ -16,6 +17,13 @@ impl Digest {
         let mut hasher = Hasher::new();
         hasher.update(bytes);
         hasher.finish()
+    }
+
+    /// The HMAC-SHA-256 of these bytes (RFC 2104): only who has the key can make it.
+    pub fn keyed(key: &[u8], bytes: &[u8]) -> Self {
+        let mut keyed = Hmac::<Sha256>::new_from_slice(key).expect("HMAC takes a key of any length");
+        keyed.update(bytes);
+        Self(keyed.finalize().into_bytes().into())
     }
 
     /// The 32 bytes, for a ledger's column.
