@@ -1,6 +1,7 @@
 //! The command line: arguments, settings, output. The library does the work.
 
 mod applicants;
+mod arrived;
 mod audit;
 mod called;
 mod carry;
@@ -20,6 +21,7 @@ mod log;
 mod manual;
 mod mapping;
 mod pack;
+mod pair;
 mod quarantine;
 mod reach;
 mod record;
@@ -88,6 +90,8 @@ enum Verb {
     Log(log::Args),
     Audit(audit::Args),
     Witness(witness::Args),
+    Pair(pair::Args),
+    Arrived(arrived::Args),
     Record(record_page::Args),
     Review(review::Args),
     Applicants(applicants::Args),
@@ -141,12 +145,13 @@ impl Verb {
             Self::Log(a) => a.json,
             Self::Audit(a) => a.json,
             Self::Witness(a) => a.json,
+            Self::Arrived(a) => a.json,
             Self::Record(a) => a.json,
             Self::Review(a) => a.json,
             Self::Applicants(a) => a.json,
             Self::Quarantine(a) => a.json(),
             Self::Stream(a) => a.json(),
-            Self::Demo(_) | Self::Completions(_) => false,
+            Self::Pair(_) | Self::Demo(_) | Self::Completions(_) => false,
         }
     }
 
@@ -186,6 +191,8 @@ impl Verb {
             Self::Log(args) => log::run(&args, output),
             Self::Audit(args) => audit::run(&args, output),
             Self::Witness(args) => witness::run(&args, output),
+            Self::Pair(args) => pair::run(&args, output),
+            Self::Arrived(args) => arrived::run(&args, output),
             Self::Record(args) => record_page::run(&args, output),
             Self::Review(args) => review::run(&args, output),
             Self::Applicants(args) => applicants::run(&args, line, output),

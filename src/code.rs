@@ -261,6 +261,8 @@ codes! {
         LostFromOutbox "lost-from-outbox" Incomplete "missing" "a file of a batch is gone from the outbox, or damaged there",
         NeverComes "never-comes" Warning "warning" "a batch that was given up and will never come",
         DoesNotFit "does-not-fit" Warning "warning" "the medium refused a further batch although it reports room, such as by a quota",
+        WrongCode "wrong-code" Invalid "INVALID" "an arrival code fits no batch of this site",
+        PairingDamaged "pairing-damaged" Warning "warning" "the key of a pairing cannot be read: there is no arrival code by it",
         NotRepeated "not-repeated" Incomplete "not carried" "a batch that should go again did not; invalid where other bytes have its name",
     }
     Journal {

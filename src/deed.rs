@@ -261,6 +261,42 @@ pub enum Deed {
         /// The code that was said.
         code: String,
     },
+    /// Both sites share a key from here on, by which the importer says what has arrived. The key itself is written nowhere here.
+    Paired {
+        /// At the exporter the zone that it is for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        zone: Option<String>,
+        /// At the importer the stream that it is for.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        stream: Option<StreamId>,
+        /// By what the key is known on both sides; it tells nothing of the key.
+        id: String,
+        /// The same of the key that it takes the place of.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        replaces: Option<String>,
+    },
+    /// The importer said by a code that it has these batches.
+    Acknowledged {
+        /// The stream.
+        stream: StreamId,
+        /// The batch up to which nothing is missing.
+        sequence: u64,
+        /// Lower numbers that have not arrived there, by its own word.
+        #[serde(serialize_with = "ranges")]
+        without: Numbers,
+        /// The code.
+        code: String,
+        /// The batches of which it had not said so before.
+        #[serde(serialize_with = "ranges")]
+        sequences: Numbers,
+    },
+    /// A code of arrival acknowledged nothing.
+    ArrivalRefused {
+        /// Why.
+        why: WhyRefused,
+        /// How many codes of the last hour fit no batch.
+        wrong: u64,
+    },
     /// The importer trusts other keys than at the run before, or lets them sign other things.
     TrustChanged {
         /// How many different keys must sign.
@@ -310,6 +346,16 @@ pub enum Deed {
         /// The digest of its manifest.
         sha256: Digest,
     },
+}
+
+/// Why a code of arrival acknowledged nothing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum WhyRefused {
+    /// It fits none of the batches that it was held against.
+    FitsNoBatch,
+    /// Too many did so of late: it was not tried.
+    TooManyWrong,
 }
 
 /// What became of the works of a connector on the platform.

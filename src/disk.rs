@@ -25,6 +25,7 @@ pub use owner::keep_owner_of;
 pub use read::{open_regular, read_bounded, read_bounded_following, read_past_cache};
 pub use write::{
     Partial, remove_file, remove_if_there, rename, replace, write_new, write_over, write_over_unsynced, write_secret,
+    write_secret_over,
 };
 
 /// Retries a call that a signal interrupted (EINTR): std does so for reads and writes, but not for calls on names. FUSE

@@ -130,6 +130,20 @@ pub const JOURNAL_LINE_MAX: usize = 64 << 10;
 /// Bytes of a head of a journal that travels with the key that signed it.
 pub const JOURNAL_HEAD_MAX: u64 = 4096;
 
+/// Heads of a stream that a code of arrival is held against, the newest first: a code is seldom said weeks later. Of as many
+/// heads somebody who guesses hits one in a thousand million tries.
+pub const ARRIVAL_HEADS_MAX: u64 = 1_024;
+
+/// Codes of arrival that may fit no head in [`WRONG_CODES_TIME`]: then none is tried. Whoever types five an hour, day and
+/// night, hits a head in some 25,000 years.
+pub const WRONG_CODES_MAX: u64 = 5;
+
+/// Seconds for which a wrong code counts.
+pub const WRONG_CODES_TIME: i64 = 3_600;
+
+/// Bytes of a pairing as it is typed: 28 symbols, with blanks and dashes as people like them.
+pub const PAIRING_TYPED_MAX: u64 = 1_024;
+
 /// Bytes of one stream that are copied to held/ and quarantine/: as many as one batch may hold. What is more lies in the
 /// inbox alone, packed, so that one stream does not fill the disk for all others.
 pub const SET_ASIDE_QUOTA: u64 = BATCH_BYTES_MAX;

@@ -1,6 +1,7 @@
 //! What a run found and did. One report a verb; what is printed, the JSON and the exit status all come from it.
 
 mod applicants;
+mod arrival;
 mod audit;
 pub mod call;
 mod carry;
@@ -35,6 +36,7 @@ use serde::{Serialize, Serializer};
 pub use applicants::{
     ApplicantsReport, CameApplicant, MappedTo, MappedUser, Unmapped, UserThere, WroteFor, lines_to_paste, to_map,
 };
+pub use arrival::{AcknowledgedLine, ArrivalLine, ArrivedReport, PairReport, UnacknowledgedLine};
 pub use audit::{AuditReport, ByRules, FoundCode, SetBack, SignedBatches, UnknownRules};
 pub use carry::{CarryReport, Proof};
 pub use check::{CheckReport, Fact};

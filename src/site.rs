@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! airpouch.toml  policy.toml  trust/  ledger.db  lock
+//! pairings/                    see [`crate::pairing`]
 //! journal.jsonl  journal.head  journal.key   see [`crate::journal`]
 //! outbox/                      the exporter's
 //! inbox/  held/  quarantine/   the importer's
@@ -128,6 +129,11 @@ impl Site {
     /// The public keys of the officers who sign releases, where policy.toml names no other place.
     pub fn officers(&self) -> PathBuf {
         self.root.join("officers")
+    }
+
+    /// The keys that it shares with the other side, one file each.
+    pub fn pairings(&self) -> PathBuf {
+        self.root.join("pairings")
     }
 
     /// Its ledger.

@@ -38,6 +38,8 @@ pub struct StatusQuery<'a> {
     pub about: Option<&'a str>,
     /// Whether everything is shown.
     pub all: bool,
+    /// Whether keys of pairings are read, to show what the exporter is told: a check asks no key.
+    pub arrivals: bool,
     /// The time now, in seconds since 1970.
     pub now: i64,
 }
@@ -60,11 +62,11 @@ pub fn status(site: &Site, ledger: &View, query: &StatusQuery<'_>) -> Result<Sta
     let mut settle = ToSettle::new(role);
     let (known, changed) = match ledger {
         View::Exporter(ledger) => {
-            exporter::gather(ledger, query, &mut status, &mut settle)?;
+            exporter::gather(site, ledger, query, &mut status, &mut settle)?;
             (ledger.journal_end()?, ledger.journal_changed()?)
         }
         View::Importer(ledger) => {
-            importer::gather(ledger, query, &mut status, &mut settle)?;
+            importer::gather(site, ledger, query, &mut status, &mut settle)?;
             (ledger.journal_end()?, ledger.journal_changed()?)
         }
     };

@@ -215,7 +215,7 @@ fn steps_do_not_use_steps() {
 }
 
 /// What places use of other places. All of them use the machine.
-const BETWEEN_PLACES: [(&str, &[&str], &str); 12] = [
+const BETWEEN_PLACES: [(&str, &[&str], &str); 13] = [
     ("examining", &["site"], "its note lies in the site"),
     ("journal", &["site"], "its files lie in the site"),
     ("set_aside", &["site"], "held/ and quarantine/ lie in the site"),
@@ -230,6 +230,7 @@ const BETWEEN_PLACES: [(&str, &[&str], &str); 12] = [
         "lies in the site, and takes proofs: what was seen, read back, delivered, set aside; and heads of journals",
     ),
     ("record", &["journal", "ledger", "site"], "brings what the ledger has noted into the journal"),
+    ("pairing", &["ledger", "site"], "its files lie in the site, and the ledger knows what has arrived"),
     ("findings", &["ledger", "shelf", "works"], "says what they know"),
     ("issued", &["ledger", "shelf"], "holds the one against the other"),
 ];

@@ -10,17 +10,19 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
 /// What was asked of one run, and is not to be asked of the next one.
-const ORDERS: [&str; 37] = [
+const ORDERS: [&str; 41] = [
     "accept_gone",
     "accept_ledger",
     "again",
     "all",
+    "arrival",
     "bundles",
     "check",
     "code",
     "connector",
     "crit",
     "encrypt",
+    "file",
     "groups",
     "heartbeat",
     "held",
@@ -40,20 +42,23 @@ const ORDERS: [&str; 37] = [
     "rejected",
     "released",
     "remove_copy",
+    "replace",
     "resend",
     "same_destination",
     "second",
     "take_over",
     "ticket",
     "warn",
+    "without",
     "witness",
     "write",
 ];
 
 /// The commands that work on a site, and on which side.
-const OF_SIDES: [(&str, Option<Role>); 18] = [
+const OF_SIDES: [(&str, Option<Role>); 19] = [
     ("pack", Some(Role::Exporter)),
     ("carry", Some(Role::Exporter)),
+    ("arrived", Some(Role::Exporter)),
     ("stream renew", Some(Role::Exporter)),
     ("import", Some(Role::Importer)),
     ("check", Some(Role::Importer)),

@@ -90,7 +90,8 @@ fn seen(args: &Args, line: &CommandLine, output: &Output) -> Result<StatusReport
     let (trust, quiet_after) = known_by_settings(args, line, output, &site);
     let store = keys::readable_store(&trust);
     let (names, expected) = (keys::names_in(&store), WaitedFor::of(&store, quiet_after));
-    let query = StatusQuery { names, expected, about: args.about.as_deref(), all: args.all, now: clock::now().0 };
+    let (about, arrivals) = (args.about.as_deref(), !args.check);
+    let query = StatusQuery { names, expected, about, all: args.all, arrivals, now: clock::now().0 };
     status(&site, &ledger, &query)
 }
 

@@ -120,7 +120,17 @@ pub fn write_over(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
     sync_dir(dir).map(|_| ())
 }
 
-/// The same, not durable until the file system is synced.
+/// As [`write_over`], readable by its owner only from the first byte on.
+///
+/// # Errors
+/// The system refused.
+pub fn write_secret_over(dir: &Path, name: &str, bytes: &[u8]) -> Result<()> {
+    let written = OpenDir::open(dir).and_then(|open| open.write_over(name, bytes, 0o600));
+    written.map_err(|e| Error::io("write", &dir.join(name), &e))?;
+    sync_dir(dir).map(|_| ())
+}
+
+/// The same as [`write_over`], not durable until the file system is synced.
 ///
 /// # Errors
 /// The system refused.

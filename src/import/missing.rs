@@ -9,6 +9,7 @@ use crate::error::Result;
 use crate::findings::silence::{self, WaitedFor};
 use crate::findings::{self, missing};
 use crate::ledger::importer::{AsideKind, State};
+use crate::pairing::{Arrivals, arrivals};
 use crate::report::{DeliveredBatch, Head, Unmapped, head_code};
 use crate::shelf::PartFault;
 use crate::stream::StreamId;
@@ -21,6 +22,7 @@ impl Import<'_> {
         self.report.findings.extend(missing::findings(&missing::all(self.ledger)?));
         self.report.findings.extend(silence::findings(self.ledger, &expected, clock::now().0)?);
         self.report.heads = self.heads()?;
+        self.tell_arrivals()?;
         self.count_aside()
     }
 
@@ -57,6 +59,17 @@ impl Import<'_> {
             heads.push(Head { stream, sequence, code: head_code(batch.sha256), is_last });
         }
         Ok(heads)
+    }
+
+    /// What the exporter is told of the streams of which something came in this run. A key that cannot be read stops nothing.
+    fn tell_arrivals(&mut self) -> Result<()> {
+        let done = self.report.delivered_batches.iter().map(|done| &done.batch);
+        let streams: BTreeSet<StreamId> = self.report.taken.iter().chain(done).map(|batch| batch.stream).collect();
+        let streams: Vec<StreamId> = streams.into_iter().collect();
+        let Arrivals { lines, damaged } = arrivals(self.site, self.ledger, &streams)?;
+        self.report.arrivals = lines;
+        self.report.findings.extend(damaged);
+        Ok(())
     }
 
     fn count_aside(&mut self) -> Result<()> {

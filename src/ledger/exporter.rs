@@ -1,5 +1,6 @@
 //! The exporter's memory: streams, batches by number, envelopes by digest, files by stamp, carries.
 
+mod acknowledged;
 mod ages;
 mod batches;
 mod carries;
@@ -21,6 +22,7 @@ use crate::digest::Digest;
 use crate::error::Result;
 use crate::site::{Lock, Role, Site};
 
+pub use acknowledged::Acknowledgement;
 pub use ages::CarriedSoFar;
 pub use batches::{BatchRow, PackedState};
 pub use carries::{CarriedRow, CarryRow};

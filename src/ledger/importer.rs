@@ -1,6 +1,7 @@
 //! The importer's memory: batches and where they stand, what was delivered where, what was set aside.
 
 mod ages;
+mod arrived;
 mod aside;
 mod batches;
 mod decided;

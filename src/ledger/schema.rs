@@ -12,7 +12,7 @@ use crate::site::Role;
 pub(super) const APPLICATION_ID: i32 = 0x4150_6368;
 
 /// Migrations, by the role's word; a list that only grows. `user_version` counts how many were made.
-pub(super) const MIGRATIONS: [&str; 18] = [
+pub(super) const MIGRATIONS: [&str; 19] = [
     concat!(include_str!("packed.sql"), include_str!("delivered.sql")),
     include_str!("queues.sql"),
     include_str!("growth.sql"),
@@ -31,6 +31,7 @@ pub(super) const MIGRATIONS: [&str; 18] = [
     include_str!("promise.sql"),
     include_str!("lookup.sql"),
     include_str!("quiet.sql"),
+    include_str!("arrival.sql"),
 ];
 
 /// Brings the tables up to date; a new ledger is the one of this role from then on.

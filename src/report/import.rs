@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use super::{BatchLine, ExitStatus, Finding, Head, Page, Report, Unmapped, lines_to_paste, status_of};
+use super::{ArrivalLine, BatchLine, ExitStatus, Finding, Head, Page, Report, Unmapped, lines_to_paste, status_of};
 use crate::stream::StreamId;
 use crate::text::{count, grouped, harmless};
 
@@ -35,6 +35,8 @@ pub struct ImportReport {
     pub unmapped: Vec<Unmapped>,
     /// The newest batch of each stream of which something was delivered in this run, with its code.
     pub heads: Vec<Head>,
+    /// What the exporter is told of the streams that are paired and of which something came in this run.
+    pub arrivals: Vec<ArrivalLine>,
     /// What was found.
     pub findings: Vec<Finding>,
     /// Where it delivers, safe to print.
@@ -161,6 +163,7 @@ impl Report for ImportReport {
                 page.note(format!("# and {}: airpouch applicants lists them", count(more, "more applicant")));
             }
         }
+        self.write_arrivals(page);
         if !news && self.findings.is_empty() {
             page.idle("nothing to do");
         }
@@ -187,13 +190,29 @@ impl ImportReport {
             ));
             self.write_passed_over(page);
         }
-        for head in self.heads.iter().take(HEADS) {
+        let is_unpaired = |head: &&Head| self.arrivals.iter().all(|arrival| arrival.stream != head.stream);
+        for head in self.heads.iter().take(HEADS).filter(is_unpaired) {
             let (code, sequence) = (&head.code, head.sequence);
             let shown = if head.is_last { " (carry showed the same)" } else { "" };
             let of = if self.heads.len() > 1 { format!(" of stream {}", head.stream) } else { String::new() };
-            page.result(format!("head code {code} of batch {sequence}{of}{shown}"));
+            page.result(format!("head code {code} of batch {sequence}{of}{shown}; it acknowledges nothing"));
         }
         let more = self.heads.len().saturating_sub(HEADS) as u64;
+        if more > 0 {
+            page.result(format!("and those of {}: airpouch status", count(more, "more stream")));
+        }
+    }
+
+    /// What a person says to the exporter.
+    fn write_arrivals(&self, page: &mut Page<'_>) {
+        for arrival in self.arrivals.iter().take(HEADS) {
+            let of = if self.arrivals.len() > 1 { format!(" of stream {}", arrival.stream) } else { String::new() };
+            page.result(arrival.words(&of));
+            if let Some(command) = arrival.command() {
+                page.result(format!("  at the exporter: {command}"));
+            }
+        }
+        let more = self.arrivals.len().saturating_sub(HEADS) as u64;
         if more > 0 {
             page.result(format!("and those of {}: airpouch status", count(more, "more stream")));
         }

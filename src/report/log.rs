@@ -201,6 +201,26 @@ impl Logged {
                     self.text("stream")
                 )
             }
+            "paired" => {
+                let of = if self.text("zone").is_empty() {
+                    format!("stream {}", self.text("stream"))
+                } else {
+                    format!("zone {}", self.text("zone"))
+                };
+                let replaces = self.text("replaces");
+                let replaces = if replaces.is_empty() { replaces } else { format!(", in the place of {replaces}") };
+                format!("pairing {} for {of}{replaces}", self.text("id"))
+            }
+            "acknowledged" => format!(
+                "{} of stream {}, by the code {}",
+                self.sequences().words(),
+                self.text("stream"),
+                self.text("code")
+            ),
+            "arrival-refused" => match self.text("why").as_str() {
+                "too-many-wrong" => "a code of arrival was not tried: too many were wrong".to_owned(),
+                _ => format!("a code of arrival fits no batch, {} within an hour", self.text("wrong")),
+            },
             "witnessed" => format!("the journal of the other side has the code {}", self.text("code")),
             "trust-changed" => {
                 let who = self.whose();

@@ -11,7 +11,7 @@ use std::collections::BTreeMap;
 
 use serde::{Serialize, Serializer};
 
-use super::{ExitStatus, Finding, Head, Page, Report, ranges};
+use super::{ArrivalLine, ExitStatus, Finding, Head, Page, Report, ranges};
 use crate::code::Code;
 use crate::digest::Digest;
 use crate::stream::{Numbers, StreamId};
@@ -153,6 +153,8 @@ pub struct StreamStatus {
     pub last: u64,
     /// The newest batch, with its code; at the importer the newest that was delivered.
     pub head: Option<Head>,
+    /// At the importer what the exporter is told of it; none if it is not paired.
+    pub arrival: Option<ArrivalLine>,
     /// How many batches are in which state.
     pub batches: BTreeMap<&'static str, u64>,
     /// Which they are.
@@ -176,6 +178,14 @@ pub struct StreamStatus {
     pub last_packed: Option<When>,
     /// The last batch that was carried, with its first carry.
     pub last_carried: Option<When>,
+    /// At the exporter the batches that the importer has, by its own word.
+    #[serde(serialize_with = "ranges")]
+    pub acknowledged: Numbers,
+    /// The last of them, with when that was noted.
+    pub last_acknowledged: Option<When>,
+    /// Whether the exporter waits for such a word: it is paired.
+    #[serde(rename = "paired")]
+    pub is_paired: bool,
     /// The batch that was taken last.
     pub last_taken: Option<When>,
     /// The batch of which something was delivered last.
@@ -290,6 +300,7 @@ impl StreamStatus {
             first: 0,
             last: 0,
             head: None,
+            arrival: None,
             batches: BTreeMap::new(),
             numbers: BTreeMap::new(),
             envelopes: 0,
@@ -301,6 +312,9 @@ impl StreamStatus {
             missing: 0,
             last_packed: None,
             last_carried: None,
+            acknowledged: Numbers::default(),
+            last_acknowledged: None,
+            is_paired: false,
             last_taken: None,
             last_delivered: None,
             promised_by: None,

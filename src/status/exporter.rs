@@ -8,11 +8,14 @@ use crate::clock;
 use crate::code::{Code, Severity};
 use crate::error::Result;
 use crate::ledger::exporter::{CarriedSoFar, ExporterView, PackedBatch, PackedConnector, PackedState, StreamRow};
+use crate::pairing::PairedWith;
 use crate::report::{ConnectorStatus, Finding, Head, Proof, StatusReport, StreamStatus, When, never_comes, when};
+use crate::site::Site;
 use crate::stream::{Numbers, Size};
 use crate::text::{count, size};
 
 pub(super) fn gather(
+    site: &Site,
     ledger: &ExporterView,
     query: &StatusQuery<'_>,
     status: &mut StatusReport,
@@ -20,7 +23,11 @@ pub(super) fn gather(
 ) -> Result<()> {
     status.signers = ledger.signers()?.iter().map(|key| query.signer(key.fingerprint())).collect();
     for row in ledger.streams()? {
-        let stream = stream(ledger, query, &row, settle)?;
+        let mut stream = stream(ledger, query, &row, settle)?;
+        stream.is_paired = PairedWith::Zone(&row.zone).is_there(site);
+        stream.acknowledged = ledger.acknowledged(&row)?;
+        let last = ledger.last_acknowledged(&row)?;
+        stream.last_acknowledged = last.map(|(sequence, at)| When { sequence, at: clock::seconds(&at) });
         status.streams.push(stream);
     }
     let refused = ledger.refused_files()?.into_iter();

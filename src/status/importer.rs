@@ -12,11 +12,13 @@ use crate::findings::{ingested, missing, silence};
 use crate::ledger::importer::{
     Acceptance, AsideKind, AsideReasons, BatchStanding, CameBatch, CameConnector, DestinationRow, ImporterView, State,
 };
+use crate::pairing::{Arrivals, arrivals};
 use crate::report::{
     AcceptedPart, AsideStatus, Backlog, ConnectorStatus, Head, PartDelivered, QueueBacklog, SpoolBacklog, StatusReport,
     StreamStatus, When,
 };
 use crate::sink::backlog::backlog;
+use crate::site::Site;
 use crate::stream::{Missing, Numbers, StreamId};
 
 /// What is set aside of a batch.
@@ -42,6 +44,7 @@ struct ReadAsides {
 }
 
 pub(super) fn gather(
+    site: &Site,
     ledger: &ImporterView,
     query: &StatusQuery<'_>,
     status: &mut StatusReport,
@@ -72,6 +75,9 @@ pub(super) fn gather(
             status.streams[*at].accepted.push(part);
         }
     }
+    if query.arrivals {
+        write_arrivals(site, ledger, status, settle)?;
+    }
     write_asides(status, &came, &at, read.reasons);
     batches_to_settle(ledger, &came, &read.settled, settle)?;
     for finding in missing::findings(&missing) {
@@ -88,6 +94,19 @@ pub(super) fn gather(
     silence::findings(ledger, &query.expected, status.now)?.into_iter().for_each(|finding| settle.push(1, finding));
     if let Some(destination) = ledger.destination()? {
         ingested::failed(ledger, &destination)?.into_iter().for_each(|finding| settle.push(1, finding));
+    }
+    Ok(())
+}
+
+/// What the exporter is told of the streams that are paired.
+fn write_arrivals(site: &Site, ledger: &ImporterView, status: &mut StatusReport, settle: &mut ToSettle) -> Result<()> {
+    let streams: Vec<StreamId> = status.streams.iter().map(|stream| stream.stream).collect();
+    let Arrivals { lines, damaged } = arrivals(site, ledger, &streams)?;
+    damaged.into_iter().for_each(|finding| settle.push(1, finding));
+    for line in lines {
+        if let Some(stream) = status.streams.iter_mut().find(|stream| stream.stream == line.stream) {
+            (stream.is_paired, stream.arrival) = (true, Some(line));
+        }
     }
     Ok(())
 }

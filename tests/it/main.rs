@@ -26,6 +26,7 @@ mod advice;
 mod pack;
 mod quarantine;
 mod apart;
+mod arrival;
 mod manual;
 mod names;
 mod officers;

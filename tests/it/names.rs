@@ -22,7 +22,7 @@ pub fn named(text: &str) -> String {
         out.push_str(&name(word, &before, unit).unwrap_or_else(|| word.to_owned()));
         word.clone_into(&mut before);
     }
-    out
+    without_spelling(&out)
 }
 
 /// A text in which each moment's age is AGE, whatever its unit: it may grow from one run to the next.
@@ -32,6 +32,17 @@ pub fn without_ages(text: &str) -> String {
     for piece in pieces {
         out.push_str(" UTC (AGE");
         out.push_str(&piece[piece.find(')').expect("an age ends")..]);
+    }
+    out
+}
+
+/// A text in which no arrival code is spelled.
+fn without_spelling(text: &str) -> String {
+    const SPELLED: &str = "ARRIVAL-CODE (";
+    let mut pieces = text.split(SPELLED);
+    let mut out = pieces.next().unwrap_or_default().to_owned();
+    for piece in pieces {
+        out += &format!("{SPELLED}SPELLED{}", &piece[piece.find(')').expect("it ends")..]);
     }
     out
 }
@@ -61,6 +72,15 @@ fn name(word: &str, before: &str, after: &str) -> Option<String> {
     }
     if airpouch::spoken::SpokenCode::parse(word).is_ok() {
         return Some("CODE".to_owned());
+    }
+    if parts.len() == 2 && airpouch::arrival::ArrivalCode::parse(word).is_ok() {
+        return Some("ARRIVAL-CODE".to_owned());
+    }
+    if airpouch::spoken::Spoken::<28>::parse(word).is_ok() {
+        return Some("SECRET".to_owned());
+    }
+    if is_hex(word, 8) && before == "pairing" {
+        return Some("ID".to_owned());
     }
     if is_hex(word, 64) || (is_hex(word, 8) && before == "release") {
         return Some("DIGEST".to_owned());

@@ -429,7 +429,7 @@ fn ledger_of_an_older_airpouch_keeps_what_was_set_aside_and_released() {
     let done = "UPDATE batch SET done_at = 1750000000;";
     let older =
         "DROP INDEX aside_standing; ALTER TABLE set_aside DROP COLUMN at; ALTER TABLE batch DROP COLUMN promise; DROP TABLE release_statement; DROP TABLE release_signature; DROP TABLE sent_work; DROP TABLE work_end; DROP TABLE decision; DROP TABLE decided;
-                 DROP TABLE peer_head; DROP TABLE came_pair; DROP TABLE paired; DROP TABLE lookup; DROP TABLE came_day; PRAGMA user_version = 10;";
+                 DROP TABLE peer_head; DROP TABLE came_pair; DROP TABLE paired; DROP TABLE lookup; DROP TABLE came_day; DROP TABLE acknowledged; DROP TABLE wrong_code; PRAGMA user_version = 10;";
     in_ledger(&world, &format!("{done} {older}"));
     quarantine(&world, &["list"]).exits(1).says("an older airpouch made this ledger");
     quarantine(&world, &["release", "00000000", "--reason", "x"]).exits(2);

@@ -167,6 +167,46 @@ fn status_is_as_reviewed() {
 }
 
 #[test]
+fn arrival_is_as_reviewed() {
+    let mut terminal = Terminal::new();
+    terminal.sent();
+    terminal.types("airpouch arrived 7F4QX-9XKM2 --site exporter", 2);
+    terminal.types("airpouch pair --site exporter", 0);
+    terminal.types("airpouch pair --site exporter", 2);
+    terminal.world.import(&[]).exits(3);
+    terminal.types("airpouch pair --file absent --site importer", 2);
+    terminal.world.sh("tail -n 1 exporter/pairings/zone-default > paper").exits(0);
+    terminal.types("airpouch pair --file paper --site importer", 0);
+    terminal.world.made("c.json");
+    terminal.world.send(&["--no-overlap"]).exits(0);
+    terminal.world.sh("mkdir lost; mv medium/*-00000002.* lost").exits(0);
+    terminal.world.made("d.json");
+    terminal.world.send(&["--no-overlap"]).exits(0);
+    let mapped = format!("{IMPORT} --applicant {APPLICANT}={HERE}");
+    terminal.types(&mapped, 3);
+    let code = |terminal: &Terminal| {
+        let status = terminal.world.run(["status", "--json", "--site", "importer"]).exits(0).json();
+        status["report"]["streams"][0]["arrival"]["code"].as_str().unwrap().to_owned()
+    };
+    let arrived = format!("airpouch arrived {} --site exporter", code(&terminal));
+    terminal.types(&arrived, 0);
+    terminal.types(&arrived, 0);
+    let stream = terminal.world.stream();
+    let accept = ["stream", "accept", &stream, "2", "--reason", "lost", "--site", "importer"];
+    terminal.world.run(accept).exits(0);
+    terminal.types("airpouch status --site importer", 0);
+    let code = code(&terminal);
+    terminal.types(&format!("airpouch arrived {code} --site exporter"), 4);
+    terminal.types(&format!("airpouch arrived {code} --without 2 --site exporter"), 0);
+    terminal.types("airpouch status --site exporter", 0);
+    terminal.types("airpouch log --event arrival-refused --site exporter", 0);
+    terminal.shown = terminal.shown.replace(&stream, "STREAM");
+    let user = String::from_utf8(std::process::Command::new("id").arg("-un").output().unwrap().stdout).unwrap();
+    terminal.shown = terminal.shown.replace(&format!(" by {}", user.trim()), " by USER");
+    terminal.is("arrival");
+}
+
+#[test]
 fn applicants_is_as_reviewed() {
     let mut terminal = Terminal::new();
     terminal.world.put("null.json", &envelope_with("null", json!({"applicant_id": null})));
@@ -318,6 +358,8 @@ fn help_of_each_verb_is_as_reviewed() {
         "log",
         "audit",
         "witness",
+        "pair",
+        "arrived",
         "record",
         "review",
         "applicants",

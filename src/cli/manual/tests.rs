@@ -11,7 +11,7 @@ use clap_mangen::Man;
 use super::{AFTER_HELP, Cli};
 
 /// What a verb reads and writes in the site and beside it.
-const FILES: [(&str, &[(&str, &str)]); 23] = [
+const FILES: [(&str, &[(&str, &str)]); 25] = [
     ("airpouch", &[SETTINGS, OUTBOX, INBOX]),
     (
         "keygen",
@@ -39,6 +39,8 @@ const FILES: [(&str, &[(&str, &str)]); 23] = [
     ("log", &[JOURNAL, LEDGER]),
     ("audit", &[JOURNAL, HEAD, LEDGER]),
     ("witness", &[JOURNAL, HEAD, LEDGER]),
+    ("pair", &[PAIRINGS, LEDGER, JOURNAL]),
+    ("arrived", &[PAIRINGS, LEDGER, JOURNAL]),
     ("record", &[JOURNAL, HEAD, LEDGER]),
     ("review", &[JOURNAL, HEAD, LEDGER]),
     ("applicants", &[SETTINGS, POLICY, LEDGER, JOURNAL]),
@@ -56,6 +58,8 @@ const OUTBOX: (&str, &str) = ("outbox/", "in the exporter's site: the batches th
 const INBOX: (&str, &str) = ("inbox/", "in the importer's site: the batches that were taken from media");
 const LEDGER: (&str, &str) = ("ledger.db", "in the site: what was packed, carried, taken and delivered");
 const JOURNAL: (&str, &str) = ("journal.jsonl", "in the site: what was done, when, by whom and why");
+const PAIRINGS: (&str, &str) =
+    ("pairings/", "in the site: the keys that it shares with the other side, for the owner only");
 const SLIP: (&str, &str) = ("slip.html", "in the site: the slip of the last carry with --slip");
 const HEAD: (&str, &str) = ("journal.head", "in the site: where the journal ends, signed");
 const TRUST: (&str, &str) = ("trust/", "the trust store: the exporter's public keys");

@@ -106,7 +106,9 @@ pub(super) fn settle(report: &StatusReport) -> Vec<Vec<String>> {
 /// A stream in some lines.
 pub(super) fn long(report: &StatusReport, stream: &StreamStatus) -> Vec<String> {
     let now = report.now;
-    let head = stream.head.as_ref().map_or_else(String::new, |head| format!(", head code {}", head.code));
+    // Anybody who has the medium can make the code of a head; at the exporter nobody takes it for more.
+    let seen = if report.role == "importer" && !stream.is_paired { " (acknowledges nothing)" } else { "" };
+    let head = stream.head.as_ref().map_or_else(String::new, |head| format!(", head code {}{seen}", head.code));
     let ended = if stream.is_active { "" } else { ", ended" };
     let mut lines = vec![format!("stream {} for zone {}{head}{ended}", stream.stream, harmless(&stream.zone))];
     if stream.last > 0 {
@@ -122,6 +124,13 @@ pub(super) fn long(report: &StatusReport, stream: &StreamStatus) -> Vec<String> 
     };
     for (word, of) in [first, second] {
         lines.push(format!("  last {word}: {}", last(of.as_ref(), now)));
+    }
+    if report.role == "exporter" && (stream.is_paired || stream.last_acknowledged.is_some()) {
+        lines.push(format!("  last acknowledged: {}", last(stream.last_acknowledged.as_ref(), now)));
+    }
+    if let Some(arrival) = &stream.arrival {
+        lines.push(format!("  {}", arrival.words("")));
+        lines.extend(arrival.command().map(|command| format!("    at the exporter: {command}")));
     }
     if let Some(oldest) = &stream.oldest_waiting {
         lines.push(format!("  waits longest: {}", oldest.words(now)));
