@@ -16,6 +16,7 @@ use crate::disk::{self, Mount};
 use crate::error::Result;
 use crate::issued::refuse_older_ledger;
 use crate::ledger::exporter::{CarryRow, ExporterLedger, ExporterView};
+use crate::pairing::PairedWith;
 use crate::report::{BatchLine, CarryReport, Finding, Head, Observer, head_code};
 use crate::shelf::fill::FilledMedium;
 use crate::shelf::kept::KeptShelf;
@@ -78,6 +79,7 @@ impl Carry<'_> {
         let Self { site, ledger, medium, options, observer, report } = self;
         let mount = mounted(medium, options.require_mount)?;
         site.refuse_inside("the medium", medium)?;
+        report.is_paired = PairedWith::Zone(&options.zone).is_there(site);
         let outbox = KeptShelf::new(site.outbox());
         let names = outbox.listed()?;
         let signers = ledger.signers()?;

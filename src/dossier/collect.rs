@@ -11,6 +11,7 @@ use crate::report::{
     ApplicantFacts, AsideFacts, BatchDossier, ConnectorFacts, EnvelopeFacts, Logged, ManifestFacts, NAMED_ENVELOPES,
     NamedConnector, Outcome, ReleaseFacts, SignerName,
 };
+use crate::stream::Numbers;
 
 /// The batches so far.
 pub(super) struct Collected {
@@ -70,12 +71,27 @@ impl Collected {
                     self.note(stream, sequence, Logged(part.clone()), in_time);
                 }
             }
+        } else if event.of("event") == "acknowledged" {
+            self.note_acknowledged(&stream, &event, in_time);
         } else if let Some(sequence) = event.count_of("sequence") {
             if self.is_asked(&stream, sequence) {
                 self.note(stream, sequence, event, in_time);
             }
         } else if in_time && self.is_asked_beside(&event) {
             self.others.push(event);
+        }
+    }
+
+    /// A code of arrival is about many batches: each that is known so far has its own part of the event.
+    fn note_acknowledged(&mut self, stream: &str, event: &Logged, in_time: bool) {
+        let numbers = event.list("sequences").filter_map(range_of);
+        let numbers: Numbers = numbers.collect();
+        let is_meant = |(of, sequence): &&(String, u64)| of == stream && numbers.contains(*sequence);
+        let batches: Vec<(String, u64)> = self.batches.keys().filter(is_meant).cloned().collect();
+        for (stream, sequence) in batches {
+            let mut part = event.0.clone();
+            part["sequences"] = json!([[sequence, sequence]]);
+            self.note(stream, sequence, Logged(part), in_time);
         }
     }
 
@@ -89,8 +105,7 @@ impl Collected {
         let of_stream = self.asked.stream.as_ref().is_none_or(|asked| event.of("stream").starts_with(asked));
         let Some(numbers) = &self.asked.numbers else { return of_stream };
         let overlaps = |range: RangeInclusive<u64>| range.start() <= numbers.end() && numbers.start() <= range.end();
-        let ends = |range: &Value| Some(range.get(0)?.as_u64()?..=range.get(1)?.as_u64()?);
-        of_stream && event.list("sequences").filter_map(ends).any(overlaps)
+        of_stream && event.list("sequences").filter_map(range_of).any(overlaps)
     }
 
     /// A list that has no room in a line goes on in a further event of the same run.
@@ -183,6 +198,10 @@ fn note_manifest(batch: &mut BatchDossier, event: &Logged) {
     }
 }
 
+fn range_of(range: &Value) -> Option<RangeInclusive<u64>> {
+    Some(range.get(0)?.as_u64()?..=range.get(1)?.as_u64()?)
+}
+
 fn note_time(batch: &mut BatchDossier, event: &Logged) {
     let times = &mut batch.times;
     let time = match event.of("event") {
@@ -191,6 +210,7 @@ fn note_time(batch: &mut BatchDossier, event: &Logged) {
         "taken" => &mut times.taken,
         "admitted" => &mut times.admitted,
         "delivered" => &mut times.delivered,
+        "acknowledged" => &mut times.acknowledged,
         "pruned" => &mut times.pruned,
         _ => return,
     };

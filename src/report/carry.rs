@@ -25,6 +25,9 @@ pub struct CarryReport {
     pub findings: Vec<Finding>,
     /// The directory where the medium is mounted, safe to print.
     pub medium: String,
+    /// Whether the importer answers with a code of arrival: both sites are paired.
+    #[serde(skip)]
+    pub is_paired: bool,
     /// Whether it came to its end: before that nothing is safe to remove.
     #[serde(skip)]
     pub ended: bool,
@@ -103,10 +106,11 @@ impl Report for CarryReport {
             page.result(format!("  again: {}", batches(&self.repeated)));
         }
         if let Some(head) = &self.head {
-            page.result(format!(
-                "  head code {} of batch {} (the other side shows the same)",
-                head.code, head.sequence
-            ));
+            let answer = match self.is_paired {
+                true => "; once it is there, the other side says a code: airpouch arrived CODE",
+                false => " (the other side shows the same)",
+            };
+            page.result(format!("  head code {} of batch {}{answer}", head.code, head.sequence));
         }
     }
 }

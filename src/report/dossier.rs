@@ -126,6 +126,8 @@ pub struct BatchTimes {
     pub admitted: Option<String>,
     /// It was delivered.
     pub delivered: Option<String>,
+    /// The importer said that it has it.
+    pub acknowledged: Option<String>,
     /// Its files were removed.
     pub pruned: Option<String>,
 }

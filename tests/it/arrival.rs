@@ -78,7 +78,11 @@ fn code_that_the_importer_shows_acknowledges_at_the_exporter_what_has_arrived() 
     let paper = pair(&world);
     assert_eq!(paper.len(), 33, "26 symbols and two that check them, in groups of five");
     world.send_new(&["b.json"]);
-    world.send_new(&["c.json"]);
+    world.made("c.json");
+    world
+        .send(&["--no-overlap"])
+        .exits(0)
+        .prints("of batch 3; once it is there, the other side says a code: airpouch arrived");
     let stream = world.stream();
     let code = code(&world);
     world.run(["status", "--site", "exporter"]).exits(0).prints("last acknowledged: never");
@@ -106,6 +110,12 @@ fn code_that_the_importer_shows_acknowledges_at_the_exporter_what_has_arrived() 
     assert_eq!((noted("stream"), noted("sequence"), noted("code")), (json!(stream), json!(3), json!(code)));
     assert_eq!((noted("sequences"), noted("operator")), (json!([[2, 3]]), json!("E. Officer")));
     world.run(["log", "--event", "acknowledged", "--site", "exporter"]).exits(0).prints(&code);
+    // Batch 2 has its record of it too, though the code was that of batch 3.
+    world.run(["log", "--batch", "2", "--event", "acknowledged", "--site", "exporter"]).exits(0).prints(&code);
+    let record = world.run(["record", "2", "--json", "--site", "exporter"]).exits(0).json();
+    let batch = &record["report"]["batches"][0];
+    assert_eq!(batch["events"].as_array().unwrap().last().unwrap()["details"]["sequences"], json!([[2, 2]]));
+    assert!(batch["times"]["acknowledged"].is_string(), "{batch}");
     let status = stream_of(&world, "exporter");
     assert_eq!((&status["acknowledged"], &status["paired"]), (&json!([[1, 3]]), &json!(true)));
     assert_eq!(status["last_acknowledged"]["sequence"], 3);
