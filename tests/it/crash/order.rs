@@ -4,6 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::json;
 
@@ -105,6 +106,66 @@ fn a_power_cut_during_stream_renew_leaves_the_old_stream_or_a_whole_new_one() {
     }
     fs::write(scene.path("exporter/ledger.db"), ledger).unwrap();
     assert!(laws::commits_of(scene.world.dir.path(), &renew, &[0]) >= 1);
+}
+
+/// One batch in the outbox and at the importer.
+fn sent() -> Scene {
+    let scene = Scene::new();
+    scene.world.send_new(&["1.json"]);
+    scene.world.import(&[]).exits_one_of(&[0, 3]);
+    scene.save();
+    scene
+}
+
+/// Kills a command at each call behind which something is not durable yet, runs it again, and looks at the end.
+#[track_caller]
+fn is_killed_everywhere(scene: &Scene, command: &Command, statuses: &[i32], least: usize, ended: impl Fn()) {
+    let mut kills = 0;
+    for call in TURNS {
+        for nth in 1.. {
+            scene.set_back();
+            let run = after_a_kill(scene.world.dir.path(), command, (call, nth), statuses);
+            ended();
+            if run.is_some() {
+                break;
+            }
+            kills += 1;
+        }
+    }
+    assert!(kills >= least, "only {kills} kills");
+}
+
+#[test]
+fn a_power_cut_or_a_kill_during_pair_leaves_a_whole_key_or_none() {
+    let scene = sent();
+    let pair = scene.command(&["pair", "--site", "exporter"]);
+    assert!(laws::commits_of(scene.world.dir.path(), &pair, &[0]) >= 1);
+    // Where the first run had kept its key, the second one does not replace it.
+    is_killed_everywhere(&scene, &pair, &[0, 2], 10, || {
+        let key = fs::read_to_string(scene.path("exporter/pairings/zone-default")).unwrap();
+        assert_eq!(key.len(), "airpouch pairing/1\n".len() + 34, "{key:?}");
+        let guess = airpouch::arrival::ArrivalCode::of(b"guess").to_string();
+        scene.world.run(["arrived", &guess, "--site", "exporter"]).exits(4);
+        let journal = fs::read_to_string(scene.path("exporter/journal.jsonl")).unwrap();
+        assert!(journal.contains("\"event\":\"paired\""), "no key without its event");
+    });
+}
+
+#[test]
+fn a_power_cut_or_a_kill_during_arrived_acknowledges_once_or_not_at_all() {
+    let scene = sent();
+    scene.world.sh("$A pair --site exporter > paper; $A pair --site importer --file paper").exits(0);
+    scene.save();
+    let status = scene.world.run(["status", "--json", "--site", "importer"]).exits(0).json();
+    let code = status["report"]["streams"][0]["arrival"]["code"].as_str().unwrap().to_owned();
+    let arrived = scene.command(&["arrived", &code, "--site", "exporter"]);
+    assert!(laws::commits_of(scene.world.dir.path(), &arrived, &[0]) >= 1);
+    is_killed_everywhere(&scene, &arrived, &[0], 5, || {
+        let status = scene.world.run(["status", "--json", "--site", "exporter"]).exits(0).json();
+        assert_eq!(status["report"]["streams"][0]["acknowledged"], json!([[1, 1]]));
+        let journal = fs::read_to_string(scene.path("exporter/journal.jsonl")).unwrap();
+        assert_eq!(journal.matches("\"event\":\"acknowledged\"").count(), 1, "{journal}");
+    });
 }
 
 /// Kills each of these calls of a journey, and holds the laws against the run that goes on, together with what the dead
