@@ -185,6 +185,16 @@ mod tests {
     use super::*;
 
     #[test]
+    fn keyed_digests_are_those_of_rfc_4231() {
+        let (small, large) =
+            (b"what do ya want for nothing?", b"Test Using Larger Than Block-Size Key - Hash Key First");
+        let known = "5bdcc146bf60754e6a042426089575c75a003f089d2739839dec58b964ec3843";
+        assert_eq!(Digest::keyed(b"Jefe", small).to_string(), known);
+        let known = "60e431591ee0b67f0d8a26aacbf5b77f8e0bc6213728c5140546040f0ee37f54";
+        assert_eq!(Digest::keyed(&[0xaa; 131], large).to_string(), known);
+    }
+
+    #[test]
     fn digest_of_nothing_is_the_one_of_fips_180() {
         let text = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
         assert_eq!(Digest::of(b"").to_string(), text);

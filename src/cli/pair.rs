@@ -75,7 +75,8 @@ fn run_exporter(args: &Args, site: &Site, output: &Output) -> Result<ExitStatus>
 fn run_importer(args: &Args, site: &Site, known: &ImporterView, output: &Output) -> Result<ExitStatus> {
     let stream = stream(args.stream.as_deref(), known)?;
     let typed = typed(args.file.as_deref())?;
-    let typed = std::str::from_utf8(&typed).unwrap_or("?").trim();
+    let typed = typed.strip_prefix(keys::BYTE_ORDER_MARK).unwrap_or(&typed);
+    let typed = std::str::from_utf8(typed).unwrap_or("?").trim();
     let key = PairingKey::parse(typed).map_err(|why| {
         Error::usage(format!("the key of the pairing is {why}"))
             .advise("read it from the paper once more; nothing was kept")

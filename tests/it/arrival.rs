@@ -219,7 +219,7 @@ fn mistyped_key_is_not_kept_and_options_of_the_other_side_are_refused() {
     world.run(["pair", "--site", "nowhere"]).exits(1).says("no airpouch site");
     world.run(["arrived", &guess(1), "--site", "importer"]).exits(2).says("this site is an importer's");
     assert!(events(&world, "importer", "paired").is_empty());
-    fs::write(world.path("paper of the officer"), format!("{paper}\r\n")).unwrap();
+    fs::write(world.path("paper of the officer"), format!("\u{feff}{paper}\r\n")).unwrap();
     types(&world, &format!("--stream {} --file 'paper of the officer'", &stream[..8]), "").exits(0).prints("pairing ");
     arrived(&world, &[&code(&world)]).exits(0);
 }
@@ -473,4 +473,16 @@ fn acknowledgement_and_its_event_are_made_together_or_not_at_all() {
     arrived(&world, &[&code]).exits(0).prints("nothing new");
     assert_eq!(events(&world, "exporter", "acknowledged").len(), 1);
     world.run(["audit", "--site", "exporter"]).exits(0);
+}
+
+#[test]
+fn policy_that_demands_an_operator_demands_one_of_arrived_and_pair() {
+    let (world, _) = paired(1);
+    let code = code(&world);
+    fs::write(world.path("exporter/policy.toml"), "[record]\nrequire = [\"operator\"]\n").unwrap();
+    arrived(&world, &[&code]).exits(2).says("--operator");
+    arrived(&world, &[&guess(1)]).exits(2).says("--operator");
+    world.run(["pair", "--replace", "--site", "exporter"]).exits(2).says("--operator");
+    assert!(events(&world, "exporter", "arrival-refused").is_empty());
+    arrived(&world, &[&code, "--operator", "E. Officer"]).exits(0);
 }
