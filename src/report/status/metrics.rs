@@ -76,6 +76,8 @@ pub fn metrics(report: &StatusReport, version: &str) -> String {
             .of_streams(report, |stream| active(stream, moment(stream.last_packed.as_ref()))),
         Metric::gauge("airpouch_last_carried_timestamp_seconds", "When the last batch was carried.")
             .of_streams(report, |stream| active(stream, moment(stream.last_carried.as_ref()))),
+        Metric::gauge("airpouch_last_acknowledged_timestamp_seconds", "When the importer last said what has arrived.")
+            .of_streams(report, |stream| active(stream, moment(stream.last_acknowledged.as_ref()))),
         Metric::gauge("airpouch_last_taken_timestamp_seconds", "When the last batch was taken into custody.")
             .of_streams(report, |stream| active(stream, moment(stream.last_taken.as_ref()))),
         Metric::gauge("airpouch_last_delivered_timestamp_seconds", "When something of a batch was delivered last.")
