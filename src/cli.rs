@@ -66,9 +66,12 @@ Examples:
   airpouch pack /srv/opencti/out /media/stick --key /etc/airpouch/site-a.key.pem
   airpouch import /media/stick --to opencti+https://cti.example --token-file /etc/airpouch/token";
 
+/// The version, and the commit that build.rs found. What airpouch writes has the version alone.
+const VERSION: &str = concat!(env!("CARGO_PKG_VERSION"), " (", env!("AIRPOUCH_BUILT_FROM"), ")");
+
 /// Carries OpenCTI knowledge across an air gap: signed, once, in order
 #[derive(Parser, Debug)]
-#[command(name = "airpouch", version, after_help = AFTER_HELP, max_term_width = 110)]
+#[command(name = "airpouch", version = VERSION, after_help = AFTER_HELP, max_term_width = 110)]
 pub struct Cli {
     #[command(subcommand)]
     verb: Verb,
