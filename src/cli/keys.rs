@@ -37,7 +37,7 @@ pub fn private_key(
             Error::setting("read the key", path, &e).advise("make one with: airpouch keygen --out NAME")
         })?);
     let mode = std::fs::metadata(path).map(|m| m.mode() & 0o777).unwrap_or(0o600);
-    if mode & 0o077 != 0 {
+    if mode & 0o077 != 0 && !is_credential(path) {
         let what = format!("this private key is readable by others (mode {mode:o})");
         output.warn(&what, path, Some("chmod 600 it"));
     }
@@ -53,6 +53,12 @@ pub fn private_key(
             .advise("make your own with airpouch keygen, or say --test-keys in a test"));
     }
     Ok(key)
+}
+
+/// Whether systemd has made this file for this service alone. It may show group rights (mode 440), since it gives the user
+/// of the service access by a list beside the mode; but nobody else can enter the directory.
+fn is_credential(path: &Path) -> bool {
+    settings::variable("CREDENTIALS_DIRECTORY").is_some_and(|dir| path.starts_with(dir))
 }
 
 fn key_error(fault: &KeyError, path: &Path) -> Error {
