@@ -45,4 +45,5 @@ mod runbooks;
 mod verify;
 mod witness;
 mod import;
+mod install;
 mod talk;
