@@ -34,6 +34,7 @@ mod status;
 mod stream;
 mod output;
 mod verify;
+mod wait;
 mod witness;
 
 use airpouch::error::Result;

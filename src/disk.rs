@@ -5,6 +5,7 @@
 
 mod device;
 mod holder;
+mod locked;
 mod mount;
 mod open_dir;
 mod owner;
@@ -18,7 +19,7 @@ use std::path::Path;
 
 use crate::error::{Error, Result};
 
-pub use holder::is_held_by_the_living;
+pub use locked::{LockWait, NotLocked, lock_file};
 pub use mount::{Mount, refuse_unfit_for_ledger};
 pub use open_dir::{DirEntry, FileId, OpenDir, unguessable};
 pub use owner::keep_owner_of;

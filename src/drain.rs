@@ -8,6 +8,7 @@
 mod remembered;
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use crate::broker::{Message, MessageOutcome};
 use crate::code::Code;
@@ -33,6 +34,8 @@ pub struct DrainOptions {
     pub reach: Reach,
     /// Whether the messages of works that earlier drains found to be gone were delivered again, or may stay lost.
     pub accept_gone: bool,
+    /// How long to wait for another drain of this spool.
+    pub wait: Duration,
 }
 
 /// Drains a spool. The report has what was done, also if the run stops.
@@ -45,12 +48,12 @@ pub fn drain(
     observer: &dyn Observer,
     report: &mut DrainReport,
 ) -> Result<()> {
-    let DrainOptions { to, reach, accept_gone } = options;
+    let DrainOptions { to, reach, .. } = options;
     if to.path().is_some() {
         return Err(Error::usage(format!("a spool is not drained to {to}"))
             .advise("name a broker or a platform: --to amqps://HOST or opencti+https://HOST"));
     }
-    let mut remembered = Remembered::open(path, to, *accept_gone)?;
+    let mut remembered = Remembered::open(path, options, observer)?;
     report.findings.append(&mut remembered.findings);
     let mut listing = remembered.spool.list()?;
     for (id, error) in std::mem::take(&mut listing.passed_over) {

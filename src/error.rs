@@ -89,6 +89,11 @@ impl Error {
         self
     }
 
+    /// Says where, if that was not said yet.
+    pub fn or_at(self, path: &Path) -> Self {
+        if self.place.is_some() { self } else { self.at(path) }
+    }
+
     /// Says where, in words of ours.
     pub fn at_place(mut self, place: &str) -> Self {
         self.place = Some(harmless(place));

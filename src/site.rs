@@ -12,19 +12,17 @@
 
 mod apart;
 
-use std::fs::{self, File, OpenOptions, TryLockError};
+use std::fs::{self, File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant};
 
 use rustix::fs::{Access, AtFlags, CWD};
 use rustix::io::Errno;
 
 use crate::batch::name::partial;
-use crate::disk;
+use crate::disk::{self, LockWait, lock_file};
 use crate::error::{Error, Result, belongs_to_another};
 use crate::lack::Lack;
-use crate::limits::LEFT_LOCK_LIMIT;
 use crate::text;
 
 pub use apart::{refuse_below, refuse_same};
@@ -67,9 +65,6 @@ pub struct Turn {
 
 /// The file in which a site notes its [`Turn`].
 const TURN: &str = "ledger.turn";
-
-/// The pause between two looks at a lock that a dead run has left.
-const LEFT_LOCK_PAUSE: Duration = Duration::from_millis(5);
 
 /// Holds the site for one run; the kernel lets go of it however the run ends.
 #[derive(Debug)]
@@ -258,13 +253,13 @@ impl Site {
         Ok(entries.next().is_some())
     }
 
-    /// Takes the lock, or says at once that another run has it. If that run is dead and a process that it had just started
-    /// still holds the lock, it waits for that.
+    /// Takes the lock. If another run has it, waits for that as long as `wait` says. If that run is dead and a process that
+    /// it had just started still holds the lock, it waits for that in any case.
     ///
     /// # Errors
     /// Another run holds it; the system refused.
     #[expect(clippy::disallowed_methods, reason = "the lock is inside the site, which nobody else can enter")]
-    pub fn lock(&self) -> Result<Lock> {
+    pub fn lock(&self, wait: LockWait<'_>) -> Result<Lock> {
         let path = self.root.join("lock");
         let file = OpenOptions::new()
             .create(true)
@@ -274,19 +269,11 @@ impl Site {
             .open(&path)
             .map_err(|e| Error::io("open the lock", &path, &e))?;
         disk::keep_owner_of(&path).map_err(|e| Error::io("open the lock", &path, &e))?;
-        let began = Instant::now();
-        loop {
-            match file.try_lock() {
-                Ok(()) => return Ok(Lock(file)),
-                Err(TryLockError::WouldBlock)
-                    if began.elapsed() < LEFT_LOCK_LIMIT && !disk::is_held_by_the_living(&file) =>
-                {
-                    std::thread::sleep(LEFT_LOCK_PAUSE);
-                }
-                Err(TryLockError::WouldBlock) => {
-                    return Err(Error::locked("another run of airpouch holds the lock of this site").at(&self.root));
-                }
-                Err(TryLockError::Error(e)) => return Err(Error::io("lock the site", &path, &e)),
+        match lock_file(&file, wait, "another run of airpouch on this site") {
+            Ok(()) => Ok(Lock(file)),
+            Err(why) => {
+                let held = "another run of airpouch holds the lock of this site";
+                Err(why.error(held, |e| Error::io("lock the site", &path, e)).or_at(&self.root))
             }
         }
     }

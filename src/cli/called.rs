@@ -10,7 +10,7 @@ use clap::parser::ValueSource;
 use clap::{Arg, ArgMatches, Command};
 
 /// What was asked of one run, and is not to be asked of the next one.
-const ORDERS: [&str; 41] = [
+const ORDERS: [&str; 42] = [
     "accept_gone",
     "accept_ledger",
     "again",
@@ -48,6 +48,7 @@ const ORDERS: [&str; 41] = [
     "second",
     "take_over",
     "ticket",
+    "wait",
     "warn",
     "without",
     "witness",

@@ -7,7 +7,7 @@ use airpouch::report::{DrainReport, ExitStatus, fold};
 
 use super::command_line::{CommandLine, Meant};
 use super::output::Output;
-use super::reach;
+use super::{reach, wait};
 
 /// Move the messages of a spool to the queues of a broker
 ///
@@ -34,13 +34,15 @@ pub struct Args {
     #[arg(long)]
     pub json: bool,
     #[command(flatten)]
+    wait: wait::Args,
+    #[command(flatten)]
     reach: reach::Args,
 }
 
 pub fn run(typed: &Args, line: &CommandLine, output: &Output) -> Result<ExitStatus> {
-    let Meant { args, .. } = line.meant::<Args>(typed.site.as_deref(), output)?;
+    let Meant { args, site, .. } = line.meant::<Args>(typed.site.as_deref(), output)?;
     let (to, reach) = (Destination::parse(&args.to)?, args.reach.reach(output)?);
-    let options = DrainOptions { to, reach, accept_gone: args.accept_gone };
+    let options = DrainOptions { to, reach, accept_gone: args.accept_gone, wait: args.wait.time_in(&site)? };
     let mut report = DrainReport { destination: options.to.to_string(), ..DrainReport::default() };
     let ended = drain(&args.spool, &options, output, &mut report);
     fold(&mut report.findings);

@@ -30,7 +30,7 @@ const KEEP: &str = "30d";
 #[derive(clap::Args, Debug)]
 #[command(
     args_override_self = true,
-    after_help = "Example:\n  airpouch import /media/stick --to opencti+https://cti.example --token-file /etc/airpouch/token\n  airpouch import /media/stick --to spool:/var/spool/airpouch --trust /etc/airpouch/trust\n  airpouch import --applicant 7c9e6679-7425-40de-944b-e07fc1f90ae7=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10\n  airpouch import /media/stick       with to and trust in airpouch.toml, from cron"
+    after_help = "Example:\n  airpouch import /media/stick --to opencti+https://cti.example --token-file /etc/airpouch/token\n  airpouch import /media/stick --to spool:/var/spool/airpouch --trust /etc/airpouch/trust\n  airpouch import --applicant 7c9e6679-7425-40de-944b-e07fc1f90ae7=0b2f1a56-6a1d-4c57-9f0e-3f1f3a2c9d10\n  airpouch import /media/stick       with to and trust in airpouch.toml, from cron\n  airpouch import --wait 15m         after the run that is at work"
 )]
 pub struct Args {
     /// The directory where the medium is mounted; none: go on from the inbox

@@ -24,7 +24,7 @@ use super::{keys, record, settings};
 #[derive(clap::Args, Debug)]
 #[command(
     args_override_self = true,
-    after_help = "Example:\n  airpouch pack /srv/opencti/out --key /etc/airpouch/site-a.key.pem\n  airpouch pack /srv/opencti/out /media/stick --key /etc/airpouch/site-a.key.pem --zone restricted\n  airpouch pack                      with source and key in airpouch.toml, from cron"
+    after_help = "Example:\n  airpouch pack /srv/opencti/out --key /etc/airpouch/site-a.key.pem\n  airpouch pack /srv/opencti/out /media/stick --key /etc/airpouch/site-a.key.pem --zone restricted\n  airpouch pack                      with source and key in airpouch.toml, from cron\n  airpouch pack --wait 15m           and after the run that is at work"
 )]
 pub struct Args {
     /// The directory into which connectors write (or `source` in airpouch.toml)

@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use airpouch::deed::Actor;
+use airpouch::disk::LockWait;
 use airpouch::error::{Error, Result};
 use airpouch::ledger::exporter::ExporterLedger;
 use airpouch::ledger::importer::ImporterLedger;
@@ -12,7 +13,7 @@ use airpouch::record;
 use airpouch::site::{Role, Site};
 
 use super::output::Output;
-use super::settings;
+use super::{settings, wait};
 
 /// Characters of one of these texts at most, so that a line of the journal has room for them.
 const TEXT_MAX: usize = 1000;
@@ -21,6 +22,8 @@ const TEXT_MAX: usize = 1000;
 #[derive(clap::Args, Debug, Default)]
 #[command(next_help_heading = "For the journal")]
 pub struct Args {
+    #[command(flatten)]
+    wait: wait::Args,
     /// The person who does this
     #[arg(long, value_name = "NAME", env = "AIRPOUCH_OPERATOR")]
     operator: Option<String>,
@@ -145,7 +148,8 @@ pub fn exporter<T>(
     work: impl FnOnce(&mut ExporterLedger) -> Result<T>,
 ) -> Result<Result<T>> {
     let Demanded { actor, .. } = args.demanded(output.verb(), site, None)?;
-    let (mut ledger, made) = ExporterLedger::open(site)?;
+    let wait = LockWait { time: args.wait.time_in(site)?, observer: output };
+    let (mut ledger, made) = ExporterLedger::open_waiting(site, wait)?;
     ledger.act_as(actor)?;
     if made {
         output.note(&format!("created the exporter site {}", site.root().display()));
@@ -178,7 +182,8 @@ pub fn importer_by<T>(
     work: impl FnOnce(&mut ImporterLedger, &Demanded) -> Result<T>,
 ) -> Result<Result<T>> {
     let demanded = args.demanded(output.verb(), site, policy)?;
-    let (mut ledger, made) = ImporterLedger::open(site)?;
+    let wait = LockWait { time: args.wait.time_in(site)?, observer: output };
+    let (mut ledger, made) = ImporterLedger::open_waiting(site, wait)?;
     ledger.act_as(demanded.actor.clone())?;
     if made {
         output.note(&format!("created the importer site {}", site.root().display()));

@@ -6,6 +6,7 @@ mod value;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use airpouch::applicants::{Applicants, AppliesTo, Mapping, UserId};
 use airpouch::clock;
@@ -100,6 +101,7 @@ settings! {
     queue_limit: u32,
     max_message_size: Amount,
     patience: String,
+    wait: String,
     plaintext: bool,
     works: String,
     works_day_range: u32,
@@ -147,6 +149,12 @@ pub fn policy(site: &Site) -> Result<Option<PathBuf>> {
         return Ok(Some(named.into()));
     }
     Ok(load(site)?.policy.map(|path| site.root().join(path)))
+}
+
+/// How long the site's `airpouch.toml` lets a run wait for another one, for verbs that read nothing else of it.
+pub fn wait(site: &Site) -> Result<Option<Duration>> {
+    let Some(time) = load(site)?.wait else { return Ok(None) };
+    duration(&time).map(|seconds| Some(Duration::from_secs(seconds))).map_err(|error| error.at(&site.settings()))
 }
 
 /// A setting in a table of ids, where the text is TOML but sets nothing that makes sense.

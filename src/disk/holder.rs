@@ -12,15 +12,37 @@ use std::path::Path;
 use super::read_bounded;
 use crate::limits::LOCKS_LISTED_MAX;
 
+/// Ticks of a second in which the kernel tells programs the times of processes, whatever it counts in itself.
+const TICKS_A_SECOND: i64 = 100;
+
 /// Whether a living process has taken the lock of this file. If the system does not tell, that counts as one.
 pub fn is_held_by_the_living(file: &File) -> bool {
-    let list = read_bounded(Path::new("/proc/locks"), LOCKS_LISTED_MAX);
-    match (list, file.metadata()) {
-        (Ok(list), Ok(about)) if list.len() as u64 <= LOCKS_LISTED_MAX => {
-            takers(&String::from_utf8_lossy(&list), about.ino()).into_iter().any(is_alive)
-        }
-        _ => true,
-    }
+    takers_of(file).is_none_or(|takers| takers.into_iter().any(is_alive))
+}
+
+/// The living process that has taken the lock of this file; none if the system does not tell, or tells of several: files of
+/// one number on two file systems.
+pub fn only_taker(file: &File) -> Option<u32> {
+    let mut living = takers_of(file)?.into_iter().filter(|process| is_alive(*process));
+    living.next().filter(|_| living.next().is_none())
+}
+
+/// When a process has started, in seconds since 1970.
+pub fn start_of(process: u32) -> Option<i64> {
+    let text = |path: &str| Some(String::from_utf8_lossy(&read_bounded(Path::new(path), 1 << 20).ok()?).into_owned());
+    let stat = text(&format!("/proc/{process}/stat"))?;
+    // The 22nd field; the second one, a name, may have blanks and brackets in it.
+    let ticks: i64 = stat.rsplit(") ").next()?.split_whitespace().nth(19)?.parse().ok()?;
+    let system = text("/proc/stat")?;
+    let booted: i64 = system.lines().find_map(|line| line.strip_prefix("btime "))?.trim().parse().ok()?;
+    Some(booted + ticks / TICKS_A_SECOND)
+}
+
+fn takers_of(file: &File) -> Option<Vec<u32>> {
+    let list = read_bounded(Path::new("/proc/locks"), LOCKS_LISTED_MAX).ok()?;
+    let about = file.metadata().ok()?;
+    let is_whole = list.len() as u64 <= LOCKS_LISTED_MAX;
+    is_whole.then(|| takers(&String::from_utf8_lossy(&list), about.ino()))
 }
 
 /// The processes that took a lock of a file with this number, by the kernel's list: one lock a line, as in
@@ -79,6 +101,15 @@ mod tests {
         assert!(is_alive(std::process::id()));
         // Beyond the kernel's largest number.
         assert!(!is_alive(u32::MAX));
+    }
+
+    #[test]
+    fn this_process_has_started_and_not_in_the_future() {
+        let now = crate::clock::now().0;
+        let started = start_of(std::process::id()).unwrap();
+        // The kernel's time of booting is rounded.
+        assert!((1..=now + 1).contains(&started), "{started} {now}");
+        assert_eq!(start_of(u32::MAX), None);
     }
 
     #[test]

@@ -3,12 +3,11 @@
 
 use std::path::Path;
 
-use super::ForConnector;
+use super::{DrainOptions, ForConnector};
 use crate::code::Code;
-use crate::destination::Destination;
 use crate::error::Result;
 use crate::limits::DRAIN_GONE_MAX;
-use crate::report::Finding;
+use crate::report::{Finding, Observer};
 use crate::sink::spooled::{GoneMessages, Memory, Spooled};
 use crate::text::{count, harmless};
 use crate::works::{EndedWork, Remembers};
@@ -30,15 +29,16 @@ impl Remembered {
     ///
     /// # Errors
     /// The spool does not exist, or another drain is running; the system refused.
-    pub fn open(path: &Path, to: &Destination, accept_gone: bool) -> Result<Self> {
-        let spool = Spooled::open(path)?;
+    pub fn open(path: &Path, options: &DrainOptions, observer: &dyn Observer) -> Result<Self> {
+        let DrainOptions { to, accept_gone, wait, .. } = options;
+        let spool = Spooled::open(path, *wait, observer)?;
         let (mut memory, mut findings) = (spool.memory()?, Vec::new());
         let destination = to.to_string();
         if memory.destination != destination {
             findings.extend(works_left(&memory));
             memory = Memory { destination, gone: memory.gone, ..Memory::default() };
         }
-        if accept_gone && !memory.gone.is_empty() {
+        if *accept_gone && !memory.gone.is_empty() {
             memory.gone.clear();
             spool.remember(&memory)?;
         }

@@ -19,6 +19,7 @@ use super::noted::{Author, Change, JournalEnd, Notes, end_of};
 use super::opened::open;
 use crate::deed::Actor;
 use crate::digest::Digest;
+use crate::disk::LockWait;
 use crate::error::Result;
 use crate::site::{Lock, Role, Site};
 
@@ -71,7 +72,15 @@ impl ExporterLedger {
     /// # Errors
     /// Another run holds the lock; the file is no ledger, the importer's, or a newer airpouch's.
     pub fn open(site: &Site) -> Result<(Self, bool)> {
-        let (connection, lock, is_new) = open(site, Role::Exporter)?;
+        Self::open_waiting(site, LockWait::NO)
+    }
+
+    /// The same, but waits for another run that works in the site.
+    ///
+    /// # Errors
+    /// As above, once the wait is over.
+    pub fn open_waiting(site: &Site, wait: LockWait<'_>) -> Result<(Self, bool)> {
+        let (connection, lock, is_new) = open(site, Role::Exporter, wait)?;
         let author = Author::new(Actor::default())?;
         Ok((Self { view: ExporterView { connection }, author, _lock: lock }, is_new))
     }

@@ -8,17 +8,17 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use super::fault::{damaged, said};
 use super::schema::{MIGRATIONS, migrate, not_ours, version};
-use crate::disk;
+use crate::disk::{self, LockWait};
 use crate::error::{Error, Result};
 use crate::limits::STATEMENTS_KEPT;
 use crate::site::{Lock, Role, Site};
 
 /// Opens the ledger of a site to work with it, and makes it if it is new: the third value is whether the site was made.
-pub(super) fn open(site: &Site, role: Role) -> Result<(Connection, Lock, bool)> {
+pub(super) fn open(site: &Site, role: Role, wait: LockWait<'_>) -> Result<(Connection, Lock, bool)> {
     let path = site.ledger();
     check_is_ours(&path)?;
     let is_new = site.prepare(role)?;
-    let lock = site.lock()?;
+    let lock = site.lock(wait)?;
     make_durable(site)?;
     let mut connection = connect(&path, OpenFlags::default())?;
     set_up(&connection, &path)?;

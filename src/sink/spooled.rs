@@ -2,20 +2,22 @@
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{File, TryLockError};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
 use super::connectors::{Connectors, is_id, is_of_one};
 use super::marked_directory;
 use super::spool::{REGISTRATION, name, number_of};
-use crate::disk::{self, OpenDir};
+use crate::disk::{self, LockWait, OpenDir, lock_file};
 use crate::error::{Error, Result};
 use crate::limits::{ENVELOPE_MAX, SETTINGS_FILE_MAX};
 use crate::opencti::registration::Registration;
+use crate::report::Observer;
 
 /// The hidden file in which a drain keeps its state.
 const MEMORY: &str = ".drain.json";
@@ -77,11 +79,11 @@ pub struct Spooled {
 }
 
 impl Spooled {
-    /// Opens a spool and locks it.
+    /// Opens a spool and locks it; waits for another drain as long as `wait` says.
     ///
     /// # Errors
     /// It is no spool, or another user's; another drain is running; the system refused.
-    pub fn open(path: &Path) -> Result<Self> {
+    pub fn open(path: &Path, wait: Duration, observer: &dyn Observer) -> Result<Self> {
         let none = || {
             Error::failed("this is no spool: airpouch has delivered nothing here")
                 .at(path)
@@ -95,10 +97,12 @@ impl Spooled {
         marked_directory::keep_private(&root, true)?;
         let owner = root.owner().map_err(|e| Error::io("look at the spool", path, &e))?;
         let lock = marked_directory::file(&root).map_err(|e| Error::io("open the spool's mark", path, &e))?;
-        match lock.try_lock() {
+        match lock_file(&lock, LockWait { time: wait, observer }, "another drain of this spool") {
             Ok(()) => Ok(Self { root, mark, owner, connectors: RefCell::default(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(Error::locked("another drain is at work in this spool").at(path)),
-            Err(TryLockError::Error(e)) => Err(Error::io("lock the spool", path, &e)),
+            Err(why) => {
+                let held = "another drain is at work in this spool";
+                Err(why.error(held, |e| Error::io("lock the spool", path, e)).or_at(path))
+            }
         }
     }
 
@@ -301,6 +305,7 @@ mod tests {
     use std::os::unix::fs::{PermissionsExt, chown, symlink};
 
     use super::*;
+    use crate::report::Silent;
 
     const BODY: &str = "{\"bundle_type\": \"QUEUE_BUNDLE\"}";
 
@@ -327,12 +332,16 @@ mod tests {
         rustix::fs::mknodat(rustix::fs::CWD, path, rustix::fs::FileType::Fifo, 0o600.into(), 0).unwrap();
     }
 
+    fn open(path: &Path) -> Result<Spooled> {
+        Spooled::open(path, Duration::ZERO, &Silent)
+    }
+
     #[test]
     fn message_that_is_being_placed_overtakes_none() {
         let dir = spool_of("a");
         add_connector(&dir, "b");
         put(&dir, "b", 2);
-        let spool = Spooled::open(dir.path()).unwrap();
+        let spool = open(dir.path()).unwrap();
         // An import places 3 in `a` and 4 in `b`; `a` was read before, `b` after.
         let listing = spool.list_around(|| put(&dir, "b", 4)).unwrap();
         assert_eq!(listing.messages.into_keys().collect::<Vec<_>>(), [1, 2]);
@@ -356,7 +365,7 @@ mod tests {
             chown(path(7), Some(65_534), None).unwrap();
             odd.push(7);
         }
-        let spool = Spooled::open(dir.path()).unwrap();
+        let spool = open(dir.path()).unwrap();
         assert_eq!(spool.read("a", 1).unwrap().as_deref(), Some(BODY));
         assert_eq!(spool.read("a", 8).unwrap(), None);
         for number in odd {
@@ -380,7 +389,7 @@ mod tests {
         fs::copy(registration("good"), registration("strange")).unwrap();
         fs::create_dir(dir.path().join("lost+found")).unwrap();
         fs::create_dir(dir.path().join("empty")).unwrap();
-        let listing = Spooled::open(dir.path()).unwrap().list().unwrap();
+        let listing = open(dir.path()).unwrap().list().unwrap();
         assert_eq!(listing.messages, BTreeMap::from([(1, "good".to_owned())]));
         let mut passed: Vec<&str> = listing.passed_over.iter().map(|(id, _)| id.as_str()).collect();
         passed.sort_unstable();
@@ -396,7 +405,7 @@ mod tests {
         add_connector(&dir, "others");
         put(&dir, "others", 2);
         chown(dir.path().join("others"), Some(65_534), None).unwrap();
-        let listing = Spooled::open(dir.path()).unwrap().list().unwrap();
+        let listing = open(dir.path()).unwrap().list().unwrap();
         assert_eq!(listing.messages.into_values().collect::<Vec<_>>(), ["good"]);
         assert!(listing.passed_over[0].1.what.contains("another user"), "{:?}", listing.passed_over);
     }
@@ -404,7 +413,7 @@ mod tests {
     #[test]
     fn message_that_cannot_be_put_aside_stays() {
         let dir = spool_of("a");
-        let spool = Spooled::open(dir.path()).unwrap();
+        let spool = open(dir.path()).unwrap();
         let refused = dir.path().join("a").join(REFUSED);
         symlink("/tmp", &refused).unwrap();
         assert!(spool.put_aside("a", 1, "too large").is_err());
@@ -420,7 +429,7 @@ mod tests {
     fn directory_that_is_no_spool_is_left_as_it_is() {
         let dir = tempfile::tempdir().unwrap();
         fs::set_permissions(dir.path(), fs::Permissions::from_mode(0o755)).unwrap();
-        assert!(Spooled::open(dir.path()).is_err());
+        assert!(open(dir.path()).is_err());
         assert_eq!(fs::metadata(dir.path()).unwrap().permissions().mode() & 0o777, 0o755);
     }
 }

@@ -43,6 +43,7 @@ mod lost;
 mod root;
 mod runbooks;
 mod verify;
+mod waiting;
 mod witness;
 mod import;
 mod install;
