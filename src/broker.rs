@@ -26,7 +26,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, TryRecvError, sync_channel};
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::mpsc::error::TrySendError;
 use zeroize::Zeroizing;
@@ -46,6 +46,9 @@ pub const LANES: usize = 4;
 const COMMANDS_WAITING: usize = 256;
 /// Bytes of messages among them; a larger one waits alone.
 const WAITING_BYTES_MAX: usize = 16 << 20;
+
+/// How long a run that was asked to stop waits for a broker that says nothing.
+const STOPPED_WAIT: Duration = Duration::from_secs(2);
 
 /// The address of the broker, and who logs in.
 #[derive(Clone)]
@@ -155,6 +158,8 @@ pub struct Broker<'a> {
     /// Gets what cannot wait, also while a message waits for space.
     observer: &'a dyn Observer,
     outcomes: Vec<MessageOutcome>,
+    /// Since when the broker has said nothing in a run that was asked to stop.
+    silent_since: Option<Instant>,
 }
 
 impl<'a> Broker<'a> {
@@ -183,6 +188,7 @@ impl<'a> Broker<'a> {
             place,
             observer,
             outcomes: Vec::new(),
+            silent_since: None,
         };
         match is_ready.recv() {
             Ok(Ok(())) => Ok(broker),
@@ -310,7 +316,11 @@ impl<'a> Broker<'a> {
         if next.as_ref().is_err_and(|is_over| *is_over) && self.commands.take().is_some() {
             return Err(self.ended());
         }
+        if next.is_err() {
+            self.leave_if_stopped()?;
+        }
         while let Ok(event) = next {
+            self.silent_since = None;
             match event {
                 BrokerEvent::Outcome(outcome) => self.outcomes.push(outcome),
                 BrokerEvent::Line(line) => self.observer.say(&line),
@@ -322,6 +332,17 @@ impl<'a> Broker<'a> {
             next = self.events.try_recv().map_err(|_| false);
         }
         Ok(())
+    }
+
+    /// A run that was asked to stop waits for a broker that goes on confirming, and leaves one that says nothing.
+    fn leave_if_stopped(&mut self) -> Result<()> {
+        let Some(signal) = self.observer.asked_to_stop().filter(|_| !self.is_over()) else { return Ok(()) };
+        if self.silent_since.get_or_insert_with(Instant::now).elapsed() < STOPPED_WAIT {
+            return Ok(());
+        }
+        self.commands = None;
+        let at = "while it waited for the broker; the next run sends again what the broker has not confirmed";
+        Err(Error::stopped(signal, at))
     }
 
     fn ended(&self) -> Error {

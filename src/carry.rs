@@ -13,7 +13,7 @@ use std::time::Instant;
 use crate::batch::name;
 use crate::code::Code;
 use crate::disk::{self, Mount};
-use crate::error::Result;
+use crate::error::{Error, Result, unless_stopped};
 use crate::issued::refuse_older_ledger;
 use crate::ledger::exporter::{CarryRow, ExporterLedger, ExporterView};
 use crate::pairing::PairedWith;
@@ -24,7 +24,7 @@ use crate::shelf::medium::{mounted, sweep_partials};
 use crate::shelf::read_back::{Expected, ReadBack, Reader};
 use crate::site::Site;
 use crate::stream::Asked;
-use crate::text;
+use crate::text::{self, count};
 use crate::trust::TrustStore;
 
 use plan::{Load, Plan, Planner};
@@ -88,8 +88,16 @@ impl Carry<'_> {
         let findings = &mut report.findings;
         let plan =
             Planner { ledger, outbox: &outbox, names: &names, signers: &signers, findings }.plan(&stream, options)?;
-        let mut run =
-            CarryRun { outbox: &outbox, medium, mount: &mount, options, observer, report, placed: Vec::new() };
+        let mut run = CarryRun {
+            outbox: &outbox,
+            medium,
+            mount: &mount,
+            options,
+            observer,
+            report,
+            placed: Vec::new(),
+            stopped: None,
+        };
         // A drop folder may hold another exporter's, which are not touched.
         let ours: HashSet<String> = ledger.streams()?.iter().map(|s| s.stream.prefix()).collect();
         sweep_partials(medium, |prefix| ours.contains(prefix))?;
@@ -109,7 +117,8 @@ impl Carry<'_> {
                     .advise("unmount it before you pull it out"),
             );
         }
-        run.record(ledger, millis, &read_back)
+        run.record(ledger, millis, &read_back)?;
+        run.stopped.map_or(Ok(()), Err)
     }
 }
 
@@ -141,6 +150,8 @@ struct CarryRun<'a> {
     observer: &'a dyn Observer,
     report: &'a mut CarryReport,
     placed: Vec<Placed>,
+    /// Why it stopped before all was read back; what was is recorded.
+    stopped: Option<Error>,
 }
 
 impl CarryRun<'_> {
@@ -179,6 +190,16 @@ impl CarryRun<'_> {
         let reader = Reader { medium, mount, store, threads, observer };
         let mut all = Vec::new();
         for placed in &self.placed {
+            let (done, of) = (all.len(), count(self.placed.len() as u64, "batch"));
+            let stopped = unless_stopped(observer, || {
+                format!(
+                    "after {done} of {of} were read back; the next carry reads the others back, and copies what is missing"
+                )
+            });
+            if let Err(stop) = stopped {
+                self.stopped = Some(stop);
+                break;
+            }
             let sealed = &placed.load.sealed;
             all.push(match self.options.diode {
                 true => ReadBack::sent(sealed.manifest()),
@@ -188,7 +209,7 @@ impl CarryRun<'_> {
             lines.push(BatchLine::of(sealed.manifest(), sealed.sha256()));
         }
         self.report.proof = ReadBack::level(&mut all);
-        let of_the_zone = self.placed.iter().map(|p| &p.load).filter(|l| l.stream.active);
+        let of_the_zone = self.placed.iter().take(all.len()).map(|p| &p.load).filter(|l| l.stream.active);
         self.report.head = of_the_zone.max_by_key(|l| l.sealed.manifest().sequence).map(|l| Head {
             stream: l.stream.stream,
             sequence: l.sealed.manifest().sequence.get(),

@@ -31,6 +31,7 @@ mod settings;
 mod show;
 mod split;
 mod status;
+pub mod stop;
 mod stream;
 mod output;
 mod verify;
@@ -54,6 +55,7 @@ Exit status:
   3  something new was refused or held, or something is missing
   4  a signature or digest does not hold, or no trusted key signed
   5  another run holds the lock
+  130, 143  SIGINT or SIGTERM stopped it before its end, as a shell shows that
 
 Settings may also stand in airpouch.toml in the site (with _ for -, paths counted from
 the site) and in the environment (AIRPOUCH_ZONE for --zone). An option goes over the

@@ -1,10 +1,15 @@
 //! The clock of the machine. For display and for the age of what is kept; order and freshness of batches never depend on
 //! it.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::os::fd::BorrowedFd;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use time::OffsetDateTime;
 use time::format_description::well_known::Rfc3339;
+
+use crate::report::Observer;
 
 /// A time from a beginning to an end, both included; each is the beginning of a time as RFC 3339 writes it, such as
 /// `2026-11`. What is none excludes nothing.
@@ -29,6 +34,26 @@ impl TimeSpan {
 pub fn now() -> (i64, u32) {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     (since.as_secs() as i64, since.subsec_nanos())
+}
+
+/// Waits this long, but not longer than until the run is asked to stop.
+pub fn pause(observer: &dyn Observer, time: Duration) {
+    wait_for(None, observer, time);
+}
+
+/// Waits until something can be read here, the time is up, or the run is asked to stop.
+pub fn wait_for(ready: Option<BorrowedFd<'_>>, observer: &dyn Observer, time: Duration) {
+    let watched: Vec<BorrowedFd<'_>> = ready.into_iter().chain(observer.stop_alarm()).collect();
+    let began = Instant::now();
+    loop {
+        let left = time.saturating_sub(began.elapsed());
+        // A time beyond what the system counts is no limit.
+        let limit = Timespec::try_from(left).ok();
+        let mut watched: Vec<_> = watched.iter().map(|fd| PollFd::from_borrowed_fd(*fd, PollFlags::IN)).collect();
+        if poll(&mut watched, limit.as_ref()) != Err(rustix::io::Errno::INTR) {
+            return;
+        }
+    }
 }
 
 /// A second since 1970 as RFC 3339 writes it, in UTC.

@@ -13,7 +13,7 @@ use std::time::Duration;
 use crate::broker::{Message, MessageOutcome};
 use crate::code::Code;
 use crate::destination::{Destination, Reach};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, unless_stopped};
 use crate::fit::Unfit;
 use crate::gate::Gate;
 use crate::opencti::message::with_work;
@@ -66,7 +66,7 @@ pub fn drain(
     let ours: BTreeSet<String> = remembered.memory().registered.iter().cloned().collect();
     let gate = Gate::open(to, reach, ours, remembered.memory().shown.clone(), observer)?;
     let works = Works::left_open(remembered.works());
-    let mut draining = Draining { remembered, gate, works, sent: BTreeMap::new(), report };
+    let mut draining = Draining { remembered, gate, works, sent: BTreeMap::new(), is_sending: false, report };
     let drained = draining.all(listing);
     draining.end(drained)
 }
@@ -95,6 +95,8 @@ struct Draining<'a> {
     works: Works<ForConnector>,
     /// Messages that were sent to a connector's queue in this run.
     sent: BTreeMap<String, usize>,
+    /// Whether messages are on their way: a drain that ends then cannot tell which have arrived.
+    is_sending: bool,
     report: &'a mut DrainReport,
 }
 
@@ -140,11 +142,11 @@ impl Draining<'_> {
 
     /// Closes the works, in error if the run has failed, and removes the state that no later drain needs.
     fn end(mut self, drained: Result<()>) -> Result<()> {
-        let ended = drained.as_ref().err().map_or(Ended::Run, |error| Ended::Failed(&error.what));
+        let failed = drained.as_ref().err().filter(|error| !error.is_stop() || self.is_sending);
+        let (ended, has_failed) = failed.map_or((Ended::Run, false), |error| (Ended::Failed(&error.what), true));
         let closed = self.works.close_all(ended, &mut self.gate, &mut self.remembered);
         self.report.findings.append(&mut self.gate.findings);
         self.report.findings.append(&mut self.remembered.findings);
-        let has_failed = drained.is_err();
         drained.and(closed).and(self.remembered.end(has_failed))
     }
 
@@ -236,7 +238,9 @@ impl Draining<'_> {
     /// queue does not accept are `left`.
     fn group(&mut self, going: &[Spooled], is_alone: bool, left: &mut Vec<Spooled>) -> Result<()> {
         let connectors: BTreeSet<&String> = going.iter().map(|(_, id)| id).collect();
-        let looked = connectors.into_iter().try_for_each(|connector| self.gate.check_space(connector, is_alone));
+        let looked = self.unless_stopped();
+        let looked = looked
+            .and_then(|()| connectors.into_iter().try_for_each(|connector| self.gate.check_space(connector, is_alone)));
         let mut rest = going;
         let mut sent = looked;
         while !rest.is_empty() && sent.is_ok() {
@@ -244,9 +248,18 @@ impl Draining<'_> {
             self.report.left += unread;
             sent = self.send_group(waiting, left);
             rest = &rest[taken..];
+            sent = sent.and_then(|()| if rest.is_empty() { Ok(()) } else { self.unless_stopped() });
         }
         left.extend_from_slice(rest);
         sent
+    }
+
+    /// Between two groups.
+    fn unless_stopped(&self) -> Result<()> {
+        unless_stopped(self.gate.observer, || {
+            let sent = count(self.sent.values().map(|sent| *sent as u64).sum(), "message");
+            format!("after {sent}; the next drain sends what is in the spool")
+        })
     }
 
     /// Reads the messages of a group. Reports one that cannot be read, and leaves it in the spool.
@@ -277,6 +290,7 @@ impl Draining<'_> {
     fn send_group(&mut self, waiting: Vec<Waiting>, left: &mut Vec<Spooled>) -> Result<()> {
         let mut waiting = self.leave_blocked(waiting, left);
         self.remembered.sending(waiting.len())?;
+        self.is_sending = true;
         for _ in 0..CLEARED_MAX {
             self.announce(&waiting)?;
             waiting = self.leave_blocked(waiting, left);
@@ -291,6 +305,7 @@ impl Draining<'_> {
                 waiting.into_iter().partition(|(_, connector, _)| is_among(&gone, connector));
             self.take_out(there)?;
             if again.is_empty() {
+                self.is_sending = false;
                 return Ok(());
             }
             self.gate.observer.say(SENT_AGAIN);

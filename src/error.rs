@@ -6,6 +6,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::lack::Lack;
+use crate::report::{Observer, Signal};
 use crate::text::{harmless, harmless_bytes};
 
 /// The result of whatever may stop a run.
@@ -35,6 +36,8 @@ pub enum Stop {
     Usage,
     /// Another run holds the lock.
     Locked,
+    /// A signal asked for it.
+    Signal(Signal),
 }
 
 impl Error {
@@ -51,6 +54,16 @@ impl Error {
     /// Another run holds the lock.
     pub fn locked(what: impl Into<String>) -> Self {
         Self { stop: Stop::Locked, ..Self::failed(what) }
+    }
+
+    /// A signal asked the run to stop; `at` completes "by SIGTERM …".
+    pub fn stopped(signal: Signal, at: &str) -> Self {
+        Self { stop: Stop::Signal(signal), ..Self::failed(format!("by {signal} {at}")) }
+    }
+
+    /// Whether a signal asked the run to stop.
+    pub fn is_stop(&self) -> bool {
+        matches!(self.stop, Stop::Signal(_))
     }
 
     /// The system refused; `doing` completes "cannot …".
@@ -89,11 +102,6 @@ impl Error {
         self
     }
 
-    /// Says where, if that was not said yet.
-    pub fn or_at(self, path: &Path) -> Self {
-        if self.place.is_some() { self } else { self.at(path) }
-    }
-
     /// Says where, in words of ours.
     pub fn at_place(mut self, place: &str) -> Self {
         self.place = Some(harmless(place));
@@ -125,6 +133,17 @@ pub fn reason(cause: &io::Error) -> String {
     match text.find(" (os error") {
         Some(end) => text[..end].to_lowercase(),
         None => text,
+    }
+}
+
+/// An error if the run was asked to stop; `at` completes "by SIGTERM …": where it stops, and what goes on with the next run.
+///
+/// # Errors
+/// It was asked.
+pub fn unless_stopped(observer: &dyn Observer, at: impl FnOnce() -> String) -> Result<()> {
+    match observer.asked_to_stop() {
+        Some(signal) => Err(Error::stopped(signal, &at())),
+        None => Ok(()),
     }
 }
 

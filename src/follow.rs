@@ -1,7 +1,7 @@
 //! follow: reads works back from the platform, and says which messages were ingested, which wait, and what failed.
 
 use crate::destination::Destination;
-use crate::error::Result;
+use crate::error::{Result, unless_stopped};
 use crate::findings::ingested::failed;
 use crate::findings::missing::gone_works;
 use crate::ledger::importer::{DestinationRow, ImporterLedger, ImporterView, SentRow};
@@ -9,7 +9,7 @@ use crate::limits::FOLLOWED_WORKS_MAX;
 use crate::opencti::work::{ERRORS_KEPT, ErrorKind};
 use crate::platform::Platform;
 use crate::report::{FollowReport, FollowedLine, Observer, UnansweredWork};
-use crate::text::harmless;
+use crate::text::{count, harmless};
 use crate::works::{FollowState, FollowedWork};
 
 /// Seconds of a day.
@@ -63,6 +63,10 @@ fn ask_for_all(
     works.truncate(FOLLOWED_WORKS_MAX);
     observer.begin_counted("asking the platform", works.len() as u64, "works");
     for row in works {
+        unless_stopped(observer, || {
+            let asked = count(answers.followed.len() as u64, "work");
+            format!("after {asked}; what the platform said of them is noted, and the next follow asks for the others")
+        })?;
         let id = row.work.id.clone();
         match ask_for(row, platform, following)? {
             Ok(followed) => answers.followed.push(followed),

@@ -8,11 +8,16 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
+use airpouch::report::ExitStatus;
 use signal_hook::consts::SIGXFSZ;
 
 fn main() -> ExitCode {
     // Unhandled, it kills whoever writes beyond the limit on the size of a file; handled, the write answers EFBIG. Nobody
     // asks for the flag. Where the handler cannot be set, it is as without it.
     let _ = signal_hook::flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)));
-    ExitCode::from(cli::run().code())
+    let status = cli::run();
+    if let ExitStatus::Stopped(signal) = status {
+        cli::stop::die_of(signal);
+    }
+    ExitCode::from(status.code())
 }

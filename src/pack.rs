@@ -20,7 +20,7 @@ use crate::batch::frame::Compressors;
 use crate::batch::name;
 use crate::code::{Code, Severity};
 use crate::digest::Digest;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, unless_stopped};
 use crate::issued::refuse_older_ledger;
 use crate::journal;
 use crate::ledger::exporter::{ExporterLedger, ExporterView, Seen, Sight, StreamRow};
@@ -34,7 +34,7 @@ use crate::shelf::kept::KeptShelf;
 use crate::site::{Role, Site, refuse_same};
 use crate::source::{self, Listing, SourceFile};
 use crate::stream::{Asked, Sequence, StreamId};
-use crate::text;
+use crate::text::{self, count};
 use crate::trust::PrivateKey;
 
 use assemble::Assembly;
@@ -111,8 +111,11 @@ impl Pack<'_> {
     pub fn run(self) -> Result<()> {
         let Self { site, ledger, source, medium, keys, options, observer, report } = self;
         let pack = Pack { site, ledger: &mut *ledger, source, medium, keys, options, observer, report: &mut *report };
-        pack.pack_new()?;
-        place_head(site, ledger, report)
+        let packed = pack.pack_new();
+        if packed.as_ref().is_err_and(|error| !error.is_stop()) {
+            return packed;
+        }
+        place_head(site, ledger, report).and(packed)
     }
 
     fn pack_new(self) -> Result<()> {
@@ -284,6 +287,7 @@ impl<'f> PackRun<'_, 'f> {
         let digests = group.files.iter().filter_map(|(_, prepared)| prepared.sha256());
         let mut known = self.ledger.packed_of(&self.stream, digests)?;
         for (file, prepared) in &group.files {
+            self.unless_stopped()?;
             self.observer.advance(file.stamp.size);
             let ReadSource::Envelope { at, sha256, envelope } = prepared else {
                 self.pass_over(file, prepared)?;
@@ -311,6 +315,14 @@ impl<'f> PackRun<'_, 'f> {
             self.sights.push(Sight { file, content: Ok(*sha256) });
         }
         Ok(())
+    }
+
+    /// Between two files. A batch that is not sealed yet is given up, as by a crash: whoever stops a pack may want just that.
+    fn unless_stopped(&self) -> Result<()> {
+        unless_stopped(self.observer, || {
+            let packed = count(self.sealed, "batch");
+            format!("after {packed}; what is not packed yet, and a batch that was not whole, goes with the next pack")
+        })
     }
 
     /// Counts what is no envelope, and reports it.

@@ -9,8 +9,9 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
+use crate::clock;
 use crate::destination::{PlatformAddress, Reach};
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, unless_stopped};
 use crate::lack;
 use crate::opencti::api::{self, KnownConnector, Me, NoAnswer, OLDEST, Question, Registered, Version};
 use crate::opencti::registration::Registration;
@@ -390,7 +391,11 @@ impl<'a> Platform<'a> {
             if began.elapsed().saturating_add(wait) > SAY_AFTER && !is_said.swap(true, Ordering::Relaxed) {
                 self.observer.say(&format!("the platform: {what}; retrying for up to {}", duration(limit.as_secs())));
             }
-            std::thread::sleep(wait);
+            clock::pause(self.observer, wait);
+            unless_stopped(self.observer, || {
+                "while the platform did not answer; nothing is lost, and the next run goes on from there".to_owned()
+            })
+            .map_err(PlatformFault::Stop)?;
             pause = (pause * 2).min(Duration::from_secs(8));
         }
     }

@@ -22,6 +22,7 @@ mod quarantine;
 mod review;
 mod sheet;
 mod show;
+mod signal;
 mod slip;
 mod split;
 mod status;
@@ -30,6 +31,7 @@ mod verify;
 mod witness;
 
 use std::collections::BTreeMap;
+use std::os::fd::BorrowedFd;
 
 use serde::{Serialize, Serializer};
 
@@ -62,6 +64,7 @@ pub use review::{ConnectorTotals, JournalPoint, MonthTotals, ReviewReport};
 pub use show::{
     BatchCard, ConnectorCard, EmbeddedFiles, EnvelopeCard, ShowReport, ShownAct, ShownLine, ShownRemark, Unusual,
 };
+pub use signal::Signal;
 pub use slip::Slip;
 pub use split::{ShownIncompatible, ShownMessage, SplitReport};
 pub use status::{
@@ -105,6 +108,8 @@ pub enum ExitStatus {
     Invalid,
     /// 5: another run holds the lock.
     Locked,
+    /// The signal itself ends it, which a shell shows as 128 and its number: it was asked to stop, and stopped before its end.
+    Stopped(Signal),
     /// 0 to 3 as monitoring plugins have them: of `status --check` alone.
     Alarm(Alarm),
 }
@@ -119,6 +124,7 @@ impl ExitStatus {
             Self::Incomplete => 3,
             Self::Invalid => 4,
             Self::Locked => 5,
+            Self::Stopped(signal) => 128 + signal.number(),
             Self::Alarm(alarm) => alarm.code(),
         }
     }
@@ -217,7 +223,7 @@ pub(crate) fn ranges<S: Serializer>(numbers: &Numbers, serializer: S) -> Result<
     serializer.collect_seq(numbers.ranges().iter().map(|range| (range.start(), range.end())))
 }
 
-/// Who is told how far a run is. Bars belong to the command line; steps only say these words.
+/// Who is told how far a run is, and may ask it to stop. Bars belong to the command line; steps only say these words.
 pub trait Observer: Sync {
     /// A stage begins; `bytes` is how much it will move.
     fn begin(&self, stage: &str, bytes: u64);
@@ -231,6 +237,14 @@ pub trait Observer: Sync {
     fn event(&self, event: &Event<'_>);
     /// A stage begins that will go through so many things, such as messages, whatever their size.
     fn begin_counted(&self, stage: &str, number: u64, things: &str);
+    /// The signal that has asked the run to stop, if there was one: steps look at it between two things that they do.
+    fn asked_to_stop(&self) -> Option<Signal> {
+        None
+    }
+    /// Readable from when the run was asked to stop on, for what waits.
+    fn stop_alarm(&self) -> Option<BorrowedFd<'_>> {
+        None
+    }
 }
 
 /// What is told as soon as it is so, and not at the end of the run.

@@ -273,7 +273,7 @@ impl Site {
             Ok(()) => Ok(Lock(file)),
             Err(why) => {
                 let held = "another run of airpouch holds the lock of this site";
-                Err(why.error(held, |e| Error::io("lock the site", &path, e)).or_at(&self.root))
+                Err(why.error(held, &self.root, |e| Error::io("lock the site", &path, e)))
             }
         }
     }

@@ -4,7 +4,7 @@ use super::{CarryRun, Load, Placed};
 use crate::code::{Code, Severity};
 use crate::digest::Digest;
 use crate::disk;
-use crate::error::{Error, Result};
+use crate::error::{Error, Result, unless_stopped};
 use crate::lack::Lack;
 use crate::report::{BatchLine, Finding};
 use crate::shelf::fill::Occupant;
@@ -114,6 +114,7 @@ impl CarryRun<'_> {
                 Ok(written) => self.placed.push(Placed { load, is_new: false, written }),
                 Err(NotPlaced::Lost(why)) => self.report.findings.push(load.lost(&why)),
                 Err(NotPlaced::Stopped(e)) if e.does_not_fit() => break,
+                Err(NotPlaced::Stopped(e)) if e.is_stop() => return Err(e),
                 // A write-protected medium is not false; other bytes under a name of ours are.
                 Err(NotPlaced::Stopped(e)) => {
                     self.not_repeated(&load, Severity::Incomplete, e);
@@ -158,6 +159,12 @@ impl CarryRun<'_> {
         let mut is_in_doubt = false;
         let mut all = || -> std::result::Result<(), NotPlaced> {
             for file in &load.files {
+                unless_stopped(self.observer, || {
+                    let sequence = load.sealed.manifest().sequence;
+                    format!(
+                        "while batch {sequence} was copied; nothing new is SAFE TO REMOVE: the next carry looks at what is there, and copies the rest"
+                    )
+                })?;
                 if self.is_there(load, &file.0)? {
                     self.observer.advance(file.1);
                     is_in_doubt = true;

@@ -141,6 +141,7 @@ pub fn run(typed: &Args, line: &CommandLine, output: &Output) -> Result<ExitStat
     let threads = settings::threads(args.threads)?;
     args.carry.check_slip(medium)?;
     let mut report = CarryReport::default();
+    output.stops_when_asked();
     let ended = record::exporter(&site, &args.record, output, |ledger| {
         let zone = settings::exporter_zone(args.zone.as_deref(), ledger, false)?;
         let options = args.carry.options(zone, threads)?;

@@ -44,6 +44,7 @@ pub fn run(typed: &Args, line: &CommandLine, output: &Output) -> Result<ExitStat
     let (to, reach) = (Destination::parse(&args.to)?, args.reach.reach(output)?);
     let options = DrainOptions { to, reach, accept_gone: args.accept_gone, wait: args.wait.time_in(&site)? };
     let mut report = DrainReport { destination: options.to.to_string(), ..DrainReport::default() };
+    output.stops_when_asked();
     let ended = drain(&args.spool, &options, output, &mut report);
     fold(&mut report.findings);
     Ok(output.show_ended(&report, ended))

@@ -10,11 +10,14 @@ use airpouch::limits::{ENVELOPE_MAX, EXAMINED_GROUP_BYTES};
 use airpouch::opencti::message::{Addressee, spare_bundle_id};
 use airpouch::report::ExitStatus;
 
+use super::stop;
+
 /// Memory that a run has in use beside a large envelope.
 const BESIDE: usize = 128 << 20;
 
 /// Does with the envelope on standard input what an import would do with it, and throws it away.
 pub fn run(examiner: Option<&str>) -> ExitStatus {
+    stop::leave_to_parent();
     let Some(examiner) = examiner.and_then(|word| word.parse::<Examiner>().ok()) else {
         return ExitStatus::Usage;
     };

@@ -66,6 +66,7 @@ pub fn run(typed: &Args, line: &CommandLine, output: &Output) -> Result<ExitStat
     let following =
         Following { destination: &known, days: args.works_day_range.unwrap_or(DAYS).into(), now: clock::now().0 };
     let reach = args.reach.reach(output)?;
+    output.stops_when_asked();
     let (answers, asked) = match Platform::open(address, &reach, output) {
         Ok(platform) => follow::ask(&ledger, &platform, &following, output),
         Err(error) => (WorkAnswers::default(), Err(error)),

@@ -123,6 +123,7 @@ pub fn run(typed: &Args, line: &CommandLine, output: &Output) -> Result<ExitStat
         is_narrowed: options.applicants.is_narrowed(),
         ..ImportReport::default()
     };
+    output.stops_when_asked();
     let ended = record::importer_by(&site, &args.record, args.policy.as_deref(), output, |ledger, _| {
         let (site, trust, options) = (&site, &store, &options);
         Import { site, ledger, trust, options, observer: output, report: &mut report }.run(args.medium.as_deref())

@@ -2,9 +2,10 @@
 
 use std::fmt;
 use std::io::{self, IsTerminal, Write};
+use std::os::fd::BorrowedFd;
 use std::path::Path;
-use std::sync::Mutex;
 use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
+use std::sync::{Mutex, OnceLock};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
@@ -15,7 +16,7 @@ use airpouch::lack;
 use airpouch::lock::lock;
 use airpouch::report::call::Call;
 use airpouch::report::{
-    Document, Event, ExitStatus, Finding, Line, News, Observer, Page, Problem, Report, each, summaries,
+    Document, Event, ExitStatus, Finding, Line, News, Observer, Page, Problem, Report, Signal, each, summaries,
 };
 use airpouch::site::{Role, Site};
 use airpouch::text::{duration, visible, visible_json};
@@ -24,6 +25,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use super::called::is_of_side;
+use super::stop::Stopping;
 
 /// Columns from which on a whole bar is shown: all that is beside it, and some room for itself.
 const WIDE: u16 = 78;
@@ -105,6 +107,8 @@ pub struct Output {
     site: Mutex<Option<String>>,
     /// Warnings about keys and settings, for the JSON document.
     warnings: Mutex<Vec<Problem>>,
+    /// From when a signal only asks the run to stop.
+    stopping: OnceLock<Stopping>,
     /// A result that could not be written, other than to a reader that went away.
     unsaid: Mutex<Option<io::Error>>,
 }
@@ -129,6 +133,7 @@ impl Output {
             news: Mutex::default(),
             site: Mutex::default(),
             warnings: Mutex::default(),
+            stopping: OnceLock::new(),
             unsaid: Mutex::default(),
         }
     }
@@ -136,6 +141,14 @@ impl Output {
     /// From here on the run works in this site.
     pub fn is_in(&self, site: &Site) {
         *lock(&self.site) = Some(site.root().display().to_string());
+    }
+
+    /// From here on SIGINT and SIGTERM ask the run to stop where everything that is done is recorded; before that, and where
+    /// they cannot be watched, they end it at once, which loses nothing either.
+    pub fn stops_when_asked(&self) {
+        if let Ok(stopping) = Stopping::watch() {
+            let _ = self.stopping.set(stopping);
+        }
     }
 
     /// The verb of this run.
@@ -265,7 +278,8 @@ impl Output {
     }
 
     fn print_error(&self, error: &Error) {
-        self.three_lines("error", "31", &error.what, error.place.as_deref(), error.advice.as_deref());
+        let (label, colour) = if error.is_stop() { ("stopped", "33") } else { ("error", "31") };
+        self.three_lines(label, colour, &error.what, error.place.as_deref(), error.advice.as_deref());
     }
 
     /// Shows the report of a run that was not stopped, and says how the run ends.
@@ -370,6 +384,7 @@ pub fn status_of_error(error: &Error) -> ExitStatus {
         Stop::Failed => ExitStatus::Failed,
         Stop::Usage => ExitStatus::Usage,
         Stop::Locked => ExitStatus::Locked,
+        Stop::Signal(signal) => ExitStatus::Stopped(signal),
     }
 }
 
@@ -408,6 +423,14 @@ impl Observer for Output {
     fn say(&self, line: &str) {
         self.print_news();
         self.note(line);
+    }
+
+    fn asked_to_stop(&self) -> Option<Signal> {
+        self.stopping.get().and_then(Stopping::asked)
+    }
+
+    fn stop_alarm(&self) -> Option<BorrowedFd<'_>> {
+        self.stopping.get().map(Stopping::alarm)
     }
 
     fn event(&self, event: &Event<'_>) {

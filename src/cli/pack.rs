@@ -108,6 +108,7 @@ pub fn run(typed: &Args, line: &CommandLine, output: &Output) -> Result<ExitStat
     }
     let keys = private_keys(&args, output)?;
     let mut done = PackAndCarryReport::default();
+    output.stops_when_asked();
     let ended = record::exporter(&site, &args.record, output, |ledger| {
         let zone = settings::exporter_zone(args.zone.as_deref(), ledger, args.new_zone)?;
         let options = PackOptions {

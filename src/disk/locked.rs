@@ -3,6 +3,9 @@
 use std::fmt;
 use std::fs::{File, TryLockError};
 use std::io;
+use std::os::fd::AsFd;
+use std::os::unix::net::UnixStream;
+use std::path::Path;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
 
@@ -41,18 +44,18 @@ impl fmt::Debug for LockWait<'_> {
 pub enum NotLocked {
     /// Another run holds it, still after the wait.
     Held(Duration),
-    /// No thread is to be had that waits.
+    /// No thread is to be had that waits, or the run was asked to stop.
     Stopped(Error),
     /// The system refused.
     Refused(io::Error),
 }
 
 impl NotLocked {
-    /// What stops the run: `held` is what is said of a lock that another run has.
-    pub fn error(self, held: &str, refused: impl FnOnce(&io::Error) -> Error) -> Error {
+    /// What stops the run: `held` is what is said of a lock that another run has in this place.
+    pub fn error(self, held: &str, place: &Path, refused: impl FnOnce(&io::Error) -> Error) -> Error {
         match self {
-            Self::Held(Duration::ZERO) => Error::locked(held),
-            Self::Held(waited) => Error::locked(format!("{held}; waited {}", duration(waited.as_secs()))),
+            Self::Held(Duration::ZERO) => Error::locked(held).at(place),
+            Self::Held(waited) => Error::locked(format!("{held}; waited {}", duration(waited.as_secs()))).at(place),
             Self::Stopped(error) => error,
             Self::Refused(e) => refused(&e),
         }
@@ -79,24 +82,30 @@ pub fn lock_file(file: &File, wait: LockWait<'_>, what: &str) -> std::result::Re
     }
     let line = format!("waiting up to {} for {what}{}", duration(wait.time.as_secs()), holder(file));
     wait.observer.say(&line);
-    lock_within(wait.time, file)
+    lock_within(wait, file)
 }
 
 /// Waits in the kernel, which wakes whoever waits as soon as the lock is free.
-fn lock_within(time: Duration, file: &File) -> std::result::Result<(), NotLocked> {
+fn lock_within(wait: LockWait<'_>, file: &File) -> std::result::Result<(), NotLocked> {
     // A lock belongs to the open file and not to the descriptor: what the other one locks, this one has too.
     let beside = file.try_clone().map_err(NotLocked::Refused)?;
+    let (ended, is_ended) = UnixStream::pair().map_err(NotLocked::Refused)?;
     let (sender, locked) = sync_channel(1);
-    let wait = move || {
+    let waits = move || {
         let taken = super::uninterrupted(|| beside.lock());
         // Closed before it is told, so that only `file` has the lock. If nobody waits any more, it ends with it.
         drop(beside);
         let _ = sender.send(taken);
+        drop(is_ended);
     };
-    lack::spawn("lock", wait).map_err(|lack| NotLocked::Stopped(lack.into()))?;
-    match locked.recv_timeout(time) {
-        Ok(taken) => taken.map_err(NotLocked::Refused),
-        Err(_) => Err(NotLocked::Held(time)),
+    lack::spawn("lock", waits).map_err(|lack| NotLocked::Stopped(lack.into()))?;
+    clock::wait_for(Some(ended.as_fd()), wait.observer, wait.time);
+    match (locked.try_recv(), wait.observer.asked_to_stop()) {
+        (Ok(taken), _) => taken.map_err(NotLocked::Refused),
+        (Err(_), Some(signal)) => {
+            Err(NotLocked::Stopped(Error::stopped(signal, "while it waited for the lock; nothing was done")))
+        }
+        (Err(_), None) => Err(NotLocked::Held(wait.time)),
     }
 }
 
@@ -133,7 +142,8 @@ mod tests {
 
     /// Takes the lock of a file at once.
     fn locked(file: &File) -> Result<(), Error> {
-        lock_file(file, LockWait::NO, "a test").map_err(|e| e.error("held", |e| Error::failed(e.to_string())))
+        lock_file(file, LockWait::NO, "a test")
+            .map_err(|e| e.error("held", Path::new("lock"), |e| Error::failed(e.to_string())))
     }
 
     fn two_of_one_file() -> (tempfile::TempDir, File, File) {
@@ -174,7 +184,7 @@ mod tests {
         locked(&first).unwrap();
         let wait = LockWait { time: Duration::from_millis(1), observer: &Silent };
         let Err(held) = lock_file(&second, wait, "the test") else { panic!("it was taken") };
-        let error = held.error("held", |e| Error::failed(e.to_string()));
+        let error = held.error("held", Path::new("lock"), |e| Error::failed(e.to_string()));
         assert_eq!((error.stop, &*error.what), (Stop::Locked, "held; waited 0 s"));
     }
 }

@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 use rustix::event::{PollFd, PollFlags, Timespec, poll};
 use rustix::io::ioctl_fionbio;
 
+use crate::report::{Observer, Signal};
 use crate::text::count;
 
 /// The result of an examination apart.
@@ -19,6 +20,8 @@ pub enum Apart {
     CameThrough,
     /// It died; how, in words.
     Died(String),
+    /// The run was asked to stop meanwhile, and has ended it.
+    Stopped(Signal),
 }
 
 /// The verb by which the program examines one envelope, from its standard input; no person types it.
@@ -41,21 +44,25 @@ pub struct Program {
 
 impl Program {
     /// Starts the program with these arguments, passes it the envelope, and waits for its end, but kills it at the
-    /// limit. Its environment has no settings and no secrets.
+    /// limit, or when the run is asked to stop. Its environment has no settings and no secrets.
     ///
     /// # Errors
     /// The program cannot be started or watched.
-    pub fn examine(&self, arguments: &[&str], envelope: &[u8]) -> io::Result<Apart> {
+    pub fn examine(&self, arguments: &[&str], envelope: &[u8], observer: &dyn Observer) -> io::Result<Apart> {
         let mut command = Command::new(&self.path);
         command.args(arguments).env_clear().stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::null());
         let mut child = command.spawn()?;
-        let ended = feed(&mut child, envelope, self.limit);
+        let ended = feed(&mut child, envelope, self.limit, observer);
         if !matches!(ended, Ok(true)) {
             // It may have ended just now; then there is nothing to kill.
             let _ = child.kill();
         }
         let status = child.wait()?;
-        if !ended? {
+        let ended = ended?;
+        if let Some(signal) = observer.asked_to_stop().filter(|_| !ended) {
+            return Ok(Apart::Stopped(signal));
+        }
+        if !ended {
             let limit = count(self.limit.as_secs(), "second");
             return Ok(Apart::Died(format!("it did not end within {limit} and was killed")));
         }
@@ -71,18 +78,21 @@ impl Program {
 }
 
 /// Writes the envelope to the process and waits until it closes its output, which it does at its end; `false` if the
-/// time is up before. The process may read slowly or not at all, so no write blocks.
-fn feed(child: &mut Child, envelope: &[u8], limit: Duration) -> io::Result<bool> {
+/// time is up before, or the run is asked to stop. The process may read slowly or not at all, so no write blocks.
+fn feed(child: &mut Child, envelope: &[u8], limit: Duration, observer: &dyn Observer) -> io::Result<bool> {
     let mut input = child.stdin.take();
     let Some(mut output) = child.stdout.take() else { return Ok(true) };
     input.as_ref().map_or(Ok(()), |input| ioctl_fionbio(input, true))?;
     let (began, mut rest) = (Instant::now(), envelope);
     loop {
         let Some(left) = limit.checked_sub(began.elapsed()) else { return Ok(false) };
+        if observer.asked_to_stop().is_some() {
+            return Ok(false);
+        }
         if rest.is_empty() {
             input = None;
         }
-        let (writable, readable) = ready(input.as_ref(), &output, left)?;
+        let (writable, readable) = ready(input.as_ref(), &output, left, observer)?;
         if writable && let Some(pipe) = &mut input {
             match pipe.write(rest) {
                 Ok(written) => rest = &rest[written..],
@@ -97,17 +107,23 @@ fn feed(child: &mut Child, envelope: &[u8], limit: Duration) -> io::Result<bool>
     }
 }
 
-/// Waits until the process reads more, writes something or ends; neither if the time is up.
-fn ready(input: Option<&ChildStdin>, output: &ChildStdout, left: Duration) -> io::Result<(bool, bool)> {
+/// Waits until the process reads more, writes something or ends; neither if the time is up or the run is asked to stop.
+fn ready(
+    input: Option<&ChildStdin>,
+    output: &ChildStdout,
+    left: Duration,
+    observer: &dyn Observer,
+) -> io::Result<(bool, bool)> {
     let mut watched = vec![PollFd::from_borrowed_fd(output.as_fd(), PollFlags::IN)];
     watched.extend(input.map(|input| PollFd::from_borrowed_fd(input.as_fd(), PollFlags::OUT)));
+    watched.extend(observer.stop_alarm().map(|alarm| PollFd::from_borrowed_fd(alarm, PollFlags::IN)));
     let left = Timespec::try_from(left).map_err(io::Error::other)?;
     match poll(&mut watched, Some(&left)) {
         Err(rustix::io::Errno::INTR) => return Ok((false, false)),
         answered => drop(answered?),
     }
     let is_ready = |at: usize| watched.get(at).is_some_and(|fd| !fd.revents().is_empty());
-    Ok((is_ready(1), is_ready(0)))
+    Ok((input.is_some() && is_ready(1), is_ready(0)))
 }
 
 /// Whether the output is closed. What the process writes there is ignored.
@@ -122,6 +138,7 @@ fn has_ended(output: &mut ChildStdout) -> io::Result<bool> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::Silent;
 
     fn sh(script: &str, envelope: &[u8]) -> Apart {
         // Longer than any test takes: it only ends a process that hangs.
@@ -129,7 +146,7 @@ mod tests {
     }
 
     fn within(limit: Duration, script: &str, envelope: &[u8]) -> Apart {
-        Program { path: "/bin/sh".into(), limit }.examine(&["-c", script], envelope).unwrap()
+        Program { path: "/bin/sh".into(), limit }.examine(&["-c", script], envelope, &Silent).unwrap()
     }
 
     #[test]
@@ -188,6 +205,6 @@ mod tests {
     #[test]
     fn examination_by_a_missing_program_is_an_error() {
         let nobody = Program { path: "/nonexistent/airpouch".into(), limit: Duration::from_secs(1) };
-        assert!(nobody.examine(&[], b"x").is_err());
+        assert!(nobody.examine(&[], b"x", &Silent).is_err());
     }
 }

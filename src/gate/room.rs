@@ -5,8 +5,9 @@ use std::time::Duration;
 use super::Gate;
 use super::blocked::{Obstacle, Until};
 use crate::broker::NotTaken;
+use crate::clock;
 use crate::code::Code;
-use crate::error::Result;
+use crate::error::{Result, unless_stopped};
 use crate::text::{count, duration, grouped};
 
 /// How often a blocked connector is checked.
@@ -30,7 +31,7 @@ impl Gate<'_> {
                 self.blocked.add(connector, obstacle);
                 return Ok(());
             }
-            std::thread::sleep(LOOK_AGAIN.min(patience));
+            self.wait_a_moment()?;
         }
     }
 
@@ -40,7 +41,6 @@ impl Gate<'_> {
     /// # Errors
     /// The broker is in trouble, or every connector of the run is blocked.
     pub fn wait_for_blocked(&mut self) -> Result<bool> {
-        let pause = LOOK_AGAIN.min(self.reach.patience);
         loop {
             if self.hold_failed() {
                 return Ok(true);
@@ -52,8 +52,16 @@ impl Gate<'_> {
             if !is_hopeful {
                 return self.blocked.error(self.reach.patience).map_or(Ok(false), Err);
             }
-            std::thread::sleep(pause);
+            self.wait_a_moment()?;
         }
+    }
+
+    /// Until a blocked connector is looked at again.
+    fn wait_a_moment(&self) -> Result<()> {
+        clock::pause(self.observer, LOOK_AGAIN.min(self.reach.patience));
+        unless_stopped(self.observer, || {
+            "while it waited for room in a queue; nothing is lost, and the next run sends the rest".to_owned()
+        })
     }
 
     /// Releases the connectors that may be tried again. Returns whether there are any, and whether there may be later.
@@ -81,7 +89,7 @@ impl Gate<'_> {
                 }
                 // Only sending shows whether the broker accepts its messages now.
                 None if !is_late => {
-                    std::thread::sleep(LOOK_AGAIN.min(patience));
+                    self.wait_a_moment()?;
                     self.release(&connector)?;
                     released = true;
                 }

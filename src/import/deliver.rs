@@ -24,7 +24,7 @@ use crate::code::Code;
 use crate::deed::{ApplicantCount, ConnectorCount, Deed, DeliveryDeed, applicants_in_a_line, connectors_in_a_line};
 use crate::digest::Digest;
 use crate::envelope::Envelope;
-use crate::error::Result;
+use crate::error::{Error, Result, unless_stopped};
 use crate::examining::{Apart, EXAMINE_APART, Examining};
 use crate::findings;
 use crate::fit::Examined;
@@ -60,8 +60,10 @@ impl Import<'_> {
             delivering.report(Finding::new(Code::DeliveredAgain, what));
         }
         let delivered = delivering.each(observer);
+        let (delivered, is_whole) = delivering.finish_if_stopped(delivered);
         // A work must not stay open because its run has failed; what cannot be told now is told in the next run.
-        let ended = delivered.as_ref().err().map_or(Ended::Run, |error| Ended::Failed(&error.what));
+        let failed = delivered.as_ref().err().filter(|_| !is_whole);
+        let ended = failed.map_or(Ended::Run, |error| Ended::Failed(&error.what));
         let closed = delivering.close(ended);
         let kept = delivering.keep_suspects();
         let said = if unsettled > 0 { self.ledger.unsettled_is_said(destination) } else { Ok(()) };
@@ -123,6 +125,7 @@ pub struct Delivering<'a> {
     sink: &'a mut dyn Sink,
     destination: i64,
     options: &'a ImportOptions,
+    observer: &'a dyn Observer,
     report: &'a mut ImportReport,
     group: Group,
     /// What is to be taken away from held/ or quarantine/ once the group is settled.
@@ -164,13 +167,14 @@ impl<'a> Delivering<'a> {
     /// # Errors
     /// The system refused.
     pub fn new(run: &'a mut Import<'_>, sink: &'a mut dyn Sink, destination: i64) -> Result<Self> {
-        let Import { site, ledger, options, report, .. } = run;
+        let Import { site, ledger, options, observer, report, .. } = run;
         Ok(Self {
             site,
             ledger,
             sink,
             destination,
             options,
+            observer: *observer,
             report,
             group: Group::default(),
             released: Vec::new(),
@@ -207,6 +211,7 @@ impl<'a> Delivering<'a> {
             for stream in succession_order(batches.keys().copied().collect(), &self.ledger.lineages(false)?) {
                 for id in batches.remove(&stream).unwrap_or_default() {
                     if let Some(admitted) = Admitted::of(self.ledger, id)? {
+                        self.unless_stopped(stream, admitted.row().manifest.sequence.get())?;
                         self.batch(&admitted, observer)?;
                     }
                 }
@@ -215,6 +220,27 @@ impl<'a> Delivering<'a> {
                 return Ok(());
             }
         }
+    }
+
+    /// In a run that was asked to stop, what is on its way to the destination comes to its end, so that all that is there is
+    /// recorded. Also returns whether nothing is left on its way.
+    fn finish_if_stopped(&mut self, delivered: Result<()>) -> (Result<()>, bool) {
+        match delivered {
+            Err(stop) if stop.is_stop() => match self.commit(true) {
+                Ok(()) => (Err(stop), true),
+                Err(error) => (Err(error), false),
+            },
+            delivered => (delivered, false),
+        }
+    }
+
+    /// Between two envelopes, or two batches.
+    pub(super) fn unless_stopped(&self, stream: StreamId, sequence: u64) -> Result<()> {
+        unless_stopped(self.observer, || {
+            format!(
+                "at batch {sequence} of stream {stream}; what was delivered is recorded, and the next import goes on from there, without the medium"
+            )
+        })
     }
 
     /// Waits until the sink may take what it deferred; then all that is left goes to it once more.
@@ -273,6 +299,7 @@ impl<'a> Delivering<'a> {
             Ahead { threads, policy, examiner, is_settled: &is_settled, is_listed: &is_listed, examining: &examining };
         let fault = unpack(&shelf, &row.manifest, &index, ahead, |envelope| {
             observer.advance(envelope.bytes.len() as u64);
+            self.unless_stopped(row.manifest.stream, row.manifest.sequence.get())?;
             self.envelope(row, &index, envelope)
         });
         let fault = fault.and_then(|fault| self.commit(true).map(|()| fault));
@@ -384,7 +411,7 @@ impl<'a> Delivering<'a> {
             self.report.outcome.already_delivered += 1;
             return Ok(());
         }
-        let suspected = if read.is_none() { self.suspect(line.sha256, &bytes, false) } else { None };
+        let suspected = if read.is_none() { self.suspect(line.sha256, &bytes, false)? } else { None };
         let _note = if read.is_none() { self.examining.note(&[line.sha256]) } else { note };
         let (decision, parsed) = match suspected {
             Some(decision) => {
@@ -422,21 +449,25 @@ impl<'a> Delivering<'a> {
 
     /// What becomes of an envelope in whose examination a run has died; nothing if it is to be examined as any other.
     /// `again`: it is set aside for that.
-    fn suspect(&self, sha256: Digest, bytes: &[u8], again: bool) -> Option<Decision> {
+    fn suspect(&self, sha256: Digest, bytes: &[u8], again: bool) -> Result<Option<Decision>> {
         let deaths = self.examining.deaths(sha256);
         if deaths >= DEATHS_MAX {
-            return Some(Decision::Quarantine(decide::stops_runs(deaths)));
+            return Ok(Some(Decision::Quarantine(decide::stops_runs(deaths))));
         }
         if deaths == 0 && !again {
-            return None;
+            return Ok(None);
         }
         let arguments = [EXAMINE_APART, &self.sink.examiner().to_string()];
-        let how = match self.options.program.examine(&arguments, bytes) {
-            Ok(Apart::CameThrough) => return None,
+        let how = match self.options.program.examine(&arguments, bytes, self.observer) {
+            Ok(Apart::CameThrough) => return Ok(None),
+            Ok(Apart::Stopped(signal)) => {
+                let at = "while an envelope was examined in a process of its own; the next import examines it again";
+                return Err(Error::stopped(signal, at));
+            }
             Ok(Apart::Died(how)) => how,
             Err(cause) => format!("it cannot be started: {cause}"),
         };
-        Some(Decision::Hold(decide::stopped_a_run(&how)))
+        Ok(Some(Decision::Hold(decide::stopped_a_run(&how))))
     }
 
     /// Decides, and asks ledger and destination about the connector of what is to go there.

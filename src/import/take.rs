@@ -16,7 +16,7 @@ use crate::code::{Code, Severity};
 use crate::deed::TakenFrom;
 use crate::digest::Digest;
 use crate::disk::Mount;
-use crate::error::Result;
+use crate::error::{Result, unless_stopped};
 use crate::findings;
 use crate::findings::medium::{Sighted, head_beside, no_batch, scan, signed_batches};
 use crate::journal::PeerHead;
@@ -80,6 +80,12 @@ impl Import<'_> {
                 self.report.findings.push(finding);
                 continue;
             }
+            unless_stopped(self.observer, || {
+                format!(
+                    "before batch {} was taken; keep the medium: the next import takes what is missing",
+                    signed.sequence
+                )
+            })?;
             seen.insert(signed.sha256());
             self.take_one(&mut at_hand, sighted, continuity)?;
         }
@@ -182,8 +188,15 @@ impl Import<'_> {
         let beside = ahead::beside(self.options.threads).min(1);
         let limits = Limits { beside, weight: u64::MAX, items: 1, held: MemoryHeld::UntilTaken };
         let mut copied = Copied::Whole;
+        let observer = self.observer;
         let fetch = |at: usize| from.fetch(&parts[at]);
         let ended = ahead::in_order(&vec![0; parts.len()], limits, fetch, |at, fetched| {
+            unless_stopped(observer, || {
+                format!(
+                    "while batch {} was copied; keep the medium: the next import takes what is missing",
+                    signed.sequence
+                )
+            })?;
             match lack::apart(fetched)? {
                 Ok(checked) => match to.write(parts[at].name, checked.bytes()) {
                     Ok(()) => self.observer.advance(parts[at].bytes),

@@ -101,7 +101,7 @@ impl Spooled {
             Ok(()) => Ok(Self { root, mark, owner, connectors: RefCell::default(), _lock: lock }),
             Err(why) => {
                 let held = "another drain is at work in this spool";
-                Err(why.error(held, |e| Error::io("lock the spool", path, e)).or_at(path))
+                Err(why.error(held, path, |e| Error::io("lock the spool", path, e)))
             }
         }
     }

@@ -9,5 +9,6 @@ mod laws;
 mod order;
 mod recorded;
 mod scene;
+mod stops;
 mod strace;
 mod watched;

@@ -338,10 +338,10 @@ fn run_killed_during_an_examination_loses_no_envelope_and_no_order() {
     assert_eq!(fs::read(&notes).unwrap()[..8], [0; 8], "nothing is in work any more");
 }
 
-/// A process has the files of the one that started it until it has become another program. If the run is told to stop just
+/// A process has the files of the one that started it until it has become another program. If the run is killed just
 /// then, that process holds the lock of a site in which nobody works.
 #[test]
-fn lock_that_a_stopped_run_left_to_its_child_is_waited_for() {
+fn lock_that_a_killed_run_left_to_its_child_is_waited_for() {
     let world = World::new();
     world.made("a.json");
     world.send(&[]).exits(0);
@@ -361,7 +361,7 @@ fn lock_that_a_stopped_run_left_to_its_child_is_waited_for() {
         assert!(is_running(strace.id()), "the run has ended and started no process");
         children(strace.id()).into_iter().find(|run| !children(*run).is_empty())
     });
-    kill_process(Pid::from_raw(run as i32).unwrap(), Signal::TERM).unwrap();
+    kill_process(Pid::from_raw(run as i32).unwrap(), Signal::KILL).unwrap();
     first(|| (!is_running(run)).then_some(()));
     let mut next = world.command();
     next.args(["import", "--to", "dir:out", "--trust", "trust", "--site", "importer"]).args(default);
@@ -378,7 +378,7 @@ fn lock_that_a_stopped_run_left_to_its_child_is_waited_for() {
 }
 
 /// What is found first, however long it takes.
-fn first<T>(find: impl Fn() -> Option<T>) -> T {
+pub fn first<T>(find: impl Fn() -> Option<T>) -> T {
     loop {
         if let Some(found) = find() {
             return found;
@@ -388,12 +388,12 @@ fn first<T>(find: impl Fn() -> Option<T>) -> T {
 }
 
 /// Whether a process is there and has not ended.
-fn is_running(process: u32) -> bool {
+pub fn is_running(process: u32) -> bool {
     fs::read_link(format!("/proc/{process}/exe")).is_ok()
 }
 
 /// The processes that one has started.
-fn children(process: u32) -> Vec<u32> {
+pub fn children(process: u32) -> Vec<u32> {
     let threads = fs::read_dir(format!("/proc/{process}/task")).into_iter().flatten().flatten();
     let lists = threads.map(|thread| fs::read_to_string(thread.path().join("children")).unwrap_or_default());
     lists.flat_map(|list| list.split_whitespace().map(|id| id.parse().unwrap()).collect::<Vec<_>>()).collect()

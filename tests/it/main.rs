@@ -5,6 +5,7 @@
 mod splitting;
 mod spool;
 mod status;
+mod stopping;
 mod support;
 
 mod applicants;

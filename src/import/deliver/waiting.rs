@@ -83,6 +83,7 @@ impl Delivering<'_> {
     }
 
     fn unless_unsigned(&mut self, row: &AsideRow, bytes: Vec<u8>) -> Result<()> {
+        self.unless_stopped(row.stream, row.sequence)?;
         let lacks = row.kind == AsideKind::Released && self.lacks_signatures(row)?;
         if lacks { Ok(()) } else { self.one_set_aside(row, bytes) }
     }
@@ -102,7 +103,7 @@ impl Delivering<'_> {
             connector_name: row.connector_name.clone(),
         };
         let is_known_for_it = [Code::StoppedARun, Code::StopsRuns].contains(&row.code);
-        let suspected = self.suspect(row.sha256, &bytes, is_known_for_it);
+        let suspected = self.suspect(row.sha256, &bytes, is_known_for_it)?;
         let _note = self.examining.note(&[row.sha256]);
         self.examining.settle([row.sha256].into_iter());
         let (decision, parsed) = match suspected {
