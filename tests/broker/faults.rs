@@ -1,10 +1,12 @@
 //! An import to a broker: what lies there, and what happens when the broker, the wire or a permission fails.
 
 use std::io::{BufRead, BufReader};
+use std::os::unix::process::ExitStatusExt;
 use std::process::{Child, Stdio};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 
 use crate::feeds::{Feeds, REPEATS_MAX, Tap, repeats};
@@ -53,6 +55,18 @@ impl Running {
     fn kill(mut self) {
         self.child.kill().unwrap();
         assert!(self.end().was_killed());
+    }
+
+    /// Asks it to stop, and waits for its end by that signal; what it said.
+    fn stop(self, signal: Signal, meanwhile: impl FnOnce()) -> String {
+        kill_process(Pid::from_raw(self.child.id() as i32).unwrap(), signal).unwrap();
+        meanwhile();
+        let output = ended(self.child);
+        self.listener.join().unwrap();
+        let said = self.stderr.lock().unwrap().clone();
+        assert_eq!(output.status.signal(), Some(signal.as_raw()), "{said}");
+        assert_eq!(said.matches("stopped: by SIG").count(), 1, "{said}");
+        said
     }
 
     fn end(self) -> Unjudged {
@@ -293,6 +307,45 @@ fn alarm_is_reported_once_waited_for_and_fails_the_run_if_it_lasts() {
     running.end().exits(0).mentions("the broker accepts messages again").mentions("delivered 16 envelopes");
     // What the first run wrote into the socket was read once the alarm ended.
     assert!(all_there(&Tap::open(&broker), &feeds) <= REPEATS_MAX);
+}
+
+/// The broker goes on confirming: the run waits for that, so that nothing comes a second time.
+#[test]
+fn run_that_is_asked_to_stop_records_what_the_broker_confirms() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let feeds = sent(2, 10, 500);
+    let (running, proxy) = Running::slow(&feeds, &broker, &[]);
+    let said = running.stop(Signal::TERM, || proxy.arm(Fault::Nothing));
+    assert!(said.contains("at batch 1 of stream ") && said.contains("without the medium"), "{said}");
+    let delivered = delivered_rows(&feeds);
+    assert!((1..20).contains(&delivered), "{delivered} of 20");
+    feeds.import(&broker, &[]).exits(0).says_nothing_of("a second time");
+    assert_eq!(all_there(&Tap::open(&broker), &feeds), 0, "each once");
+}
+
+#[test]
+fn run_that_waits_for_the_broker_or_a_queue_ends_with_the_signal() {
+    let Some(broker) = Broker::there() else { return };
+    let feeds = sent(2, 8, 400);
+    let mut alone = broker.alone();
+    alone.block();
+    // Far beyond what the test may take.
+    let running = Running::start(&feeds, &broker, &["--patience", "1h"]);
+    running.hears("it has raised an alarm");
+    let said = running.stop(Signal::TERM, || ());
+    assert!(said.contains("while it waited for the broker; the next run sends again what"), "{said}");
+    alone.unblock();
+    feeds.import(&broker, &[]).exits(0);
+    assert!(all_there(&Tap::open(&broker), &feeds) <= REPEATS_MAX);
+    let feeds = sent(1, 6, 500);
+    let running = Running::start(&feeds, &broker, &["--queue-limit", "100", "--patience", "1h"]);
+    running.hears("(limit 100)");
+    let said = running.stop(Signal::INT, || ());
+    assert!(said.contains("while it waited for room in a queue; nothing is lost"), "{said}");
+    feeds.import(&broker, &[]).exits(0);
+    // What was confirmed after it had begun to wait is not recorded.
+    assert!(all_there(&Tap::open(&broker), &feeds) <= 2_000);
 }
 
 #[test]
