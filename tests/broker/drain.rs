@@ -2,13 +2,15 @@
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::os::unix::process::ExitStatusExt;
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 
 use crate::support::{
-    Broker, Fault, Message, Platform, Proxy, Unjudged, World, connector, envelope_with, eventually, fresh_id,
+    Broker, Fault, Message, Platform, Proxy, Unjudged, World, connector, ended, envelope_with, eventually, fresh_id,
     push_queue,
 };
 
@@ -217,6 +219,33 @@ fn broker_lost_during_a_drain_loses_no_message() {
     assert!(proxy.has_struck() && is_empty(&world));
     for id in &ids {
         assert_eq!(once(broker.take(&push_queue(id))).0.len(), 1_000);
+    }
+}
+
+#[test]
+fn drain_that_is_asked_to_stop_ends_between_two_groups_and_sends_nothing_twice() {
+    let Some(broker) = Broker::there() else { return };
+    let _shared = broker.shared();
+    let (world, ids) = spooled(12, 500);
+    let spooled: BTreeMap<&String, Vec<String>> = ids.iter().map(|id| (id, bodies(&world, id))).collect();
+    let proxy = Proxy::to(broker.port(), Fault::SlowToServer(300_000));
+    let to = format!("amqp://guest@127.0.0.1:{}", proxy.port());
+    let mut command = world.command();
+    command.args(["drain", "spool", "--to", &to, "--site", "importer"]);
+    let run = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    eventually("messages flow", || proxy.has_struck());
+    kill_process(Pid::from_raw(run.id() as i32).unwrap(), Signal::TERM).unwrap();
+    proxy.arm(Fault::Nothing);
+    let stopped = ended(run);
+    let said = String::from_utf8_lossy(&stopped.stderr).into_owned();
+    assert_eq!(stopped.status.signal(), Some(15), "{said}");
+    assert!(said.contains(" messages; the next drain sends what is in the spool"), "{said}");
+    assert!(!is_empty(&world));
+    drain(&world, &to, &[]).exits(0).says_nothing_of("a second time");
+    assert!(is_empty(&world));
+    for (id, bodies) in spooled {
+        let (messages, again) = once(broker.take(&push_queue(id)));
+        assert_eq!((messages.len(), again), (bodies.len(), 0));
     }
 }
 
