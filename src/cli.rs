@@ -29,6 +29,7 @@ mod record_page;
 mod review;
 mod settings;
 mod show;
+mod sign;
 mod split;
 mod status;
 pub mod stop;
@@ -84,6 +85,7 @@ pub struct Cli {
 enum Verb {
     Keygen(keygen::Args),
     Pack(pack::Args),
+    Sign(sign::Args),
     Carry(carry::Args),
     Verify(verify::Args),
     Show(show::Args),
@@ -139,6 +141,7 @@ impl Verb {
         match self {
             Self::Keygen(a) => a.json,
             Self::Pack(a) => a.json,
+            Self::Sign(a) => a.json,
             Self::Carry(a) => a.json,
             Self::Verify(a) => a.json,
             Self::Show(a) => a.json,
@@ -185,6 +188,7 @@ impl Verb {
         match self {
             Self::Keygen(args) => keygen::run(&args, output),
             Self::Pack(args) => pack::run(&args, line, output),
+            Self::Sign(args) => sign::run(&args, line, output),
             Self::Carry(args) => carry::run(&args, line, output),
             Self::Verify(args) => verify::run(&args, output),
             Self::Show(args) => show::run(&args, output),

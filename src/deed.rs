@@ -80,6 +80,16 @@ pub enum Deed {
         /// The batches.
         batches: Vec<CarriedBatch>,
     },
+    /// Batches of the outbox were signed with further keys.
+    Signed {
+        /// Their stream.
+        stream: StreamId,
+        /// The batches.
+        #[serde(serialize_with = "ranges")]
+        sequences: Numbers,
+        /// The fingerprints of the keys.
+        signers: Vec<Digest>,
+    },
     /// A new stream begins for a zone.
     Renewed {
         /// The new stream.

@@ -80,6 +80,7 @@ pub mod check;
 pub mod came;
 pub mod follow;
 pub mod renew;
+pub mod sign;
 pub mod show;
 pub mod accept;
 pub mod quarantine;

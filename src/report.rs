@@ -22,6 +22,7 @@ mod quarantine;
 mod review;
 mod sheet;
 mod show;
+mod sign;
 mod signal;
 mod slip;
 mod split;
@@ -64,6 +65,7 @@ pub use review::{ConnectorTotals, JournalPoint, MonthTotals, ReviewReport};
 pub use show::{
     BatchCard, ConnectorCard, EmbeddedFiles, EnvelopeCard, ShowReport, ShownAct, ShownLine, ShownRemark, Unusual,
 };
+pub use sign::{SignReport, SignedNumbers};
 pub use signal::Signal;
 pub use slip::Slip;
 pub use split::{ShownIncompatible, ShownMessage, SplitReport};

@@ -56,9 +56,10 @@ const ORDERS: [&str; 42] = [
 ];
 
 /// The commands that work on a site, and on which side.
-const OF_SIDES: [(&str, Option<Role>); 19] = [
+const OF_SIDES: [(&str, Option<Role>); 20] = [
     ("pack", Some(Role::Exporter)),
     ("carry", Some(Role::Exporter)),
+    ("sign", Some(Role::Exporter)),
     ("arrived", Some(Role::Exporter)),
     ("stream renew", Some(Role::Exporter)),
     ("import", Some(Role::Importer)),

@@ -222,6 +222,9 @@ impl Logged {
                 _ => format!("a code of arrival fits no batch, {} within an hour", self.text("wrong")),
             },
             "witnessed" => format!("the journal of the other side has the code {}", self.text("code")),
+            "signed" => {
+                format!("{} of stream {}, with {}", self.sequences().words(), self.text("stream"), self.keys())
+            }
             "trust-changed" => {
                 let who = self.whose();
                 let keys = count(who.len() as u64, "key");

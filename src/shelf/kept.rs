@@ -249,7 +249,7 @@ impl KeptShelf {
     }
 
     /// Whether the file of this name has these bytes; none if there is no readable file.
-    fn has_bytes(&self, name: &str, bytes: &[u8]) -> Option<bool> {
+    pub fn has_bytes(&self, name: &str, bytes: &[u8]) -> Option<bool> {
         disk::read_bounded(&self.dir.join(name), bytes.len() as u64).ok().map(|there| there == bytes)
     }
 

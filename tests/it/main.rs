@@ -37,6 +37,7 @@ mod record_page;
 mod settings;
 mod silence;
 mod show;
+mod sign;
 mod snapshots;
 mod carry;
 mod growth;

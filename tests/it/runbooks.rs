@@ -126,9 +126,9 @@ impl Sites {
             let line = told.command.replace("STREAM", &stream).replace("SHA256", &self.sha256);
             let run = self.run(told.at_importer, &line).exits(told.exit);
             let said = run.said();
-            for wanted in &told.prints {
+            for wanted in told.prints.iter().map(|line| line.replace("STREAM", &stream)) {
                 assert!(
-                    said.lines().any(|line| is_like(line, wanted)),
+                    said.lines().any(|line| is_like(line, &wanted)),
                     "{page}: {line}\nprints no {wanted:?}:\n{said}"
                 );
             }
@@ -212,6 +212,18 @@ fn feed_that_is_poisoned() {
             sites.send("b");
         }
     });
+}
+
+#[test]
+fn key_that_was_lost() {
+    let sites = Sites::new();
+    sites.send("a");
+    sites.arrives();
+    sites.send("b");
+    sites.lose_the_stick();
+    fs::remove_file(sites.world.path("keys/site-a.key.pem")).unwrap();
+    sites.write("c.json", &envelope("c"));
+    sites.walk("lost-key.md", |_| {});
 }
 
 #[test]

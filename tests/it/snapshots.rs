@@ -358,6 +358,7 @@ fn help_of_each_verb_is_as_reviewed() {
         "log",
         "audit",
         "witness",
+        "sign",
         "pair",
         "arrived",
         "record",

@@ -11,7 +11,7 @@ use clap_mangen::Man;
 use super::{AFTER_HELP, Cli};
 
 /// What a verb reads and writes in the site and beside it.
-const FILES: [(&str, &[(&str, &str)]); 25] = [
+const FILES: [(&str, &[(&str, &str)]); 26] = [
     ("airpouch", &[SETTINGS, OUTBOX, INBOX]),
     (
         "keygen",
@@ -22,6 +22,7 @@ const FILES: [(&str, &[(&str, &str)]); 25] = [
     ),
     ("pack", &[SETTINGS, OUTBOX, LEDGER, JOURNAL, SLIP]),
     ("carry", &[SETTINGS, OUTBOX, LEDGER, JOURNAL, SLIP]),
+    ("sign", &[SETTINGS, OUTBOX, LEDGER, JOURNAL]),
     ("verify", &[TRUST, RULES]),
     ("show", &[INBOX, OUTBOX, LEDGER, POLICY, TRUST]),
     ("import", &[SETTINGS, INBOX, TRUST, RULES, POLICY, HELD, QUARANTINE, LEDGER, JOURNAL]),

@@ -17,7 +17,7 @@ use crate::digest::Digest;
 use crate::error::{Error, Result};
 use crate::ledger::asking::all;
 use crate::report::BatchLine;
-use crate::stream::{Sequence, Size, StreamId};
+use crate::stream::{Numbers, Sequence, Size, StreamId};
 use crate::trust::PublicKey;
 
 /// A batch of the ledger.
@@ -188,6 +188,26 @@ impl ExporterLedger {
             params![stream.id, sequence as i64, clock::now().0],
         )?;
         change.note(&Deed::Packed { batch, signers: signers.iter().map(PublicKey::fingerprint).collect() })?;
+        change.commit()
+    }
+}
+
+impl ExporterLedger {
+    /// Batches are signed with these keys too.
+    ///
+    /// # Errors
+    /// SQLite refused.
+    pub fn note_signed(&mut self, stream: &StreamRow, sequences: &Numbers, signers: &[PublicKey]) -> Result<()> {
+        let change = self.change()?;
+        for key in signers {
+            change.execute("INSERT OR IGNORE INTO signer VALUES (?1)", [key.bytes()])?;
+        }
+        let (stream, sequences) = (stream.stream, sequences.clone());
+        change.note(&Deed::Signed {
+            stream,
+            sequences,
+            signers: signers.iter().map(PublicKey::fingerprint).collect(),
+        })?;
         change.commit()
     }
 }

@@ -105,6 +105,7 @@ fn facts(event: &Logged) -> Vec<(&'static str, String)> {
         "acknowledged" => vec![("by the code ", of("code")), ("for batch ", number("sequence"))],
         "arrival-refused" => vec![("", of("why")), ("wrong codes within an hour ", number("wrong"))],
         "paired" => vec![("pairing ", of("id")), ("zone ", of("zone")), ("in the place of ", of("replaces"))],
+        "signed" => vec![("batches ", sequences(event))],
         "gap-accepted" => vec![("batches ", sequences(event)), ("reason ", of("reason"))],
         "renewed" => vec![("zone ", of("zone")), ("goes on from ", of("succeeds"))],
         "trust-changed" => vec![("keys ", keys(event)), ("needed ", number("need"))],

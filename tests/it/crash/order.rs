@@ -168,6 +168,23 @@ fn a_power_cut_or_a_kill_during_arrived_acknowledges_once_or_not_at_all() {
     });
 }
 
+#[test]
+fn a_power_cut_or_a_kill_during_sign_leaves_no_signature_without_its_event() {
+    let scene = sent();
+    let key = scene.world.key("site-b", [8; 32]);
+    scene.save();
+    let sign = scene.command(&["sign", "--key", key.to_str().unwrap(), "--site", "exporter"]);
+    assert!(laws::commits_of(scene.world.dir.path(), &sign, &[0]) >= 1);
+    is_killed_everywhere(&scene, &sign, &[0], 5, || {
+        let names = fs::read_dir(scene.path("exporter/outbox")).unwrap().map(|e| e.unwrap().file_name());
+        let signatures = names.filter(|name| name.to_string_lossy().ends_with(".sig")).count();
+        assert_eq!(signatures, 2);
+        let journal = fs::read_to_string(scene.path("exporter/journal.jsonl")).unwrap();
+        assert!(journal.contains("\"event\":\"signed\""), "no signature without its event");
+        scene.world.run(["audit", "--site", "exporter"]).exits(0);
+    });
+}
+
 /// Kills each of these calls of a journey, and holds the laws against the run that goes on, together with what the dead
 /// one left undone.
 #[track_caller]
