@@ -85,6 +85,7 @@ impl ByRules {
     fn write(&self, page: &mut Page<'_>) {
         let time = match (&self.since, &self.until) {
             (None, None) => String::new(),
+            (Some(since), Some(until)) if since == until => format!("in {since}: "),
             (since, until) => {
                 let of = |word: &str, time: &Option<String>| time.as_ref().map(|time| format!("{word} {time}"));
                 let parts = [of("since", since), of("until", until)];

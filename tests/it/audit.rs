@@ -202,6 +202,11 @@ fn audit_of_a_month_tells_of_that_month_alone() {
     audit(&desk.world, &["..1999-12"], 0);
     audit(&desk.world, &["2000.."], 4).mentions("since 2000: 1 batch was admitted");
     audit(&desk.world, &["2000..2999"], 4).mentions("since 2000 until 2999: ");
+    audit(&desk.world, &["2"], 2).says("invalid time");
+    audit(&desk.world, &["2000..2000"], 0);
+    let json = desk.world.run(["audit", "--site", "importer", "--json"]).exits(4).json();
+    let month = json["report"]["first"].as_str().unwrap()[..7].to_owned();
+    audit(&desk.world, &[&month], 4).mentions(&format!("in {month}: 1 batch was admitted"));
     audit(&desk.world, &["november"], 2).says("invalid time");
 }
 
