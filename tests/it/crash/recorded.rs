@@ -159,6 +159,8 @@ fn deed(name: &str, words: &[Word], at: &Path) -> Option<Deed> {
             assert!(!flags("O_TMPFILE"), "a file without a name: {words:?}");
             (flags("O_WRONLY") || flags("O_RDWR") || flags("O_CREAT")).then(|| Deed::Opens(path(0)))
         }
+        // Nothing is sent: signal-hook looks whether its own pipe is a socket.
+        "sendto" if words.get(1) == Some(&Word::Text(String::new())) => None,
         "sendto" | "sendmsg" => Some(Deed::Sends),
         "write" | "writev" if matches!(words.first(), Some(Word::Open(to)) if is_socket(to)) => Some(Deed::Sends),
         "write" if matches!(words.first(), Some(Word::Open(to)) if is_talk(to)) => match &words[1] {
