@@ -1,8 +1,7 @@
 //! The signals that ask a run to stop, and whoever waits for them.
 
-use std::io;
+use std::io::{self, PipeReader};
 use std::os::fd::{AsFd, BorrowedFd};
-use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
@@ -15,13 +14,14 @@ pub struct Stopping {
     /// The number of the signal; 0 before there was one.
     asked: Arc<AtomicUsize>,
     /// Readable from the first signal on: nobody ever reads it.
-    alarm: UnixStream,
+    alarm: PipeReader,
 }
 
 impl Stopping {
     /// From here on the first signal only asks the run to stop, and the second one ends it at once.
     pub fn watch() -> io::Result<Self> {
-        let (alarm, ringing) = UnixStream::pair()?;
+        // No socket, not even one of this machine: most verbs promise to open none.
+        let (alarm, ringing) = io::pipe()?;
         let (asked, is_asked) = (Arc::new(AtomicUsize::new(0)), Arc::new(AtomicBool::new(false)));
         for signal in Signal::ALL.into_iter().filter(|signal| !is_ignored(*signal)) {
             let number = i32::from(signal.number());

@@ -27,7 +27,9 @@ const NETWORK: [&str; 12] = [
 ];
 
 fn opens_no_socket(calls: &[Call]) {
-    let found: Vec<&Call> = calls.iter().filter(|c| NETWORK.contains(&c.name.as_str())).collect();
+    // By this answer the kernel says that there is none: signal-hook asks so what kind of pipe it has.
+    let is_none = |call: &Call| call.arguments.contains(" = -1 ENOTSOCK ");
+    let found: Vec<&Call> = calls.iter().filter(|c| NETWORK.contains(&c.name.as_str()) && !is_none(c)).collect();
     assert!(found.is_empty(), "{found:#?}");
 }
 
