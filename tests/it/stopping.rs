@@ -89,13 +89,20 @@ fn control_c_to_all_processes_of_a_terminal_holds_and_quarantines_nothing() {
 
 #[test]
 fn examining_process_goes_with_a_run_that_is_killed() {
-    let (world, mut run, examining) = import_that_examines_apart(&["/usr/bin/env"]);
-    // As long as this is open, the process does not read to the end of the envelope: it does not end by itself.
-    let _input = fs::File::options().write(true).open(format!("/proc/{examining}/fd/0")).unwrap();
-    kill_process(pid(examining), Signal::CONT).unwrap();
-    let reads =
-        || fs::read_to_string(format!("/proc/{examining}/syscall")).is_ok_and(|call| call.starts_with("0 0x0 "));
-    first(|| reads().then_some(()));
+    let (world, mut run, examining, _input) = loop {
+        let (world, run, examining) = import_that_examines_apart(&["/usr/bin/env"]);
+        // As long as this is open, the process does not read to the end of the envelope: it does not end by itself.
+        let input = fs::File::options().write(true).open(format!("/proc/{examining}/fd/0")).unwrap();
+        kill_process(pid(examining), Signal::CONT).unwrap();
+        let reads =
+            || fs::read_to_string(format!("/proc/{examining}/syscall")).is_ok_and(|call| call.starts_with("0 0x0 "));
+        let is_held = first(|| reads().then_some(true).or_else(|| (!is_running(examining)).then_some(false)));
+        if is_held {
+            break (world, run, examining, input);
+        }
+        // It had read to the end before it was halted: once more.
+        drop(ended(run));
+    };
     run.kill().unwrap();
     run.wait().unwrap();
     first(|| (!is_running(examining)).then_some(()));
