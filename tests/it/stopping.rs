@@ -20,6 +20,9 @@ fn said(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
+/// Whoever runs these tests in the background may ignore SIGINT; a run would ignore it too.
+const DEFAULT_SIGNALS: [&str; 2] = ["/usr/bin/env", "--default-signal=INT,TERM"];
+
 /// A world in which the last import died while it examined `a.json`.
 fn with_suspect() -> World {
     let world = World::new();
@@ -73,7 +76,7 @@ fn import_that_examines_apart(words: &[&str]) -> (World, Child, u32) {
 #[test]
 fn control_c_to_all_processes_of_a_terminal_holds_and_quarantines_nothing() {
     for signal in [Signal::INT, Signal::TERM] {
-        let (world, run, examining) = import_that_examines_apart(&["/usr/bin/env"]);
+        let (world, run, examining) = import_that_examines_apart(&DEFAULT_SIGNALS);
         kill_process_group(pid(run.id()), signal).unwrap();
         let stopped = ended(run);
         assert_eq!(stopped.status.signal(), Some(signal.as_raw()), "{stopped:?}");
@@ -90,7 +93,7 @@ fn control_c_to_all_processes_of_a_terminal_holds_and_quarantines_nothing() {
 #[test]
 fn examining_process_goes_with_a_run_that_is_killed() {
     let (world, mut run, examining, _input) = loop {
-        let (world, run, examining) = import_that_examines_apart(&["/usr/bin/env"]);
+        let (world, run, examining) = import_that_examines_apart(&DEFAULT_SIGNALS);
         // As long as this is open, the process does not read to the end of the envelope: it does not end by itself.
         let input = fs::File::options().write(true).open(format!("/proc/{examining}/fd/0")).unwrap();
         kill_process(pid(examining), Signal::CONT).unwrap();
