@@ -4,7 +4,6 @@ use std::fmt;
 use std::fs::{File, TryLockError};
 use std::io;
 use std::os::fd::AsFd;
-use std::os::unix::net::UnixStream;
 use std::path::Path;
 use std::sync::mpsc::sync_channel;
 use std::time::{Duration, Instant};
@@ -20,7 +19,7 @@ use crate::text::duration;
 /// The pause between two looks at a lock that a dead run has left.
 const LEFT_LOCK_PAUSE: Duration = Duration::from_millis(5);
 
-/// How long a run waits for a lock that another run holds, and who is told for whom.
+/// How long a run waits for a lock that another run holds, and who reports for whom.
 #[derive(Clone, Copy)]
 pub struct LockWait<'a> {
     /// The longest time; none: a lock that is held is an error at once.
@@ -89,11 +88,12 @@ pub fn lock_file(file: &File, wait: LockWait<'_>, what: &str) -> std::result::Re
 fn lock_within(wait: LockWait<'_>, file: &File) -> std::result::Result<(), NotLocked> {
     // A lock belongs to the open file and not to the descriptor: what the other one locks, this one has too.
     let beside = file.try_clone().map_err(NotLocked::Refused)?;
-    let (ended, is_ended) = UnixStream::pair().map_err(NotLocked::Refused)?;
+    // No socket: most verbs promise to open none.
+    let (ended, is_ended) = io::pipe().map_err(NotLocked::Refused)?;
     let (sender, locked) = sync_channel(1);
     let waits = move || {
         let taken = super::uninterrupted(|| beside.lock());
-        // Closed before it is told, so that only `file` has the lock. If nobody waits any more, it ends with it.
+        // Closed before that is sent, so that only `file` has the lock. If nobody waits any more, it ends with it.
         drop(beside);
         let _ = sender.send(taken);
         drop(is_ended);
@@ -167,7 +167,7 @@ mod tests {
         let (_dir, first, second) = two_of_one_file();
         locked(&first).unwrap();
         let hears = Hears(Mutex::default(), || first.unlock().unwrap());
-        // Far beyond what it takes: the holder lets go as soon as the wait is told.
+        // Far beyond what it takes: the holder lets go as soon as the wait is reported.
         let wait = LockWait { time: Duration::from_secs(3_600), observer: &hears };
         assert!(lock_file(&second, wait, "the test").is_ok());
         let said = lock(&hears.0).join("\n");

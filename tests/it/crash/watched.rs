@@ -53,6 +53,13 @@ fn no_socket_is_opened_on_the_whole_way() {
     opens_no_socket(&watched(&import.first(), 0));
     let spool = Spool::new(Extent::Short);
     opens_no_socket(&watched(&spool.first(), 3));
+    // Nor while it waits for another run.
+    let lock = fs::File::options().write(true).open(pack.scene().path("exporter/lock")).unwrap();
+    lock.lock().unwrap();
+    let mut waiting = pack.first();
+    waiting.args(["--wait", "1s"]);
+    opens_no_socket(&watched(&waiting, 5));
+    drop(lock);
     // The list of names is a list of names that strace knows.
     let seen = watched(Command::new("openssl").args(["s_client", "-connect", "127.0.0.1:9"]), 1);
     assert!(seen.iter().any(|c| c.name == "socket"), "a socket would have been seen");
