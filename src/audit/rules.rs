@@ -123,6 +123,8 @@ const IN_PART: &str = "the journal has the policy of then in part: it was too lo
 const OTHERWISE: &str = "this airpouch does not read the policy of then";
 const CHANGED: &str =
     "the journal was changed or the ledger restored before it, and the rules of then may not be in it";
+const TOO_MANY: &str =
+    "more envelopes are quarantined than an audit can watch; whether somebody releases these is not seen";
 const NO_EVENT: &str = "the line is not laid out as such an event";
 
 impl RulesThen {
@@ -134,15 +136,19 @@ impl RulesThen {
             "policy-changed" => note(parsed(line), |read| self.policy = record_of(&read)),
             "journal-changed" => self.forget(),
             "admitted" => judged(parsed(line), |read| self.admitted(&read)),
-            "quarantined" => note(parsed(line), |read: EnvelopesLine| self.quarantine(read)),
+            "quarantined" => judged(parsed(line), |read: EnvelopesLine| {
+                self.quarantine(read.envelopes.into_iter().map(|of| of.sha256))
+            }),
             "held" => note(parsed(line), |read: EnvelopesLine| {
-                self.quarantined.retain(|sha256| read.envelopes.iter().all(|of| of.sha256 != *sha256));
+                for of in read.envelopes {
+                    self.quarantined.remove(&of.sha256);
+                }
             }),
             "release-signed" => judged(parsed(line), |read| self.release_signed(&read)),
             "released" => judged(parsed(line), |read| self.released(&read)),
-            "unreleased" => note(parsed(line), |read: EnvelopeLine| {
+            "unreleased" => judged(parsed(line), |read: EnvelopeLine| {
                 self.signed.remove(&read.sha256);
-                self.put_quarantined(read.sha256);
+                self.quarantine([read.sha256])
             }),
             "rejected" => note(parsed(line), |read: EnvelopeLine| drop(self.signed.remove(&read.sha256))),
             "aside-delivered" => judged(parsed(line), |read| self.delivered(&read)),
@@ -156,15 +162,16 @@ impl RulesThen {
         ByTheRules::NoMatter
     }
 
-    fn quarantine(&mut self, read: EnvelopesLine) {
-        read.envelopes.into_iter().for_each(|of| self.put_quarantined(of.sha256));
-    }
-
-    /// As many as memory has room for; what is more is not watched.
-    fn put_quarantined(&mut self, sha256: Digest) {
-        if self.quarantined.len() < AUDIT_QUARANTINED_MAX {
-            self.quarantined.insert(sha256);
+    /// Watches these until somebody releases them, as many as memory has room for.
+    fn quarantine(&mut self, envelopes: impl IntoIterator<Item = Digest>) -> ByTheRules {
+        let mut is_watched = true;
+        for sha256 in envelopes {
+            is_watched &= self.quarantined.len() < AUDIT_QUARANTINED_MAX;
+            if is_watched {
+                self.quarantined.insert(sha256);
+            }
         }
+        if is_watched { ByTheRules::NoMatter } else { ByTheRules::Unknown(TOO_MANY.to_owned()) }
     }
 
     fn admitted(&self, read: &AdmittedLine) -> ByTheRules {
@@ -319,4 +326,31 @@ fn note<T>(read: Option<T>, note: impl FnOnce(T)) -> ByTheRules {
 
 fn judged<T>(read: Option<T>, judge: impl FnOnce(T) -> ByTheRules) -> ByTheRules {
     read.map_or_else(|| ByTheRules::Against(NO_EVENT.to_owned()), judge)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn line(event: &str, envelopes: std::ops::Range<usize>) -> Vec<u8> {
+        let digests: Vec<String> =
+            envelopes.map(|n| format!("{{\"sha256\":\"{}\"}}", Digest::of(&n.to_be_bytes()))).collect();
+        format!("{{\"event\":\"{event}\",\"envelopes\":[{}]}}\n", digests.join(",")).into_bytes()
+    }
+
+    #[test]
+    fn quarantined_envelopes_beyond_what_is_watched_are_counted_and_not_passed_over() {
+        let mut rules = RulesThen::default();
+        for from in (0..AUDIT_QUARANTINED_MAX).step_by(1000) {
+            assert_eq!(rules.take("quarantined", &line("quarantined", from..from + 1000)), ByTheRules::NoMatter);
+        }
+        let one_more = AUDIT_QUARANTINED_MAX..AUDIT_QUARANTINED_MAX + 1;
+        let said = rules.take("quarantined", &line("quarantined", one_more.clone()));
+        assert_eq!(said, ByTheRules::Unknown(TOO_MANY.to_owned()));
+        // What is held now leaves room.
+        assert_eq!(rules.take("held", &line("held", 0..1000)), ByTheRules::NoMatter);
+        assert_eq!(rules.take("quarantined", &line("quarantined", one_more.clone())), ByTheRules::NoMatter);
+        let delivered = rules.take("aside-delivered", &line("aside-delivered", one_more));
+        assert!(matches!(delivered, ByTheRules::Against(_)), "{delivered:?}");
+    }
 }
