@@ -8,12 +8,28 @@ use crate::batch::name;
 use crate::batch::signed::SignedBatch;
 use crate::digest::Digest;
 use crate::error::{Error, Result};
-use crate::ledger::exporter::ExporterView;
+use crate::ledger::exporter::{ExporterView, StreamRow};
 use crate::shelf::kept::{KeptShelf, ListedNames};
 use crate::shelf::medium::Medium;
-use crate::stream::{Sequence, StreamId};
+use crate::stream::{Asked, Sequence, StreamId};
 use crate::text::harmless;
 use crate::trust::{PublicKey, TrustStore};
+
+/// The streams whose batches go to a zone, the oldest first; what is asked for has to be of one of them. `active` is the one
+/// with which the zone goes on.
+///
+/// # Errors
+/// It is of none of them; SQLite refused.
+pub fn streams_of_zone(ledger: &ExporterView, active: &StreamRow, asked: &[Asked]) -> Result<Vec<StreamRow>> {
+    let mut lineage = ledger.lineage(active)?;
+    lineage.reverse();
+    let is_of_none = |of: &&Asked| !lineage.iter().any(|s| of.is_of(s.stream, s.active));
+    match asked.iter().find(is_of_none).and_then(|of| of.stream) {
+        None => Ok(lineage),
+        Some(stream) => Err(Error::usage(format!("no batch of stream {stream} goes to this zone"))
+            .advise("`airpouch status` lists the streams, each with its zone")),
+    }
+}
 
 /// The last number that each stream of the ledger has used.
 pub struct Used {

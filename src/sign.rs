@@ -2,11 +2,12 @@
 
 use crate::batch::name;
 use crate::error::{Error, Result};
-use crate::ledger::exporter::{ExporterLedger, StreamRow};
+use crate::issued::streams_of_zone;
+use crate::ledger::exporter::{BatchRow, ExporterLedger, StreamRow};
 use crate::report::{SignReport, SignedNumbers};
 use crate::shelf::kept::KeptShelf;
 use crate::stream::{Asked, Numbers};
-use crate::trust::PrivateKey;
+use crate::trust::{PrivateKey, Signature};
 
 /// Which batches to sign, and with what.
 pub struct AskedToSign<'a> {
@@ -27,28 +28,25 @@ pub fn sign(ledger: &mut ExporterLedger, outbox: &KeptShelf, asked: &AskedToSign
         return Err(Error::usage(format!("nothing was packed for zone {}", asked.zone))
             .advise("`airpouch status` shows the zones of this site"));
     };
-    let mut lineage = ledger.lineage(&active)?;
-    lineage.reverse();
-    let is_of_none = |of: &&Asked| !lineage.iter().any(|stream| of.is_of(stream.stream, stream.active));
-    if let Some(stream) = asked.batches.iter().find(is_of_none).and_then(|of| of.stream) {
-        return Err(Error::usage(format!("no batch of stream {stream} goes to this zone"))
-            .advise("`airpouch status` lists the streams, each with its zone"));
-    }
+    let streams = streams_of_zone(ledger, &active, asked.batches)?;
     let mut report =
         SignReport { keys: asked.keys.iter().map(|key| key.public().fingerprint()).collect(), ..SignReport::default() };
-    for stream in &lineage {
+    for stream in &streams {
         let numbers = chosen(ledger, stream, asked.batches)?;
-        let due = unsigned(ledger, outbox, stream, &numbers, asked.keys)?;
+        let (due, signatures) = unsigned(ledger, outbox, stream, &numbers, asked.keys)?;
         let before = numbers.without(&due);
-        for (numbers, list) in [(due.clone(), &mut report.signed), (before, &mut report.before)] {
+        for (numbers, list) in [(&due, &mut report.signed), (&before, &mut report.before)] {
             if !numbers.is_empty() {
-                list.push(SignedNumbers { stream: stream.stream, sequences: numbers });
+                list.push(SignedNumbers { stream: stream.stream, sequences: numbers.clone() });
             }
         }
         if !due.is_empty() {
             // First: a signature that nobody knows of must not go out. What a crash leaves unsigned, the next run signs.
             ledger.note_signed(stream, &due, &asked.keys.iter().map(PrivateKey::public).collect::<Vec<_>>())?;
-            place(ledger, outbox, stream, &due, asked.keys)?;
+        }
+        for (name, signature) in signatures {
+            // Over whatever lies damaged there.
+            outbox.place_over(&name, signature.bytes())?;
         }
     }
     Ok(report)
@@ -71,49 +69,32 @@ fn chosen(ledger: &ExporterLedger, stream: &StreamRow, batches: &[Asked]) -> Res
     Ok(wanted)
 }
 
-/// Those that lack the signature of one of these keys.
+/// Those that lack the signature of one of these keys, and the signatures that they lack, by the names of their files.
 fn unsigned(
     ledger: &ExporterLedger,
     outbox: &KeptShelf,
     stream: &StreamRow,
     numbers: &Numbers,
     keys: &[PrivateKey],
-) -> Result<Numbers> {
+) -> Result<(Numbers, Vec<(String, Signature)>)> {
     let known = ledger.signers()?;
-    let mut due = Vec::new();
+    let (mut due, mut signatures) = (Vec::new(), Vec::new());
     for number in numbers.iter() {
-        let Some(batch) = ledger.batch(stream, number)? else { continue };
-        let sequence = batch.sealed.manifest().sequence;
-        let has = |key: &PrivateKey| {
-            let (public, signature) = (key.public(), key.sign(batch.sealed.bytes()));
-            let name = name::signature(stream.stream, sequence, &public.id());
-            known.contains(&public) && outbox.has_bytes(&name, signature.bytes()) == Some(true)
-        };
-        if !keys.iter().all(has) {
+        let Some(BatchRow { sealed, .. }) = ledger.batch(stream, number)? else { continue };
+        let had = signatures.len();
+        for key in keys {
+            let (public, signature) = (key.public(), key.sign(sealed.bytes()));
+            if !public.verifies(sealed.bytes(), &signature) {
+                return Err(Error::failed("a signature made just now does not verify; nothing was placed"));
+            }
+            let name = name::signature(stream.stream, sealed.manifest().sequence, &public.id());
+            if !known.contains(&public) || outbox.has_bytes(&name, signature.bytes()) != Some(true) {
+                signatures.push((name, signature));
+            }
+        }
+        if signatures.len() > had {
             due.push(number..=number);
         }
     }
-    Ok(due.into_iter().collect())
-}
-
-/// Writes the signatures, over whatever lies damaged under their names.
-fn place(
-    ledger: &ExporterLedger,
-    outbox: &KeptShelf,
-    stream: &StreamRow,
-    numbers: &Numbers,
-    keys: &[PrivateKey],
-) -> Result<()> {
-    for number in numbers.iter() {
-        let Some(batch) = ledger.batch(stream, number)? else { continue };
-        for key in keys {
-            let (public, signature) = (key.public(), key.sign(batch.sealed.bytes()));
-            if !public.verifies(batch.sealed.bytes(), &signature) {
-                return Err(Error::failed("a signature made just now does not verify; it was not placed"));
-            }
-            let name = name::signature(stream.stream, batch.sealed.manifest().sequence, &public.id());
-            outbox.place_over(&name, signature.bytes())?;
-        }
-    }
-    Ok(())
+    Ok((due.into_iter().collect(), signatures))
 }

@@ -5,10 +5,11 @@ use super::CarryOptions;
 use crate::batch::name;
 use crate::code::Code;
 use crate::error::{Error, Result};
+use crate::issued::streams_of_zone;
 use crate::ledger::exporter::{BatchRow, CarriedRow, ExporterView, PackedState, Sealed, StreamRow};
 use crate::report::Finding;
 use crate::shelf::kept::{KeptShelf, ListedNames};
-use crate::stream::{Asked, Numbers};
+use crate::stream::Numbers;
 use crate::trust::{PublicKey, Signature};
 
 /// What is to go, in order.
@@ -54,9 +55,7 @@ pub(super) struct Planner<'a> {
 
 impl Planner<'_> {
     pub(super) fn plan(&mut self, stream: &StreamRow, options: &CarryOptions) -> Result<Plan> {
-        let mut lineage = self.ledger.lineage(stream)?;
-        lineage.reverse();
-        self.refuse_unknown_streams(&lineage, &options.resend)?;
+        let lineage = streams_of_zone(self.ledger, stream, &options.resend)?;
         let overlap = if options.diode { 0 } else { options.overlap };
         let (mut new, mut repeats) = (Vec::new(), Vec::new());
         for stream in &lineage {
@@ -70,18 +69,6 @@ impl Planner<'_> {
         }
         repeats.reverse();
         Ok(Plan { new, repeats })
-    }
-
-    fn refuse_unknown_streams(&self, lineage: &[StreamRow], resend: &[Asked]) -> Result<()> {
-        match resend
-            .iter()
-            .find(|asked| !lineage.iter().any(|s| asked.is_of(s.stream, s.active)))
-            .and_then(|asked| asked.stream)
-        {
-            None => Ok(()),
-            Some(stream) => Err(Error::usage(format!("no batch of stream {stream} goes to this zone"))
-                .advise("`airpouch status` lists the streams, each with its zone")),
-        }
     }
 
     /// The batches that were asked for, less those that will never come, which is said.

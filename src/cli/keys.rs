@@ -25,6 +25,20 @@ pub const BYTE_ORDER_MARK: &[u8] = b"\xef\xbb\xbf";
 /// The name of the passphrase among systemd's credentials.
 const CREDENTIAL: &str = "airpouch-passphrase";
 
+/// The private keys that a verb signs with.
+pub fn private_keys(
+    paths: &[PathBuf],
+    passphrase_file: Option<&Path>,
+    test_keys: bool,
+    output: &Output,
+) -> Result<Vec<PrivateKey>> {
+    if paths.is_empty() {
+        return Err(Error::usage("no key given to sign with")
+            .advise("--key FILE, or `key = \"FILE\"` in airpouch.toml; make one with: airpouch keygen --out NAME"));
+    }
+    paths.iter().map(|path| private_key(path, passphrase_file, test_keys, output)).collect()
+}
+
 /// Reads a private key; warns if others can read it too.
 pub fn private_key(
     path: &Path,

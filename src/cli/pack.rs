@@ -9,7 +9,6 @@ use airpouch::shelf::kept::KeptShelf;
 use airpouch::site::Site;
 use airpouch::stream::Asked;
 use airpouch::text::size;
-use airpouch::trust::PrivateKey;
 use clap::builder::BoolishValueParser;
 
 use super::carry::{Carried, CarryArgs, carry_to};
@@ -106,7 +105,7 @@ pub fn run(typed: &Args, line: &CommandLine, output: &Output) -> Result<ExitStat
         airpouch::shelf::medium::mounted(medium, args.carry.require_mount)?;
         args.carry.check_slip(medium)?;
     }
-    let keys = private_keys(&args, output)?;
+    let keys = keys::private_keys(&args.key, args.passphrase_file.as_deref(), args.test_keys, output)?;
     let mut done = PackAndCarryReport::default();
     output.stops_when_asked();
     let ended = record::exporter(&site, &args.record, output, |ledger| {
@@ -151,15 +150,6 @@ fn give_up(args: &Args, site: &Site, output: &Output) -> Result<ExitStatus> {
         again.look_after(ledger, &args.again, &mut done.pack)
     })?;
     Ok(output.show_ended(&done, ended))
-}
-
-fn private_keys(args: &Args, output: &Output) -> Result<Vec<PrivateKey>> {
-    if args.key.is_empty() {
-        return Err(Error::usage("no key given to sign with")
-            .advise("--key FILE, or `key = \"FILE\"` in airpouch.toml; make one with: airpouch keygen --out NAME"));
-    }
-    let passphrase = args.passphrase_file.as_deref();
-    args.key.iter().map(|path| keys::private_key(path, passphrase, args.test_keys, output)).collect()
 }
 
 /// Bytes of a volume and of a batch; too large or too small ones are refused before anything is read.

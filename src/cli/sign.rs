@@ -52,14 +52,7 @@ pub fn run(typed: &Args, line: &CommandLine, output: &Output) -> Result<ExitStat
     if !site.exists() {
         return Err(Error::failed("no airpouch site here").at(site.root()).advise("name it with --site DIR"));
     }
-    if args.key.is_empty() {
-        return Err(
-            Error::usage("no key given to sign with").advise("--key FILE, or `key = \"FILE\"` in airpouch.toml")
-        );
-    }
-    let passphrase = args.passphrase_file.as_deref();
-    let keys = args.key.iter().map(|path| keys::private_key(path, passphrase, args.test_keys, output));
-    let keys = keys.collect::<Result<Vec<_>>>()?;
+    let keys = keys::private_keys(&args.key, args.passphrase_file.as_deref(), args.test_keys, output)?;
     let signed = record::exporter(&site, &args.record, output, |ledger| {
         let zone = settings::exporter_zone(args.zone.as_deref(), ledger, false)?;
         let asked = AskedToSign { zone: &zone, batches: &args.batches, keys: &keys };
