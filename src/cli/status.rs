@@ -87,22 +87,25 @@ fn seen(args: &Args, line: &CommandLine, output: &Output) -> Result<StatusReport
     output.is_in(&site);
     let ledger = look(&site)?;
     output.is_at(ledger.role());
-    let (trust, quiet_after) = known_by_settings(args, line, output, &site);
+    let (trust, quiet_after) = known_by_settings(args, line, output, &site)?;
     let store = keys::readable_store(&trust);
     let (names, expected) = (keys::names_in(&store), WaitedFor::of(&store, quiet_after));
-    let (about, arrivals) = (args.about.as_deref(), !args.check);
+    // One line and a collector have no place for them.
+    let (about, arrivals) = (args.about.as_deref(), !args.check && args.metrics.is_none());
     let query = StatusQuery { names, expected, about, all: args.all, arrivals, now: clock::now().0 };
     status(&site, &ledger, &query)
 }
 
 /// The trust store of the site, and after how long a quiet connector is reported. Settings that cannot be read stop other
 /// verbs; here they cost no more than names.
-fn known_by_settings(args: &Args, line: &CommandLine, output: &Output, site: &Site) -> (PathBuf, u64) {
+fn known_by_settings(args: &Args, line: &CommandLine, output: &Output, site: &Site) -> Result<(PathBuf, u64)> {
     let set = line.meant::<Args>(Some(site.root()), output).ok().map(|meant| meant.args);
-    let (trust, quiet_after) = set.map(|set| (set.trust, set.quiet_after)).unwrap_or_default();
-    let quiet_after = args.quiet_after.clone().or(quiet_after);
-    let seconds = settings::quiet_after(quiet_after.as_deref()).or_else(|_| settings::quiet_after(None));
-    (args.trust.clone().or(trust).unwrap_or_else(|| site.trust()), seconds.unwrap_or_default())
+    let (trust, set) = set.map(|set| (set.trust, set.quiet_after)).unwrap_or_default();
+    let quiet_after = match &args.quiet_after {
+        Some(typed) => settings::quiet_after(Some(typed))?,
+        None => settings::quiet_after(set.as_deref()).or_else(|_| settings::quiet_after(None))?,
+    };
+    Ok((args.trust.clone().or(trust).unwrap_or_else(|| site.trust()), quiet_after))
 }
 
 /// One line and one of four states, whatever happens.

@@ -38,9 +38,8 @@ impl WaitedFor {
 ///
 /// # Errors
 /// SQLite refused.
-pub fn findings(ledger: &ImporterView, expected: &WaitedFor, now: i64) -> Result<Vec<Finding>> {
+pub fn findings(ledger: &ImporterView, heard: &[LastHeard], expected: &WaitedFor, now: i64) -> Result<Vec<Finding>> {
     let ended: BTreeSet<StreamId> = ledger.ends_of_succeeded()?.into_iter().map(|(stream, _)| stream).collect();
-    let heard = ledger.last_heard()?;
     let known: BTreeSet<StreamId> = heard.iter().map(|heard| heard.stream).chain(ended.iter().copied()).collect();
     let mut findings: Vec<_> =
         heard.iter().filter(|heard| !ended.contains(&heard.stream)).filter_map(|heard| finding(heard, now)).collect();

@@ -20,7 +20,12 @@ impl Import<'_> {
         let expected = WaitedFor::of(self.trust, self.options.quiet_after);
         self.report.findings.extend(missing::gone_works(self.ledger)?);
         self.report.findings.extend(missing::findings(&missing::all(self.ledger)?));
-        self.report.findings.extend(silence::findings(self.ledger, &expected, clock::now().0)?);
+        self.report.findings.extend(silence::findings(
+            self.ledger,
+            &self.ledger.last_heard()?,
+            &expected,
+            clock::now().0,
+        )?);
         self.report.heads = self.heads()?;
         self.tell_arrivals()?;
         self.count_aside()

@@ -86,12 +86,15 @@ pub(super) fn gather(
     for finding in missing::gone_works(ledger)? {
         settle.push(1, finding);
     }
-    for heard in ledger.last_heard()? {
+    let heard = ledger.last_heard()?;
+    for heard in &heard {
         if let (Some(at), Some(promise)) = (at.get(&heard.stream), heard.promise) {
             status.streams[*at].promised_by = Some(heard.at.saturating_add_unsigned(promise));
         }
     }
-    silence::findings(ledger, &query.expected, status.now)?.into_iter().for_each(|finding| settle.push(1, finding));
+    silence::findings(ledger, &heard, &query.expected, status.now)?
+        .into_iter()
+        .for_each(|finding| settle.push(1, finding));
     if let Some(destination) = ledger.destination()? {
         ingested::failed(ledger, &destination)?.into_iter().for_each(|finding| settle.push(1, finding));
     }

@@ -63,6 +63,7 @@ fn connector_that_came_daily_and_is_quiet_is_reported_until_it_comes_again() {
     world.import_inbox(&["--quiet-after", "off"]).exits(0).says_nothing_of("quiet");
     status(&world, &[]).exits(0).prints(words);
     status(&world, &["--check"]).exits(1).prints("AIRPOUCH WARNING");
+    status(&world, &["--quiet-after", "soon"]).exits(2).says("invalid duration");
     std::fs::write(world.path("importer/airpouch.toml"), "quiet_after = \"off\"\n").unwrap();
     status(&world, &["--check"]).exits(0);
     std::fs::remove_file(world.path("importer/airpouch.toml")).unwrap();
