@@ -38,7 +38,7 @@ pub struct StatusQuery<'a> {
     pub about: Option<&'a str>,
     /// Whether everything is shown.
     pub all: bool,
-    /// Whether keys of pairings are read, to show what the exporter is told: a check asks no key.
+    /// Whether arrival codes are shown: only then keys of pairings are read.
     pub arrivals: bool,
     /// The time now, in seconds since 1970.
     pub now: i64,

@@ -27,7 +27,7 @@ impl Import<'_> {
             clock::now().0,
         )?);
         self.report.heads = self.heads()?;
-        self.tell_arrivals()?;
+        self.report_arrivals()?;
         self.count_aside()
     }
 
@@ -66,8 +66,8 @@ impl Import<'_> {
         Ok(heads)
     }
 
-    /// What the exporter is told of the streams of which something came in this run. A key that cannot be read stops nothing.
-    fn tell_arrivals(&mut self) -> Result<()> {
+    /// What a person says to the exporter of the streams of which something came in this run. A key that cannot be read stops nothing.
+    fn report_arrivals(&mut self) -> Result<()> {
         let done = self.report.delivered_batches.iter().map(|done| &done.batch);
         let streams: BTreeSet<StreamId> = self.report.taken.iter().chain(done).map(|batch| batch.stream).collect();
         let streams: Vec<StreamId> = streams.into_iter().collect();

@@ -35,7 +35,7 @@ pub struct ImportReport {
     pub unmapped: Vec<Unmapped>,
     /// The newest batch of each stream of which something was delivered in this run, with its code.
     pub heads: Vec<Head>,
-    /// What the exporter is told of the streams that are paired and of which something came in this run.
+    /// What a person says to the exporter of the streams that are paired and of which something came in this run.
     pub arrivals: Vec<ArrivalLine>,
     /// What was found.
     pub findings: Vec<Finding>,

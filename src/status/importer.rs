@@ -101,7 +101,7 @@ pub(super) fn gather(
     Ok(())
 }
 
-/// What the exporter is told of the streams that are paired.
+/// What a person says to the exporter of the streams that are paired.
 fn write_arrivals(site: &Site, ledger: &ImporterView, status: &mut StatusReport, settle: &mut ToSettle) -> Result<()> {
     let streams: Vec<StreamId> = status.streams.iter().map(|stream| stream.stream).collect();
     let Arrivals { lines, damaged } = arrivals(site, ledger, &streams)?;
